@@ -1,0 +1,270 @@
+"""Which order sounds now. Every order that may still want something is reviewed, and the highest rank that may start wins.
+
+`obstacle` answers with a reason, and the reasons are what the receipts say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from devices.protocols.documents import OrderClass, Phase, StepKind
+from devices.protocols.refusals import Refusal
+from devices.protocols.speaker_link import Rank
+from devices.speaker import sounding as s
+from devices.speaker import standing as st
+from devices.speaker.receipts import say
+from devices.speaker.state import Standing, order_key
+from devices.speaker.turn import Turn
+
+FINISH_US_MAX = 60_000_000
+DAILY_LATE_US_MAX = 60_000_000
+PREPARE_US = 5_000_000
+
+
+class Obstacle(StrEnum):
+    """Why an order does not start now; NONE when it may."""
+
+    NONE = ""
+    NOT_MINE = "not_mine"
+    WITHDRAWN = "withdrawn"
+    OVER = "over"
+    DONE = "done"
+    EXPIRED = "expired"
+    EARLY = "early"
+    UNHEARD = "original_not_heard"
+    MISSED = "missed"
+    RESTING = "resting"
+    RATE_LIMITED = "rate_limited"
+
+
+def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
+    """The first reason why this order may not start now."""
+    standing, mark = t.orders[key], t.mark(key)
+    order = standing.order
+    late_us = now_us - (mark.due_us or order.start_at)
+    for reason, holds in (
+        (Obstacle.NOT_MINE, not standing.mine),
+        (Obstacle.WITHDRAWN, st.withdrawn(standing)),
+        (Obstacle.OVER, bool(mark.over)),
+        (Obstacle.DONE, mark.heard >= order.repeat),
+        (Obstacle.EXPIRED, now_us >= order.expires),
+        (Obstacle.EARLY, now_us < order.start_at),
+        (Obstacle.MISSED, order.order_class is OrderClass.DAILY and late_us > DAILY_LATE_US_MAX),
+    ):
+        if holds:
+            return reason
+    if st.unheard(t, standing):
+        return Obstacle.UNHEARD
+    if t.sound.rests.get(key, 0) > t.mono_us:
+        return Obstacle.RESTING
+    if not mark.admitted and s.held_back_until(t, standing) is not None:
+        return Obstacle.RATE_LIMITED
+    return Obstacle.NONE
+
+
+def settle(t: Turn) -> None:
+    """Bring what sounds into line with what is held, now."""
+    now_us = t.now_us
+    if now_us is None or t.config is None:
+        return
+    s.watch(t, now_us, FINISH_US_MAX)
+    for key in t.live:
+        _review(t, key, now_us)
+    obstacles = {key: obstacle(t, key, now_us) for key in t.live}
+    if _end_superseded(t, obstacles):
+        obstacles = {key: obstacle(t, key, now_us) for key in t.live}
+    if _end_drills(t, obstacles, now_us):
+        obstacles = {key: obstacle(t, key, now_us) for key in t.live}
+    for key, reason in obstacles.items():
+        _tell(t, key, reason, now_us)
+    _choose(t, obstacles, now_us)
+
+
+def _review(t: Turn, key: str, now_us: int) -> None:
+    """What an order's own revision, selector and end ask for, whatever else is held."""
+    standing, mark = t.orders[key], t.mark(key)
+    order = standing.order
+    if standing.mine and mark.accepted_rev < order.rev and now_us < order.expires:
+        mark = replace(mark, accepted_rev=order.rev)
+        t.set_mark(key, mark)
+        say(t, key, order.rev, StepKind.ACCEPTED)
+    if not standing.mine:
+        _silence(t, key, Obstacle.NOT_MINE, now_us)
+    elif st.withdrawn(standing) and mark.withdrawn_rev < order.rev:
+        _withdraw(t, key, now_us)
+    if now_us < order.expires:
+        t.wake_at_utc(order.expires)
+    elif t.clock.verified and not _sounds(t, key):
+        _close(t, key)
+
+
+def _withdraw(t: Turn, key: str, now_us: int) -> None:
+    order = t.orders[key].order
+    unfinished = t.mark(key).heard < order.repeat and not t.mark(key).over
+    told = _silence(t, key, Obstacle.WITHDRAWN, now_us)
+    # A withdrawn order that comes back is a new start for the rate limit.
+    t.set_mark(key, replace(t.mark(key), withdrawn_rev=order.rev, admitted=False, due_us=0))
+    if unfinished and not told and t.mark(key).accepted_rev:
+        say(t, key, order.rev, StepKind.SUPERSEDED, Obstacle.WITHDRAWN)
+
+
+def _close(t: Turn, key: str) -> None:
+    """The order has expired, by a verified clock: say what was not heard, and look at it no more."""
+    standing, mark = t.orders[key], t.mark(key)
+    order = standing.order
+    open_still = not (mark.over or st.withdrawn(standing) or mark.heard >= order.repeat or mark.told_rev >= order.rev)
+    if open_still and standing.mine and mark.accepted_rev:
+        kind = StepKind.FINISHED if mark.heard else StepKind.FAILED
+        say(t, key, order.rev, kind, Refusal.ORDER_EXPIRED, {"repeat": mark.heard, "of": order.repeat})
+    t.set_mark(key, replace(t.mark(key), closed_rev=order.rev))
+    t.live = tuple(other for other in t.live if other != key)
+    s.forget_rest(t, key)
+
+
+def _silence(t: Turn, key: str, reason: str, now_us: int) -> bool:
+    """Stop sounding and loading of one order. True when something that sounded was cut."""
+    if t.sound.loading is not None and t.sound.loading.key == key:
+        s.drop_loading(t)
+    if _sounds(t, key):
+        s.cut(t, reason, now_us)
+        return True
+    return False
+
+
+def _sounds(t: Turn, key: str) -> bool:
+    return t.sound.sounding is not None and t.sound.sounding.key == key
+
+
+def _end_superseded(t: Turn, obstacles: dict[str, Obstacle]) -> bool:
+    """End what an order in force names as superseded or corrected; it does not come back with a later revision."""
+    ended = False
+    for key, reason in obstacles.items():
+        if reason not in (Obstacle.NONE, Obstacle.RESTING, Obstacle.DONE, Obstacle.UNHEARD):
+            continue
+        ending = t.orders[key]
+        for name in (*ending.order.supersedes, *((ending.order.corrects,) if ending.order.corrects else ())):
+            ended |= _end(t, order_key(ending.order.status, name), ending)
+    return ended
+
+
+def _end(t: Turn, key: str, ending: Standing) -> bool:
+    ended = t.orders.get(key)
+    if ended is None or t.mark(key).over or not st.may_end(t, ending, ended):
+        return False
+    corrected = ending.order.corrects == ended.order.id and ended.order.phase is Phase.ALERT
+    newer = (ending.order.start_at, ending.order.id) > (ended.order.start_at, ended.order.id)
+    if not corrected and not newer:
+        return False  # Two orders that name each other would otherwise silence both.
+    _finish_off(t, key, "superseded")
+    return True
+
+
+def _finish_off(t: Turn, key: str, reason: str) -> None:
+    order = t.orders[key].order
+    told = _silence(t, key, reason, t.now_us or 0)
+    mark = t.mark(key)
+    t.set_mark(key, replace(mark, over=reason))
+    if not told and mark.accepted_rev and mark.heard < order.repeat and not st.withdrawn(t.orders[key]):
+        say(t, key, order.rev, StepKind.SUPERSEDED, reason)
+
+
+def _end_drills(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
+    """An exercise that an actual order outranks is over here: it must not go on while people act on the real thing."""
+    actual = t.sound.sounding is not None and t.orders[t.sound.sounding.key].order.status == "actual"
+    actual |= any(
+        reason is Obstacle.NONE and t.orders[key].order.status == "actual" for key, reason in obstacles.items()
+    )
+    if not actual:
+        return False
+    drills = [
+        key
+        for key, reason in obstacles.items()
+        if t.orders[key].order.status != "actual"
+        and (reason in (Obstacle.NONE, Obstacle.RESTING, Obstacle.RATE_LIMITED) or _sounds(t, key))
+    ]
+    for key in drills:
+        _finish_off(t, key, "actual_order")
+    return bool(drills)
+
+
+def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
+    """Say once for each revision why an order meant for this speaker does not sound, and wake when that may change."""
+    standing, mark = t.orders[key], t.mark(key)
+    order = standing.order
+    match reason:
+        case Obstacle.EARLY:
+            t.wake_at_utc(order.start_at)
+            if order.start_at - PREPARE_US > now_us:
+                t.wake_at_utc(order.start_at - PREPARE_US)
+        case Obstacle.RESTING:
+            rest_us = t.sound.rests[key]
+            t.wake(rest_us - PREPARE_US if rest_us - PREPARE_US > t.mono_us else rest_us)
+        case Obstacle.RATE_LIMITED:
+            until_us = s.held_back_until(t, standing)
+            assert until_us is not None
+            t.wake(until_us)
+            if mark.limited_rev < order.rev:
+                t.set_mark(key, replace(mark, limited_rev=order.rev))
+                wait_s = -(-(until_us - t.mono_us) // 1_000_000)
+                say(t, key, order.rev, StepKind.REFUSED, Refusal.RATE_LIMITED, {"wait_s": wait_s})
+        case Obstacle.UNHEARD | Obstacle.MISSED:
+            # A clock that nobody verified must not settle that an order came too late.
+            if t.clock.verified and mark.told_rev < order.rev and not _sounds(t, key):
+                t.set_mark(key, replace(mark, told_rev=order.rev))
+                say(t, key, order.rev, StepKind.REFUSED, reason)
+        case _:
+            pass  # Nothing changes by itself, or the receipts have said it already.
+
+
+def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
+    """Start the highest, or make it ready first; a sound gives way only to a higher rank."""
+    best = max((key for key, reason in obstacles.items() if reason is Obstacle.NONE), key=lambda k: _rank(t, k), default=None)
+    if best is not None and not _fits_gaps(t, best, obstacles):
+        best = None
+    current = t.sound.sounding
+    if current is not None and (best is None or best == current.key or _rank(t, best) < _rank(t, current.key)):
+        s.drop_loading(t)
+        return
+    wanted = best or _next_up(t, obstacles, now_us)
+    if wanted is None:
+        s.drop_loading(t)
+        return
+    loading = t.sound.loading
+    fits = loading is not None and (loading.key, loading.rev, loading.repeat) == (
+        wanted, t.orders[wanted].order.rev, t.mark(wanted).heard + 1,
+    )  # fmt: skip
+    if not fits:
+        s.load(t, wanted)
+        t.wake(t.mono_us + s.LOAD_US_MAX)
+    elif wanted == best and loading is not None and loading.ready:
+        s.start(t, now_us)
+        assert t.sound.sounding is not None
+        t.wake(t.sound.sounding.cut_us)
+
+
+def _rank(t: Turn, key: str) -> Rank:
+    found = t.orders[key].rank
+    assert found is not None
+    return found
+
+
+def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle]) -> bool:
+    """A lower order may use the gap between two repeats of a higher one only if it ends within that gap."""
+    ends_us = t.mono_us + s.plan(t, key, 0).ms * 1_000
+    return all(
+        t.sound.rests[other] >= ends_us or t.mark(other).tries or _rank(t, other) < _rank(t, key)
+        for other, reason in obstacles.items()
+        if reason is Obstacle.RESTING
+    )
+
+
+def _next_up(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> str | None:
+    """What will be due within 5 s: it is made ready now, so that many speakers begin together."""
+    soon = [
+        key
+        for key, reason in obstacles.items()
+        if (reason is Obstacle.EARLY and t.orders[key].order.start_at - PREPARE_US <= now_us)
+        or (reason is Obstacle.RESTING and t.sound.rests[key] - PREPARE_US <= t.mono_us)
+    ]
+    return max(soon, key=lambda key: _rank(t, key), default=None)

@@ -1,0 +1,84 @@
+"""The clock rule: ask at boot, on a stale or rolled-back document and every 15 minutes; trust only a signed answer.
+
+UTC is the answer's time plus half the round trip. Wall clocks of the machine are hints until then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.speaker_link import encode_hello, hello_answer_topic, hello_topic, read_hello_answer
+from devices.speaker import events as e
+from devices.speaker import receipts
+from devices.speaker.turn import Turn, spread
+
+EVERY_US = 900_000_000
+SPACING_US = 5_000_000
+ROUND_TRIP_US_MAX = 10_000_000
+RETRY_US = 2_000_000
+RETRY_US_MAX = 60_000_000
+
+
+def soon(t: Turn) -> None:
+    """Ask again at once, but never more often than every 5 s."""
+    t.clock = replace(t.clock, next_us=min(t.clock.next_us, max(t.mono_us, t.clock.asked_us + SPACING_US)))
+
+
+def at_connect(t: Turn) -> None:
+    """A new link: an answer to the old one will not come; ask now unless the clock was verified lately."""
+    due_us = t.clock.next_us if t.clock.verified and not t.clock.nonce else t.mono_us
+    t.clock = replace(t.clock, nonce="", tries=0, next_us=due_us)
+
+
+def greet(t: Turn) -> None:
+    """Send the hello that is due; without an answer it is repeated, ever more slowly."""
+    if not t.mail.connected:
+        return
+    if t.clock.next_us <= t.mono_us:
+        asked = t.clock.asked + 1
+        nonce = hashlib.sha256(f"{t.seed} {t.speaker} {asked}".encode()).hexdigest()[:32]
+        pause_us = min(RETRY_US << min(t.clock.tries, 10), RETRY_US_MAX)
+        pause_us += spread(nonce, pause_us)
+        t.clock = replace(
+            t.clock, nonce=nonce, asked=asked, asked_us=t.mono_us, tries=t.clock.tries + 1, next_us=t.mono_us + pause_us
+        )
+        t.effect(e.Publish(hello_topic(t.speaker), encode_hello(nonce)))
+    t.wake(t.clock.next_us)
+
+
+def take_answer(t: Turn, raw: bytes) -> bool:
+    """Set the clock by a signed answer to the hello now out. True when it was set."""
+    clock, keys = t.clock, t.papers.keys
+    if not clock.nonce or keys is None:
+        return False
+    try:
+        answer = read_hello_answer(raw, clock.nonce, keys)
+    except Refused as refused:
+        # An answer to an earlier hello is late, not wrong.
+        if refused.reason is not Refusal.WRONG_NONCE:
+            receipts.refuse_document(t, hello_answer_topic(t.speaker), 0, refused.reason)
+        return False
+    round_trip_us = t.mono_us - clock.asked_us
+    if round_trip_us > ROUND_TRIP_US_MAX:
+        return False
+    utc_us = answer.utc + round_trip_us // 2
+    offset_us = utc_us - t.mono_us
+    next_us = t.mono_us + EVERY_US - spread(clock.nonce, EVERY_US // 10)
+    t.clock = replace(clock, offset_us=offset_us, verified=True, nonce="", tries=0, next_us=next_us)
+    t.fact("self", "utc", str(utc_us))
+    if not t.born_us:
+        t.born_us = t.booted_us + offset_us
+        t.fact("self", "born", str(t.born_us))
+    receipts.refusals_settled(t, hello_answer_topic(t.speaker))
+    _ask_for_newer(t, answer.streams)
+    return True
+
+
+def _ask_for_newer(t: Turn, versions: dict[str, int]) -> None:
+    """The dispatcher has newer versions than came over the link: subscribe again, so that the broker sends its copy."""
+    held = t.papers.streams
+    behind = {topic for topic, version in versions.items() if topic in held and held[topic].version < version}
+    if behind:
+        t.effect(e.Subscribe(tuple(sorted({f"{topic.rsplit('/', 2)[0]}/+/+" for topic in behind}))))

@@ -1,0 +1,265 @@
+"""The speaker's machine: one event in, the next state and the effects out. Reads no clock, draws nothing at random.
+
+It holds the newest signed documents of its streams, works out anew at every event which order is to sound, and says
+what happened. The rules are the speaker link's; each lives in the module that its name says.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import assert_never
+
+from devices.protocols.documents import KeyDocument, LinkKey, SpeakerConfig, Use
+from devices.protocols.refusals import Refused
+from devices.protocols.speaker_link import (
+    KEYS_TOPIC,
+    ask_topic,
+    config_topic,
+    decode_receipt,
+    digest,
+    hello_answer_topic,
+    read_config,
+    read_keys,
+    state_topic,
+)
+from devices.speaker import choice, hello, papers, receipts, sounding
+from devices.speaker import events as e
+from devices.speaker.receipts import is_final
+from devices.speaker.state import (
+    STARTS_WINDOW_US,
+    Clock,
+    Held,
+    Letter,
+    Mail,
+    Papers,
+    Sound,
+    Start,
+    State,
+    blank,
+    draft_of,
+    latest,
+    mark_of,
+    order_of,
+    without,
+)
+from devices.speaker.standing import retarget
+from devices.speaker.turn import Turn, spread
+
+__all__ = ["State", "blank", "decide"]
+
+FETCH_AGAIN_US = 30_000_000
+NEVER_US = 2**62
+
+
+def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+    """The state after an event, and what is to be done, in this order. The same input always gives the same output."""
+    t = Turn(state, event.mono_us)
+    match event:
+        case e.Booted():
+            _boot(t, event)
+        case e.Connecting():
+            _connecting(t)
+        case e.Connected():
+            _connected(t)
+        case e.Disconnected():
+            t.mail = replace(t.mail, connected=False)
+            t.clock = replace(t.clock, nonce="")
+        case e.Message():
+            _message(t, event)
+        case e.Acknowledged():
+            receipts.acknowledged(t, event.seq)
+        case e.Tick():
+            pass  # Everything that time changes is worked out below.
+        case e.SoundLoaded():
+            sounding.loaded(t, event)
+        case e.SoundBegan():
+            sounding.began(t, event.ticket, event.mic_db)
+        case e.SoundProgress():
+            sounding.progress(t, event)
+        case e.SoundEnded():
+            sounding.ended(t, event)
+        case e.SoundFailed():
+            sounding.failed(t, event.ticket, event.reason)
+        case e.AudioStored():
+            fetching = without(t.sound.fetching, event.sha256)
+            t.sound = replace(t.sound, cached=t.sound.cached | {event.sha256}, fetching=fetching)
+            receipts.state_changed(t)
+        case e.AudioFailed():
+            again_us = t.mono_us + FETCH_AGAIN_US if event.again else NEVER_US
+            t.sound = replace(t.sound, fetching={**t.sound.fetching, event.sha256: again_us})
+        case e.AudioForgotten():
+            t.sound = replace(t.sound, cached=t.sound.cached - {event.sha256})
+            receipts.state_changed(t)
+        case e.StoreFailed():
+            t.sound = replace(t.sound, store_reason=event.reason)
+        case e.PowerChanged():
+            t.sound = replace(t.sound, power=event.power)
+            receipts.state_changed(t)
+        case e.Stopping():
+            _stopping(t)
+            return t.done(state, ticked=False)
+        case _:
+            assert_never(event)
+    choice.settle(t)
+    _fetch(t)
+    receipts.deliver(t)
+    hello.greet(t)
+    return t.done(state, ticked=isinstance(event, e.Tick))
+
+
+def _connecting(t: Turn) -> None:
+    """Count the connection, on disk before the broker can see it."""
+    t.mail = replace(t.mail, connection=t.mail.connection + 1)
+    t.fact("self", "connection", str(t.mail.connection))
+    t.effect(e.Connect(state_topic(t.speaker), receipts.state_payload(t, online=False)))
+
+
+def _connected(t: Turn) -> None:
+    t.mail = replace(t.mail, connected=True)
+    t.effect(e.Subscribe(papers.filters(t.speaker, t.config)))
+    receipts.publish_state(t)
+    receipts.resend_unacked(t)
+    hello.at_connect(t)
+
+
+def _message(t: Turn, event: e.Message) -> None:
+    if event.topic == KEYS_TOPIC:
+        papers.take_keys(t, event.payload)
+    elif event.topic == config_topic(t.speaker):
+        papers.take_config(t, event.payload)
+    elif event.topic == hello_answer_topic(t.speaker):
+        if hello.take_answer(t, event.payload):
+            papers.reread(t)
+    elif event.topic == ask_topic(t.speaker):
+        receipts.answer_ask(t, event.payload)
+    else:
+        papers.take_manifest(t, event.topic, event.payload)
+
+
+def _stopping(t: Turn) -> None:
+    """Leave in good order: an interrupted repeat sounds again whole after the next start."""
+    if t.sound.sounding is not None:
+        sounding.cut(t, "stopping", t.now_us or 0)
+    sounding.drop_loading(t)
+    receipts.flush(t)
+    if t.mail.connected:
+        receipts.publish_state(t, online=False)
+
+
+def _fetch(t: Turn) -> None:
+    """Ask for the audio that orders in force name and the store lacks, spread over the fleet."""
+    now_us = t.now_us
+    if now_us is None or t.config is None:
+        return
+    after_us = spread(t.speaker, t.config.fetch_spread_s * 1_000_000)
+    for key in t.live:
+        wants = choice.obstacle(t, key, now_us) in _MAY_SOUND
+        for audio in t.orders[key].order.audio if wants else ():
+            again_us = t.sound.fetching.get(audio.sha256)
+            if audio.sha256 in t.sound.cached or not audio.urls:
+                continue
+            if again_us is None or 0 < again_us <= t.mono_us:
+                t.sound = replace(t.sound, fetching={**t.sound.fetching, audio.sha256: 0})
+                t.effect(e.Fetch(audio.sha256, audio.urls, audio.bytes, t.mono_us + after_us))
+            elif 0 < again_us < NEVER_US:
+                t.wake(again_us)
+
+
+_MAY_SOUND = {
+    choice.Obstacle.NONE,
+    choice.Obstacle.EARLY,
+    choice.Obstacle.RESTING,
+    choice.Obstacle.RATE_LIMITED,
+}
+
+
+def _boot(t: Turn, event: e.Booted) -> None:
+    """Take up what the journal says. A fact that cannot be read is left out, and the store's state says so."""
+    facts = latest(event.image)
+    own = facts.get("self", {})
+    t.journal, t.seed, t.booted_us = event.image.journal, event.seed, event.mono_us
+    t.born_us = int(own.get("born", 0))
+    t.sound = Sound(cached=frozenset(event.cached), volume=event.volume, power=event.power)
+    t.live, t.orders, t.marks = (), {}, {}
+    stored_us = int(own.get("utc", 0))
+    # Before a verified hello, only a speaker that once had the time may act, and never by an earlier time than that.
+    offset_us = max(stored_us, event.at_us) - event.mono_us if stored_us else None
+    t.clock = Clock(offset_us=offset_us, next_us=event.mono_us)
+    t.papers = _stored_papers(t, facts)
+    _stored_orders(t, facts)
+    _stored_mail(t, facts)
+    now_us = t.now_us or 0
+    starts = json.loads(own.get("starts", "[]"))
+    t.starts = tuple(
+        Start(event.mono_us - max(0, now_us - at_us), severity)
+        for at_us, severity in starts
+        if now_us - at_us < STARTS_WINDOW_US
+    )
+    for key, mark in tuple(t.marks.items()):
+        sounding.recovered(t, key, mark)
+    retarget(t)
+
+
+def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
+    docs = facts.get("doc", {})
+    root, next_root = t.papers.root, None
+    if "roots" in docs:
+        root, next_root = (_key(members) for members in json.loads(docs["roots"]))
+        assert root is not None
+    keys: KeyDocument | None = None
+    config: SpeakerConfig | None = None
+    keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()
+    try:
+        keys = read_keys(keys_raw, root, next_root) if keys_raw else None
+        config = read_config(config_raw, t.speaker, keys) if config_raw and keys else None
+    except Refused:
+        # The config's key has been taken away, or the file was changed by hand: the link will bring good ones.
+        t.sound = replace(t.sound, store_reason="document_unread")
+    return Papers(
+        root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",
+        streams={topic: _held(text) for topic, text in facts.get("stream", {}).items()},
+        said={topic: tuple((v, r) for v, r in json.loads(text)) for topic, text in facts.get("said", {}).items()},
+    )  # fmt: skip
+
+
+def _held(text: str) -> Held:
+    version, digest_hex, chain_head = json.loads(text)
+    return Held(version, bytes.fromhex(digest_hex), chain_head)
+
+
+def _key(members: dict[str, object] | None) -> LinkKey | None:
+    if members is None:
+        return None
+    fields = dict(members)
+    fields["use"] = Use(str(fields["use"]))
+    fields["levels"] = tuple(fields["levels"])  # type: ignore[arg-type]
+    return LinkKey(**fields)  # type: ignore[arg-type]
+
+
+def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
+    marks = facts.get("mark", {})
+    for key, text in facts.get("order", {}).items():
+        try:
+            t.set_order(key, order_of(text))
+        except Refused:
+            t.sound = replace(t.sound, store_reason="order_unread")
+            continue
+        if key in marks:
+            t.marks = {**t.marks, key: mark_of(marks[key])}
+
+
+def _stored_mail(t: Turn, facts: dict[str, dict[str, str]]) -> None:
+    own = facts.get("self", {})
+    letters = {
+        int(seq): Letter(text.encode(), is_final(decode_receipt(text.encode()).steps))
+        for seq, text in sorted(facts.get("receipt", {}).items(), key=lambda item: int(item[0]))
+    }
+    acked = int(own.get("acked", 0))
+    t.mail = Mail(
+        connection=int(own.get("connection", 0)),
+        seq=max([int(own.get("seq", 0)), *letters]),
+        letters=letters,
+        unacked=tuple(seq for seq in letters if seq > acked),
+        drafts={key: draft_of(text, t.mono_us) for key, text in facts.get("draft", {}).items()},
+    )

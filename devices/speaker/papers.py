@@ -1,0 +1,252 @@
+"""Signed documents as they arrive: which are accepted, which wait for a key, config or clock, and which are refused.
+
+The newest bytes of a refused document are kept, because it may be good once its key or the clock arrives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from devices.protocols import jws
+from devices.protocols.documents import (
+    CONFIG_BYTES_MAX,
+    KEYS_BYTES_MAX,
+    MANIFEST_BYTES_MAX,
+    LinkKey,
+    Manifest,
+    SpeakerConfig,
+)
+from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.speaker_link import (
+    KEYS_TOPIC,
+    StreamKind,
+    area_manifests,
+    ask_topic,
+    config_topic,
+    digest,
+    freshness_refusal,
+    hello_answer_topic,
+    parse_manifest_topic,
+    read_config,
+    read_keys,
+    read_manifest,
+    roots_after,
+    speaker_manifests,
+    version_refusal,
+)
+from devices.speaker import events as e
+from devices.speaker import hello, receipts
+from devices.speaker.standing import claim, retarget
+from devices.speaker.state import STREAMS_MAX, Held, packed, without
+from devices.speaker.turn import Turn
+
+_CLOCK_REASONS = {Refusal.STALE, Refusal.VERSION_AHEAD, Refusal.KEY_EXPIRED, Refusal.NO_CLOCK}
+_HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
+
+
+def filters(speaker: str, config: SpeakerConfig | None) -> tuple[str, ...]:
+    """What a speaker subscribes to: its own branches and, once it knows them, the streams of its areas."""
+    own = (KEYS_TOPIC, config_topic(speaker), hello_answer_topic(speaker), ask_topic(speaker), speaker_manifests(speaker))
+    return own + (() if config is None else tuple(area_manifests(area) for area in config.area_chain + config.overlay))
+
+
+def take_keys(t: Turn, raw: bytes) -> None:
+    """A key document: the newest one that the root signed is held, and everything is read again with it."""
+    papers = t.papers
+    if not raw:
+        return receipts.refuse_document(t, KEYS_TOPIC, 0, Refusal.EMPTY_PAYLOAD)
+    found = digest(raw)
+    if found == papers.keys_digest:
+        return None
+    try:
+        keys = read_keys(raw, papers.root, papers.next_root, t.now_us if t.clock.verified else None)
+    except Refused as refused:
+        return receipts.refuse_document(t, KEYS_TOPIC, 0, refused.reason)
+    held = papers.keys.version if papers.keys else None
+    refusal = version_refusal(keys.version, found, held, papers.keys_digest)
+    if refusal is not None:
+        return receipts.refuse_document(t, KEYS_TOPIC, keys.version, refusal)
+    root, next_root = roots_after(raw, keys, papers.root, papers.next_root)
+    t.papers = replace(papers, root=root, next_root=next_root, keys=keys, keys_digest=found)
+    t.fact("doc", "keys", raw.decode())
+    t.fact("doc", "roots", packed([_plain(root), _plain(next_root) if next_root else None]))
+    receipts.refusals_settled(t, KEYS_TOPIC)
+    receipts.state_changed(t)
+    if not t.clock.verified:
+        hello.soon(t)
+    reread(t)
+    return None
+
+
+def take_config(t: Turn, raw: bytes) -> None:
+    """The speaker's own config; it waits when its key is not there yet."""
+    if not raw:
+        return receipts.refuse_document(t, config_topic(t.speaker), 0, Refusal.EMPTY_PAYLOAD)
+    if len(raw) > CONFIG_BYTES_MAX:
+        return receipts.refuse_document(t, config_topic(t.speaker), 0, Refusal.OVER_CAP)
+    if digest(raw) == t.papers.config_digest:
+        t.papers = replace(t.papers, config_waiting=b"")
+        return None
+    t.papers = replace(t.papers, config_waiting=raw)
+    if _read_config(t):
+        _reread_manifests(t)
+    return None
+
+
+def take_manifest(t: Turn, topic: str, raw: bytes) -> None:
+    """A manifest of one stream. Freshness is tested now, and again only if it was refused."""
+    try:
+        parse_manifest_topic(topic)
+    except Refused:
+        return None  # No stream of ours can have this name; the subscription's wildcard let it through.
+    if not raw:
+        return receipts.refuse_document(t, topic, 0, Refusal.EMPTY_PAYLOAD)
+    if len(raw) > MANIFEST_BYTES_MAX:
+        return receipts.refuse_document(t, topic, 0, Refusal.OVER_CAP)
+    held = t.papers.streams.get(topic)
+    if held is not None and held.digest == digest(raw) and held.raw:
+        t.papers = replace(t.papers, waiting=without(t.papers.waiting, topic))
+        return None
+    waiting = {**without(t.papers.waiting, topic), topic: raw}
+    if len(waiting) > STREAMS_MAX:
+        waiting = without(waiting, next(iter(waiting)))
+    t.papers = replace(t.papers, waiting=waiting)
+    if _read_manifest(t, topic) in _HELLO_REASONS:
+        hello.soon(t)
+    return None
+
+
+def reread(t: Turn) -> None:
+    """Keys, config or clock changed: what was refused is read again, and authority over orders is judged again."""
+    _read_config(t)
+    _reread_manifests(t)
+
+
+def _reread_manifests(t: Turn) -> None:
+    for topic in tuple(t.papers.waiting):
+        _read_manifest(t, topic)
+    for topic, held in t.papers.streams.items():
+        if held.raw:
+            _claim_again(t, topic, held.raw)
+    retarget(t)
+
+
+def _claim_again(t: Turn, topic: str, raw: bytes) -> None:
+    """An order that its stream had no right to change may be its to change under the new keys or config."""
+    papers = t.papers
+    if papers.keys is None or papers.config is None:
+        return
+    try:
+        manifest = read_manifest(raw, topic, papers.keys, papers.config, None)
+    except Refused:
+        return  # The key was taken away after the orders were accepted; they stand until withdrawn or expired.
+    _claim_all(t, manifest, _signer(t, raw))
+
+
+def _read_config(t: Turn) -> bool:
+    papers = t.papers
+    raw, topic = papers.config_waiting, config_topic(t.speaker)
+    if not raw or papers.keys is None:
+        return False
+    try:
+        config = read_config(raw, t.speaker, papers.keys, t.now_us if t.clock.verified else None, papers.config)
+    except Refused as refused:
+        receipts.refuse_document(t, topic, 0, refused.reason)
+        return False
+    held = papers.config.version if papers.config else None
+    refusal = version_refusal(config.version, digest(raw), held, papers.config_digest)
+    if refusal is not None:
+        receipts.refuse_document(t, topic, config.version, refusal)
+        return False
+    before = filters(t.speaker, papers.config)
+    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"")
+    t.fact("doc", "config", raw.decode())
+    _move(t, before, filters(t.speaker, config))
+    receipts.refusals_settled(t, topic)
+    receipts.state_changed(t)
+    retarget(t)
+    return True
+
+
+def _move(t: Turn, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    """Streams off the new chain are forgotten; the orders that they brought are kept by id."""
+    gone = tuple(topic for topic in before if topic not in after)
+    new = tuple(topic for topic in after if topic not in before)
+    if t.mail.connected:
+        if gone:
+            t.effect(e.Unsubscribe(gone))
+        if new:
+            t.effect(e.Subscribe(new))
+    assert t.papers.config is not None
+    areas = t.papers.config.area_chain + t.papers.config.overlay
+    off = [topic for topic in (*t.papers.streams, *t.papers.waiting) if not _on_chain(topic, areas)]
+    for topic in off:
+        t.papers = replace(
+            t.papers, streams=without(t.papers.streams, topic), waiting=without(t.papers.waiting, topic)
+        )
+        t.fact("stream", topic, None)
+        receipts.refusals_settled(t, topic)
+
+
+def _on_chain(topic: str, areas: tuple[str, ...]) -> bool:
+    stream = parse_manifest_topic(topic)
+    return stream.kind is StreamKind.SPEAKER or stream.name in areas
+
+
+def _read_manifest(t: Turn, topic: str) -> Refusal | None:
+    """Try the waiting bytes of a stream. They stay waiting unless accepted; None also while something is missing."""
+    papers, now_us = t.papers, t.now_us
+    raw = papers.waiting[topic]
+    if papers.keys is None or papers.config is None or now_us is None:
+        return None
+    held = papers.streams.get(topic)
+    try:
+        manifest = read_manifest(raw, topic, papers.keys, papers.config, now_us)
+    except Refused as refused:
+        return _refused(t, topic, 0, refused.reason)
+    refusal = freshness_refusal(
+        manifest, now_us, held.version if held else None, held.digest if held else None, digest(raw)
+    )
+    if refusal is not None:
+        return _refused(t, topic, manifest.version, refusal)
+    if held is None and len(papers.streams) >= STREAMS_MAX:
+        return _refused(t, topic, manifest.version, Refusal.OVER_CAP)
+    _accept(t, topic, raw, manifest)
+    return None
+
+
+def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
+    # A clock that nobody verified in this run is no ground to accuse the dispatcher; the hello is on its way.
+    if t.clock.verified or reason not in _CLOCK_REASONS:
+        receipts.refuse_document(t, topic, version, reason)
+    return reason
+
+
+def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
+    held = Held(manifest.version, digest(raw), manifest.chain_head, raw)
+    t.papers = replace(
+        t.papers, streams={**t.papers.streams, topic: held}, waiting=without(t.papers.waiting, topic)
+    )
+    t.fact("stream", topic, packed([held.version, held.digest.hex(), held.chain_head]))
+    receipts.refusals_settled(t, topic)
+    receipts.state_changed(t)
+    _claim_all(t, manifest, _signer(t, raw))
+    retarget(t)
+
+
+def _claim_all(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
+    for order in manifest.orders:
+        refusal = claim(t, manifest.stream, signer, order)
+        if refusal is not None:
+            receipts.refuse_document(t, manifest.stream, manifest.version, refusal)
+
+
+def _signer(t: Turn, raw: bytes) -> LinkKey:
+    """The key that `read_manifest` has just verified these bytes with."""
+    assert t.papers.keys is not None
+    kid = jws.header(raw).kid
+    return next(key for key in t.papers.keys.keys if key.kid == kid)
+
+
+def _plain(key: LinkKey) -> dict[str, object]:
+    return {name: getattr(key, name) for name in key.__slots__}

@@ -1,0 +1,128 @@
+"""Orders as the speaker holds them: who may change which, which are meant for it, and their rank. Nothing sounds here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from devices.protocols.documents import LinkKey, Order, OrderState, Phase, SpeakerConfig, whereabouts
+from devices.protocols.refusals import Refusal
+from devices.protocols.selector import matches
+from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic, rank
+from devices.speaker.state import ORDERS_KEPT_MAX, Standing, order_entry, order_key
+from devices.speaker.turn import Turn
+
+
+def claim(t: Turn, stream: str, signer: LinkKey, order: Order) -> Refusal | None:
+    """Take an order of an accepted manifest into the book, if this stream may say it. A reason when it may not.
+
+    The result does not depend on which of two claims came first: an area's stream stands above the speaker's own,
+    a wider key above a narrower one, and between equals the higher revision.
+    """
+    key = order_key(order.status, order.id)
+    held = t.orders.get(key)
+    new = Standing(order, stream, signer.area)
+    if held is not None:
+        if held.order == order and held.stream == stream:
+            return None
+        refusal, takes_over = _judge(t, held, new)
+        if not takes_over:
+            return refusal
+    t.set_order(key, new)
+    t.keep(order_entry(key, new))
+    _make_room(t, key)
+    return None
+
+
+def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool]:
+    """(why the new claim is refused, whether it takes over)."""
+    old_stream, new_stream = parse_manifest_topic(held.stream), parse_manifest_topic(new.stream)
+    if old_stream.kind is not new_stream.kind:
+        # Orders for one speaker add, they never override.
+        return None, new_stream.kind is StreamKind.AREA
+    if old_stream.issuer != new_stream.issuer:
+        if not contains(t.config, new.scope, held.scope):
+            return Refusal.NOT_ISSUER, False
+        if not contains(t.config, held.scope, new.scope):
+            return None, True
+    if new.order.rev == held.order.rev and new.order != held.order:
+        return Refusal.VERSION_CONFLICT, False
+    return None, new.order.rev > held.order.rev
+
+
+def contains(config: SpeakerConfig | None, outer: str, inner: str) -> bool:
+    """Whether area `outer` contains area `inner`, as far as the speaker's own chain shows."""
+    if config is None or outer == inner:
+        return outer == inner
+    chain = config.area_chain
+    if outer not in chain:
+        return False
+    if inner in config.overlay:
+        return outer == chain[0]
+    return inner in chain and chain.index(outer) <= chain.index(inner)
+
+
+def _make_room(t: Turn, newest: str) -> None:
+    """Forget the order that expired first when the book is full; the new one is never the one to go."""
+    if len(t.orders) > ORDERS_KEPT_MAX:
+        candidates = (key for key in t.orders if key != newest and not t.mark(key).running)
+        t.forget_order(min(candidates, key=lambda key: (t.orders[key].order.expires, key)))
+
+
+def original(t: Turn, standing: Standing) -> Standing | None:
+    """The order that a correction or all-clear is about, if this speaker holds it. Use never mixes."""
+    corrects = standing.order.corrects
+    return t.orders.get(order_key(standing.order.status, corrects)) if corrects else None
+
+
+def may_end(t: Turn, ending: Standing, ended: Standing) -> bool:
+    """Whether one order may end another: same issuer, or a key whose area contains the other's."""
+    same = parse_manifest_topic(ending.stream).issuer == parse_manifest_topic(ended.stream).issuer
+    return same or contains(t.config, ending.scope, ended.scope)
+
+
+def retarget(t: Turn) -> None:
+    """Work out anew which orders are meant for this speaker and how they rank: orders or config changed."""
+    config = t.config
+    if config is None:
+        return
+    where = whereabouts(config)
+    orders: dict[str, Standing] = {}
+    for key, standing in t.orders.items():
+        first = original(t, standing)
+        # A correction goes to those its original went to; its own selector counts only where the original is unknown.
+        meant = matches((first or standing).order.selector, where)
+        height = _height(config, standing)
+        if first is not None:
+            height = max(height, _height(config, first))
+        ranked = rank(standing.order, parse_manifest_topic(standing.stream).use, height, first.order if first else None)
+        same = standing.mine == meant and standing.rank == ranked
+        orders[key] = standing if same else replace(standing, mine=meant, rank=ranked)
+    t.orders = orders
+    t.live = tuple(key for key in orders if t.mark(key).closed_rev < orders[key].order.rev)
+
+
+def _height(config: SpeakerConfig, standing: Standing) -> int:
+    """The height of the stream; one that the speaker has moved away from counts as its own area."""
+    try:
+        return area_height(config, parse_manifest_topic(standing.stream))
+    except ValueError:
+        return 0
+
+
+def lost(t: Turn, first: Standing | None, correction: Order) -> bool:
+    """Whether the journal is younger than the original broadcast, so that it cannot say if the original sounded."""
+    began_us = first.order.start_at if first is not None else correction.start_at
+    return t.born_us > began_us
+
+
+def unheard(t: Turn, standing: Standing) -> bool:
+    """Whether a correction or all-clear would answer something that nobody heard here."""
+    order = standing.order
+    if order.phase is Phase.ALERT or order.corrects is None or order.also_unstarted:
+        return False
+    started = t.mark(order_key(order.status, order.corrects)).started_us
+    return not started and not lost(t, original(t, standing), order)
+
+
+def withdrawn(standing: Standing) -> bool:
+    return standing.order.state is OrderState.WITHDRAWN

@@ -1,0 +1,283 @@
+"""What a speaker knows between two events, and how the part that must outlive a crash is written as journal facts.
+
+Values only. Dictionaries here are never changed in place: a new state shares what did not change with the old one.
+Orders are kept by use and id, so that an exercise key can never touch an actual order of the same id.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+from devices.protocols import document_json
+from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, SpeakerConfig, Step, StepKind
+from devices.protocols.speaker_link import Rank
+from devices.speaker.events import Entry, Image
+
+T = TypeVar("T")
+
+RECEIPTS_KEPT_MAX = 1_000
+ORDERS_KEPT_MAX = 512
+STREAMS_MAX = 64
+HEARD_PERCENT = 80
+STEP_WINDOW_US = 500_000
+STARTS_WINDOW_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """UTC is the monotonic clock plus `offset_us`; None means that no time is known and nothing may sound.
+
+    `verified` says that a signed hello answer set it in this run. `nonce` is the hello now out, "" if none.
+    """
+
+    offset_us: int | None = None
+    verified: bool = False
+    nonce: str = ""
+    asked_us: int = 0
+    asked: int = 0
+    tries: int = 0
+    next_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The manifest in force for one stream. `raw` is empty after a restart: its orders are in the journal."""
+
+    version: int
+    digest: bytes
+    chain_head: str
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """The signed documents: accepted ones, and the newest bytes of those that cannot be accepted yet.
+
+    `said` holds per topic the (version, reason) pairs whose refusal has been receipted.
+    """
+
+    root: LinkKey
+    next_root: LinkKey | None = None
+    keys: KeyDocument | None = None
+    keys_digest: bytes = b""
+    config: SpeakerConfig | None = None
+    config_digest: bytes = b""
+    config_waiting: bytes = b""
+    streams: dict[str, Held] = field(default_factory=dict)
+    waiting: dict[str, bytes] = field(default_factory=dict)
+    said: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One order as this speaker holds it, the stream that claims it and the area that the signing key covers.
+
+    `mine` and `rank` follow from the config and are made anew whenever it or the orders change.
+    """
+
+    order: Order
+    stream: str
+    scope: str
+    mine: bool = False
+    rank: Rank | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What happened to an order here. `heard` repeats are over; `running` is the repeat now sounding, 0 if none.
+
+    `over` is the reason why it will not sound again, whatever its revision. `due_us` (UTC) is since when a daily order
+    waits, 0 for its start_at. The `_rev` fields name the newest revision of which something was said: accepted,
+    withdrawn, held back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted.
+    """
+
+    heard: int = 0
+    running: int = 0
+    percent: int = 0
+    again: bool = False
+    over: str = ""
+    started_us: int = 0
+    due_us: int = 0
+    accepted_rev: int = 0
+    withdrawn_rev: int = 0
+    limited_rev: int = 0
+    told_rev: int = 0
+    closed_rev: int = 0
+    failed_repeat: int = 0
+    tries: int = 0
+    admitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe."""
+
+    mono_us: int
+    severity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A plan that is being made ready, or is ready. `depth` is 0 recordings, 1 local speech, 2 phrases and chime.
+
+    `source` names what it is really made of: recording, speech or phrase.
+    """
+
+    key: str
+    rev: int
+    repeat: int
+    ticket: int
+    depth: int
+    source: str
+    since_us: int
+    ms: int
+    volume: int
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """What sounds now. `mono_us` is when Play was decided; `cut_us` is when a player that says nothing is given up."""
+
+    key: str
+    rev: int
+    repeat: int
+    ticket: int
+    source: str
+    mono_us: int
+    cut_us: int
+    volume: int
+    began: bool = False
+    mic_db: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The loudspeaker. `rests` holds orders back until a monotonic time: gaps between repeats, pauses after failure."""
+
+    ticket: int = 0
+    loading: Loading | None = None
+    sounding: Sounding | None = None
+    rests: dict[str, int] = field(default_factory=dict)
+    cached: frozenset[str] = frozenset()
+    fetching: dict[str, int] = field(default_factory=dict)
+    volume: int = 80
+    power: str = "mains"
+    store_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A receipt as it goes over the wire. `final` says that it holds a step that must not be dropped."""
+
+    payload: bytes
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Steps of one order that wait to share a message, until `flush_us` (monotonic)."""
+
+    rev: int
+    steps: tuple[Step, ...]
+    flush_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Receipts and the retained state. `unacked` are sequence numbers without PUBACK, oldest first."""
+
+    connected: bool = False
+    connection: int = 0
+    seq: int = 0
+    letters: dict[int, Letter] = field(default_factory=dict)
+    unacked: tuple[int, ...] = ()
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    dropped: int = 0
+    state_due_us: int = 0
+    state_said: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything. `live` are the keys of orders that may still want something; the rest is only remembered."""
+
+    speaker: str
+    papers: Papers
+    journal: str = ""
+    seed: str = ""
+    booted_us: int = 0
+    born_us: int = 0
+    clock: Clock = Clock()
+    orders: dict[str, Standing] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
+    live: tuple[str, ...] = ()
+    starts: tuple[Start, ...] = ()
+    sound: Sound = Sound()
+    mail: Mail = Mail()
+    wake_us: int = 0
+
+
+def blank(speaker: str, root: LinkKey) -> State:
+    """A speaker before its first boot: its id and the root key it trusts."""
+    return State(speaker, Papers(root))
+
+
+def order_key(use: str, order: str) -> str:
+    """The name under which orders are kept."""
+    return f"{use}/{order}"
+
+
+def packed(value: object) -> str:
+    """A JSON text in one form, so that equal values are equal bytes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def order_entry(key: str, standing: Standing) -> Entry:
+    """The fact of an order: a manifest of that one order, so that one reader serves for both."""
+    manifest = Manifest(standing.stream, 1, 0, 0, "", (standing.order,))
+    return Entry("order", key, packed([standing.scope, document_json.encode(manifest).decode()]))
+
+
+def order_of(text: str) -> Standing:
+    """Raises Refused when the journal holds something that is no order."""
+    scope, manifest_json = json.loads(text)
+    manifest = document_json.decode_manifest(manifest_json.encode())
+    return Standing(manifest.orders[0], manifest.stream, scope)
+
+
+def mark_entry(key: str, mark: Mark) -> Entry:
+    """The fact of a mark; fields at their default are left out."""
+    return Entry("mark", key, packed({n: v for n, v in asdict(mark).items() if v}))
+
+
+def mark_of(text: str) -> Mark:
+    return Mark(**json.loads(text))
+
+
+def draft_entry(key: str, draft: Draft) -> Entry:
+    """Steps said but not yet sent; the flush time is of this run and is not kept."""
+    return Entry("draft", key, packed([draft.rev, [[s.kind, s.at, s.reason, s.evidence] for s in draft.steps]]))
+
+
+def draft_of(text: str, mono_us: int) -> Draft:
+    rev, steps = json.loads(text)
+    return Draft(rev, tuple(Step(StepKind(k), at, reason, evidence) for k, at, reason, evidence in steps), mono_us)
+
+
+def latest(image: Image) -> dict[str, dict[str, str]]:
+    """The facts by kind and key, the last word of each."""
+    facts: dict[str, dict[str, str]] = {}
+    for entry in image.entries:
+        of_kind = facts.setdefault(entry.kind, {})
+        of_kind.pop(entry.key, None)
+        if entry.value is not None:
+            of_kind[entry.key] = entry.value
+    return facts
+
+
+def without(items: dict[str, T], key: str) -> dict[str, T]:
+    """The dictionary less one key."""
+    return {k: v for k, v in items.items() if k != key}

@@ -1,0 +1,314 @@
+"""The store in memory: the same port and the same contract suite as the SQL store, for simulation and quick tests.
+
+One writer at a time; a transaction that raises leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.places import Area, Speaker
+from ..domain.planning import Coverage
+from ..domain.signals import Signal, Unread
+from ..engine.ports import Clock, EffectRow, Expected, Live, LogRow, Page, Read, ReceiptRow, TimerRow, Tx
+
+T = TypeVar("T")
+_GONE = object()
+RECEIPT_WINDOW = 1_000
+FIRST_PAGE = Page()
+
+
+class MemoryStore:
+    """Dictionaries behind the store's port."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tables: dict[object, dict[Any, Any]] = {}
+        self._lock = threading.RLock()
+
+    def write(self) -> AbstractContextManager[Tx]:
+        return self._write()
+
+    def read(self) -> AbstractContextManager[Read]:
+        return self._read()
+
+    @contextmanager
+    def _write(self) -> Iterator[Tx]:
+        with self._lock:
+            tx = MemoryTx(self._tables, self._clock)
+            try:
+                yield tx
+            except BaseException:
+                tx.undo()
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[Read]:
+        with self._lock:
+            yield MemoryTx(self._tables, self._clock)
+
+
+class MemoryTx:
+    """One transaction: writes at once and remembers how to take everything back."""
+
+    def __init__(self, tables: dict[object, dict[Any, Any]], clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    def undo(self) -> None:
+        """Take back every write of this transaction, newest first."""
+        for table, key, old in reversed(self._undo):
+            if old is _GONE:
+                table.pop(key, None)
+            else:
+                table[key] = old
+
+    def _table(self, name: object) -> dict[Any, Any]:
+        return self._tables.setdefault(name, {})
+
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((table, key, table.get(key, _GONE)))
+        table[key] = value
+
+    def _drop(self, table: dict[Any, Any], key: Any) -> bool:
+        if key not in table:
+            return False
+        self._undo.append((table, key, table[key]))
+        del table[key]
+        return True
+
+    def now_us(self) -> int:
+        return self._clock.now_us()
+
+    def lock(self, *names: str) -> None:
+        """One writer at a time holds every name already."""
+
+    def get(self, kind: type[T], id: str) -> T | None:
+        return cast("T | None", self._table(kind).get(id))
+
+    def get_locked(self, kind: type[T], id: str) -> T | None:
+        return self.get(kind, id)
+
+    def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
+        rows = [row for row in self._table(kind).values() if _fits(row, fields)]
+        name = page.order.lstrip("-")
+        if kind is Area and name == "id":
+            name = "code"
+        rows.sort(key=lambda row: getattr(row, name), reverse=page.order.startswith("-"))
+        return rows[: page.limit]
+
+    def put(self, *rows: object) -> None:
+        for row in rows:
+            key = row.code if isinstance(row, Area) else cast("Any", row).id
+            self._set(self._table(type(row)), key, row)
+
+    def delete(self, kind: type[object], id: str) -> None:
+        self._drop(self._table(kind), id)
+
+    def add_signal(self, signal: Signal, incident: str) -> None:
+        self._set(self._table("signal"), signal.key, (signal, incident))
+
+    def signal_incident(self, key: str) -> str | None:
+        found = self._table("signal").get(key)
+        return None if found is None else cast("str", found[1])
+
+    def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
+        rows = [s for s, joined in self._table("signal").values() if joined == incident]
+        return sorted(rows, key=lambda s: (s.received_us, s.key))[:limit]
+
+    def add_unread(self, rows: Sequence[Unread]) -> None:
+        table = self._table("unread")
+        for row in rows:
+            self._set(table, len(table), row)
+
+    def unread(self, limit: int = 100) -> list[Unread]:
+        return list(reversed(self._table("unread").values()))[:limit]
+
+    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
+        self._set(self._table("expected"), broadcast, {s: Expected(broadcast, s) for s in speakers})
+
+    def copy_expected(self, original: str, broadcast: str) -> None:
+        self.plan_expected(broadcast, sorted(self._table("expected").get(original, {})))
+
+    def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]:
+        rows = self._table("expected").get(broadcast, {})
+        return [
+            row
+            for _, row in sorted(rows.items())
+            if not silent_only or (row.playing_us is None and row.finished_us is None)
+        ]
+
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+        receipts, table = self._table("receipt"), self._table("expected")
+        strangers = []
+        for row in rows:
+            planned = table.get(row.broadcast, {})
+            if row.speaker not in planned:
+                strangers.append(row)
+                continue
+            self._set(receipts, (row.speaker, row.journal, row.seq), row)
+            self._set(planned, row.speaker, _moved(planned[row.speaker], row))
+        return strangers
+
+    def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
+        held = self._table("receipt")
+        wanted = range(max(1, seq - RECEIPT_WINDOW + 1), seq + 1)
+        return [n for n in wanted if (speaker, journal, n) not in held][:limit]
+
+    def heard(self, rows: Sequence[Live]) -> None:
+        self.put(*rows)
+
+    def coverage(self, broadcast: str) -> Coverage:
+        rows = self.expected(broadcast)
+        now_us = self.now_us()
+        lives = self._table(Live)
+        out = 0
+        for row in rows:
+            speaker = self.get(Speaker, row.speaker)
+            service = speaker.out_of_service if speaker else None
+            out += service is not None and service.until_us > now_us
+        return Coverage(
+            targeted=len(rows),
+            online=sum(1 for r in rows if r.speaker in lives and lives[r.speaker].online),
+            playing=sum(1 for r in rows if r.playing_us is not None or r.finished_us is not None),
+            proved=sum(1 for r in rows if r.proved),
+            finished=sum(1 for r in rows if r.finished_us is not None),
+            refused=sum(1 for r in rows if r.refused),
+            failed=sum(1 for r in rows if r.failed),
+            out_of_service=out,
+        )
+
+    def record(self, record: Record) -> None:
+        table = self._table("log")
+        seq = len(table) + 1
+        body = json.dumps({"why": record.why, "facts": record.facts}, sort_keys=True, ensure_ascii=False, default=str)
+        row = LogRow(seq, self.now_us(), record.kind, record.subject, record.person, body)
+        self._set(table, seq, row)
+
+    def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]:
+        rows = self._table("log").values()
+        return [r for r in rows if r.seq > after_seq and (subject is None or r.subject == subject)][:limit]
+
+    def unchained(self, limit: int) -> list[LogRow]:
+        log = self._table("log")
+        number, _ = self.chain_head()
+        # Rows are linked in the order of seq here, so the first unlinked one follows the head.
+        return [log[seq] for seq in range(number + 1, min(number + limit, len(log)) + 1)]
+
+    def link(self, rows: Sequence[LogRow]) -> None:
+        for row in rows:
+            self._set(self._table("log"), row.seq, row)
+            self._set(self._table("chain"), "head", (row.link, row.hash))
+
+    def chain_head(self) -> tuple[int, str]:
+        return cast("tuple[int, str]", self._table("chain").get("head", (0, "")))
+
+    def chain(self, after_link: int, limit: int) -> list[LogRow]:
+        linked = [r for r in self._table("log").values() if r.link is not None and r.link > after_link]
+        return sorted(linked, key=lambda r: cast("int", r.link))[:limit]
+
+    def wake_at(self, timer: WakeAt) -> None:
+        row = TimerRow(timer.subject_kind, timer.subject, timer.name, timer.due_us, timer.useless_after_us)
+        self._set(self._table("timer"), (timer.subject_kind, timer.subject, timer.name), row)
+
+    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
+        table, key = self._table("timer"), (timer.subject_kind, timer.subject, timer.name)
+        row = table.get(key)
+        if row is None or (due_us is not None and row.due_us != due_us):
+            return False
+        return self._drop(table, key)
+
+    def due_timers(self, now_us: int, limit: int) -> list[TimerRow]:
+        due = [t for t in self._table("timer").values() if t.due_us <= now_us]
+        return sorted(due, key=lambda t: (t.due_us, t.subject_kind, t.subject, t.name))[:limit]
+
+    def next_timer_us(self) -> int | None:
+        """When the next timer is due, for a clock that can jump there."""
+        return min((t.due_us for t in self._table("timer").values()), default=None)
+
+    def save(self, effect: Save) -> None:
+        table, now_us = self._table("effect"), self.now_us()
+        row = table.get(effect.lane)
+        if row is None:
+            row = EffectRow(effect.lane, str(effect.carry), effect.subject, 0, 0, now_us, effect.expires_us)
+        self._set(
+            table,
+            effect.lane,
+            replace(
+                row,
+                wanted=row.wanted + 1,
+                not_before_us=min(row.not_before_us, now_us),
+                expires_us=effect.expires_us,
+            ),
+        )
+
+    def open_effects(self) -> list[EffectRow]:
+        return sorted(self._table("effect").values(), key=lambda e: (e.not_before_us, e.lane))
+
+    def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]:
+        now_us = self.now_us()
+        free = [
+            e
+            for e in self.open_effects()
+            if e.carry in carries and e.not_before_us <= now_us and e.leased_until_us <= now_us
+        ][:limit]
+        claimed = [replace(e, leased_by=owner, leased_until_us=now_us + lease_us) for e in free]
+        for effect in claimed:
+            self._set(self._table("effect"), effect.lane, effect)
+        return claimed
+
+    def done(self, effect: EffectRow) -> None:
+        row = self._mine(effect)
+        if row is None:
+            return
+        if row.wanted == effect.wanted:
+            self._drop(self._table("effect"), effect.lane)
+            return
+        again = replace(row, tries=0, not_before_us=self.now_us(), leased_by="", leased_until_us=0, reason="")
+        self._set(self._table("effect"), effect.lane, again)
+
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
+        row = self._mine(effect)
+        if row is not None:
+            later = replace(
+                row, tries=row.tries + 1, not_before_us=not_before_us, leased_by="", leased_until_us=0, reason=reason
+            )
+            self._set(self._table("effect"), effect.lane, later)
+
+    def _mine(self, effect: EffectRow) -> EffectRow | None:
+        row = self._table("effect").get(effect.lane)
+        if row is None or (row.leased_by, row.leased_until_us) != (effect.leased_by, effect.leased_until_us):
+            return None
+        return cast("EffectRow", row)
+
+
+def _fits(row: object, fields: dict[str, object]) -> bool:
+    for name, wanted in fields.items():
+        value = getattr(row, name)
+        if isinstance(wanted, tuple) and not isinstance(value, tuple):
+            if value not in wanted:
+                return False
+        elif value != wanted:
+            return False
+    return True
+
+
+def _moved(row: Expected, receipt: ReceiptRow) -> Expected:
+    """The first time of a step wins; refused and failed reasons stay; proof is never taken back."""
+    return replace(
+        row,
+        accepted_us=row.accepted_us if row.accepted_us is not None else receipt.accepted_us,
+        ready_us=row.ready_us if row.ready_us is not None else receipt.ready_us,
+        playing_us=row.playing_us if row.playing_us is not None else receipt.playing_us,
+        finished_us=row.finished_us if row.finished_us is not None else receipt.finished_us,
+        refused=row.refused or receipt.refused,
+        failed=row.failed or receipt.failed,
+        proved=row.proved or receipt.proved,
+    )

@@ -1,0 +1,87 @@
+"""Reads playbooks from a folder of YAML files and checks each against the schema beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from ..domain.playbook import Corroboration, OnUnanswered, Playbook, Rung, Spoken, StandingOrder, Target
+
+FILE_BYTES_MAX = 65_536
+PLAYBOOKS_MAX = 200
+
+
+class BrokenPlaybook(ValueError):
+    """A playbook can't be used; every reason stands in `problems`, one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def read_playbooks(folder: Path) -> tuple[Playbook, ...]:
+    """Every playbook of the folder in file-name order. Raises BrokenPlaybook naming file and place."""
+    validator = Draft202012Validator(json.loads((folder / "schema.json").read_text("utf-8")))
+    problems: list[str] = []
+    playbooks: list[Playbook] = []
+    files = sorted(folder.glob("*.yaml"))
+    if len(files) > PLAYBOOKS_MAX:
+        raise BrokenPlaybook((f"there are {len(files)} playbooks, the limit is {PLAYBOOKS_MAX}",))
+    for file in files:
+        raw = file.read_bytes()
+        found = _problems(file, raw, validator)
+        problems += found
+        if not found:
+            playbooks.append(_playbook(yaml.safe_load(raw), hashlib.sha256(raw).hexdigest()[:12]))
+    names = [p.id for p in playbooks]
+    problems += [f"the playbook id {name} stands in two files" for name in sorted(set(names)) if names.count(name) > 1]
+    if problems:
+        raise BrokenPlaybook(tuple(problems))
+    return tuple(playbooks)
+
+
+def _problems(file: Path, raw: bytes, validator: Draft202012Validator) -> list[str]:
+    if len(raw) > FILE_BYTES_MAX:
+        return [f"{file.name} has {len(raw)} bytes, the limit is {FILE_BYTES_MAX}"]
+    try:
+        data = yaml.safe_load(raw)
+    except yaml.YAMLError as broken:
+        return [f"{file.name} is not YAML: {broken}"]
+    errors = sorted(validator.iter_errors(data), key=str)
+    return [f"{file.name}: {'/'.join(map(str, e.absolute_path)) or 'the file'}: {e.message}" for e in errors]
+
+
+def _playbook(data: dict[str, Any], version: str) -> Playbook:
+    when, order, standing = data["when"], data["order"], data.get("standing_order")
+    return Playbook(
+        id=data["id"],
+        version=version,
+        title=data["title"],
+        hazard=data["hazard"],
+        hazard_names=data["hazard_names"],
+        event_code=data["event_code"],
+        venue_kinds=tuple(when["venue_kinds"]) if "venue_kinds" in when else None,
+        claimed_levels=tuple(when["claimed_levels"]) if "claimed_levels" in when else None,
+        join_within_s=when["join_within_s"],
+        level_suspected=data["level"]["suspected"],
+        level_corroborated=data["level"]["corroborated"],
+        corroborated_by=tuple(Corroboration(c) for c in when["corroborated_by"]),
+        verify=tuple(Rung(r["up"], r["answer_timeout_s"]) for r in data["verify"]),
+        question=data["question"],
+        target=Target(order["target"]),
+        order_class=order["class"],
+        spoken=Spoken(order["alert"], order["correction"], order["all_clear"]),
+        volume=order["volume"],
+        repeat=order["repeat"],
+        gap_s=order["gap_s"],
+        valid_s=order["valid_s"],
+        prove_within_s=data["prove_within_s"],
+        standing=StandingOrder(tuple(Corroboration(c) for c in standing["covers"]), OnUnanswered(standing["on_unanswered"]))
+        if standing
+        else None,
+    )

@@ -1,0 +1,344 @@
+"""Broadcasts (播发指令): from draft through release to air and off it. Pure: `decide(broadcast, event, now)`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import assert_never
+
+from devices.protocols.selector import Selector
+from devices.protocols.speaker_link import Audio, Order, OrderClass, OrderState, Phase
+
+from .effects import Carry, Effect, Record, Save, TellIncident, WakeAt
+from .incidents import AlertOver, AlertReleased
+from .refusals import (
+    AlreadyReleasedByYou,
+    ApproverMissing,
+    ContentChanged,
+    NotAllowed,
+    ResumeTooLate,
+    SentenceDiffers,
+    WrongState,
+)
+from .signals import Use
+
+RESUME_WITHIN_US = 60_000_000
+TIMER_USELESS_US = 86_400_000_000
+RELEASING_ROLES = frozenset({"duty_officer", "approver"})
+
+
+class BroadcastState(StrEnum):
+    """DRAFT waits for people; HELD is a draft whose incident no longer stands; STOPPED may resume for 60 s."""
+
+    DRAFT = "draft"
+    HELD = "held"
+    DECLINED = "declined"
+    ON_AIR = "on_air"
+    STOPPED = "stopped"
+    WITHDRAWN = "withdrawn"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One order with its road to the air. `content` is the hash of what people release; times are µs UTC.
+
+    `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id;
+    `wordings` the ids of the texts to render, per language.
+    """
+
+    id: str
+    incident: str
+    use: Use
+    phase: Phase
+    original: str
+    playbook: str
+    state: BroadcastState
+    hazard: str
+    hazard_names: dict[str, str]
+    event_code: str
+    level: int
+    order_class: OrderClass
+    place_names: dict[str, str]
+    texts: dict[str, str]
+    selector: Selector
+    stream: str
+    speakers: int
+    plan: str
+    verdict: str
+    volume: int | str
+    repeat: int
+    gap_s: int
+    valid_s: int
+    prove_within_s: int
+    people_needed: int
+    content: str = ""
+    released_by: tuple[str, ...] = ()
+    approved: bool = False
+    rule: str = ""
+    rev: int = 0
+    wordings: dict[str, str] = field(default_factory=dict)
+    audio: tuple[Audio, ...] = ()
+    start_at_us: int = 0
+    expires_us: int = 0
+    stopped_by: str = ""
+    stopped_us: int = 0
+    version: int = 0
+
+    @property
+    def on_manifest(self) -> bool:
+        """An order that ever went on air stays in its manifest until it expires."""
+        return self.rev > 0
+
+
+class Act(StrEnum):
+    """What a release row records."""
+
+    RELEASE = "release"
+    STANDING = "standing"
+    DECLINE = "decline"
+    STOP = "stop"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One recorded act of a person or a standing order upon a broadcast (审签)."""
+
+    id: str
+    broadcast: str
+    act: Act
+    person: str
+    content: str
+    rule: str
+    why: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseGiven:
+    person: str
+    roles: frozenset[str]
+    content: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class StandingGiven:
+    """The playbook's standing order releases it; `rule` names playbook, version and what corroborates."""
+
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    person: str
+    roles: frozenset[str]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    person: str
+    roles: frozenset[str]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    person: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A correction or an all-clear of this order goes on air."""
+
+    by: str
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReady:
+    audio: tuple[Audio, ...]
+
+
+BroadcastEvent = ReleaseGiven | StandingGiven | Declined | Held | Stopped | Resumed | Replaced | Expired | AudioReady
+
+
+def content_hash(b: Broadcast) -> str:
+    """What a release stands for: hazard, level, area, status, verdict and the words; not audio files or times."""
+    said = [
+        b.hazard, b.level, b.use, b.phase, b.verdict, b.order_class, b.original, b.stream, b.repeat,
+        b.texts, asdict(b.selector),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def sentences(b: Broadcast) -> dict[str, str]:
+    """The sentence people confirm, per language: hazard, area, number of speakers, and Actual or Exercise in words."""
+    phase_zh = {Phase.ALERT: "警报", Phase.CORRECTION: "更正", Phase.ALL_CLEAR: "解除"}[b.phase]
+    phase_en = {Phase.ALERT: "alert", Phase.CORRECTION: "correction", Phase.ALL_CLEAR: "all-clear"}[b.phase]
+    use_zh, use_en = ("实警", "ACTUAL") if b.use is Use.ACTUAL else ("演练", "EXERCISE")
+    colour_zh = {1: "红色", 2: "橙色", 3: "黄色", 4: "蓝色"}[b.level]
+    colour_en = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}[b.level]
+    verified = b.verdict == "confirmed"
+    hazard_zh, hazard_en = b.hazard_names.get("zh", b.hazard), b.hazard_names.get("en", b.hazard)
+    place_zh = b.place_names.get("zh", "")
+    place_en = b.place_names.get("en", place_zh)
+    return {
+        "zh": f"【{use_zh}】向{place_zh}的{b.speakers}个终端播发{hazard_zh}{colour_zh}{phase_zh}"
+        f"（{'已核实' if verified else '尚未核实'}）。",
+        "en": f"{use_en}: broadcast the {colour_en} {hazard_en} {phase_en} to {b.speakers} speakers in {place_en}"
+        f" ({'verified' if verified else 'not yet verified'}).",
+    }
+
+
+def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    """What an event makes of a broadcast. Raises a refusal where a person asks for what may not be."""
+    match event:
+        case ReleaseGiven():
+            return _release(b, event, now_us)
+        case StandingGiven():
+            if b.state is not BroadcastState.DRAFT:
+                return b, [Record("broadcast.standing_late", b.id, f"it is {b.state}: the standing order does nothing")]
+            return _on_air(replace(b, rule=event.rule), now_us, f"standing order {event.rule}", "")
+        case Declined():
+            _may(event.roles)
+            if b.state not in (BroadcastState.DRAFT, BroadcastState.HELD):
+                raise WrongState(f"it is {b.state}")
+            declined = replace(b, state=BroadcastState.DECLINED)
+            return declined, [Record("broadcast.declined", b.id, event.why, event.person)]
+        case Held() if b.state is BroadcastState.DRAFT:
+            held = replace(b, state=BroadcastState.HELD, released_by=(), approved=False)
+            return held, [Record("broadcast.held", b.id, event.why)]
+        case Held():
+            return b, [Record("broadcast.not_held", b.id, f"it is {b.state}: {event.why}")]
+        case Stopped():
+            _may(event.roles)
+            if b.state is not BroadcastState.ON_AIR:
+                raise WrongState(f"it is {b.state}")
+            stopped = replace(
+                b, state=BroadcastState.STOPPED, rev=b.rev + 1, stopped_by=event.person, stopped_us=now_us
+            )
+            return stopped, [_publish(b), Record("broadcast.stopped", b.id, event.why, event.person)]
+        case Resumed():
+            return _resume(b, event, now_us)
+        case Replaced() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED):
+            gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+            why = f"{event.by} takes its place"
+            effects: list[Effect] = [_publish(b), Record("broadcast.withdrawn", b.id, why, event.person)]
+            return gone, [*effects, TellIncident(b.incident, AlertOver(b.id, why))]
+        case Replaced():
+            return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
+        case Expired() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED) and now_us >= b.expires_us:
+            ended = replace(b, state=BroadcastState.ENDED)
+            effects_out: list[Effect] = [_publish(b), Record("broadcast.ended", b.id, "its time is over")]
+            return ended, [*effects_out, TellIncident(b.incident, AlertOver(b.id, "its time is over"))]
+        case Expired():
+            return b, [_publish(b)] if b.on_manifest else []
+        case AudioReady():
+            return _audio(b, event)
+        case _:
+            assert_never(event)
+
+
+def _release(b: Broadcast, event: ReleaseGiven, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    _may(event.roles)
+    if b.state is not BroadcastState.DRAFT:
+        raise WrongState(f"it is {b.state}")
+    if event.content != b.content:
+        raise ContentChanged
+    if event.sentence not in sentences(b).values():
+        raise SentenceDiffers
+    if event.person in b.released_by:
+        raise AlreadyReleasedByYou
+    approved = b.approved or "approver" in event.roles
+    people = (*b.released_by, event.person)
+    if len(people) >= b.people_needed and b.people_needed > 1 and not approved:
+        raise ApproverMissing
+    signed = replace(b, released_by=people, approved=approved)
+    if len(people) < b.people_needed:
+        return signed, [Record("broadcast.released_by_one", b.id, event.sentence, event.person)]
+    return _on_air(signed, now_us, event.sentence, event.person)
+
+
+def _on_air(b: Broadcast, now_us: int, why: str, person: str) -> tuple[Broadcast, list[Effect]]:
+    expires_us = now_us + b.valid_s * 1_000_000
+    on_air = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, start_at_us=now_us, expires_us=expires_us)
+    prove_us = now_us + b.prove_within_s * 1_000_000
+    effects: list[Effect] = [
+        _publish(b),
+        WakeAt("broadcast", b.id, "expires", expires_us, expires_us + TIMER_USELESS_US),
+        WakeAt("broadcast", b.id, "prove", prove_us, prove_us + TIMER_USELESS_US),
+        Record(
+            "broadcast.on_air", b.id, why, person, {"rev": on_air.rev, "content": b.content, "speakers": b.speakers}
+        ),
+    ]
+    if b.phase is Phase.ALERT:
+        effects.append(TellIncident(b.incident, AlertReleased(b.id)))
+    return on_air, effects
+
+
+def _resume(b: Broadcast, event: Resumed, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    _may(event.roles)
+    if b.state is not BroadcastState.STOPPED:
+        raise WrongState(f"it is {b.state}")
+    if event.person != b.stopped_by or now_us - b.stopped_us > RESUME_WITHIN_US:
+        raise ResumeTooLate
+    resumed = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, stopped_by="", stopped_us=0)
+    return resumed, [_publish(b), Record("broadcast.resumed", b.id, "under the same release", event.person)]
+
+
+def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
+    if event.audio == b.audio:
+        return b, []
+    heard = replace(b, audio=event.audio)
+    if b.state is BroadcastState.ON_AIR:
+        return replace(heard, rev=b.rev + 1), [_publish(b), Record("broadcast.audio", b.id, "its audio was rendered")]
+    return heard, []
+
+
+def _may(roles: frozenset[str]) -> None:
+    if not roles & RELEASING_ROLES:
+        raise NotAllowed
+
+
+def _publish(b: Broadcast) -> Save:
+    return Save(Carry.PUBLISH_STREAM, b.stream)
+
+
+def wire_order(b: Broadcast) -> Order:
+    """The order as speakers see it."""
+    withdrawn = b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
+    return Order(
+        id=b.id,
+        rev=b.rev,
+        status=str(b.use),
+        order_class=b.order_class,
+        level=b.level,
+        event_code=b.event_code,
+        phase=b.phase,
+        texts=b.texts,
+        audio=b.audio,
+        selector=b.selector,
+        volume=b.volume,
+        repeat=b.repeat,
+        gap_s=b.gap_s,
+        start_at=b.start_at_us,
+        expires=b.expires_us,
+        state=OrderState.WITHDRAWN if withdrawn else OrderState.IN_FORCE,
+        corrects=b.original or None,
+    )

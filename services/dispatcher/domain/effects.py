@@ -1,0 +1,127 @@
+"""Effects: what a decision wants done. Some are carried out in the same transaction, some are saved and relayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Carry(StrEnum):
+    """Saved effects, by what carries them out."""
+
+    PUBLISH_STREAM = "publish_stream"
+    PUBLISH_CONFIG = "publish_config"
+    PUBLISH_KEYS = "publish_keys"
+    OFFICE_TASK = "office_task"
+    ASK_MISSING = "ask_missing"
+    RENDER_AUDIO = "render_audio"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Save an effect for the relay. One is open per lane; asking again while it is open makes it run once more."""
+
+    carry: Carry
+    subject: str
+    expires_us: int | None = None
+
+    @property
+    def lane(self) -> str:
+        return f"{self.carry}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the log: what became true of `subject`, who did it, and why."""
+
+    kind: str
+    subject: str
+    why: str
+    person: str = ""
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """A timer row. After `useless_after_us` its event says it came too late; `name` is unique within the subject."""
+
+    subject_kind: str
+    subject: str
+    name: str
+    due_us: int
+    useless_after_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Remove a timer that has lost its purpose."""
+
+    subject_kind: str
+    subject: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskOffice:
+    """Open a task for the offices of a place."""
+
+    incident: str
+    kind: str
+    venue: str | None
+    area: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawTask:
+    """Nobody needs to answer this task any longer."""
+
+    task: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareBroadcast:
+    """Draft the playbook's order for this incident, with its correction and all-clear."""
+
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseStanding:
+    """Release the incident's alert under its playbook's standing order; `rule` says what of it covers the case."""
+
+    incident: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBroadcast:
+    """The incident no longer stands: drafts not yet released are held."""
+
+    incident: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellIncident:
+    """Pass an event on to the incident in the same transaction."""
+
+    incident: str
+    event: object
+
+
+Effect: TypeAlias = (
+    Save
+    | Record
+    | WakeAt
+    | Sleep
+    | AskOffice
+    | WithdrawTask
+    | PrepareBroadcast
+    | ReleaseStanding
+    | HoldBroadcast
+    | TellIncident
+)

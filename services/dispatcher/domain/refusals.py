@@ -1,0 +1,115 @@
+"""Refusals: what people and programs are told when the answer is no. The class docstring is the sentence."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """The request was refused."""
+
+    code = "refused"
+
+    def __init__(self, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """The clear sentence, with the particular of this case behind it."""
+        plain = (self.__doc__ or "").strip().split("\n")[0]
+        return f"{plain} ({self.detail})" if self.detail else plain
+
+
+class NotFound(Refused):
+    """There is nothing here under that id."""
+
+    code = "not_found"
+
+
+class NotAllowed(Refused):
+    """This person has no role that may do this."""
+
+    code = "not_allowed"
+
+
+class NotYourOffice(Refused):
+    """This task is asked of another office."""
+
+    code = "not_your_office"
+
+
+class NotOnApprovedList(Refused):
+    """This item is not on the approved list, so it may not be given to a grid."""
+
+    code = "not_on_approved_list"
+
+
+class AlreadyReleasedByYou(Refused):
+    """You have released this already; a second person must read it too."""
+
+    code = "same_person"
+
+
+class ApproverMissing(Refused):
+    """One of the two people must be an approver."""
+
+    code = "approver_missing"
+
+
+class ContentChanged(Refused):
+    """What you read has changed since; read it again and confirm."""
+
+    code = "content_changed"
+
+
+class SentenceDiffers(Refused):
+    """The sentence you confirmed is not the sentence of this order."""
+
+    code = "sentence_differs"
+
+
+class WrongState(Refused):
+    """This step does not fit the present state."""
+
+    code = "wrong_state"
+
+
+class Refuted(Refused):
+    """The office has refuted this incident; it can't be released on that evidence."""
+
+    code = "refuted"
+
+
+class NoTargets(Refused):
+    """No enrolled speaker stands where this order is meant for."""
+
+    code = "no_targets"
+
+
+class OverCap(Refused):
+    """This order does not fit the limits of the speaker link."""
+
+    code = "over_cap"
+
+
+class ResumeTooLate(Refused):
+    """Resuming is possible for 60 seconds, by the person who stopped it; after that it needs a new release."""
+
+    code = "resume_too_late"
+
+
+class NoKey(Refused):
+    """The signer holds no key for this use and area."""
+
+    code = "no_key"
+
+
+class ReleaseNotShown(Refused):
+    """The signer found no valid release for this order and did not sign."""
+
+    code = "release_not_shown"
+
+
+class PlanOutOfDate(Refused):
+    """The plan behind this order is out of date; it was made again, so read it once more."""
+
+    code = "plan_out_of_date"

@@ -1,0 +1,87 @@
+"""Risk: a level with its reasons in words, from who reports and how many of them are independent. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .playbook import Corroboration, Playbook
+from .signals import Evidence
+
+LEVEL_UNKNOWN_HAZARD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One independent reporter of an incident: a device of a panel, an authority, a person.
+
+    `automatic` is False when its word may never release by itself: test bit, maintenance, or not enrolled.
+    """
+
+    reporter: str
+    device: str
+    evidence: Evidence
+    automatic: bool
+    claimed_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A level 1 (red) to 4 (blue), the reasons for it, and what corroborates it with and without people's care."""
+
+    level: int
+    reasons: tuple[str, ...]
+    corroborated: tuple[Corroboration, ...]
+    automatic: tuple[Corroboration, ...]
+
+
+def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
+    """Rate an incident. A single detector never corroborates itself."""
+    found = corroborations(witnesses)
+    automatic = corroborations(tuple(w for w in witnesses if w.automatic))
+    claimed = [w.claimed_level for w in witnesses if w.claimed_level is not None]
+    if playbook is None:
+        level = min(claimed, default=LEVEL_UNKNOWN_HAZARD)
+        return Rating(level, ("no playbook for this hazard and place: people decide",), found, ())
+    counted = tuple(c for c in found if c in playbook.corroborated_by)
+    level = playbook.level_corroborated if counted else playbook.level_suspected
+    reasons = tuple(f"{len(witnesses)} witnesses: {_words(c)}" for c in counted) or (_alone(witnesses),)
+    if any(not w.automatic for w in witnesses):
+        reasons += (
+            "a witness with its test bit set or under maintenance counts for people, not for automatic release",
+        )
+    if claimed:
+        reasons += (f"the reporter claims level {min(claimed)}",)
+        if Corroboration.AUTHORITY in counted:
+            level = min(level, *claimed)
+    return Rating(level, reasons, counted, tuple(c for c in automatic if c in playbook.corroborated_by))
+
+
+def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
+    """Which corroborations these witnesses make together. Two reports of one device are one witness."""
+    devices = {(w.reporter, w.device, w.evidence) for w in witnesses}
+    detectors = {d for d in devices if d[2] is Evidence.DETECTOR}
+    call_points = {d for d in devices if d[2] is Evidence.CALL_POINT}
+    found = []
+    if len(detectors) >= 2:
+        found.append(Corroboration.TWO_DETECTORS)
+    if detectors and call_points:
+        found.append(Corroboration.DETECTOR_AND_CALL_POINT)
+    if any(d[2] is Evidence.AUTHORITY for d in devices):
+        found.append(Corroboration.AUTHORITY)
+    if any(d[2] is Evidence.PERSON for d in devices):
+        found.append(Corroboration.PERSON)
+    return tuple(found)
+
+
+def _alone(witnesses: tuple[Witness, ...]) -> str:
+    kinds = sorted({str(w.evidence) for w in witnesses})
+    return f"one kind of witness only ({', '.join(kinds)}): not corroborated"
+
+
+def _words(corroboration: Corroboration) -> str:
+    return {
+        Corroboration.TWO_DETECTORS: "two different detectors",
+        Corroboration.DETECTOR_AND_CALL_POINT: "a detector and a manual call point",
+        Corroboration.AUTHORITY: "the responsible authority",
+        Corroboration.PERSON: "a person's word",
+    }[corroboration]

@@ -1,0 +1,142 @@
+"""Signals (风险信号): one report from one reporter, normalised. Pure data; every feed ends here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from devices.protocols.selector import Shape
+
+
+class Use(StrEnum):
+    """Actual or Exercise: comes from the enrolment of the source, never from its text."""
+
+    ACTUAL = "actual"
+    EXERCISE = "exercise"
+
+
+class SignalKind(StrEnum):
+    ALERT = "alert"
+    UPDATE = "update"
+    CANCEL = "cancel"
+    INFO = "info"
+
+
+class Evidence(StrEnum):
+    """What kind of witness speaks: a detector alone is weak, a hand on a call point or an authority is not.
+
+    A panel that says fire without naming a component opens an incident, but it may be repeating what one of its
+    detectors said, so it corroborates nothing.
+    """
+
+    DETECTOR = "detector"
+    CALL_POINT = "call_point"
+    PANEL = "panel"
+    FAULT = "fault"
+    AUTHORITY = "authority"
+    PERSON = "person"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A named deviation in foreign input. `severity` is "error" (refused) or "warning" (accepted and shown)."""
+
+    severity: str
+    code: str
+    where: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a signal says it happened; any part may be missing. Shapes are a union, WGS-84."""
+
+    venue: str | None = None
+    areas: tuple[str, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One report. `key` makes two deliveries one; times are µs UTC; `claimed_level` is 1 (red) to 4 (blue) or None.
+
+    `device` names the reporting component within the reporter (two different devices are two witnesses).
+    `references` are keys of earlier signals this one updates or cancels.
+    """
+
+    key: str
+    reporter: str
+    use: Use
+    kind: SignalKind
+    evidence: Evidence
+    hazard: str
+    event_code: str
+    place: Place
+    observed_us: int
+    received_us: int
+    claimed_level: int | None = None
+    device: str = ""
+    test_bit: bool = False
+    headline: str = ""
+    description: str = ""
+    expires_us: int | None = None
+    references: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An enrolled department feed. `key_hash` is argon2 of its own key; `hazards` None means every hazard."""
+
+    id: str
+    name: str
+    department: str
+    format: str
+    use: Use
+    key_hash: str
+    area: str
+    hazards: tuple[str, ...] | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """An enrolled fire panel (用户信息传输装置). `address` is the 6-byte source address as 12 hex digits, wire order.
+
+    `test_bit_meaningless` is set at commissioning when the panel is known to send bit 0 = 0 with real fires.
+    `maintenance_until_us` with its author marks a maintenance mode that ends by itself.
+    """
+
+    id: str
+    name: str
+    address: str
+    use: Use
+    venue: str
+    test_bit_meaningless: bool = False
+    maintenance_author: str = ""
+    maintenance_until_us: int | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one delivery says: its signals, and every deviation found on the way."""
+
+    signals: tuple[Signal, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Input that could not be understood, kept, counted and shown. `at_us` is µs UTC of receipt.
+
+    `wire` names the way in, `source` who sent it as far as known, `reason` is a machine-readable code.
+    """
+
+    wire: str
+    source: str
+    reason: str
+    raw: bytes
+    at_us: int

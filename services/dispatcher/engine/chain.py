@@ -1,0 +1,71 @@
+"""The log's hash chain: rows are written unchained in their transactions, and linked in order soon after."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from .ports import LogRow, Read, Store, Tx
+
+LINK_BATCH = 1_000
+FIRST = "0" * 64
+
+
+def row_hash(previous: str, link: int, row: LogRow) -> str:
+    """SHA-256 over the link before, the number and every column of the row."""
+    parts = (previous, str(link), str(row.seq), str(row.at_us), row.kind, row.subject, row.person, row.body)
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def chain_now(tx: Tx) -> tuple[int, str]:
+    """Link every row not linked yet (at most a batch), and return the head: its number and hash."""
+    tx.lock("chain")
+    number, head = tx.chain_head()
+    linked = []
+    for row in tx.unchained(LINK_BATCH):
+        number += 1
+        head = row_hash(head or FIRST, number, row)
+        linked.append(replace(row, link=number, hash=head))
+    tx.link(linked)
+    return number, head
+
+
+def chain_pass(store: Store) -> int:
+    """Link what is waiting; how many rows were linked."""
+    with store.write() as tx:
+        before, _ = tx.chain_head()
+        after, _ = chain_now(tx)
+        return after - before
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `audit verify` found. `problem` is empty when every link holds; `unchained` rows are not linked yet."""
+
+    rows: int
+    head: str
+    problem: str = ""
+
+
+def verify(read: Read, witnessed_heads: tuple[str, ...] = ()) -> Verified:
+    """Recompute the chain. `witnessed_heads` are heads that signed manifests carry: each must be a link of this chain,
+    else its tail was cut."""
+    wanted = set(witnessed_heads) - {"", FIRST}
+    previous, number, rows = FIRST, 0, 0
+    while batch := read.chain(number, LINK_BATCH):
+        for row in batch:
+            if row.link != number + 1:
+                return Verified(rows, previous, f"link {number + 1} is missing: the next one is {row.link}")
+            number, rows = number + 1, rows + 1
+            if row_hash(previous, number, row) != row.hash:
+                return Verified(rows, previous, f"link {number} (entry {row.seq}, {row.kind}) was altered")
+            previous = row.hash
+            wanted.discard(previous)
+    stored_number, stored_head = read.chain_head()
+    if (stored_number, stored_head or FIRST) != (number, previous):
+        return Verified(rows, previous, f"the chain ends at link {number}, but its head says {stored_number}")
+    if wanted:
+        return Verified(
+            rows, previous, f"{len(wanted)} signed manifests carry a head that is not in this log: its tail was cut"
+        )
+    return Verified(rows, previous)

@@ -1,0 +1,85 @@
+"""The city in memory: areas, venues, offices and speakers, loaded again whenever their version changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..domain.effects import Carry, Record, Save
+from ..domain.places import Area, AreaTree, Office, OutOfService, Speaker, Venue
+from ..domain.planning import City
+from ..domain.refusals import NotFound, WrongState
+from .events import ServiceChanged
+from .ports import CitySettings, Page, Read, Tx
+
+ROWS_MAX = 200_000
+
+
+class CityInMemory:
+    """Keeps one loaded city per version; cheap to ask inside every transaction."""
+
+    def __init__(self) -> None:
+        self._city: City | None = None
+
+    def get(self, read: Read) -> City:
+        """The city as of this transaction. Raises NotFound before a city pack is imported."""
+        settings = read.get(CitySettings, "city")
+        if settings is None:
+            raise NotFound("no city has been imported")
+        if self._city is None or self._city.version != settings.version or self._city.code != settings.code:
+            self._city = _load(read, settings)
+        return self._city
+
+
+def _load(read: Read, settings: CitySettings) -> City:
+    everything = Page(limit=ROWS_MAX, order="id")
+    return City(
+        code=settings.code,
+        issuer=settings.issuer,
+        version=settings.version,
+        tree=AreaTree.of(read.find(Area, Page(limit=ROWS_MAX, order="code"))),
+        venues={v.id: v for v in read.find(Venue, everything)},
+        speakers={s.id: s for s in read.find(Speaker, everything)},
+        offices=tuple(read.find(Office, everything)),
+    )
+
+
+def set_service(tx: Tx, change: ServiceChanged) -> None:
+    """Take a speaker out of service with author, reason and end, or put it back. Raises NotFound."""
+    speaker = tx.get_locked(Speaker, change.speaker)
+    if speaker is None:
+        raise NotFound(f"speaker {change.speaker}")
+    out = None if change.until_us is None else OutOfService(change.person, change.reason, change.until_us)
+    tx.put(replace(speaker, out_of_service=out))
+    city_changed(tx)
+    kind = "speaker.out_of_service" if out else "speaker.in_service"
+    tx.record(Record(kind, speaker.id, change.reason, change.person, {"until_us": change.until_us}))
+
+
+def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: str) -> int:
+    """Put a whole checked city pack in; speakers no longer named are struck off. Configs of all speakers are published
+    anew. The new version of the city."""
+    before = tx.get_locked(CitySettings, "city")
+    if before is not None and before.code != settings.code:
+        raise WrongState(f"the city here is {before.code}")
+    version = (before.version if before else 0) + 1
+    named = {row.id for row in rows if isinstance(row, Speaker)}
+    for old in tx.find(Speaker, Page(limit=ROWS_MAX)):
+        if old.id not in named and old.enrolled:
+            tx.put(replace(old, enrolled=False))
+    fresh = [replace(row, config_version=version) if isinstance(row, Speaker) else row for row in rows]
+    tx.put(replace(settings, version=version), *fresh)
+    for speaker_id in sorted(named):
+        tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))
+    facts: dict[str, object] = {"version": version, "rows": len(rows), "speakers": len(named)}
+    tx.record(Record("city.imported", settings.code, settings.name, person, facts))
+    return version
+
+
+def city_changed(tx: Tx) -> int:
+    """Note that a row of the city changed; the new version."""
+    settings = tx.get_locked(CitySettings, "city")
+    if settings is None:
+        raise NotFound("no city has been imported")
+    tx.put(replace(settings, version=settings.version + 1))
+    return settings.version + 1

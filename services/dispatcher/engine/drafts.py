@@ -1,0 +1,144 @@
+"""Drafts: an incident's alert with its correction and all-clear, planned and worded before anybody releases it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from devices.protocols.speaker_link import Audio, OrderClass, Phase
+from devices.protocols.topics import manifest_topic
+
+from ..domain.broadcasts import Broadcast, BroadcastState, content_hash
+from ..domain.effects import Carry, Effect, Record, Save
+from ..domain.incidents import Incident, IncidentState
+from ..domain.planning import City, Plan, fill, make_plan, plan_id
+from ..domain.playbook import Playbook
+from .ports import Asset, Ids, Tx, Wording
+
+PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
+REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
+
+
+def current_plan(tx: Tx, playbook: Playbook, incident: Incident, city: City) -> Plan:
+    """The plan kept for this playbook and place, made again when it no longer fits. Raises NoTargets or OverCap."""
+    kept = tx.get(Plan, plan_id(playbook, incident.venue, incident.place))
+    if kept is not None and kept.fits(playbook, city, tx.now_us()):
+        return kept
+    plan = make_plan(playbook, incident.venue, incident.place, city, tx.now_us())
+    tx.put(plan)
+    return plan
+
+
+def draft(
+    tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids, audio_urls: tuple[str, ...]
+) -> tuple[Broadcast, list[Effect]]:
+    """Write or rewrite the incident's alert and its two followers; releases given to other content expire."""
+    existing = tx.get_locked(Broadcast, incident.alert) if incident.alert else None
+    old = existing if existing is not None and existing.state in REDRAFTABLE else None
+    alert_id = old.id if old else ids.new()
+    effects: list[Effect] = []
+    alert = _worded(tx, _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, ""), audio_urls, effects)
+    if old is not None:
+        alert, changed = _carry_releases(old, alert)
+        if changed:
+            effects.append(Record("broadcast.release_expired", alert.id, changed, facts={"content": alert.content}))
+    tx.put(alert)
+    if old is None or old.plan != plan.id or old.speakers != alert.speakers or old.selector != alert.selector:
+        tx.plan_expected(alert.id, plan.speakers)
+    for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
+        follower_id = follower(tx, alert_id, phase) or ids.new()
+        body = _broadcast(follower_id, incident, playbook, plan, city, phase, alert_id)
+        kept = tx.get(Broadcast, follower_id)
+        tx.put(_worded(tx, replace(body, version=kept.version if kept else 0), audio_urls, effects))
+    effects.append(
+        Record(
+            "broadcast.drafted", alert.id, f"{playbook.id} for {incident.id}",
+            facts={"incident": incident.id, "content": alert.content, "speakers": alert.speakers, "plan": plan.id},
+        )
+    )  # fmt: skip
+    return alert, effects
+
+
+def follower(tx: Tx, original: str, phase: Phase) -> str | None:
+    """The id of the prepared correction or all-clear of an alert."""
+    found = tx.find(Broadcast, original=original, phase=phase)
+    return found[0].id if found else None
+
+
+def _broadcast(
+    broadcast_id: str, incident: Incident, playbook: Playbook, plan: Plan, city: City, phase: Phase, original: str
+) -> Broadcast:
+    texts = {
+        Phase.ALERT: playbook.spoken.alert,
+        Phase.CORRECTION: playbook.spoken.correction,
+        Phase.ALL_CLEAR: playbook.spoken.all_clear,
+    }[phase]
+    body = Broadcast(
+        id=broadcast_id,
+        incident=incident.id,
+        use=incident.use,
+        phase=phase,
+        original=original,
+        playbook=playbook.id,
+        state=BroadcastState.DRAFT,
+        hazard=incident.hazard,
+        hazard_names=playbook.hazard_names,
+        event_code=incident.event_code or playbook.event_code,
+        level=incident.level,
+        order_class=OrderClass(playbook.order_class),
+        place_names=plan.place_names,
+        texts=fill(texts, plan.place_names),
+        selector=plan.selector,
+        stream=manifest_topic(plan.stream_area, str(incident.use), city.issuer),
+        speakers=len(plan.speakers),
+        plan=plan.id,
+        verdict="confirmed" if incident.state is IncidentState.CONFIRMED else "unverified",
+        volume=playbook.volume,
+        repeat=playbook.repeat if phase is Phase.ALERT else min(2, playbook.repeat),
+        gap_s=playbook.gap_s,
+        valid_s=playbook.valid_s,
+        prove_within_s=playbook.prove_within_s,
+        people_needed=PEOPLE_FOR_LEVEL[incident.level] if phase is Phase.ALERT else 1,
+    )
+    return replace(body, content=content_hash(body))
+
+
+def _carry_releases(old: Broadcast, new: Broadcast) -> tuple[Broadcast, str]:
+    """Keep what people have released while the content is the same; else say what changed."""
+    new = replace(new, version=old.version)
+    if old.content == new.content:
+        return replace(new, released_by=old.released_by, approved=old.approved), ""
+    if not old.released_by:
+        return new, ""
+    names = ("hazard", "level", "selector", "use", "verdict", "texts")
+    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
+    return new, f"{', '.join(changed)} changed: {', '.join(old.released_by)} must confirm again"
+
+
+def _worded(tx: Tx, b: Broadcast, audio_urls: tuple[str, ...], effects: list[Effect]) -> Broadcast:
+    """Give each text its wording, ask for those not rendered yet, and take along the audio there is."""
+    wordings = {lang: wording_of(b, lang) for lang in b.texts}
+    audio = []
+    for wording in wordings.values():
+        asset = tx.get(Asset, wording.id)
+        if asset is not None:
+            audio.append(wire_audio(asset, audio_urls))
+            continue
+        if tx.get(Wording, wording.id) is None:
+            tx.put(wording)
+        effects.append(Save(Carry.RENDER_AUDIO, wording.id))
+    return replace(b, wordings={lang: w.id for lang, w in wordings.items()}, audio=tuple(audio))
+
+
+def wording_of(b: Broadcast, lang: str) -> Wording:
+    """The words of one language with all that shapes their sound."""
+    parts = [lang, b.texts[lang], str(b.use), str(b.phase), b.level, b.event_code]
+    name = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
+    return Wording(name, lang, b.texts[lang], str(b.use), str(b.phase), b.level, b.event_code)
+
+
+def wire_audio(asset: Asset, audio_urls: tuple[str, ...]) -> Audio:
+    """An asset as an order carries it."""
+    urls = tuple(f"{base}/audio/{asset.sha256}" for base in audio_urls)
+    return Audio(asset.lang, asset.sha256, asset.codec, asset.ms, asset.bytes, urls)

@@ -1,0 +1,293 @@
+"""Ports of the engine: the store and its rows, the clock, ids and the signer. Only `engine/` writes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.planning import Coverage
+from ..domain.signals import Signal, Unread
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CitySettings:
+    """The loaded city pack's settings; `id` is always "city". `version` grows with any change of its rows."""
+
+    id: str
+    code: str
+    name: str
+    issuer: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may log in. `office` is set for office people; roles as in the README."""
+
+    id: str
+    name: str
+    password_hash: str
+    roles: tuple[str, ...]
+    office: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A session of a person; `id` is the hash of its token."""
+
+    id: str
+    person: str
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAccount:
+    """A broker name with the hash of its own secret, in Mosquitto's form."""
+
+    id: str
+    password_hash: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
+    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know."""
+
+    id: str
+    area: str
+    use: str
+    issuer: str
+    manifest_version: int = 0
+    orders: str = ""
+    signed: bytes = b""
+    refresh_us: int = 0
+    foreign: bytes = b""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Words to render ahead: `id` is the hash of the rest, so that the same words are rendered once."""
+
+    id: str
+    lang: str
+    text: str
+    use: str
+    phase: str
+    level: int
+    event_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """The rendered audio of one wording, under the wording's id; `spoken` is False where phrases stand in."""
+
+    id: str
+    lang: str
+    codec: str
+    sha256: str
+    ms: int
+    bytes: int
+    spoken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who holds a name (a broker client id, the chainer) until when."""
+
+    id: str
+    holder: str
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is last known of a speaker: its retained state, and when it was heard."""
+
+    id: str
+    online: bool
+    connection: int
+    journal: str
+    seq: int
+    config_version: int
+    keys_version: int
+    chain_head: str
+    volume: int
+    power: str
+    heard_us: int
+    cloned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown."""
+
+    broadcast: str
+    speaker: str
+    accepted_us: int | None = None
+    ready_us: int | None = None
+    playing_us: int | None = None
+    finished_us: int | None = None
+    refused: str = ""
+    failed: str = ""
+    proved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """One receipt as stored, and what it adds to its expected row."""
+
+    speaker: str
+    journal: str
+    seq: int
+    broadcast: str
+    rev: int
+    raw: bytes
+    received_us: int
+    accepted_us: int | None = None
+    ready_us: int | None = None
+    playing_us: int | None = None
+    finished_us: int | None = None
+    refused: str = ""
+    failed: str = ""
+    proved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRow:
+    subject_kind: str
+    subject: str
+    name: str
+    due_us: int
+    useless_after_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """A saved effect. `wanted` counts how often it was asked for; done only when nobody asked again meanwhile."""
+
+    lane: str
+    carry: str
+    subject: str
+    wanted: int
+    tries: int
+    not_before_us: int
+    expires_us: int | None
+    leased_by: str = ""
+    leased_until_us: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One line of the log. `link` and `hash` are set by the chainer; `body` is canonical JSON of the record."""
+
+    seq: int
+    at_us: int
+    kind: str
+    subject: str
+    person: str
+    body: str
+    link: int | None = None
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How to read rows: at most `limit`, ordered by a field, `-` in front for newest first."""
+
+    limit: int = 1_000
+    order: str = "id"
+
+
+class Read(Protocol):
+    """What may be read, inside a transaction or beside it. `find` compares fields; a tuple means any of these."""
+
+    def now_us(self) -> int: ...
+    def get(self, kind: type[T], id: str) -> T | None: ...
+    def find(self, kind: type[T], page: Page = ..., /, **fields: object) -> list[T]: ...
+    def signal_incident(self, key: str) -> str | None: ...
+    def signals_of(self, incident: str, limit: int = 100) -> list[Signal]: ...
+    def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]: ...
+    def coverage(self, broadcast: str) -> Coverage: ...
+    def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]: ...
+    def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]: ...
+    def chain(self, after_link: int, limit: int) -> list[LogRow]: ...
+    def chain_head(self) -> tuple[int, str]: ...
+    def unread(self, limit: int = 100) -> list[Unread]: ...
+    def open_effects(self) -> list[EffectRow]: ...
+    def due_timers(self, now_us: int, limit: int) -> list[TimerRow]: ...
+
+
+class Tx(Read, Protocol):
+    """One write transaction. `get(..., lock=True)` holds the row until commit; `lock` holds names, in sorted order."""
+
+    def lock(self, *names: str) -> None: ...
+    def get_locked(self, kind: type[T], id: str) -> T | None: ...
+    def put(self, *rows: object) -> None: ...
+    def delete(self, kind: type[object], id: str) -> None: ...
+    def add_signal(self, signal: Signal, incident: str) -> None: ...
+    def add_unread(self, rows: Sequence[Unread]) -> None: ...
+    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None: ...
+    def copy_expected(self, original: str, broadcast: str) -> None: ...
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]: ...
+    def heard(self, rows: Sequence[Live]) -> None: ...
+    def record(self, record: Record) -> None: ...
+    def wake_at(self, timer: WakeAt) -> None: ...
+    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool: ...
+    def save(self, effect: Save) -> None: ...
+    def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]: ...
+    def done(self, effect: EffectRow) -> None: ...
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None: ...
+    def unchained(self, limit: int) -> list[LogRow]: ...
+    def link(self, rows: Sequence[LogRow]) -> None: ...
+
+
+class Store(Protocol):
+    """Where the facts are. `write` commits when its block ends and rolls back when it raises.
+
+    Raises StoreUnavailable when the database can't be reached; trying again later makes sense.
+    """
+
+    def write(self) -> AbstractContextManager[Tx]: ...
+    def read(self) -> AbstractContextManager[Read]: ...
+
+
+class StoreUnavailable(Exception):
+    """The database can't be reached now."""
+
+
+class Clock(Protocol):
+    """Wall clock in µs UTC and a monotonic clock in µs."""
+
+    def now_us(self) -> int: ...
+    def mono_us(self) -> int: ...
+
+
+class Ids(Protocol):
+    """Fresh ids: UUIDv7 as 32 hex digits, so that they sort by time and fit the speaker link."""
+
+    def new(self) -> str: ...
+
+
+class Signer(Protocol):
+    """Holds the keys of this dispatcher; only the gateway has one."""
+
+    def signs(self, use: str, area_chain: tuple[str, ...]) -> bool: ...
+    def sign_manifest(self, manifest: object) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch did: accepted, repeated and refused counts, for metrics and answers."""
+
+    created: list[str] = field(default_factory=list)
+    repeated: int = 0
+    incidents: list[str] = field(default_factory=list)

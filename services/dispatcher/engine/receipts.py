@@ -1,0 +1,126 @@
+"""Receipts and heartbeats: batched, without a log line each; only changes become events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from devices.protocols.speaker_link import Receipt, SpeakerState, StepKind
+
+from ..domain.effects import Carry, Record, Save
+from ..domain.places import Speaker
+from ..domain.signals import Unread
+from .ports import Live, ReceiptRow, Store, Tx
+
+BATCH_MAX = 500
+ASKED_AGAIN_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One receipt off the wire: the speaker is the topic's, vouched for by the broker's ACL."""
+
+    speaker: str
+    receipt: Receipt
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Counted:
+    """What a batch of receipts was: stored rows (repeats included), those about nothing we asked, and steps by kind."""
+
+    stored: int = 0
+    unknown: int = 0
+
+
+def keep_receipts(store: Store, arrived: Sequence[Arrived]) -> Counted:
+    """Store a batch and move its expected rows on, in one transaction. Repeats change nothing."""
+    counted = Counted()
+    with store.write() as tx:
+        now_us = tx.now_us()
+        rows = [_row(a, now_us) for a in arrived if a.receipt.order]
+        strangers = tx.add_receipts(rows)
+        counted.stored = len(rows) - len(strangers)
+        counted.unknown = len(strangers)
+        unread = [Unread("mqtt", f"receipt/{r.speaker}", "receipt_unknown_order", r.raw, now_us) for r in strangers]
+        if unread:
+            tx.add_unread(unread)
+        for a in arrived:
+            if not a.receipt.order:
+                _document_refused(tx, a)
+    return counted
+
+
+def _row(a: Arrived, now_us: int) -> ReceiptRow:
+    times: dict[StepKind, int] = {}
+    refused = failed = ""
+    proved = False
+    for step in a.receipt.steps:
+        times.setdefault(step.kind, step.at)
+        if step.kind is StepKind.REFUSED:
+            refused = step.reason or "refused"
+        elif step.kind is StepKind.FAILED:
+            failed = step.reason or "failed"
+        elif step.kind is StepKind.PLAYING or step.kind is StepKind.FINISHED:
+            proved = proved or (step.evidence is not None and "mic_db" in step.evidence)
+    r = a.receipt
+    return ReceiptRow(
+        speaker=a.speaker, journal=r.journal, seq=r.seq, broadcast=r.order, rev=r.rev, raw=a.raw, received_us=now_us,
+        accepted_us=times.get(StepKind.ACCEPTED), ready_us=times.get(StepKind.READY),
+        playing_us=times.get(StepKind.PLAYING), finished_us=times.get(StepKind.FINISHED),
+        refused=refused, failed=failed, proved=proved,
+    )  # fmt: skip
+
+
+def _document_refused(tx: Tx, a: Arrived) -> None:
+    reasons = ", ".join(step.reason for step in a.receipt.steps) or "refused"
+    facts: dict[str, object] = {"stream": a.receipt.stream, "version": a.receipt.version}
+    tx.record(Record("speaker.refuses", a.speaker, reasons, facts=facts))
+
+
+def hear_speakers(store: Store, states: Sequence[tuple[str, SpeakerState]]) -> None:
+    """Take in retained states: a smaller connection number is ignored, gaps in the receipts are asked for."""
+    with store.write() as tx:
+        now_us = tx.now_us()
+        rows: dict[str, Live] = {}
+        for speaker, state in states:
+            before = rows.get(speaker) or tx.get(Live, speaker)
+            if before is not None and state.connection < before.connection:
+                if state.online:
+                    rows[speaker] = replace(before, cloned=before.cloned + 1)
+                    tx.record(Record("speaker.cloned", speaker, "two connections claim this id"))
+                continue
+            rows[speaker] = live = _live(speaker, state, now_us, before)
+            _changes(tx, before, live)
+        tx.heard(list(rows.values()))
+
+
+def _live(speaker: str, state: SpeakerState, now_us: int, before: Live | None) -> Live:
+    return Live(
+        id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
+        config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
+        volume=state.volume, power=state.power, heard_us=now_us, cloned=before.cloned if before else 0,
+    )  # fmt: skip
+
+
+def _changes(tx: Tx, before: Live | None, live: Live) -> None:
+    if before is None or before.online != live.online:
+        tx.record(Record("speaker.online" if live.online else "speaker.offline", live.id, "its state says so"))
+    if before is not None and before.journal and before.journal != live.journal:
+        tx.record(Record("speaker.journal_lost", live.id, "it came back with a new journal"))
+    if not live.online:
+        return
+    if tx.missing_receipts(live.id, live.journal, live.seq, 1):
+        tx.save(Save(Carry.ASK_MISSING, live.id, tx.now_us() + 600_000_000))
+    speaker = tx.get(Speaker, live.id)
+    if speaker is not None and live.config_version < speaker.config_version:
+        tx.save(Save(Carry.PUBLISH_CONFIG, live.id))
+
+
+def missing(store: Store, speaker: str) -> tuple[str, list[int]]:
+    """The journal and the sequence numbers of receipts that a speaker has sent but we do not hold."""
+    with store.read() as read:
+        live = read.get(Live, speaker)
+        if live is None:
+            return "", []
+        return live.journal, read.missing_receipts(speaker, live.journal, live.seq, ASKED_AGAIN_MAX)

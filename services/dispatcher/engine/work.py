@@ -1,0 +1,272 @@
+"""One transaction's work: carries decisions' effects out until nothing is left, and saves what must outlive it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from devices.protocols.speaker_link import Phase
+
+from ..domain import broadcasts, incidents, verification
+from ..domain.broadcasts import Act, Broadcast, BroadcastEvent, BroadcastState, Release
+from ..domain.effects import (
+    AskOffice,
+    Effect,
+    HoldBroadcast,
+    PrepareBroadcast,
+    Record,
+    ReleaseStanding,
+    Save,
+    Sleep,
+    TellIncident,
+    WakeAt,
+    WithdrawTask,
+)
+from ..domain.incidents import Incident, IncidentEvent
+from ..domain.places import offices_above
+from ..domain.planning import City
+from ..domain.playbook import Playbook, Rung
+from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, WrongState
+from ..domain.verification import (
+    LADDER_ON_THE_GROUND,
+    LADDER_WITHOUT_PLAYBOOK,
+    Asked,
+    Task,
+    TaskEvent,
+    TaskKind,
+    TaskState,
+    ladder,
+)
+from . import drafts
+from .ports import Ids, Tx
+from .streams import check_caps
+
+EFFECTS_MAX = 100_000
+
+
+@dataclass(slots=True)
+class Work:
+    """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit."""
+
+    tx: Tx
+    city: City
+    playbooks: dict[str, Playbook]
+    ids: Ids
+    audio_urls: tuple[str, ...]
+    refused: Refused | None = None
+    _queue: deque[Effect] = field(default_factory=deque)
+
+    def run(self, effects: Iterable[Effect]) -> None:
+        """Carry effects out, and the effects of those, in the order they were decided."""
+        self._queue.extend(effects)
+        for _ in range(EFFECTS_MAX):
+            if not self._queue:
+                return
+            self._carry(self._queue.popleft())
+        raise AssertionError("effects without end")
+
+    def _carry(self, effect: Effect) -> None:
+        match effect:
+            case Record():
+                self.tx.record(effect)
+            case Save():
+                self.tx.save(effect)
+            case WakeAt():
+                self.tx.wake_at(effect)
+            case Sleep():
+                self.tx.sleep(effect)
+            case AskOffice():
+                self._ask(effect)
+            case WithdrawTask():
+                self.task(effect.task, verification.Withdrawn(effect.why))
+            case PrepareBroadcast():
+                self._prepare(effect.incident)
+            case ReleaseStanding():
+                self._release_standing(effect)
+            case HoldBroadcast():
+                self._hold(effect)
+            case TellIncident():
+                self.incident(effect.incident, effect.event)  # type: ignore[arg-type]
+
+    def incident(self, incident_id: str, event: IncidentEvent) -> None:
+        """Let an incident decide, and carry out what it wants."""
+        incident = self.tx.get_locked(Incident, incident_id)
+        if incident is None:
+            raise NotFound(f"incident {incident_id}")
+        self.decide_incident(incident, event)
+
+    def decide_incident(self, incident: Incident, event: IncidentEvent) -> None:
+        """The same for an incident at hand, new ones included."""
+        playbook = self.playbooks.get(incident.playbook)
+        after, effects = incidents.decide(incident, event, playbook, self.tx.now_us())
+        self.tx.put(after)
+        if not after.open and after.task:
+            effects = [*effects, WithdrawTask(after.task, "the incident is closed")]
+        self._queue.extend(effects)
+
+    def task(self, task_id: str, event: TaskEvent) -> None:
+        """Let a task decide."""
+        task = self.tx.get_locked(Task, task_id)
+        if task is None:
+            raise NotFound(f"task {task_id}")
+        after, effects = verification.decide(task, event, self.tx.now_us())
+        self.tx.put(after)
+        self._queue.extend(effects)
+
+    def broadcast(self, broadcast_id: str, event: BroadcastEvent) -> None:
+        """Let a broadcast decide, with everything that going on air needs."""
+        before = self.tx.get_locked(Broadcast, broadcast_id)
+        if before is None:
+            raise NotFound(f"broadcast {broadcast_id}")
+        after, effects = broadcasts.decide(before, event, self.tx.now_us())
+        self._act(before, event)
+        if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:
+            self.tx.lock("release")
+            check_caps(self.tx, after)
+            if after.original:
+                self._replace_original(after, event)
+        self.tx.put(after)
+        self._queue.extend(effects)
+
+    def _replace_original(self, follower: Broadcast, event: BroadcastEvent) -> None:
+        """A correction or all-clear takes its original off the air, and goes to exactly the original's speakers."""
+        original = self.tx.get_locked(Broadcast, follower.original)
+        if original is None or not original.on_manifest:
+            raise WrongState("its alert was never on air")
+        self.tx.copy_expected(follower.original, follower.id)
+        person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
+        after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), self.tx.now_us())
+        self.tx.put(after)
+        self._queue.extend(effects)
+
+    def _act(self, before: Broadcast, event: BroadcastEvent) -> None:
+        """Write the release row of a person's or a standing order's act."""
+        act, person, rule, why = _act_of(event)
+        if act is None or (act is Act.STANDING and before.state is not BroadcastState.DRAFT):
+            return
+        at_us = self.tx.now_us()
+        self.tx.put(Release(self.ids.new(), before.id, act, person, before.content, rule, why, at_us))
+
+    def _ask(self, effect: AskOffice) -> None:
+        incident = self.tx.get_locked(Incident, effect.incident)
+        assert incident is not None
+        playbook = self.playbooks.get(incident.playbook)
+        where = self.city.venues[effect.venue].name if effect.venue else self.city.tree.area(effect.area).name
+        question = {k: v.replace("{place}", where) for k, v in playbook.question.items()} if playbook else {
+            "zh": f"{where}：{incident.headline or incident.hazard}，是否属实？",
+            "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
+        }  # fmt: skip
+        rungs = playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK
+        task = self._open_task(TaskKind.VERIFY, incident, "", effect.venue, effect.area, question, rungs, 0)
+        if task is None:
+            return
+        if incident.task:
+            self._queue.append(WithdrawTask(incident.task, "asked anew"))
+        self.tx.put(replace(self._fresh(incident), task=task))
+
+    def _fresh(self, incident: Incident) -> Incident:
+        found = self.tx.get(Incident, incident.id)
+        assert found is not None
+        return found
+
+    def open_ground_task(self, b: Broadcast, venue: str, speakers: tuple[str, ...]) -> None:
+        """Send people with hand-held loudspeakers to a venue whose speakers stayed silent."""
+        incident = self.tx.get(Incident, b.incident)
+        assert incident is not None
+        place = self.city.venues[venue]
+        named = f"{place.name}（{len(speakers)}）"
+        question = {
+            "zh": f"{named}个终端没有播发证明：请带手持喇叭到现场，照稿播报：{b.texts.get('zh', '')}",
+            "en": f"{len(speakers)} speakers at {place.name} have not proved that they played: go there with a "
+            f"hand-held loudspeaker and read out: {b.texts.get('en', b.texts.get('zh', ''))}",
+        }
+        self._open_task(
+            TaskKind.GROUND, incident, b.id, venue, place.area, question, LADDER_ON_THE_GROUND, place.people
+        )
+
+    def _open_task(
+        self, kind: TaskKind, incident: Incident, broadcast: str, venue: str | None, area: str,
+        question: dict[str, str], rungs: tuple[Rung, ...], people: int,
+    ) -> str | None:  # fmt: skip
+        above = offices_above(self.city.tree, self.city.offices, area)
+        asked = tuple(o.id for o in above if str(kind) in o.answers)
+        if not asked:
+            self.tx.record(Record("task.nobody", incident.id, f"no office answers for {area}"))
+            return None
+        task = Task(
+            id=self.ids.new(), kind=kind, use=incident.use, incident=incident.id, broadcast=broadcast, venue=venue,
+            area=area, question=question, rungs=rungs, offices=ladder(rungs, asked), rung=0, state=TaskState.ASKED,
+            asked_us=self.tx.now_us(), due_us=0, people=people,
+        )  # fmt: skip
+        after, effects = verification.decide(task, Asked(), self.tx.now_us())
+        self.tx.put(after)
+        self._queue.extend(effects)
+        return task.id
+
+    def _prepare(self, incident_id: str) -> None:
+        incident = self.tx.get_locked(Incident, incident_id)
+        assert incident is not None
+        playbook = self.playbooks.get(incident.playbook)
+        if playbook is None or incident.alert_released:
+            return
+        try:
+            plan = drafts.current_plan(self.tx, playbook, incident, self.city)
+        except (NoTargets, OverCap) as refused:
+            self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
+            return
+        alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids, self.audio_urls)
+        self.tx.put(replace(self._fresh(incident), alert=alert.id))
+        # What a draft wants comes before what was decided after it: its release may stand next in the queue.
+        self._queue.extendleft(reversed(effects))
+
+    def _release_standing(self, effect: ReleaseStanding) -> None:
+        incident = self.tx.get_locked(Incident, effect.incident)
+        assert incident is not None
+        playbook = self.playbooks.get(incident.playbook)
+        if not incident.alert or playbook is None:
+            why = "the standing order covers it, but nothing could be planned: decide now"
+            self.tx.record(Record("incident.missed", incident.id, why))
+            return
+        try:
+            self.broadcast(incident.alert, broadcasts.StandingGiven(effect.rule))
+        except Refused as refused:
+            why = f"the standing order covers it, but: {refused.sentence} Decide now"
+            self.tx.record(Record("incident.missed", incident.id, why, facts={"code": refused.code}))
+
+    def _hold(self, effect: HoldBroadcast) -> None:
+        incident = self.tx.get(Incident, effect.incident)
+        if incident is not None and incident.alert:
+            self.broadcast(incident.alert, broadcasts.Held(effect.why))
+
+    def replan(self, b: Broadcast) -> bool:
+        """Make the plan of a draft anew if it no longer fits; True when what people read is still the same."""
+        incident = self.tx.get_locked(Incident, b.incident)
+        playbook = self.playbooks.get(b.playbook)
+        if incident is None or playbook is None or b.phase is not Phase.ALERT or b.state is not BroadcastState.DRAFT:
+            return True
+        plan = drafts.current_plan(self.tx, playbook, incident, self.city)
+        if plan.id == b.plan and plan.selector == b.selector and len(plan.speakers) == b.speakers:
+            kept = {row.speaker for row in self.tx.expected(b.id)}
+            if kept != set(plan.speakers):
+                self.tx.plan_expected(b.id, plan.speakers)
+            return True
+        self._prepare(incident.id)
+        self.run(())
+        return False
+
+
+def _act_of(event: BroadcastEvent) -> tuple[Act | None, str, str, str]:
+    match event:
+        case broadcasts.ReleaseGiven():
+            return Act.RELEASE, event.person, "", event.sentence
+        case broadcasts.StandingGiven():
+            return Act.STANDING, "", event.rule, "standing order"
+        case broadcasts.Declined():
+            return Act.DECLINE, event.person, "", event.why
+        case broadcasts.Stopped():
+            return Act.STOP, event.person, "", event.why
+        case broadcasts.Resumed():
+            return Act.RESUME, event.person, "", "the same release"
+        case _:
+            return None, "", "", ""

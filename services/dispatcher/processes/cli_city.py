@@ -1,0 +1,64 @@
+"""The `tocsin city` commands: look at a city pack before anything is made of it. Reads files, writes nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.dispatcher.adapters.city_pack import CityPack, PackRefused, read_city_pack
+
+city_app = typer.Typer(no_args_is_help=True, help="City packs: areas, venues, offices and speakers as files.")
+
+
+@city_app.callback()
+def city() -> None:
+    """City packs: areas, venues, offices and speakers as files."""
+
+
+@city_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the city pack.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """Read a city pack and print every problem with file and line. Ends with 1 when there is any."""
+    verdict = read_city_pack(folder, datetime.now(UTC).date())
+    typer.echo(json.dumps(as_fields(verdict), ensure_ascii=False) if as_json else "\n".join(as_lines(verdict)))
+    if isinstance(verdict, PackRefused):
+        raise typer.Exit(1)
+
+
+def as_fields(verdict: CityPack | PackRefused) -> dict[str, object]:
+    """The verdict for programs: `{ok, city, name, counts}`, or `{ok, problems, left_out}` with each problem's fields."""
+    if isinstance(verdict, CityPack):
+        settings = verdict.settings
+        return {"ok": True, "city": settings.code, "name": settings.name, "counts": _counts(verdict)}
+    problems = [
+        {"file": problem.file, "line": problem.line, "code": problem.code, "message": problem.message}
+        for problem in verdict.problems
+    ]
+    return {"ok": False, "problems": problems, "left_out": verdict.left_out}
+
+
+def as_lines(verdict: CityPack | PackRefused) -> list[str]:
+    """The verdict for people: one line for a sound pack, otherwise one line a problem and their number last."""
+    if isinstance(verdict, CityPack):
+        counts = ", ".join(f"{count} {kind}" for kind, count in _counts(verdict).items())
+        return [f"{verdict.settings.name} ({verdict.settings.code}) is sound: {counts}."]
+    lines = [f"{p.file}:{p.line}: {p.code}: {p.message}" for p in verdict.problems]
+    total = len(verdict.problems) + verdict.left_out
+    hidden = f", {verdict.left_out} of them not listed" if verdict.left_out else ""
+    return [*lines, f"The pack can't be used: {total} problem{'' if total == 1 else 's'}{hidden}."]
+
+
+def _counts(pack: CityPack) -> dict[str, int]:
+    return {
+        "areas": len(pack.areas),
+        "venues": len(pack.venues),
+        "offices": len(pack.offices),
+        "speakers": len(pack.speakers),
+        "samples": sum(row.sample for rows in (pack.areas, pack.venues, pack.offices) for row in rows),
+    }

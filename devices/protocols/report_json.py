@@ -15,7 +15,7 @@ from devices.protocols.refusals import Refusal, Refused
 from devices.protocols.strict_json import Members, malformed
 
 _KINDS: Final = {str(kind): kind for kind in d.StepKind}
-_POWER: Final = ("mains", "battery", "unknown")
+POWER: Final = ("mains", "battery", "unknown")
 _Evidence = dict[str, int | str]
 
 
@@ -140,7 +140,7 @@ def decode_state(raw: bytes) -> d.SpeakerState:
         cached=members.matches("cached", SHA256, d.STATE_CACHED_MAX),
         chain_head=members.match("chain_head", CHAIN_HEAD),
     )
-    if state.power not in _POWER:
+    if state.power not in POWER:
         raise malformed("state.power")
     return state
 

@@ -1,4 +1,4 @@
-"""Which order sounds now. Every order that may still want something is reviewed, and the highest rank that may start wins.
+"""Which order sounds now: every order that may still want something is reviewed, and the highest that may start wins.
 
 `obstacle` answers with a reason, and the reasons are what the receipts say.
 """
@@ -219,7 +219,8 @@ def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
 
 def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
     """Start the highest, or make it ready first; a sound gives way only to a higher rank."""
-    best = max((key for key, reason in obstacles.items() if reason is Obstacle.NONE), key=lambda k: _rank(t, k), default=None)
+    ready = [key for key, reason in obstacles.items() if reason is Obstacle.NONE]
+    best = max(ready, key=lambda key: _rank(t, key), default=None)
     if best is not None and not _fits_gaps(t, best, obstacles):
         best = None
     current = t.sound.sounding

@@ -282,7 +282,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get audio by its hash, not before `not_before_us` on the monotonic clock; answer with AudioStored or AudioFailed."""
+    """Get audio by its hash, not before `not_before_us` (monotonic); answer with AudioStored or AudioFailed."""
 
     sha256: str
     urls: tuple[str, ...]
@@ -314,7 +314,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Make these facts durable before the next effect. When that fails the effects still follow, and StoreFailed says so."""
+    """Make these facts durable before the next effect. If that fails the rest follows all the same; see StoreFailed."""
 
     entries: tuple[Entry, ...]
 

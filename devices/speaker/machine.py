@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from devices.protocols.documents import KeyDocument, LinkKey, SpeakerConfig, Use
 from devices.protocols.refusals import Refused
@@ -26,6 +26,7 @@ from devices.protocols.speaker_link import (
 from devices.speaker import choice, hello, papers, receipts, sounding
 from devices.speaker import events as e
 from devices.speaker.receipts import is_final
+from devices.speaker.standing import retarget
 from devices.speaker.state import (
     STARTS_WINDOW_US,
     Clock,
@@ -43,7 +44,6 @@ from devices.speaker.state import (
     order_of,
     without,
 )
-from devices.speaker.standing import retarget
 from devices.speaker.turn import Turn, spread
 
 __all__ = ["State", "blank", "decide"]
@@ -205,8 +205,8 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
     docs = facts.get("doc", {})
     root, next_root = t.papers.root, None
     if "roots" in docs:
-        root, next_root = (_key(members) for members in json.loads(docs["roots"]))
-        assert root is not None
+        first, second = json.loads(docs["roots"])
+        root, next_root = _key(first), _key(second) if second else None
     keys: KeyDocument | None = None
     config: SpeakerConfig | None = None
     keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()
@@ -228,13 +228,8 @@ def _held(text: str) -> Held:
     return Held(version, bytes.fromhex(digest_hex), chain_head)
 
 
-def _key(members: dict[str, object] | None) -> LinkKey | None:
-    if members is None:
-        return None
-    fields = dict(members)
-    fields["use"] = Use(str(fields["use"]))
-    fields["levels"] = tuple(fields["levels"])  # type: ignore[arg-type]
-    return LinkKey(**fields)  # type: ignore[arg-type]
+def _key(members: dict[str, Any]) -> LinkKey:
+    return LinkKey(**(members | {"use": Use(members["use"]), "levels": tuple(members["levels"])}))
 
 
 def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:

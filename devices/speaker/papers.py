@@ -10,7 +10,6 @@ from dataclasses import replace
 from devices.protocols import jws
 from devices.protocols.documents import (
     CONFIG_BYTES_MAX,
-    KEYS_BYTES_MAX,
     MANIFEST_BYTES_MAX,
     LinkKey,
     Manifest,
@@ -46,7 +45,13 @@ _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
 
 def filters(speaker: str, config: SpeakerConfig | None) -> tuple[str, ...]:
     """What a speaker subscribes to: its own branches and, once it knows them, the streams of its areas."""
-    own = (KEYS_TOPIC, config_topic(speaker), hello_answer_topic(speaker), ask_topic(speaker), speaker_manifests(speaker))
+    own = (
+        KEYS_TOPIC,
+        config_topic(speaker),
+        hello_answer_topic(speaker),
+        ask_topic(speaker),
+        speaker_manifests(speaker),
+    )
     return own + (() if config is None else tuple(area_manifests(area) for area in config.area_chain + config.overlay))
 
 

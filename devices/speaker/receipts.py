@@ -127,7 +127,8 @@ def _make_room(t: Turn) -> None:
     while len(t.mail.letters) > RECEIPTS_KEPT_MAX:
         waiting = set(t.mail.unacked)
         had = next((seq for seq in t.mail.letters if seq not in waiting), None)
-        lost = had or next((seq for seq, letter in t.mail.letters.items() if not letter.final), next(iter(t.mail.letters)))
+        minor = next((seq for seq, letter in t.mail.letters.items() if not letter.final), None)
+        lost = had or minor or next(iter(t.mail.letters))
         t.mail = replace(
             t.mail,
             letters={seq: letter for seq, letter in t.mail.letters.items() if seq != lost},

@@ -1,4 +1,4 @@
-"""Orders as the speaker holds them: who may change which, which are meant for it, and their rank. Nothing sounds here."""
+"""Orders as the speaker holds them: who may change which, which are meant for it, and how they rank. No sound here."""
 
 from __future__ import annotations
 

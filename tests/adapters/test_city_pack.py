@@ -156,7 +156,7 @@ BREAKS = [
     ("city.yaml", "issuer: dalian", "issuer: dalian\ncolour: red", 6, "unknown_name"),
     ("city.yaml", "issuer: dalian\n", "", 0, "missing_name"),
     ("city.yaml", "{zh: 大连市, en: Dalian}", "{zh: {en: {}}}", 3, "broken_yaml"),
-    ("city.yaml", "name: 大连市", "name: '大连市", 8, "broken_yaml"),
+    ("city.yaml", "name: 大连市", "name: '大连市", 9, "broken_yaml"),
     ("city.yaml", '"210200000000"', '"2102"', 1, "bad_code"),
     ("areas.csv", "210202008000,青", "21020200800,青", 4, "bad_code"),
     ("areas.csv", "青泥洼桥街道", "", 4, "empty_cell"),
@@ -211,7 +211,7 @@ def test_each_mistake_is_named_with_its_file_and_line(
 
 def test_every_problem_of_every_file_is_reported_at_once_in_order(folder: Path) -> None:
     change(folder, "speakers.csv", "dl-dlz-01", "DL-01")
-    change(folder, "venues.csv", "8000", "many")
+    change(folder, "venues.csv", ",8000,", ",many,")
     change(folder, "offices.csv", "210200000000", "210299000000")
     assert problems(folder) == [
         PackProblem("venues.csv", 2, "bad_number", "The people is “many”, not a whole number."),
@@ -288,11 +288,11 @@ def test_missing_files_and_folders_are_problems_not_errors(folder: Path, tmp_pat
     ]
 
 
-def test_a_file_over_its_cap_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(city_pack_rows, "CSV_BYTES_MAX", len(SPEAKERS.encode()) - 1)
-    assert ("speakers.csv", 0, "file_too_large") in named(folder)
+def test_a_file_over_its_cap_is_not_read(folder: Path) -> None:
+    with (folder / "speakers.csv").open("r+b") as opened:
+        opened.truncate(city_pack_rows.CSV_BYTES_MAX + 1)
     (folder / "city.yaml").write_text("x: " + "y" * city_pack_rows.YAML_BYTES_MAX, encoding="utf-8")
-    assert ("city.yaml", 0, "file_too_large") in named(folder)
+    assert named(folder) == [("city.yaml", 0, "file_too_large"), ("speakers.csv", 0, "file_too_large")]
 
 
 def test_rows_over_the_cap_end_the_file(folder: Path) -> None:
@@ -314,7 +314,7 @@ def test_an_overlong_cell_and_a_runaway_quote_are_bounded(folder: Path) -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        "[" * 20_000,
+        "[" * 2_000,
         "a: &a [*a]\n",
         "a: &a {x: y}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b]}\n",
         "code: !!python/object/apply:os.getcwd []\n",
@@ -330,7 +330,7 @@ def test_hostile_settings_end_in_problems(folder: Path, hostile: str) -> None:
 
 
 def test_foreign_text_in_a_sentence_is_short_and_printable(folder: Path) -> None:
-    change(folder, "venues.csv", "8000", "\x1b[31m" + "8" * 200)
+    change(folder, "venues.csv", ",8000,", ",\x1b[31m" + "8" * 200 + ",")
     (problem,) = problems(folder)
     assert problem.message == "The people is “\\x1b[31m" + "8" * 31 + "…”, not a whole number."
 
@@ -424,7 +424,7 @@ def test_the_command_says_a_sound_pack_in_one_line(folder: Path) -> None:
 
 
 def test_the_command_ends_with_one_and_names_each_problem(folder: Path) -> None:
-    change(folder, "venues.csv", "8000", "many")
+    change(folder, "venues.csv", ",8000,", ",many,")
     answer = CliRunner().invoke(city_app, ["check", str(folder)])
     assert (answer.exit_code, answer.stdout) == (
         1,
@@ -441,7 +441,7 @@ def test_the_command_speaks_json_to_programs(folder: Path) -> None:
         "name": "大连市",
         "counts": {"areas": 4, "venues": 1, "offices": 1, "speakers": 2, "samples": 0},
     }
-    change(folder, "venues.csv", "8000", "many")
+    change(folder, "venues.csv", ",8000,", ",many,")
     bad = runner.invoke(city_app, ["check", str(folder), "--json"])
     assert bad.exit_code == 1
     assert json.loads(bad.stdout) == {

@@ -7,6 +7,7 @@ relay enqueues again until the deadline. No beat either; the canary is a timer r
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ TASK_S_MAX = 120
 # Redis gives an unacknowledged task to another worker after this; sooner than TASK_S_MAX it would always run twice.
 REDELIVER_S = 2 * TASK_S_MAX
 BROKER_S_MAX = 5.0
+KEEPALIVE_S = 10
 
 Payload: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[dict[str, Any]], None]
@@ -73,6 +75,12 @@ def make_celery(broker_url: str) -> Celery:
             "visibility_timeout": REDELIVER_S,
             "socket_timeout": BROKER_S_MAX,
             "socket_connect_timeout": BROKER_S_MAX,
+            "socket_keepalive": True,
+            "socket_keepalive_options": {
+                socket.TCP_KEEPIDLE: KEEPALIVE_S,
+                socket.TCP_KEEPINTVL: KEEPALIVE_S,
+                socket.TCP_KEEPCNT: 3,
+            },
             "max_retries": 0,
         },
         worker_hijack_root_logger=False,
@@ -88,7 +96,10 @@ def make_celery(broker_url: str) -> Celery:
 def register_tasks(app: Celery, *, render: Work, canary: Work, notify: Work) -> None:
     """Bind the worker process's own callables to the task names. Each takes the payload and writes its result row.
 
-    A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
+    A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again.
+    From here on the app is a worker's, and waits for a Redis that hangs: an acknowledgement given up half-way would
+    hold its place in the prefetch window for good. A peer that is gone is noticed by TCP keepalive."""
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": None}
     for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.NOTIFY, notify)):
         app.task(_one_payload(work), name=name.value, shared=False)
 

@@ -6,10 +6,12 @@ No shell is involved anywhere; what strangers wrote goes in by standard input on
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 _COMPLAINT_BYTES_MAX = 65_536
@@ -36,12 +38,14 @@ def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max
     """Run a program to its end with `given` as its standard input. Raises ChildFailed."""
     with tempfile.TemporaryFile() as complaints:
         try:
-            child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints)
+            child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
+            )
         except OSError as error:
             raise ChildFailed("absent", f"{argv[0]} can't be started: {error.strerror}.") from error
         feeder = threading.Thread(target=_feed, args=(child, given), daemon=True)
         overdue = threading.Event()
-        alarm = threading.Timer(timeout_s, _kill, args=(child, overdue))
+        alarm = threading.Timer(timeout_s, _overdue, args=(child, overdue))
         assert child.stdout is not None
         with child:
             feeder.start()
@@ -53,7 +57,8 @@ def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max
                 status = child.wait()
             finally:
                 alarm.cancel()
-                child.kill()
+                if child.poll() is None:
+                    _kill(child)
                 feeder.join()
         complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - _COMPLAINT_BYTES_MAX))
         complaint = complaints.read().decode(errors="replace")
@@ -67,13 +72,18 @@ def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max
 def _feed(child: subprocess.Popen[bytes], given: bytes) -> None:
     """Hand over the input; a child that stops listening says why by its status."""
     assert child.stdin is not None
-    try:
+    with suppress(BrokenPipeError):
         child.stdin.write(given)
+    with suppress(BrokenPipeError):
         child.stdin.close()
-    except BrokenPipeError:
-        return
 
 
-def _kill(child: subprocess.Popen[bytes], overdue: threading.Event) -> None:
+def _overdue(child: subprocess.Popen[bytes], overdue: threading.Event) -> None:
     overdue.set()
-    child.kill()
+    _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """The whole session, so that a program's own children don't hold the pipe open."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

@@ -134,11 +134,8 @@ class Row:
     def day(self, column: str) -> str | None:
         """A day as YYYY-MM-DD."""
         text = self.cells.get(column, "")
-        try:
-            if date.fromisoformat(text).isoformat() == text:
-                return text
-        except ValueError:
-            pass  # reported below, together with days in another notation
+        if _is_day(text):
+            return text
         self.refuse("bad_date", f"The {column} is {shown(text)}, not a day written YYYY-MM-DD.")
         return None
 
@@ -305,6 +302,14 @@ def _value(file: str, name: str, node: yaml.Node, problems: Problems) -> str | t
     said = f"The value of {shown(name)} is too long or nested too deep."
     problems.add(file, node.start_mark.line + 1, "broken_yaml", said)
     return None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        # Python also reads other ISO notations; they would not compare as text with the days in the store.
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def shown(text: str) -> str:

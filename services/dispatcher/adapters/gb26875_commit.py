@@ -67,7 +67,7 @@ class GroupCommit:
         self._thread.join()
 
     def add(self, batch: Batch) -> asyncio.Future[bool]:
-        """Queue a batch from the event loop; the future says whether it was committed. An empty batch needs no commit."""
+        """Queue a batch from the event loop; the future says whether it was committed, and an empty one is."""
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if len(batch) == 0:
             done.set_result(True)

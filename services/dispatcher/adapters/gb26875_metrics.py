@@ -15,9 +15,7 @@ class PanelMetrics:
         self.refused = Counter("tocsin_panel_connections_refused", "Connections beyond the limit.", registry=registry)
         self.frames = Counter("tocsin_panel_frames", "Whole frames received.", registry=registry)
         self.signals = Counter("tocsin_panel_signals", "Signals read from frames.", registry=registry)
-        self.unread = Counter(
-            "tocsin_panel_unread", "Frames and stretches kept as unread.", ["reason"], registry=registry
-        )
+        self.unread = Counter("tocsin_panel_unread", "Input kept as unread.", ["reason"], registry=registry)
         self.answered = Counter("tocsin_panel_answers", "Answers sent after commit.", ["command"], registry=registry)
         self.commit_failures = Counter("tocsin_panel_commit_failures", "Groups that failed.", registry=registry)
         self.commit_s = Histogram(

@@ -8,10 +8,11 @@ address; the wire itself proves nothing about who sends.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from devices.protocols.gb26875 import (
@@ -34,9 +35,10 @@ log = logging.getLogger(__name__)
 WIRE = "gb26875"
 ADDRESS_UNSET = "000000000000"
 REPEAT_WITHIN_US = 60_000_000
-REPEATS_KEPT_MAX = 256
+REPEATS_KEPT_MAX = 128
 LAST_HEARD_MAX = 100_000
 
+# Asked on the event loop for every frame: it must answer from memory.
 PanelOf = Callable[[str], Panel | None]
 Read = Callable[[Frame, Panel, int], Reading]
 NowUs = Callable[[], int]
@@ -65,11 +67,12 @@ class _Line:
     wire: Connection = field(default_factory=Connection)
     panel: Panel | None = None
     unread: int = 0
-    firsts: OrderedDict[tuple[str, int, bytes], int] = field(default_factory=OrderedDict)
+    firsts: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
 
     def first_received_us(self, frame: Frame, now_us: int) -> int:
         """When this frame first came: its repeats within 60 s are the same report and share one time of receipt."""
-        identity = (frame.source, frame.serial, frame.unit)
+        spoken = f"{frame.source}/{frame.serial}/".encode() + frame.unit
+        identity = hashlib.blake2b(spoken, digest_size=16).digest()
         first_us = self.firsts.get(identity, now_us)
         if not 0 <= now_us - first_us <= REPEAT_WITHIN_US:
             del self.firsts[identity]
@@ -181,12 +184,14 @@ class PanelServer:
         idle_s = limits.stranger_idle_s if line.panel is None else limits.idle_s
         if line.wire.pending:
             try:
-                return await asyncio.wait_for(reader.read(limits.read_bytes_max), min(limits.stall_s, idle_s))
+                async with asyncio.timeout(min(limits.stall_s, idle_s)):
+                    return await reader.read(limits.read_bytes_max)
             except TimeoutError:
                 line.wire.receive_pause()
                 await self._work_off(line)
         try:
-            return await asyncio.wait_for(reader.read(limits.read_bytes_max), idle_s)
+            async with asyncio.timeout(idle_s):
+                return await reader.read(limits.read_bytes_max)
         except TimeoutError:
             line.wire.receive_eof()
             await self._work_off(line)
@@ -203,7 +208,8 @@ class PanelServer:
                 line.writer.write(encode(answer))
                 self._metrics.answered.labels(Command(answer.command).name.lower()).inc()
         if waiting:
-            await asyncio.wait_for(line.writer.drain(), self._limits.drain_s)
+            async with asyncio.timeout(self._limits.drain_s):
+                await line.writer.drain()
 
     def _take(self, line: _Line, found: Frame | Damaged) -> tuple[Batch, Frame | None]:
         now_us = self._now_us()
@@ -250,7 +256,7 @@ class PanelServer:
                 return None
 
     def _panel_on(self, line: _Line, source: str) -> Panel | None:
-        """The panel with this address; where a device leaves its address zero, the one that spoke on the line before."""
+        """The panel with this address; where a device leaves its address zero, the one heard on the line before."""
         return self._panel_of(source) or (line.panel if source == ADDRESS_UNSET else None)
 
     def _heard(self, line: _Line, panel: Panel, now_us: int) -> None:
@@ -283,6 +289,3 @@ def _keep_alive(writer: asyncio.StreamWriter) -> None:
     if plug is not None:
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-__all__: Sequence[str] = ("Limits", "PanelMetrics", "PanelServer")

@@ -252,13 +252,20 @@ class MemoryTx:
     def open_effects(self) -> list[EffectRow]:
         return sorted(self._table("effect").values(), key=lambda e: (e.not_before_us, e.lane))
 
-    def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]:
+    def claimable(self, carries: Sequence[str]) -> bool:
+        return bool(self._claimable(carries))
+
+    def _claimable(self, carries: Sequence[str]) -> list[EffectRow]:
         now_us = self.now_us()
-        free = [
+        return [
             e
             for e in self.open_effects()
             if e.carry in carries and e.not_before_us <= now_us and e.leased_until_us <= now_us
-        ][:limit]
+        ]
+
+    def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]:
+        now_us = self.now_us()
+        free = self._claimable(carries)[:limit]
         claimed = [replace(e, leased_by=owner, leased_until_us=now_us + lease_us) for e in free]
         for effect in claimed:
             self._set(self._table("effect"), effect.lane, effect)

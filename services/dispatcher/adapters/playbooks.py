@@ -81,7 +81,9 @@ def _playbook(data: dict[str, Any], version: str) -> Playbook:
         gap_s=order["gap_s"],
         valid_s=order["valid_s"],
         prove_within_s=data["prove_within_s"],
-        standing=StandingOrder(tuple(Corroboration(c) for c in standing["covers"]), OnUnanswered(standing["on_unanswered"]))
-        if standing
-        else None,
+        standing=_standing(standing) if standing else None,
     )
+
+
+def _standing(data: dict[str, Any]) -> StandingOrder:
+    return StandingOrder(tuple(Corroboration(c) for c in data["covers"]), OnUnanswered(data["on_unanswered"]))

@@ -132,10 +132,15 @@ def _worded(tx: Tx, b: Broadcast, audio_urls: tuple[str, ...], effects: list[Eff
 
 
 def wording_of(b: Broadcast, lang: str) -> Wording:
-    """The words of one language with all that shapes their sound."""
-    parts = [lang, b.texts[lang], str(b.use), str(b.phase), b.level, b.event_code]
+    """The words of one language of a broadcast."""
+    return wording_for(lang, b.texts[lang], str(b.use), str(b.phase), b.level, b.event_code)
+
+
+def wording_for(lang: str, text: str, use: str, phase: str, level: int, event_code: str) -> Wording:
+    """Words with all that shapes their sound; the same words have the same id."""
+    parts = [lang, text, use, phase, level, event_code]
     name = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
-    return Wording(name, lang, b.texts[lang], str(b.use), str(b.phase), b.level, b.event_code)
+    return Wording(name, lang, text, use, phase, level, event_code)
 
 
 def wire_audio(asset: Asset, audio_urls: tuple[str, ...]) -> Audio:

@@ -52,10 +52,9 @@ class Relay:
         return len(claimed)
 
     def waiting(self) -> bool:
-        """Whether anything might be claimable, without writing."""
+        """Whether anything can be claimed now, without writing."""
         with self._store.read() as read:
-            now_us = read.now_us()
-            return any(e.not_before_us <= now_us and e.leased_until_us <= now_us for e in read.open_effects())
+            return read.claimable(tuple(self._carriers))
 
     def _carry(self, effect: EffectRow) -> None:
         with self._store.read() as read:

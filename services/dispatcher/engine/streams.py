@@ -52,11 +52,12 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
     said = _digest(orders)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, fresh=False)
-    if not signer.signs(stream.use, city.tree.chain(stream.area).all):
+    chain = city.tree.chain(stream.area).all
+    if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
     version = speaker_link.next_version(max(stream.manifest_version, _foreign_version(stream)), now_us)
     _, head = chain_now(tx)
-    raw = signer.sign_manifest(_manifest(topic, version, now_us, head, orders))
+    raw = signer.sign_manifest(_manifest(topic, version, now_us, head, orders), chain)
     refresh_us = now_us + REFRESH_US
     tx.put(replace(stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us))
     tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
@@ -95,7 +96,7 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
 
 
 def adopt(tx: Tx, topic: str, person: str) -> None:
-    """A person takes over what the broker holds: known broadcasts get its state, unknown orders stay till they expire."""
+    """A person takes over what the broker holds: known broadcasts get its state, unknown orders run out."""
     stream = tx.get_locked(Stream, topic)
     if stream is None or not stream.foreign:
         raise NotFound(f"nothing unknown on {topic}")

@@ -1,0 +1,16 @@
+"""Department feeds: one pure module per format, and the table the edges choose from.
+
+A format is a function from bytes, the enrolled feed and the time of receipt (µs UTC) to a Reading; it never raises.
+Fire panels (`gb26875`) are not in the table: they speak in frames over a connection, not in files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.dispatcher.domain.signals import Feed, Reading
+from services.dispatcher.feeds import cap
+
+FEEDS: dict[str, Callable[[bytes, Feed, int], Reading]] = {
+    cap.FORMAT: cap.reading,
+}

@@ -32,7 +32,7 @@ def check(
 
 
 def as_fields(verdict: CityPack | PackRefused) -> dict[str, object]:
-    """The verdict for programs: `{ok, city, name, counts}`, or `{ok, problems, left_out}` with each problem's fields."""
+    """The verdict for programs: `{ok, city, name, counts}`, or `{ok, problems, left_out}` with each one's fields."""
     if isinstance(verdict, CityPack):
         settings = verdict.settings
         return {"ok": True, "city": settings.code, "name": settings.name, "counts": _counts(verdict)}

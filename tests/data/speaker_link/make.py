@@ -222,10 +222,10 @@ def contents() -> list[Case]:
     ):
         cases.append(_manifest_case(name, signed_bytes(payload.encode(), "actual-city"), refused="malformed"))
     short = changed(changed(base["orders"][0], "audio", []), "texts", {"en": "Leave."})
-    for count, code in ((16, None), (17, "over_cap")):
-        orders = [changed(short, "id", f"order-{n}") for n in range(count)]
-        raw = signed(changed(base, "orders", orders), "actual-city")
-        cases.append(_manifest_case(f"{count} orders", raw, refused=code))
+    orders = [changed(short, "id", f"order-{n}") for n in range(17)]
+    full, crowded = (signed(changed(base, "orders", orders[:count]), "actual-city") for count in (16, 17))
+    cases.append(_manifest_case("16 orders", full))
+    cases.append(_manifest_case("17 orders", crowded, refused="over_cap"))
     cases.append(_manifest_case("not UTF-8", signed_bytes(b'{"stream":"\xff"}', "actual-city"), refused="malformed"))
     return cases
 

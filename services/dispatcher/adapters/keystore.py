@@ -1,0 +1,214 @@
+"""Keys on disk: one PEM file per private key, the signed key document, and the public root that speakers are given.
+
+The root's private key belongs offline: once the key document is signed, move `root.pem` away until the next change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from devices.protocols import speaker_link
+from devices.protocols.speaker_link import (
+    HelloAnswer,
+    KeyDocument,
+    LinkKey,
+    Manifest,
+    SigningKey,
+    SpeakerConfig,
+    Use,
+)
+
+from ..domain.refusals import NoKey, Refused
+
+DOCUMENT = "keys.jws"
+ROOT_PUBLIC = "root.json"
+ROOT_PRIVATE = "root.pem"
+LEVELS = (1, 2, 3, 4)
+DAY_US = 86_400_000_000
+
+
+class KeysMissing(Refused):
+    """This folder holds no readable signed key document; make one with `tocsin keys init`."""
+
+    code = "keys_missing"
+
+
+class KeysExist(Refused):
+    """There are keys in this folder already; nothing was overwritten."""
+
+    code = "keys_exist"
+
+
+class RootOffline(Refused):
+    """The root's private key is not here; bring it back for this change."""
+
+    code = "root_offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a new key may do, and for how long."""
+
+    use: Use
+    issuer: str
+    area: str
+    days: int
+    levels: tuple[int, ...] = LEVELS
+
+
+class KeyFolder:
+    """The key folder of one dispatcher; every private file is readable by its owner alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def init(self, issuer: str, area: str, now_us: int, days: int = 365) -> None:
+        """A root, a key document, and the config and clock keys; no actual and no exercise key. Raises KeysExist."""
+        if (self.folder / DOCUMENT).exists() or (self.folder / ROOT_PUBLIC).exists():
+            raise KeysExist(str(self.folder))
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        root = SigningKey.generate(f"root-{now_us // DAY_US}")
+        self._keep(ROOT_PRIVATE, root)
+        public = root.public_link_key(Use.ROOT, issuer, area, LEVELS, now_us + 20 * 365 * DAY_US)
+        _write(self.folder / ROOT_PUBLIC, json.dumps(asdict(public), indent=1).encode(), 0o644)
+        self._publish(KeyDocument(now_us // 1_000, now_us, ()), root)
+        for use in (Use.CONFIG, Use.CLOCK):
+            self.make(Scope(use, issuer, area, days), now_us)
+
+    def make(self, scope: Scope, now_us: int) -> LinkKey:
+        """A new key of one use, added to the key document. Raises KeysMissing or RootOffline."""
+        document, root = self.document(), self._root_private()
+        taken = {key.kid for key in document.keys}
+        kid = next(name for n in range(1, 1_000) if (name := f"{scope.use}-{scope.issuer}-{n}"[:32]) not in taken)
+        key = SigningKey.generate(kid)
+        self._keep(f"{kid}.pem", key)
+        public = key.public_link_key(scope.use, scope.issuer, scope.area, scope.levels, now_us + scope.days * DAY_US)
+        version = max(document.version + 1, now_us // 1_000)
+        self._publish(replace(document, version=version, issued=now_us, keys=(*document.keys, public)), root)
+        return public
+
+    def revoke(self, kid: str, now_us: int) -> None:
+        """Take a key out of the document. Raises NoKey for one that is not in it."""
+        document, root = self.document(), self._root_private()
+        kept = tuple(key for key in document.keys if key.kid != kid)
+        if len(kept) == len(document.keys):
+            raise NoKey(kid)
+        version = max(document.version + 1, now_us // 1_000)
+        self._publish(replace(document, version=version, issued=now_us, keys=kept), root)
+
+    def root(self) -> LinkKey:
+        """The public root, as speakers hold it."""
+        try:
+            fields = json.loads((self.folder / ROOT_PUBLIC).read_bytes())
+            return LinkKey(**{**fields, "use": Use(fields["use"]), "levels": tuple(fields["levels"])})
+        except (OSError, ValueError, TypeError, KeyError) as broken:
+            raise KeysMissing(str(self.folder)) from broken
+
+    def signed_document(self) -> bytes:
+        """The key document as it goes to the broker."""
+        try:
+            return (self.folder / DOCUMENT).read_bytes()
+        except OSError as broken:
+            raise KeysMissing(str(self.folder)) from broken
+
+    def document(self) -> KeyDocument:
+        """The key document, verified against the root."""
+        try:
+            return speaker_link.read_keys(self.signed_document(), self.root())
+        except speaker_link.Refused as refused:
+            raise KeysMissing(f"{self.folder}: {refused}") from refused
+
+    def private(self, kid: str) -> SigningKey | None:
+        """A private key of this folder, or None when it is kept elsewhere."""
+        try:
+            pem = (self.folder / f"{kid}.pem").read_bytes()
+        except OSError:
+            return None
+        key = serialization.load_pem_private_key(pem, password=None)
+        return SigningKey(kid, key) if isinstance(key, Ed25519PrivateKey) else None
+
+    def _root_private(self) -> SigningKey:
+        try:
+            pem = (self.folder / ROOT_PRIVATE).read_bytes()
+        except OSError as missing:
+            raise RootOffline(str(self.folder)) from missing
+        key = serialization.load_pem_private_key(pem, password=None)
+        assert isinstance(key, Ed25519PrivateKey)
+        return SigningKey(self.root().kid, key)
+
+    def _keep(self, name: str, key: SigningKey) -> None:
+        pem = key.private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _write(self.folder / name, pem, 0o600)
+
+    def _publish(self, document: KeyDocument, root: SigningKey) -> None:
+        _write(self.folder / DOCUMENT, speaker_link.sign(document, root), 0o644)
+
+
+class KeySigner:
+    """The gateway's signer: the private keys whose public half the key document lists, by use and area."""
+
+    def __init__(self, folder: KeyFolder) -> None:
+        self._folder = folder
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the folder again. Raises KeysMissing."""
+        self.document = self._folder.document()
+        self.signed_document = self._folder.signed_document()
+        self._keys = [(listed, own) for listed in self.document.keys if (own := self._folder.private(listed.kid))]
+
+    def uses(self) -> tuple[str, ...]:
+        """The uses for which a key is here, for the line that says what is loaded."""
+        return tuple(sorted({str(listed.use) for listed, _ in self._keys}))
+
+    def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
+        """Whether a key for this use reaches an area with this chain."""
+        return self._find(use, area_chain) is not None
+
+    def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
+        """Sign with the key of the stream's use. Raises NoKey."""
+        use = speaker_link.parse_manifest_topic(manifest.stream).use
+        return speaker_link.sign(manifest, self._need(str(use), area_chain))
+
+    def sign_config(self, config: SpeakerConfig) -> bytes:
+        """Raises NoKey."""
+        return speaker_link.sign(config, self._need("config", config.area_chain))
+
+    def sign_hello(self, answer: HelloAnswer) -> bytes:
+        """Raises NoKey."""
+        return speaker_link.sign(answer, self._need("clock", None))
+
+    def _need(self, use: str, area_chain: tuple[str, ...] | None) -> SigningKey:
+        key = self._find(use, area_chain)
+        if key is None:
+            raise NoKey(use)
+        return key
+
+    def _find(self, use: str, area_chain: tuple[str, ...] | None) -> SigningKey | None:
+        fitting = [
+            (listed, own)
+            for listed, own in self._keys
+            if listed.use == use and (area_chain is None or listed.area in area_chain)
+        ]
+        # The newest key signs: an older one stays listed only until every speaker holds its successor.
+        return max(fitting, key=lambda pair: pair[0].not_after)[1] if fitting else None
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Write a whole file durably: a crash leaves the old one or the new one."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)

@@ -1,0 +1,176 @@
+"""What the gateway says to speakers: manifests, configs, keys, hello answers; and the broker's copies compared."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from devices.protocols import speaker_link
+from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
+
+from ..domain.places import Speaker
+from ..domain.planning import City
+from ..domain.refusals import Refused
+from ..engine import receipts, streams
+from ..engine.ports import EffectRow, Page, Store, Stream
+from ..engine.relay import CarryFailed
+from .keystore import KeySigner
+from .mqtt import MqttLink
+
+log = structlog.get_logger(__name__)
+
+STREAMS_MAX = 10_000
+RECONCILE_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spreads:
+    """How speakers spread themselves: reconnecting and fetching in seconds, accepting in ms; starts an hour at most."""
+
+    reconnect_s: int = 20
+    fetch_s: int = 10
+    accepted_ms: int = 2_000
+    starts_per_hour_max: int = 60
+
+
+class SpeakerSide:
+    """Everything the gateway says to speakers."""
+
+    def __init__(
+        self,
+        store: Store,
+        signer: KeySigner,
+        link: MqttLink,
+        city: Callable[[], City],
+        spreads: Spreads,
+        published: Callable[[str], None] = lambda topic: None,
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._link = link
+        self._city = city
+        self._spreads = spreads
+        self._published = published
+        self._seen: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self._reconciled = threading.Event()
+
+    def publish_stream(self, effect: EffectRow) -> None:
+        """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
+        that a restored database never speaks over what is on air."""
+        if not self._reconciled.wait(RECONCILE_WAIT_S):
+            raise CarryFailed("the broker's copies have not been compared yet")
+        try:
+            with self._store.write() as tx:
+                signed = streams.sign_stream(tx, effect.subject, self._signer, self._city())
+        except Refused as refused:
+            raise CarryFailed(refused.sentence) from refused
+        self._link.publish(signed.topic, signed.raw, retain=True)
+        self._published(signed.topic)
+
+    def publish_config(self, effect: EffectRow) -> None:
+        """The speaker's signed config, retained."""
+        speaker = self._city().speakers.get(effect.subject)
+        if speaker is None or not speaker.enrolled:
+            raise CarryFailed("no such speaker is enrolled", again=False)
+        try:
+            raw = self._signer.sign_config(self._config(speaker))
+        except Refused as refused:
+            raise CarryFailed(refused.sentence) from refused
+        self._link.publish(speaker_link.config_topic(speaker.id), raw, retain=True)
+
+    def publish_keys(self) -> None:
+        """The key document, retained, when the broker's copy is another."""
+        with self._lock:
+            held = self._seen.get(speaker_link.KEYS_TOPIC)
+        if held != self._signer.signed_document:
+            self._link.publish(speaker_link.KEYS_TOPIC, self._signer.signed_document, retain=True)
+
+    def ask_missing(self, effect: EffectRow) -> None:
+        """Ask a speaker for the receipts that never came."""
+        journal, missing = receipts.missing(self._store, effect.subject)
+        if missing:
+            ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
+            self._link.publish(speaker_link.ask_topic(effect.subject), ask)
+
+    def answer_hello(self, speaker_id: str, nonce: str) -> None:
+        """The signed clock and the current version of each stream of this speaker. Raises CarryFailed or NoKey."""
+        speaker = self._city().speakers.get(speaker_id)
+        if speaker is None:
+            return
+        chain = set(self._city().tree.chain(speaker.area).all)
+        with self._store.read() as read:
+            now_us = read.now_us()
+            rows = read.find(Stream, Page(limit=STREAMS_MAX))
+        versions = {s.id: s.manifest_version for s in rows if s.area in chain and s.signed}
+        answer = self._signer.sign_hello(HelloAnswer(nonce, now_us, versions))
+        self._link.publish_soon(speaker_link.hello_answer_topic(speaker_id), answer)
+
+    def seen(self, topic: str, raw: bytes) -> None:
+        """The broker holds these bytes on this topic."""
+        with self._lock:
+            self._seen[topic] = raw
+
+    def forget_seen(self) -> None:
+        """A new connection: what the broker holds is told again."""
+        with self._lock:
+            self._seen.clear()
+
+    def reconcile(self) -> None:
+        """Compare every stream with the broker's copy: republish ours where it is missing or older, and show a person
+        where the broker holds a newer one that we do not know."""
+        with self._lock:
+            seen = dict(self._seen)
+        for topic, raw in sorted(seen.items()):
+            if topic != speaker_link.KEYS_TOPIC:
+                self._compare(topic, raw)
+        with self._store.read() as read:
+            rows = read.find(Stream, Page(limit=STREAMS_MAX))
+        for stream in rows:
+            if stream.signed and not stream.foreign and stream.id not in seen:
+                log.warning("the broker had lost a manifest: published again", stream=stream.id)
+                self._link.publish(stream.id, stream.signed, retain=True)
+        self.publish_keys()
+        self._reconciled.set()
+
+    def _compare(self, topic: str, raw: bytes) -> None:
+        with self._store.read() as read:
+            stream = read.get(Stream, topic)
+        if stream is not None and stream.signed == raw:
+            return
+        try:
+            manifest = speaker_link.read_manifest(raw, topic, self._signer.document, None, None)
+        except speaker_link.Refused as refused:
+            log.warning("the broker holds a manifest that is not ours", stream=topic, reason=str(refused.reason))
+            if stream is not None and stream.signed:
+                self._link.publish(topic, stream.signed, retain=True)
+            return
+        with self._store.write() as tx:
+            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+        if verdict == "republish" and stream is not None:
+            self._link.publish(topic, stream.signed, retain=True)
+        elif verdict == "unknown here":
+            log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
+
+    def _config(self, speaker: Speaker) -> SpeakerConfig:
+        city = self._city()
+        chain = city.tree.chain(speaker.area)
+        return SpeakerConfig(
+            speaker=speaker.id,
+            version=speaker.config_version,
+            area_chain=chain.codes,
+            overlay=chain.zones,
+            venue=speaker.venue,
+            venue_kind=str(city.venues[speaker.venue].kind),
+            lat_e7=speaker.lat_e7,
+            lon_e7=speaker.lon_e7,
+            volume_max=speaker.volume_max,
+            reconnect_spread_s=self._spreads.reconnect_s,
+            fetch_spread_s=self._spreads.fetch_s,
+            accepted_spread_ms=self._spreads.accepted_ms,
+            starts_per_hour_max=self._spreads.starts_per_hour_max,
+        )

@@ -1,0 +1,140 @@
+"""Dataclasses to rows and back: every value comes back as it was, with its tuples, enums, bytes and shapes.
+
+Bodies are JSON. A field that a body lacks takes its default and one that the class lacks is passed over, so that
+old and new code can share a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ..domain.effects import Record
+from ..domain.places import Speaker
+from ..engine.ports import Page
+from .tables import ENTITIES
+
+T = TypeVar("T")
+COLUMN_CHARS_MAX = 256
+"""Longer texts are cut in columns: what an index can hold is limited, and the body has all of it."""
+
+
+def encode(row: object) -> str:
+    """The body of a dataclass: JSON, bytes as base64."""
+    return msgspec.json.encode(row).decode()
+
+
+def decode(kind: type[T], body: str) -> T:
+    """The dataclass that was encoded; msgspec.ValidationError when the body is of another kind."""
+    return cast("T", _reader(kind)(body))
+
+
+@cache
+def _reader(kind: type) -> Callable[[str], object]:
+    if _is_plain(kind):
+        return msgspec.json.Decoder(kind).decode
+    return lambda body: _build(msgspec.json.decode(body), kind)
+
+
+@cache
+def _is_plain(hint: object) -> bool:
+    """Whether msgspec reads this type by itself; it can't tell the members of a union of dataclasses apart."""
+    try:
+        msgspec.json.Decoder(hint)
+    except TypeError:
+        return False
+    return True
+
+
+def _build(value: Any, hint: Any) -> Any:
+    if _is_plain(hint):
+        return msgspec.convert(value, hint)
+    if get_origin(hint) in (Union, UnionType):
+        return None if value is None else _build(value, _member(hint, frozenset(value)))
+    if get_origin(hint) is tuple:
+        return tuple(_build(item, get_args(hint)[0]) for item in value)
+    assert is_dataclass(hint) and isinstance(hint, type), f"rows can't hold {hint}"
+    hints = _hints(hint)
+    return hint(**{name: _build(value[name], hints[name]) for name in hints if name in value})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    found = get_type_hints(kind)
+    return {field.name: found[field.name] for field in fields(kind)}
+
+
+@cache
+def _member(union: Any, names: frozenset[str]) -> Any:
+    """The member of a union that has these fields: the members' field names differ, so they are tag enough."""
+    members = [m for m in get_args(union) if m is not NoneType]
+    if len(members) == 1:
+        return members[0]
+    return max(members, key=lambda member: len(names & set(_hints(member))))
+
+
+def column(value: object) -> object:
+    """A value as its column holds it, and as `find` compares it.
+
+    NUL and lone surrogates are no text to PostgreSQL, and a foreign key may be of any length.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if not isinstance(value, str):
+        return value
+    if not value.isascii() or "\0" in value:
+        value = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if len(value) > COLUMN_CHARS_MAX:
+        return value[: COLUMN_CHARS_MAX - 65] + "#" + hashlib.sha256(value.encode()).hexdigest()
+    return value
+
+
+def column_text(value: str) -> str:
+    """The same for a text."""
+    return cast("str", column(value))
+
+
+@cache
+def names_of(kind: type) -> tuple[str, ...]:
+    """The fields of a kind that have a column, its key first."""
+    return tuple(c.name for c in ENTITIES[kind].c if c.name not in ("version", "body"))
+
+
+def columns_of(row: object) -> tuple[object, ...]:
+    """What the columns of `names_of` hold for this row."""
+    return tuple(column(_field(row, name)) for name in names_of(type(row)))
+
+
+def _field(row: object, name: str) -> object:
+    if isinstance(row, Speaker) and name == "out_of_service_until_us":
+        return row.out_of_service.until_us if row.out_of_service is not None else None
+    return getattr(row, name)
+
+
+def order_of(kind: type, page: Page) -> str:
+    """The column that a page orders by; "id" means the key whatever its name."""
+    name = page.order.removeprefix("-")
+    name = names_of(kind)[0] if name == "id" else name
+    assert name in names_of(kind), f"{kind.__name__} can't be ordered by {name}: it has no such column"
+    return name
+
+
+def check_fields(kind: type, wanted: Mapping[str, object]) -> None:
+    """A search by what has no column would read the whole table: a mistake of ours."""
+    for name in wanted:
+        assert name in names_of(kind), f"{kind.__name__} can't be found by {name}: it has no such column"
+
+
+def record_body(record: Record) -> str:
+    """The log's canonical JSON of a record: sorted keys, text as it is."""
+    said = {"why": record.why, "facts": record.facts}
+    body = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
+    return body if body.isascii() else body.encode("utf-8", "replace").decode()

@@ -1,0 +1,177 @@
+"""What may be read from the SQL store, inside a transaction or beside it. SQL here runs on SQLite and PostgreSQL alike.
+
+Statements are written with `?` and go to the driver as they are; a name in them is never a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection
+
+from ..domain.planning import Coverage
+from ..domain.signals import Signal, Unread
+from ..engine.ports import EffectRow, Expected, LogRow, Page, TimerRow
+from .rows import check_fields, column, column_text, decode, names_of, order_of
+from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
+
+T = TypeVar("T")
+RECEIPT_WINDOW = 1_000
+"""A speaker keeps its last receipts, so many; older ones can't be asked for."""
+FIRST_PAGE = Page()
+
+_EXPECTED = ", ".join(EXPECTED.c.keys())
+_EFFECT = ", ".join(EFFECT.c.keys())
+_TIMER = ", ".join(TIMER.c.keys())
+_LOG = ", ".join(LOG.c.keys())
+_UNREAD = ", ".join(name for name in UNREAD.c.keys() if name != "seq")
+
+_COVERAGE = """
+SELECT count(*),
+  COALESCE(SUM(CASE WHEN l.online THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.playing_us IS NOT NULL OR e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.proved THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.refused <> '' THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.failed <> '' THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN s.out_of_service_until_us > ? THEN 1 ELSE 0 END), 0)
+FROM expected e LEFT JOIN live l ON l.id = e.speaker LEFT JOIN speaker s ON s.id = e.speaker
+WHERE e.broadcast = ?
+"""
+
+
+class SqlRead:
+    """One snapshot of the store. `now_us` is taken once, at its first use: one transaction, one moment."""
+
+    def __init__(self, connection: Connection, now_us: Callable[[Connection], int]) -> None:
+        self._connection = connection
+        self._clock = now_us
+        self._now_us: int | None = None
+        self._postgres = connection.dialect.name == "postgresql"
+
+    def now_us(self) -> int:
+        """Wall clock of this transaction in µs UTC."""
+        if self._now_us is None:
+            self._now_us = self._clock(self._connection)
+        return self._now_us
+
+    def get(self, kind: type[T], id: str) -> T | None:
+        """The row under this key."""
+        return self._get(kind, id, locked=False)
+
+    def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
+        """Rows whose fields are equal; a tuple means any of these. Only fields with a column may be named."""
+        check_fields(kind, fields)
+        conditions, parameters = _where(fields)
+        way = "DESC" if page.order.startswith("-") else "ASC"
+        key, by = names_of(kind)[0], order_of(kind, page)
+        order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
+        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
+        found = self._all(sql, (*parameters, page.limit))
+        for row in found:
+            self._seen(kind, row[0], row[1], locked=False)
+        return [decode(kind, row[2]) for row in found]
+
+    def signal_incident(self, key: str) -> str | None:
+        """The incident a signal was joined to, "" for none; None when no such signal was stored."""
+        row = self._first("SELECT incident FROM signal WHERE key = ?", (column(key),))
+        return None if row is None else cast("str", row[0])
+
+    def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
+        """The signals of an incident, oldest first."""
+        sql = "SELECT body FROM signal WHERE incident = ? ORDER BY received_us, key LIMIT ?"
+        return [decode(Signal, row[0]) for row in self._all(sql, (incident, limit))]
+
+    def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]:
+        """The expected set in order of speaker; silent ones have shown neither that they play nor that they finished."""
+        silent = " AND playing_us IS NULL AND finished_us IS NULL" if silent_only else ""
+        sql = f"SELECT {_EXPECTED} FROM expected WHERE broadcast = ?{silent} ORDER BY speaker"
+        return [Expected(*row[:-1], proved=bool(row[-1])) for row in self._all(sql, (broadcast,))]
+
+    def coverage(self, broadcast: str) -> Coverage:
+        """The counts of an order, in one pass over its expected set."""
+        row = self._first(_COVERAGE, (self.now_us(), broadcast))
+        assert row is not None
+        return Coverage(*(int(count) for count in row))
+
+    def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
+        """Numbers up to `seq` of receipts not stored, as far back as a speaker keeps them, ascending."""
+        first = max(1, seq - RECEIPT_WINDOW + 1)
+        sql = "SELECT seq FROM receipt WHERE speaker = ? AND journal = ? AND seq BETWEEN ? AND ?"
+        held = {row[0] for row in self._all(sql, (speaker, journal, first, seq))}
+        return [number for number in range(first, seq + 1) if number not in held][:limit]
+
+    def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]:
+        """Log lines of one subject or of all, in order of seq. Who follows the log goes by `chain`: on PostgreSQL a
+        transaction that commits later may have taken a smaller seq."""
+        of_subject, parameters = ("", ()) if subject is None else (" AND subject = ?", (column_text(subject),))
+        sql = f"SELECT {_LOG} FROM log WHERE seq > ?{of_subject} ORDER BY seq LIMIT ?"
+        return [LogRow(*row) for row in self._all(sql, (after_seq, *parameters, limit))]
+
+    def chain(self, after_link: int, limit: int) -> list[LogRow]:
+        """Linked log lines behind a link, in order of link."""
+        sql = f"SELECT {_LOG} FROM log WHERE link > ? ORDER BY link LIMIT ?"
+        return [LogRow(*row) for row in self._all(sql, (after_link, limit))]
+
+    def chain_head(self) -> tuple[int, str]:
+        """The highest link and its hash; (0, "") before the first."""
+        row = self._first("SELECT link, hash FROM log WHERE link IS NOT NULL ORDER BY link DESC LIMIT 1", ())
+        return (0, "") if row is None else (row[0], row[1])
+
+    def unread(self, limit: int = 100) -> list[Unread]:
+        """What could not be understood, newest first."""
+        found = self._all(f"SELECT {_UNREAD} FROM unread ORDER BY seq DESC LIMIT ?", (limit,))
+        return [Unread(wire, source, reason, bytes(raw), at_us) for wire, source, reason, raw, at_us in found]
+
+    def open_effects(self) -> list[EffectRow]:
+        """Every effect not done yet, due first."""
+        return [EffectRow(*row) for row in self._all(f"SELECT {_EFFECT} FROM effect ORDER BY not_before_us, lane", ())]
+
+    def due_timers(self, now_us: int, limit: int) -> list[TimerRow]:
+        """Timers due by `now_us`, longest due first."""
+        sql = (
+            f"SELECT {_TIMER} FROM timer WHERE due_us <= ? ORDER BY due_us, subject_kind, subject, name LIMIT ?"
+        )
+        return [TimerRow(*row) for row in self._all(sql, (now_us, limit))]
+
+    def _get(self, kind: type[T], id: str, *, locked: bool) -> T | None:
+        key = column(id)
+        lock = " FOR UPDATE" if locked and self._postgres else ""
+        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?{lock}"
+        row = self._first(sql, (key,))
+        self._seen(kind, key, None if row is None else row[1], locked=locked)
+        return None if row is None else decode(kind, row[2])
+
+    def _selected(self, kind: type) -> str:
+        table = ENTITIES[kind]
+        version = "version" if "version" in table.c else "0"
+        return f"{names_of(kind)[0]}, {version}, body"
+
+    def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
+        """A row was read; a transaction remembers at which version."""
+
+    def _all(self, sql: str, parameters: tuple[object, ...]) -> Sequence[Any]:
+        return self._connection.exec_driver_sql(self._sql(sql), parameters).fetchall()
+
+    def _first(self, sql: str, parameters: tuple[object, ...]) -> Any:
+        return self._connection.exec_driver_sql(self._sql(sql), parameters).fetchone()
+
+    def _sql(self, sql: str) -> str:
+        return sql.replace("?", "%s") if self._postgres else sql
+
+
+def _where(fields: dict[str, object]) -> tuple[str, list[object]]:
+    conditions, parameters = [], []
+    for name, wanted in fields.items():
+        if wanted is None:
+            conditions.append(f"{name} IS NULL")
+        elif isinstance(wanted, tuple):
+            marks = ", ".join("?" for _ in wanted)
+            # An empty list of values fits nothing.
+            conditions.append(f"{name} IN ({marks})" if wanted else "1 = 0")
+            parameters.extend(column(value) for value in wanted)
+        else:
+            conditions.append(f"{name} = ?")
+            parameters.append(column(wanted))
+    return (" WHERE " + " AND ".join(conditions) if conditions else ""), parameters

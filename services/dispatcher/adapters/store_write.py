@@ -1,0 +1,285 @@
+"""One write transaction of the SQL store.
+
+Rows of a kind with a version (incidents, tasks, broadcasts, plans, streams) are compared and set: the version is a
+column that only this module reads. A transaction may change such a row as often as it likes after reading it once;
+when another transaction changed it in between, `put` raises Conflict. What was read before `get_locked` must not be
+put after it: the locked row is the one to go on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, CursorResult
+
+from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.signals import Signal, Unread
+from ..engine.ports import EffectRow, Live, LogRow, ReceiptRow, StoreUnavailable
+from .rows import column, column_text, columns_of, encode, names_of, record_body
+from .store_read import _EFFECT, _LOG, SqlRead
+from .tables import ENTITIES
+
+T = TypeVar("T")
+CHANNEL = "tocsin"
+"""Where PostgreSQL tells other processes that an effect was saved."""
+PAIRS_MAX = 500
+
+_RECEIPT = "INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MOVE_ON = """
+UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(ready_us, ?),
+  playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
+  refused = CASE WHEN refused = '' THEN ? ELSE refused END, failed = CASE WHEN failed = '' THEN ? ELSE failed END,
+  proved = proved OR ?
+WHERE broadcast = ? AND speaker = ?
+"""
+_SAVE = """
+INSERT INTO effect (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason)
+VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '')
+ON CONFLICT (lane) DO UPDATE SET wanted = effect.wanted + 1, expires_us = excluded.expires_us,
+  not_before_us = CASE WHEN effect.not_before_us < excluded.not_before_us THEN effect.not_before_us
+    ELSE excluded.not_before_us END
+"""
+_WAKE_AT = """
+INSERT INTO timer (subject_kind, subject, name, due_us, useless_after_us) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
+  due_us = excluded.due_us, useless_after_us = excluded.useless_after_us
+"""
+
+
+class Conflict(StoreUnavailable):
+    """Another transaction changed the same row first: load again, decide again."""
+
+
+class SqlTx(SqlRead):
+    """A transaction that commits when its block ends."""
+
+    def __init__(self, connection: Connection, now_us: Callable[[Connection], int]) -> None:
+        super().__init__(connection, now_us)
+        self._versions: dict[tuple[type, object], int] = {}
+        self._locks: set[int] = set()
+        self._told = False
+
+    def lock(self, *names: str) -> None:
+        """Hold these names until the end. SQLite has one writer at a time, who holds them all."""
+        if not self._postgres:
+            return
+        for number in sorted({_lock_number(name) for name in names} - self._locks):
+            self._run("SELECT pg_advisory_xact_lock(?)", (number,))
+            self._locks.add(number)
+
+    def get_locked(self, kind: type[T], id: str) -> T | None:
+        """The row under this key, which nobody else changes until the end."""
+        return self._get(kind, id, locked=True)
+
+    def put(self, *rows: object) -> None:
+        """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
+        batches: dict[type, list[tuple[object, ...]]] = defaultdict(list)
+        for row in rows:
+            if "version" in ENTITIES[type(row)].c:
+                self._put_versioned(row)
+            else:
+                batches[type(row)].append((*columns_of(row), encode(row)))
+        for kind, values in batches.items():
+            # By key, so that two transactions with the same rows never wait for each other in a circle.
+            self._many(_upsert(kind), sorted(values, key=lambda value: str(value[0])))
+
+    def delete(self, kind: type[object], id: str) -> None:
+        """Remove the row if it is there."""
+        self._run(f"DELETE FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?", (column(id),))
+        self._versions[kind, column(id)] = 0
+
+    def add_signal(self, signal: Signal, incident: str) -> None:
+        """Store a new signal. Raises Conflict when its key was stored meanwhile."""
+        sql = "INSERT INTO signal (key, incident, received_us, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        if self._run(sql, (column(signal.key), incident, signal.received_us, encode(signal))).rowcount != 1:
+            raise Conflict(f"the signal {signal.key[:100]!r} is stored already")
+
+    def add_unread(self, rows: Sequence[Unread]) -> None:
+        """Keep what could not be understood."""
+        sql = "INSERT INTO unread (wire, source, reason, raw, at_us) VALUES (?, ?, ?, ?, ?)"
+        self._many(sql, [(column(r.wire), column(r.source), column(r.reason), r.raw, r.at_us) for r in rows])
+
+    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
+        """Make these speakers the expected set, with nothing shown yet; one statement for any number of them."""
+        self._run("DELETE FROM expected WHERE broadcast = ?", (broadcast,))
+        each = "json_array_elements_text(CAST(? AS json))" if self._postgres else "json_each(?)"
+        sql = f"INSERT INTO expected (broadcast, speaker) SELECT CAST(? AS text), value FROM {each} AS speakers"
+        self._run(sql, (broadcast, encode(list(dict.fromkeys(speakers)))))
+
+    def copy_expected(self, original: str, broadcast: str) -> None:
+        """Expect exactly the original's speakers, with nothing shown yet."""
+        self._run("DELETE FROM expected WHERE broadcast = ?", (broadcast,))
+        sql = (
+            "INSERT INTO expected (broadcast, speaker)"
+            " SELECT CAST(? AS text), speaker FROM expected WHERE broadcast = ?"
+        )
+        self._run(sql, (broadcast, original))
+
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+        """Store receipts and move their expected rows on; the first time of a step wins and proof stays.
+
+        Returns those about a speaker and broadcast that nothing was expected of: they are not stored.
+        """
+        # Sorted, so that two writers lock in one order and neighbours are on the same page.
+        ours = sorted(rows, key=lambda r: (r.broadcast, r.speaker))
+        strangers: list[ReceiptRow] = []
+        if self._many(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
+            known = self._known({(r.broadcast, r.speaker) for r in ours})
+            strangers = [r for r in rows if (r.broadcast, r.speaker) not in known]
+            ours = [r for r in ours if (r.broadcast, r.speaker) in known]
+        stored = [(r.speaker, r.journal, r.seq, r.broadcast, r.rev, r.received_us, r.raw) for r in ours]
+        self._many(f"{_RECEIPT} ON CONFLICT DO NOTHING", stored)
+        return strangers
+
+    def heard(self, rows: Sequence[Live]) -> None:
+        """Note what speakers said of themselves."""
+        self.put(*rows)
+
+    def record(self, record: Record) -> None:
+        """Write a line of the log; the chainer links it soon after."""
+        sql = "INSERT INTO log (at_us, kind, subject, person, body) VALUES (?, ?, ?, ?, ?)"
+        said = column_text(record.kind), column_text(record.subject), column_text(record.person)
+        self._run(sql, (self.now_us(), *said, record_body(record)))
+
+    def wake_at(self, timer: WakeAt) -> None:
+        """Set a timer; one with the same subject and name moves."""
+        self._run(_WAKE_AT, (timer.subject_kind, timer.subject, timer.name, timer.due_us, timer.useless_after_us))
+
+    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
+        """Remove a timer, with `due_us` only if it is still due then; whether there was one."""
+        sql = "DELETE FROM timer WHERE subject_kind = ? AND subject = ? AND name = ?"
+        named = (timer.subject_kind, timer.subject, timer.name)
+        if due_us is None:
+            return self._run(sql, named).rowcount == 1
+        return self._run(f"{sql} AND due_us = ?", (*named, due_us)).rowcount == 1
+
+    def save(self, effect: Save) -> None:
+        """Save an effect; on an open lane it is wanted once more, and no later than now."""
+        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, self.now_us(), effect.expires_us))
+        if self._postgres and not self._told:
+            self._run(f"NOTIFY {CHANNEL}", ())
+            self._told = True
+
+    def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]:
+        """Lease effects of these kinds that are due and that nobody holds, longest due first."""
+        if not carries:
+            return []
+        now_us = self.now_us()
+        marks = ", ".join("?" for _ in carries)
+        skip = " FOR UPDATE SKIP LOCKED" if self._postgres else ""
+        sql = (
+            f"SELECT {_EFFECT} FROM effect WHERE carry IN ({marks}) AND not_before_us <= ? AND leased_until_us <= ?"
+            f" ORDER BY not_before_us, lane LIMIT ?{skip}"
+        )
+        free = [EffectRow(*row) for row in self._all(sql, (*map(str, carries), now_us, now_us, limit))]
+        leased_until_us = now_us + lease_us
+        lease = "UPDATE effect SET leased_by = ?, leased_until_us = ? WHERE lane = ?"
+        self._many(lease, [(owner, leased_until_us, effect.lane) for effect in free])
+        return [replace(effect, leased_by=owner, leased_until_us=leased_until_us) for effect in free]
+
+    def done(self, effect: EffectRow) -> None:
+        """Close a claimed effect, or open it again when it was wanted meanwhile. Nothing if the lease is another's."""
+        mine = "WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
+        lease = (effect.lane, effect.leased_by, effect.leased_until_us)
+        if self._run(f"DELETE FROM effect {mine} AND wanted = ?", (*lease, effect.wanted)).rowcount:
+            return
+        again = "tries = 0, not_before_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        self._run(f"UPDATE effect SET {again} {mine}", (self.now_us(), *lease))
+
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
+        """Give a claimed effect back, to be tried again then. Nothing if the lease is another's."""
+        later = "tries = tries + 1, not_before_us = ?, reason = ?, leased_by = '', leased_until_us = 0"
+        sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
+        lease = (effect.lane, effect.leased_by, effect.leased_until_us)
+        self._run(sql, (not_before_us, column(reason), *lease))
+
+    def unchained(self, limit: int) -> list[LogRow]:
+        """Log lines not linked yet, in order of seq."""
+        return [LogRow(*r) for r in self._all(f"SELECT {_LOG} FROM log WHERE link IS NULL ORDER BY seq LIMIT ?", (limit,))]
+
+    def link(self, rows: Sequence[LogRow]) -> None:
+        """Write the links and hashes of log lines. Raises Conflict when one of them was linked already."""
+        sql = "UPDATE log SET link = ?, hash = ? WHERE seq = ? AND link IS NULL"
+        if self._many(sql, [(row.link, row.hash, row.seq) for row in rows]) != len(rows):
+            raise Conflict("the log was linked by another at the same time")
+
+    def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
+        if locked:
+            self._versions[kind, key] = version or 0
+        else:
+            # The oldest reading counts: what was decided may rest on it.
+            self._versions.setdefault((kind, key), version or 0)
+
+    def _put_versioned(self, row: object) -> None:
+        kind = type(row)
+        values = columns_of(row)
+        before = self._versions.get((kind, values[0]))
+        if before:
+            done = self._run(_update(kind), (*values[1:], before + 1, encode(row), values[0], before))
+        else:
+            done = self._run(_insert(kind), (*values, 1, encode(row)))
+            assert done.rowcount == 1 or before is not None, (
+                f"{kind.__name__} {values[0]} is changed in a transaction that has not read it"
+            )
+        if done.rowcount != 1:
+            raise Conflict(f"another transaction changed {ENTITIES[kind].name} {values[0]}")
+        self._versions[kind, values[0]] = (before or 0) + 1
+
+    def _known(self, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the (broadcast, speaker) pairs that are expected."""
+        speakers: dict[str, list[str]] = defaultdict(list)
+        for broadcast, speaker in sorted(pairs):
+            speakers[broadcast].append(speaker)
+        known: set[tuple[str, str]] = set()
+        for broadcast, named in speakers.items():
+            for start in range(0, len(named), PAIRS_MAX):
+                some = named[start : start + PAIRS_MAX]
+                marks = ", ".join("?" for _ in some)
+                sql = f"SELECT speaker FROM expected WHERE broadcast = ? AND speaker IN ({marks})"
+                known.update((broadcast, row[0]) for row in self._all(sql, (broadcast, *some)))
+        return known
+
+    def _run(self, sql: str, parameters: tuple[object, ...]) -> CursorResult[Any]:
+        return self._connection.exec_driver_sql(self._sql(sql), parameters)
+
+    def _many(self, sql: str, parameters: list[tuple[object, ...]]) -> int:
+        """Run once for each tuple; how many rows that changed in all."""
+        if not parameters:
+            return 0
+        return self._connection.exec_driver_sql(self._sql(sql), parameters).rowcount
+
+
+def _moves(r: ReceiptRow) -> tuple[object, ...]:
+    return (
+        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.refused, r.failed, r.proved, r.broadcast, r.speaker,
+    )  # fmt: skip
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def _insert(kind: type) -> str:
+    names = [c.name for c in ENTITIES[kind].c]
+    marks = ", ".join("?" for _ in names)
+    return f"INSERT INTO {ENTITIES[kind].name} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+
+
+def _update(kind: type) -> str:
+    key, *names = names_of(kind)
+    changed = ", ".join(f"{name} = ?" for name in (*names, "version", "body"))
+    return f"UPDATE {ENTITIES[kind].name} SET {changed} WHERE {key} = ? AND version = ?"
+
+
+def _upsert(kind: type) -> str:
+    key, *names = names_of(kind)
+    marks = ", ".join("?" for _ in (key, *names, "body"))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in (*names, "body"))
+    return (
+        f"INSERT INTO {ENTITIES[kind].name} ({', '.join((key, *names, 'body'))}) VALUES ({marks})"
+        f" ON CONFLICT ({key}) DO UPDATE SET {changed}"
+    )

@@ -1,0 +1,44 @@
+"""Hands work to the Celery workers. An effect is done only when its result is in the database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from celery import Celery
+
+from ..engine.ports import Asset, EffectRow, Store, Wording
+from ..engine.relay import CarryFailed, NotYet
+from .celery_app import QueueAway, Task, enqueue
+
+RENDER_AGAIN_US = 30_000_000
+CANARY_S = 50.0
+
+
+class WorkerTasks:
+    """Carriers for what the workers do."""
+
+    def __init__(self, store: Store, app: Celery) -> None:
+        self._store = store
+        self._app = app
+
+    def render(self, effect: EffectRow) -> None:
+        """Ask for a wording's audio, again and again until its asset is there."""
+        with self._store.read() as read:
+            wording = read.get(Wording, effect.subject)
+            asset = read.get(Asset, effect.subject)
+        if wording is None or asset is not None:
+            return
+        self._enqueue(Task.RENDER, asdict(wording), RENDER_AGAIN_US / 1e6)
+        raise NotYet(RENDER_AGAIN_US)
+
+    def canary(self, effect: EffectRow) -> None:
+        """Send the canary; its coming back is a log line, its staying away an alert on that line's age."""
+        with self._store.read() as read:
+            now_us = read.now_us()
+        self._enqueue(Task.CANARY, {"asked_us": now_us}, CANARY_S)
+
+    def _enqueue(self, task: Task, payload: dict[str, object], expires_s: float) -> None:
+        try:
+            enqueue(self._app, task, payload, expires_s=expires_s)
+        except QueueAway as away:
+            raise CarryFailed(away.sentence) from away

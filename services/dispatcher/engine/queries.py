@@ -1,0 +1,264 @@
+"""Reads for the console and its API: pages of rows, and what belongs to one incident or broadcast. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+from typing import Generic, TypeVar
+
+from devices.protocols import document_json
+from devices.protocols.speaker_link import Order, Phase
+
+from ..domain.broadcasts import Broadcast, Release
+from ..domain.incidents import Incident
+from ..domain.places import Speaker
+from ..domain.planning import City, Coverage
+from ..domain.refusals import NotFound
+from ..domain.signals import Signal
+from ..domain.verification import Task, TaskState
+from .ports import Expected, Lease, Live, LogRow, Page, Person, Read, Stream
+
+T = TypeVar("T")
+
+PAGE_ROWS_MAX = 200
+PAGES_MAX = 50
+SPEAKERS_PAGE_MAX = 2_000
+OFFICE_TASKS_MAX = 1_000
+TASKS_OF_INCIDENT_MAX = 500
+LOG_OF_INCIDENT_MAX = 1_000
+STREAMS_MAX = 5_000
+RELEASES_MAX = 500
+SIGNALS_MAX = 200
+SPEAKER_SILENT_US = 900_000_000
+SEQ_MAX = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """One page of rows; `more` says whether another page follows."""
+
+    rows: tuple[T, ...]
+    more: bool
+
+
+def page_of(read: Read, kind: type[T], page: int, size: int, **fields: object) -> Rows[T]:
+    """Page 1, 2, … of the rows with these fields, newest first; ids sort by time."""
+    first = (page - 1) * size
+    rows = read.find(kind, Page(limit=first + size + 1, order="-id"), **fields)[first:]
+    return Rows(tuple(rows[:size]), len(rows) > size)
+
+
+def one(read: Read, kind: type[T], id: str) -> T:
+    """The row under that id. Raises NotFound."""
+    row = read.get(kind, id)
+    if row is None:
+        raise NotFound(f"{kind.__name__.lower()} {id}")
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentStory:
+    """An incident with everything that belongs to it; the log runs from old to new."""
+
+    incident: Incident
+    signals: tuple[Signal, ...]
+    tasks: tuple[Task, ...]
+    broadcasts: tuple[Broadcast, ...]
+    log: tuple[LogRow, ...]
+
+
+def incident_story(read: Read, id: str) -> IncidentStory:
+    """Everything of one incident. Raises NotFound."""
+    incident = one(read, Incident, id)
+    tasks = read.find(Task, Page(limit=TASKS_OF_INCIDENT_MAX, order="id"), incident=id)
+    broadcasts = read.find(Broadcast, Page(limit=PAGE_ROWS_MAX, order="id"), incident=id)
+    logs = [read.log_of(subject) for subject in (id, *(t.id for t in tasks), *(b.id for b in broadcasts))]
+    return IncidentStory(
+        incident,
+        tuple(read.signals_of(id, SIGNALS_MAX)),
+        tuple(tasks),
+        tuple(broadcasts),
+        tuple(islice(merge(*logs, key=lambda row: row.seq), LOG_OF_INCIDENT_MAX)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastStory:
+    """A broadcast with its releases, its counts and, for an alert, the prepared followers."""
+
+    broadcast: Broadcast
+    releases: tuple[Release, ...]
+    coverage: Coverage
+    correction: Broadcast | None
+    all_clear: Broadcast | None
+
+
+def broadcast_story(read: Read, id: str) -> BroadcastStory:
+    """Everything of one broadcast but its expected rows. Raises NotFound."""
+    b = one(read, Broadcast, id)
+    alert = b.phase is Phase.ALERT
+    return BroadcastStory(
+        b,
+        tuple(read.find(Release, Page(limit=RELEASES_MAX, order="id"), broadcast=id)),
+        read.coverage(id),
+        follower(read, id, Phase.CORRECTION) if alert else None,
+        follower(read, id, Phase.ALL_CLEAR) if alert else None,
+    )
+
+
+def follower(read: Read, original: str, phase: Phase) -> Broadcast | None:
+    """The prepared correction or all-clear of an alert."""
+    found = read.find(Broadcast, Page(limit=1), original=original, phase=phase)
+    return found[0] if found else None
+
+
+def expected_page(read: Read, broadcast: str, after: str, size: int, *, silent_only: bool) -> Rows[Expected]:
+    """Expected rows by speaker id, behind `after`. Reads every row of the order, so nobody polls it."""
+    one(read, Broadcast, broadcast)
+    rows = [row for row in read.expected(broadcast, silent_only=silent_only) if row.speaker > after]
+    return Rows(tuple(rows[:size]), len(rows) > size)
+
+
+def tasks_of_office(read: Read, office: str, states: tuple[TaskState, ...], page: int, size: int) -> Rows[Task]:
+    """Tasks with this office on their ladder, newest first, among the newest thousand there are."""
+    fields: dict[str, object] = {"state": states} if states else {}
+    rows = read.find(Task, Page(limit=OFFICE_TASKS_MAX, order="-id"), **fields)
+    mine = [task for task in rows if office in task.offices][(page - 1) * size :]
+    return Rows(tuple(mine[:size]), len(mine) > size)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerNow:
+    """A speaker with what is last known of it. `silent` when it is not online or was not heard for 15 minutes."""
+
+    speaker: Speaker
+    live: Live | None
+    silent: bool
+    out_of_service: bool
+
+
+def speakers_page(read: Read, city: City, after: str, size: int, *, venue: str = "") -> Rows[SpeakerNow]:
+    """Enrolled speakers by id, behind `after`; of one venue when that is given."""
+    wanted = sorted(
+        s.id for s in city.speakers.values() if s.enrolled and s.id > after and (not venue or s.venue == venue)
+    )
+    ids = tuple(wanted[:size])
+    lives = {live.id: live for live in read.find(Live, Page(limit=size), id=ids)} if ids else {}
+    now_us = read.now_us()
+    return Rows(tuple(_now(city.speakers[i], lives.get(i), now_us) for i in ids), len(wanted) > size)
+
+
+def speaker_now(read: Read, id: str) -> SpeakerNow:
+    """One speaker as the database has it now. Raises NotFound."""
+    return _now(one(read, Speaker, id), read.get(Live, id), read.now_us())
+
+
+def _now(speaker: Speaker, live: Live | None, now_us: int) -> SpeakerNow:
+    out = speaker.out_of_service is not None and speaker.out_of_service.until_us > now_us
+    heard = live is not None and live.online and now_us - live.heard_us <= SPEAKER_SILENT_US
+    return SpeakerNow(speaker, live, not heard, out)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNow:
+    """A stream with the orders that a newer verified manifest on the broker holds and this database does not."""
+
+    stream: Stream
+    unknown_on_air: tuple[Order, ...]
+
+
+def streams_now(read: Read) -> tuple[StreamNow, ...]:
+    """Every stream of this dispatcher."""
+    return tuple(StreamNow(s, _unknown(s)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+
+
+def _unknown(stream: Stream) -> tuple[Order, ...]:
+    if not stream.foreign:
+        return ()
+    manifest = document_json.decode_manifest(stream.foreign)
+    # Once something newer was signed here, what was found is taken over or has run out.
+    return manifest.orders if manifest.version > stream.manifest_version else ()
+
+
+def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:
+    """The names behind people's ids; an id that is nobody's is left out."""
+    found = ((id, read.get(Person, id)) for id in sorted(set(people) - {""}))
+    return {id: person.name for id, person in found if person is not None}
+
+
+def log_people(rows: Sequence[LogRow]) -> set[str]:
+    """Who appears in these lines."""
+    return {row.person for row in rows if row.person}
+
+
+def last_seq(read: Read, subject: str | None, known: int = 0) -> int:
+    """The number of the newest line of a subject, `known` or 0 when there is none behind that.
+
+    Gallops and halves: about forty small reads at first, two when `known` is the newest one.
+    """
+    if not read.log_of(subject, known, 1):
+        return known
+    step = 1
+    while known + step < SEQ_MAX and read.log_of(subject, known + step, 1):
+        known, step = known + step, step * 2
+    low, high = known, known + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if read.log_of(subject, middle, 1):
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def newest_lines(read: Read, subject: str | None, size: int) -> list[LogRow]:
+    """The newest lines of all, or of one subject, in their order."""
+    rows = read.log_of(subject, 0, size)
+    if len(rows) < size:
+        return rows
+    low, high = 0, last_seq(read, subject)
+    # Numbers may have gaps, and one subject's lines lie among others: halve to the last place with enough behind it.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if len(read.log_of(subject, middle, size)) == size:
+            low = middle
+        else:
+            high = middle
+    return read.log_of(subject, low, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether each part was seen lately; times are µs UTC, 0 for never."""
+
+    now_us: int
+    city: str
+    gateway_until_us: int
+    worker_seq: int
+    worker_seen_us: int
+    effects_open: int
+    effects_late: int
+
+
+GATEWAY_LEASES = "gw-"
+EFFECT_LATE_US = 30_000_000
+
+
+def health(read: Read, city: str, worker_seq: int = 0) -> Health:
+    """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
+    now_us = read.now_us()
+    leases = [lease for lease in read.find(Lease, Page(limit=100)) if lease.id.startswith(GATEWAY_LEASES)]
+    newest = last_seq(read, "worker", worker_seq)
+    alive = [row for row in read.log_of("worker", newest - 1, 1) if row.kind == "worker.alive"] if newest else []
+    effects = read.open_effects()
+    return Health(
+        now_us=now_us,
+        city=city,
+        gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
+        worker_seq=newest,
+        worker_seen_us=alive[0].at_us if alive else 0,
+        effects_open=len(effects),
+        effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
+    )

@@ -1,0 +1,84 @@
+"""Group commit for signals: requests that arrive together share one transaction, and each is answered after it.
+
+Nobody waits for company: whoever finds no commit running commits at once, with everything that has queued up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..engine.engine import EVENTS_MAX
+from ..engine.events import SignalArrived
+from ..engine.ports import Outcome
+
+
+@dataclass(slots=True, eq=False)
+class _Lot:
+    """One request's signals, and what became of them."""
+
+    events: Sequence[SignalArrived]
+    settled: threading.Event = field(default_factory=threading.Event)
+    created: frozenset[str] = frozenset()
+    error: Exception | None = None
+
+
+class Intake:
+    """Hands signals to the engine in groups of at most `EVENTS_MAX`. Waiting lots are bounded by the worker threads."""
+
+    def __init__(self, handle: Callable[[Sequence[SignalArrived]], Outcome]) -> None:
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._waiting: deque[_Lot] = deque()
+        self._committing = False
+
+    def accept(self, events: Sequence[SignalArrived]) -> frozenset[str]:
+        """Commit at most `EVENTS_MAX` signals; the keys that were new. Raises what the engine raises for them."""
+        assert len(events) <= EVENTS_MAX
+        lot = _Lot(events)
+        with self._lock:
+            self._waiting.append(lot)
+            leads = not self._committing
+            self._committing = True
+        if leads:
+            self._commit_all()
+        lot.settled.wait()
+        if lot.error is not None:
+            raise lot.error
+        return lot.created
+
+    def _commit_all(self) -> None:
+        """Until nobody waits. The leader serves those who came meanwhile, so that none is left without one."""
+        while lots := self._next():
+            try:
+                self._commit(lots)
+            finally:
+                for lot in lots:
+                    lot.settled.set()
+
+    def _next(self) -> list[_Lot]:
+        with self._lock:
+            lots: list[_Lot] = []
+            size = 0
+            while self._waiting and size + len(self._waiting[0].events) <= EVENTS_MAX:
+                lots.append(self._waiting.popleft())
+                size += len(lots[-1].events)
+            self._committing = bool(lots)
+            return lots
+
+    def _commit(self, lots: list[_Lot]) -> None:
+        try:
+            created = set(self._handle([event for lot in lots for event in lot.events]).created)
+        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the requests that wait
+            if len(lots) > 1:
+                # One request's fault is not another's.
+                for lot in lots:
+                    self._commit([lot])
+            else:
+                lots[0].error = error
+            return
+        for lot in lots:
+            lot.created = frozenset(created & {event.signal.key for event in lot.events})
+            created -= lot.created

@@ -1,0 +1,206 @@
+"""Every answer that is a no: problem+json (RFC 9457) with a `code`, one clear sentence, and the same in Chinese."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from ..domain import refusals
+from ..domain.refusals import Refused
+from ..engine import people
+from ..engine.ports import StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_STORE_S = 2
+ERRORS_SHOWN_MAX = 20
+CHARS_SHOWN_MAX = 200
+
+log = logging.getLogger(__name__)
+
+
+class TooManyTries(Refused):
+    """There were too many wrong tries; wait a moment."""
+
+    code = "too_many_tries"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"{retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class CsrfHeaderMissing(Refused):
+    """A change asked for by cookie needs the header that only our own console sends."""
+
+    code = "csrf_header_missing"
+
+
+class FeedKeyWrong(Refused):
+    """This key is not the key of this feed."""
+
+    code = "feed_key_wrong"
+
+
+class FeedDisabled(Refused):
+    """This feed is switched off."""
+
+    code = "feed_disabled"
+
+
+class FeedFormatDiffers(Refused):
+    """This feed is enrolled for another format."""
+
+    code = "feed_format_differs"
+
+
+class EndRefused(Refused):
+    """Out of service needs an end in the future, at most a year away."""
+
+    code = "end_refused"
+
+
+class ProblemView(BaseModel):
+    """The body of every refusal. `title` is the sentence, `detail` the particular of this case."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    sentence_zh: str
+    detail: str | None = None
+    errors: list[dict[str, str]] | None = Field(default=None, description="Which parts of the request are malformed.")
+
+
+# Status and the Chinese sentence by class; a subclass stands under its own row or its parent's.
+ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
+    Refused: (409, "请求被拒绝。"),
+    refusals.NotFound: (404, "没有找到这个编号对应的内容。"),
+    refusals.NotAllowed: (403, "您没有可以执行此操作的角色。"),
+    refusals.NotYourOffice: (403, "这项任务是交给其他值守单位的。"),
+    refusals.NotOnApprovedList: (422, "该事项不在准入清单内，不能交给网格。"),
+    refusals.AlreadyReleasedByYou: (409, "您已经签发过；还需要另一个人审阅签发。"),
+    refusals.ApproverMissing: (409, "两人之中必须有一名审签人。"),
+    refusals.ContentChanged: (409, "您阅读之后内容已有变化；请重新阅读并确认。"),
+    refusals.SentenceDiffers: (409, "您确认的语句与本指令的语句不一致。"),
+    refusals.WrongState: (409, "当前状态下不能执行这一步。"),
+    refusals.Refuted: (409, "值守单位已判定此事件不实，不能据此播发。"),
+    refusals.NoTargets: (409, "该指令所指范围内没有已登记的终端。"),
+    refusals.OverCap: (409, "该指令超出终端链路的限额。"),
+    refusals.ResumeTooLate: (409, "只有停止者本人可在60秒内恢复；之后需要重新签发。"),
+    refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),
+    refusals.ReleaseNotShown: (409, "签名机没有找到该指令的有效审签，未予签名。"),
+    refusals.PlanOutOfDate: (409, "该指令的计划已过期并已重新制定；请再阅读一次。"),
+    people.NotLoggedIn: (401, "请先登录；登录可能已过期。"),
+    people.WrongPassword: (401, "姓名或密码不正确。"),
+    people.PersonRefused: (422, "不能这样登记此人。"),
+    people.NameTaken: (409, "这个姓名已被使用。"),
+    TooManyTries: (429, "错误次数过多，请稍候再试。"),
+    CsrfHeaderMissing: (403, "通过浏览器会话提交的更改缺少控制台专用请求头。"),
+    FeedKeyWrong: (401, "密钥与此数据源不符。"),
+    FeedDisabled: (403, "此数据源已停用。"),
+    FeedFormatDiffers: (409, "此数据源登记的是另一种格式。"),
+    EndRefused: (422, "停用须有将来的结束时间，且不超过一年。"),
+}
+
+_HTTP: Mapping[int, tuple[str, str, str]] = {
+    404: ("not_found", "There is nothing here under that address.", "这个地址下没有内容。"),
+    405: ("method_not_allowed", "This address does not take that method.", "该地址不支持此方法。"),
+    408: ("body_too_slow", "The body did not arrive in time.", "请求正文未能及时送达。"),
+    413: ("body_too_big", "The body is larger than this address takes.", "请求正文超过上限。"),
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    sentence: str,
+    sentence_zh: str,
+    *,
+    detail: str = "",
+    errors: Sequence[dict[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """One refusal as a response."""
+    body = ProblemView(
+        title=sentence,
+        status=status,
+        code=code,
+        sentence_zh=sentence_zh,
+        detail=detail[:CHARS_SHOWN_MAX] or None,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(body.model_dump(exclude_none=True), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def by_status(status: int, *, detail: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal that HTTP itself has a name for."""
+    phrase = HTTPStatus(status).phrase
+    code, sentence, zh = _HTTP.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}.", "请求未能处理。"))
+    return problem(status, code, sentence, zh, detail=detail, headers=headers)
+
+
+def answer(refused: Refused) -> JSONResponse:
+    """A refusal of the domain, the engine or the API as a response."""
+    status, zh = next(ANSWERS[kind] for kind in type(refused).__mro__ if kind in ANSWERS)
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(refused, TooManyTries):
+        headers["Retry-After"] = str(refused.retry_after_s)
+    sentence = (type(refused).__doc__ or "").strip().split("\n")[0]
+    return problem(status, refused.code, sentence, zh, detail=refused.detail, headers=headers)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Let every exception of `app` end in problem+json."""
+
+    @app.exception_handler(Refused)
+    def refused(_: Request, error: Refused) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(StoreUnavailable)
+    def unavailable(_: Request, error: StoreUnavailable) -> JSONResponse:
+        return problem(
+            503,
+            "store_unavailable",
+            "The database can't be reached now; nothing was accepted, try again.",
+            "数据库暂时无法访问；请求未被接受，请重试。",
+            headers={"Retry-After": str(RETRY_STORE_S)},
+        )
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(
+            422,
+            "malformed",
+            "The request does not have the form this address takes.",
+            "请求的格式不符合要求。",
+            errors=[_shown(found) for found in error.errors()[:ERRORS_SHOWN_MAX]],
+        )
+
+    @app.exception_handler(HTTPException)
+    def by_http(_: Request, error: HTTPException) -> JSONResponse:
+        return by_status(error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> JSONResponse:
+        log.error("a request failed path=%s", request.url.path, exc_info=error)
+        return problem(
+            500,
+            "broken",
+            "Something here is broken; it was logged, and nothing was accepted.",
+            "系统内部出错，已记录；请求未被接受。",
+        )
+
+
+def _shown(found: Mapping[str, object]) -> dict[str, str]:
+    """Where and what, without the input itself: it may be a password."""
+    where = found.get("loc")
+    place = ".".join(str(part) for part in where) if isinstance(where, tuple) else ""
+    return {"where": place[:CHARS_SHOWN_MAX], "message": str(found.get("msg", ""))[:CHARS_SHOWN_MAX]}

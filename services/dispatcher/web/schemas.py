@@ -1,0 +1,408 @@
+"""Bodies of the API but those of broadcasts. Times are integer µs UTC, positions integers of 1e-7 degree (WGS-84).
+
+Answers take the fields of the domain's rows by name; requests refuse members they don't know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ..domain.incidents import IncidentState, Verdict
+from ..domain.places import OfficeKind, VenueKind
+from ..domain.signals import Evidence, SignalKind, Use
+from ..domain.verification import Task, TaskKind, TaskState
+from ..engine.ports import LogRow, Stream
+from ..engine.queries import SpeakerNow, StreamNow
+
+NAME_CHARS_MAX = 64
+NOTE_CHARS_MAX = 1_000
+RAW_SHOWN_BYTES = 2_048
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX)]
+Note = Annotated[str, StringConstraints(max_length=NOTE_CHARS_MAX)]
+Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NOTE_CHARS_MAX)]
+Names = dict[str, str]
+
+
+class Asked(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class View(BaseModel):
+    """An answer, filled from a row."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class LoginRequest(Asked):
+    name: Name
+    password: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class MeView(View):
+    person: str = Field(description="The person's id.")
+    name: str
+    roles: list[str]
+    office: str
+    expires: int = Field(description="When the login ends, µs UTC.")
+
+
+class LoginView(MeView):
+    token: str = Field(description="Shown once; send it as a Bearer token.")
+
+
+class ProblemOfInput(View):
+    severity: str
+    code: str
+    where: str
+    message: str
+
+
+class SignalTaken(View):
+    key: str
+    repeated: bool
+    incident: str | None = Field(description="The incident it belongs to, if it belongs to one.")
+
+
+class FeedAnswer(View):
+    accepted: int = Field(description="How many signals are in the database now, repeated ones included.")
+    signals: list[SignalTaken]
+    problems: list[ProblemOfInput]
+
+
+class RingView(View):
+    ring: list[tuple[int, int]]
+
+
+class CircleView(View):
+    lat_e7: int
+    lon_e7: int
+    radius_m: int
+
+
+class PlaceView(View):
+    venue: str | None
+    areas: list[str]
+    shapes: list[RingView | CircleView]
+    names: list[str]
+
+
+class WitnessView(View):
+    reporter: str
+    device: str
+    evidence: Evidence
+    automatic: bool
+    claimed_level: int | None
+
+
+class IncidentView(View):
+    id: str
+    use: Use
+    hazard: str
+    event_code: str
+    playbook: str
+    state: IncidentState
+    level: int
+    reasons: list[str]
+    place: PlaceView
+    venue: str | None
+    area: str
+    lat_e7: int | None
+    lon_e7: int | None
+    opened_us: int
+    last_signal_us: int
+    signal_count: int
+    headline: str
+    task: str
+    alert: str
+    alert_released: bool
+    unanswered: bool
+
+
+class IncidentPage(View):
+    incidents: list[IncidentView]
+    more: bool
+
+
+class SignalView(View):
+    key: str
+    reporter: str
+    use: Use
+    kind: SignalKind
+    evidence: Evidence
+    hazard: str
+    event_code: str
+    place: PlaceView
+    observed_us: int
+    received_us: int
+    claimed_level: int | None
+    device: str
+    test_bit: bool
+    headline: str
+    description: str
+    expires_us: int | None
+    references: list[str]
+    problems: list[ProblemOfInput]
+
+
+class RungView(View):
+    up: int
+    answer_timeout_s: int
+
+
+class TaskView(View):
+    id: str
+    kind: TaskKind
+    use: Use
+    incident: str
+    broadcast: str
+    venue: str | None
+    area: str
+    question: dict[str, str]
+    rungs: list[RungView]
+    offices: list[str] = Field(description="The office of each rung.")
+    office: str = Field(description="The office that is asked now.")
+    rung: int
+    on_last_rung: bool
+    state: TaskState
+    asked_us: int
+    due_us: int
+    people: int
+    verdict: Verdict | None
+    answered_by: str
+
+
+class TaskPage(View):
+    tasks: list[TaskView]
+    more: bool
+    names: Names
+
+
+class TaskAnswer(Asked):
+    verdict: Verdict
+    note: Note = ""
+
+
+class WhyRequest(Asked):
+    why: Why
+
+
+class LogLine(View):
+    seq: int
+    at_us: int
+    kind: str
+    subject: str
+    person: str
+    why: str
+    facts: dict[str, object]
+    link: int | None = Field(description="Its number in the hash chain; null until it is linked.")
+    hash: str
+
+    @classmethod
+    def of(cls, row: LogRow) -> LogLine:
+        """The line with its body taken apart."""
+        body: dict[str, object] = json.loads(row.body)
+        facts = body.get("facts")
+        return cls(
+            seq=row.seq,
+            at_us=row.at_us,
+            kind=row.kind,
+            subject=row.subject,
+            person=row.person,
+            why=str(body.get("why", "")),
+            facts=facts if isinstance(facts, dict) else {},
+            link=row.link,
+            hash=row.hash,
+        )
+
+
+class LogPage(View):
+    lines: list[LogLine]
+    next: int | None = Field(description="Ask on with `after` at this number; null at the end.")
+    names: Names
+
+
+class UnreadView(View):
+    wire: str
+    source: str
+    reason: str
+    at_us: int
+    bytes: int
+    head_hex: str = Field(description=f"The first {RAW_SHOWN_BYTES} bytes.")
+
+
+class UnreadPage(View):
+    unread: list[UnreadView]
+
+
+class AreaView(View):
+    code: str
+    name: str
+    kind: str
+    parent: str | None
+    overlay: bool
+    members: list[str]
+    sample: bool
+    centre_lat_e7: int | None
+    centre_lon_e7: int | None
+
+
+class VenueView(View):
+    id: str
+    name: str
+    kind: VenueKind
+    area: str
+    lat_e7: int
+    lon_e7: int
+    people: int
+    precision_m: int
+    sample: bool
+
+
+class OfficeView(View):
+    id: str
+    name: str
+    kind: OfficeKind
+    area: str
+    answers: list[str]
+    sample: bool
+
+
+class CityView(View):
+    code: str
+    name: str
+    issuer: str
+    version: int
+    speakers: int
+    areas: list[AreaView] = Field(description="In force today; nodes hidden from people are left out.")
+    venues: list[VenueView]
+    offices: list[OfficeView]
+
+
+class OutOfServiceView(View):
+    author: str
+    reason: str
+    until_us: int
+
+
+class SpeakerView(View):
+    """`silent` means not online or not heard for 15 minutes. `out_of_service` is null once its end has passed."""
+
+    id: str
+    name: str
+    venue: str
+    area: str
+    lat_e7: int
+    lon_e7: int
+    microphone: bool
+    online: bool
+    silent: bool
+    heard_us: int | None
+    volume: int | None
+    power: str
+    cloned: int
+    config_current: bool
+    out_of_service: OutOfServiceView | None
+
+    @classmethod
+    def of(cls, now: SpeakerNow) -> SpeakerView:
+        """The speaker beside what it last said of itself."""
+        s, live = now.speaker, now.live
+        out = s.out_of_service if now.out_of_service else None
+        return cls(
+            id=s.id,
+            name=s.name,
+            venue=s.venue,
+            area=s.area,
+            lat_e7=s.lat_e7,
+            lon_e7=s.lon_e7,
+            microphone=s.microphone,
+            online=live is not None and live.online,
+            silent=now.silent,
+            heard_us=live.heard_us if live else None,
+            volume=live.volume if live else None,
+            power=live.power if live else "",
+            cloned=live.cloned if live else 0,
+            config_current=live is not None and live.config_version >= s.config_version,
+            out_of_service=OutOfServiceView.model_validate(out) if out else None,
+        )
+
+
+class SpeakerPage(View):
+    speakers: list[SpeakerView]
+    next: str | None = Field(description="Ask on with `after` at this id; null at the end.")
+    names: Names
+
+
+class OutOfServiceRequest(Asked):
+    reason: Why
+    until: int = Field(description="When it counts again, µs UTC: in the future, at most a year away.")
+
+
+class UnknownOrder(View):
+    id: str
+    rev: int
+    state: str
+    phase: str
+    level: int
+    expires: int
+    texts: dict[str, str]
+
+
+class StreamView(View):
+    topic: str
+    area: str
+    use: str
+    issuer: str
+    manifest_version: int
+    refresh_us: int
+    unknown_on_air: list[UnknownOrder] = Field(description="On air at the broker but unknown here: adopt or withdraw.")
+
+    @classmethod
+    def of(cls, now: StreamNow) -> StreamView:
+        """The stream's row without its signed bytes."""
+        s: Stream = now.stream
+        return cls(
+            topic=s.id,
+            area=s.area,
+            use=s.use,
+            issuer=s.issuer,
+            manifest_version=s.manifest_version,
+            refresh_us=s.refresh_us,
+            unknown_on_air=[UnknownOrder.model_validate(order) for order in now.unknown_on_air],
+        )
+
+
+class StreamList(View):
+    streams: list[StreamView]
+
+
+class AdoptRequest(Asked):
+    topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
+
+
+class HealthPart(View):
+    part: str
+    well: bool
+    seen_us: int = Field(description="When it was last seen, µs UTC; 0 for never.")
+    still_works: str
+    still_works_zh: str
+
+
+class HealthView(View):
+    well: bool
+    now_us: int
+    city: str
+    effects_open: int
+    parts: list[HealthPart]
+
+
+def task_page(tasks: tuple[Task, ...], *, more: bool, names: Mapping[str, str]) -> TaskPage:
+    """A page of tasks with the names of those who answered."""
+    return TaskPage(tasks=[TaskView.model_validate(t) for t in tasks], more=more, names=dict(names))

@@ -1,0 +1,161 @@
+"""What is published of the speaker link says what the code does: topics, limits, documents, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from devices.protocols import documents, jws, report_json, selector
+from devices.protocols import speaker_link as link
+from devices.protocols.speaker_link import Use
+from tests.data.speaker_link import make
+
+FILE = Path(link.__file__).with_name("asyncapi.yaml")
+API: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+SCHEMAS = API["components"]["schemas"]
+BEYOND_A_SCHEMA = {
+    "fresh_until 0": "compares two members",
+    "orders.0.expires 1800000000000000": "compares two members",
+    "byte order mark": "a parser strips it",
+    'orders.0.selector {"shapes": [{"ring": [[0, 0], [1, 1], [2, 4], [3,  … (1211 characters)': "counted over all",
+    "fraction": "a schema takes 1.0 for 1",
+    "exponent": "a schema takes 1e0 for 1",
+    "member twice": "a parser keeps one of the two",
+    "lone surrogate": "a parser lets it through",
+}
+"""Vectors that are refused although the schema allows them, and why it cannot see it."""
+
+
+def valid(schema: str, value: object) -> bool:
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS}}
+    return bool(Draft202012Validator(whole).is_valid(value))
+
+
+def test_addresses_are_the_topics() -> None:
+    values = {"area": "a", "use": "actual", "issuer": "i", "speaker": "s"}
+    addresses = {name: channel["address"].format(**values) for name, channel in API["channels"].items()}
+    assert addresses == {
+        "keys": link.KEYS_TOPIC,
+        "areaManifest": link.manifest_topic("a", Use.ACTUAL, "i"),
+        "speakerManifest": link.speaker_manifest_topic("s", Use.ACTUAL, "i"),
+        "config": link.config_topic("s"),
+        "state": link.state_topic("s"),
+        "receipt": link.receipt_topic("s"),
+        "hello": link.hello_topic("s"),
+        "helloAnswer": link.hello_answer_topic("s"),
+        "ask": link.ask_topic("s"),
+        "answer": link.answer_topic("s"),
+    }
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            if isinstance(target := value.get("$ref"), str):
+                at: Any = API
+                for step in target.removeprefix("#/").split("/"):
+                    at = at[step]
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(API)
+
+
+def test_message_limits_and_types_are_the_codes() -> None:
+    messages = API["components"]["messages"]
+    assert {name: message["x-bytes-max"] for name, message in messages.items() if "x-bytes-max" in message} == {
+        "keys": documents.KEYS_BYTES_MAX,
+        "manifest": documents.MANIFEST_BYTES_MAX,
+        "config": documents.CONFIG_BYTES_MAX,
+        "helloAnswer": documents.HELLO_ANSWER_BYTES_MAX,
+        "hello": documents.HELLO_BYTES_MAX,
+        "state": documents.STATE_BYTES_MAX,
+        "receipt": documents.RECEIPT_BYTES_MAX,
+    }
+    assert {message["x-typ"] for message in messages.values() if "x-typ" in message} == set(jws.Typ)
+
+
+def test_member_limits_are_the_codes() -> None:
+    order, audio = SCHEMAS["Order"]["properties"], SCHEMAS["Audio"]["properties"]
+    config, step = SCHEMAS["SpeakerConfig"]["properties"], SCHEMAS["Step"]["properties"]
+    for said, meant in (
+        (SCHEMAS["Integer"]["maximum"], documents.INTEGER_MAX),
+        (SCHEMAS["Manifest"]["properties"]["orders"]["maxItems"], documents.MANIFEST_ORDERS_MAX),
+        (order["texts"]["additionalProperties"]["maxLength"], documents.TEXT_CHARS_MAX),
+        (order["repeat"]["maximum"], documents.REPEAT_MAX),
+        (order["gap_s"]["maximum"], documents.GAP_S_MAX),
+        (audio["bytes"]["maximum"], documents.AUDIO_BYTES_MAX),
+        (audio["ms"]["maximum"], documents.AUDIO_MS_MAX),
+        (audio["urls"]["maxItems"], documents.AUDIO_URLS_MAX),
+        (SCHEMAS["Selector"]["properties"]["shapes"]["maxItems"], selector.SELECTOR_VERTICES_MAX),
+        (SCHEMAS["Selector"]["properties"]["speakers"]["maxItems"], selector.SELECTOR_SPEAKERS_MAX),
+        (SCHEMAS["Shape"]["oneOf"][1]["properties"]["radius_m"]["maximum"], selector.RADIUS_M_MAX),
+        (SCHEMAS["KeyDocument"]["properties"]["keys"]["maxItems"], documents.KEYS_MAX),
+        (SCHEMAS["StreamVersions"]["maxProperties"], documents.HELLO_STREAMS_MAX),
+        (SCHEMAS["SpeakerState"]["properties"]["cached"]["maxItems"], documents.STATE_CACHED_MAX),
+        (SCHEMAS["Receipt"]["properties"]["steps"]["maxItems"], documents.RECEIPT_STEPS_MAX),
+        (config["accepted_spread_ms"]["maximum"], documents.ACCEPTED_SPREAD_MS_MAX),
+        (config["starts_per_hour_max"]["maximum"], documents.STARTS_PER_HOUR_MAX),
+        (step["reason"]["maxLength"], documents.REASON_CHARS_MAX),
+    ):
+        assert said == meant
+    assert set(step["kind"]["enum"]) == set(link.StepKind)
+    assert set(SCHEMAS["SpeakerState"]["properties"]["power"]["enum"]) == set(report_json.POWER)
+
+
+def _payload(raw: str) -> object:
+    return json.loads(jws.decode_base64url(raw.split(".")[1]))
+
+
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [
+        ("manifest_contents", "Manifest"),
+        ("manifest_scopes", "Manifest"),
+        ("key_documents", "KeyDocument"),
+        ("configs", "SpeakerConfig"),
+        ("hello_answers", "HelloAnswer"),
+    ],
+)
+def test_schema_allows_every_accepted_document(file: str, schema: str) -> None:
+    cases = json.loads((Path(make.__file__).parent / f"{file}.json").read_text(encoding="utf-8"))
+    accepted = [case for case in cases if "refused" not in case]
+    assert accepted
+    assert [case["name"] for case in accepted if not valid(schema, _payload(case["raw"]))] == []
+
+
+def test_schema_refuses_what_the_code_refuses_but_for_the_named_exceptions() -> None:
+    cases = json.loads((Path(make.__file__).parent / "manifest_contents.json").read_text(encoding="utf-8"))
+    allowed = set()
+    for case in cases:
+        if "refused" in case:
+            try:
+                value = _payload(case["raw"])
+            except (ValueError, RecursionError):
+                continue
+            if valid("Manifest", value):
+                allowed.add(case["name"])
+    assert allowed == set(BEYOND_A_SCHEMA)
+
+
+@pytest.mark.parametrize(("kind", "schema"), [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello")])
+def test_schema_and_code_agree_about_reports(kind: str, schema: str) -> None:
+    cases = json.loads((Path(make.__file__).parent / "reports.json").read_text(encoding="utf-8"))
+    for case in cases:
+        if case["kind"] == kind and case["raw"].strip() and not case["name"].endswith(("brackets", "half a receipt")):
+            assert (case["name"], valid(schema, json.loads(case["raw"]))) == (case["name"], case["refused"] is None)
+
+
+def test_readme_lists_every_refusal_with_its_sentence() -> None:
+    lines = FILE.with_name("README.md").read_text(encoding="utf-8").splitlines()
+    start = lines.index("## 6. Refusals")
+    rows = [line for line in lines[start + 4 : lines.index("## 7. Limits")] if line]
+    assert rows == [f"| `{code}` | {sentence} |" for code, sentence in link.SENTENCES.items()]

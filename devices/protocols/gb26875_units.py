@@ -150,7 +150,11 @@ def _fixed(layout: _Layout, count: int, body: bytes) -> tuple[list[UnitObject], 
 
 
 def _holds_heads(count: int, body: bytes) -> bool:
-    return count > 0 and len(body) % count == 0 and len(body) // count >= COMPONENT_HEAD_BYTES
+    """True for equal parts of another size than the standard's; one object that is too long only has a tail."""
+    if count == 0 or len(body) % count != 0:
+        return False
+    size = len(body) // count
+    return size >= COMPONENT_HEAD_BYTES and (count > 1 or size < _LAYOUTS[2].body.size)
 
 
 def _heads(count: int, body: bytes) -> list[UnitObject]:

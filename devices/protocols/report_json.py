@@ -6,6 +6,7 @@ Readers skip members that they do not know, so that a newer speaker is still hea
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from devices.protocols import documents as d
@@ -16,6 +17,8 @@ from devices.protocols.strict_json import Members, malformed
 
 _KINDS: Final = {str(kind): kind for kind in d.StepKind}
 POWER: Final = ("mains", "battery", "unknown")
+_PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
+"""Neither control characters nor lone surrogates: no store would take them."""
 _Evidence = dict[str, int | str]
 
 
@@ -94,7 +97,7 @@ def _step(members: dict[str, object]) -> d.Step:
         raise malformed("step.kind")
     if type(at) is not int or not 0 <= at <= d.INTEGER_MAX:
         raise malformed("step.at")
-    if type(reason) is not str or len(reason) > d.REASON_CHARS_MAX or not reason.isprintable():
+    if type(reason) is not str or len(reason) > d.REASON_CHARS_MAX or not _PLAIN.fullmatch(reason):
         raise malformed("step.reason")
     evidence = _evidence(members["evidence"]) if "evidence" in members else None
     return d.Step(_KINDS[kind], at, reason, evidence)
@@ -109,7 +112,7 @@ def _evidence(members: object) -> _Evidence:
         if len(name) > 32 or not name.isidentifier() or not name.isascii():
             raise malformed("step.evidence: a name")
         if type(value) is str:
-            if len(value) > d.EVIDENCE_CHARS_MAX or not value.isprintable():
+            if len(value) > d.EVIDENCE_CHARS_MAX or not _PLAIN.fullmatch(value):
                 raise malformed("step.evidence: a text")
         elif type(value) is not int or abs(value) > d.INTEGER_MAX:
             raise malformed("step.evidence: a number")

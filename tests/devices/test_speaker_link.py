@@ -301,7 +301,7 @@ def test_which_one_sounds() -> None:
 def test_correction_stands_just_above_its_original(phase: Phase) -> None:
     original = replace(make.ORDER, level=1)
     later = replace(original, id="z", start_at=make.NOW + 1)
-    follow_up = replace(make.ORDER, id="a", level=4, phase=phase, corrects=original.id, start_at=make.NOW)
+    follow_up = replace(make.ORDER, id="a", level=4, phase=phase, corrects=original.id, start_at=make.NOW - 1)
     ranks = [
         link.rank(later, Use.ACTUAL, 1),
         link.rank(follow_up, Use.ACTUAL, 1, original),

@@ -21,6 +21,7 @@ SCHEMAS = API["components"]["schemas"]
 BEYOND_A_SCHEMA = {
     "fresh_until 0": "compares two members",
     "orders.0.expires 1800000000000000": "compares two members",
+    "one order twice": "compares two orders",
     "byte order mark": "a parser strips it",
     'orders.0.selector {"shapes": [{"ring": [[0, 0], [1, 1], [2, 4], [3,  … (1211 characters)': "counted over all",
     "fraction": "a schema takes 1.0 for 1",
@@ -149,8 +150,16 @@ def test_schema_refuses_what_the_code_refuses_but_for_the_named_exceptions() -> 
 @pytest.mark.parametrize(("kind", "schema"), [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello")])
 def test_schema_and_code_agree_about_reports(kind: str, schema: str) -> None:
     cases = json.loads((Path(make.__file__).parent / "reports.json").read_text(encoding="utf-8"))
+    no_value = {
+        "no payload",
+        "8,193 bytes",
+        "257 bytes",
+        "half a receipt",
+        "3,000 open brackets",
+        "lone surrogate as evidence",
+    }
     for case in cases:
-        if case["kind"] == kind and case["raw"].strip() and not case["name"].endswith(("brackets", "half a receipt")):
+        if case["kind"] == kind and case["name"] not in no_value:
             assert (case["name"], valid(schema, json.loads(case["raw"]))) == (case["name"], case["refused"] is None)
 
 

@@ -46,7 +46,8 @@ def _city() -> None:
 
 
 def _people_and_sources() -> None:
-    _entity("person", _text("office"), _bool("enabled"))
+    _entity("person", _text("name"), _text("office"), _bool("enabled"))
+    _index("person", "name")
     _entity("login", _text("person"), _int("expires_us"))
     _index("login", "person")
     _index("login", "expires_us")

@@ -4,7 +4,8 @@ Two properties of Mosquitto 2.0 shape the access list. It holds users in one lin
 line, so every line a login has costs time that grows with the number of logins; therefore a speaker's own branches are
 pattern lines that stand once for everyone, and a login lists only what its name does not say. It also grants every
 subscription and tests the right when a message is about to be delivered, so a speaker that asks for another's branch
-gets no refusal and no message.
+gets no refusal and no message. A publish without the right is acknowledged as not authorised and never passed on;
+Debian 12's build then drops the connection, so a login needs the right to everything its owner may publish.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ AT_ONCE_MAX = 4
 class Argon2Passwords:
     """Hashes and checks, a few at once: each check takes 19 MiB, and strangers choose how often they try."""
 
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
+    def __init__(self, passes: int = PASSES, memory_kib: int = MEMORY_KIB) -> None:
+        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
         self._room = threading.BoundedSemaphore(AT_ONCE_MAX)
         self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -34,11 +34,11 @@ def encode(row: object) -> str:
 
 def decode(kind: type[T], body: str) -> T:
     """The dataclass that was encoded; msgspec.ValidationError when the body is of another kind."""
-    return cast("T", _reader(kind)(body))
+    return cast("T", _reader(cast("Hashable", kind))(body))
 
 
 @cache
-def _reader(kind: type) -> Callable[[str], object]:
+def _reader(kind: Any) -> Callable[[str], object]:
     if _is_plain(kind):
         return msgspec.json.Decoder(kind).decode
     return lambda body: _build(msgspec.json.decode(body), kind)
@@ -102,10 +102,12 @@ def column_text(value: str) -> str:
     return cast("str", column(value))
 
 
-@cache
+_NAMES = {kind: tuple(c.name for c in table.c if c.name not in ("version", "body")) for kind, table in ENTITIES.items()}
+
+
 def names_of(kind: type) -> tuple[str, ...]:
     """The fields of a kind that have a column, its key first."""
-    return tuple(c.name for c in ENTITIES[kind].c if c.name not in ("version", "body"))
+    return _NAMES[kind]
 
 
 def columns_of(row: object) -> tuple[object, ...]:

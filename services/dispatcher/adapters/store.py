@@ -11,16 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import cast
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ..engine.ports import Clock, Read, StoreUnavailable, Tx
+from ..engine.ports import Clock, Conflict, Read, StoreUnavailable, Tx
 from .store_changes import Changes, PostgresChanges, SqliteChanges
 from .store_read import SqlRead
-from .store_write import Conflict, SqlTx
+from .store_write import SqlTx
 
 __all__ = ["Conflict", "SqlStore", "SystemClock", "open_engine", "translated", "writing"]
 
@@ -62,6 +63,7 @@ class SqlStore:
         self._reading = self._engine.execution_options(**isolation)
         # SQLite lets others wait by sleeping; threads of one process wait better for each other here.
         self._turn = threading.Lock()
+        self._waiting = threading.local()
 
     def write(self) -> AbstractContextManager[Tx]:
         """A transaction that commits when its block ends and rolls back when it raises."""
@@ -72,11 +74,18 @@ class SqlStore:
         return self._read()
 
     def changes(self) -> Changes:
-        """Wakes whoever waits for other transactions' commits; close it after use."""
-        return PostgresChanges(self._engine.url) if self._postgres else SqliteChanges(self._engine.url)
+        """What the calling thread waits with for other transactions' commits; a thread's first call makes its own.
+
+        Commits from that first call on are noticed, also those between two waits. Raises StoreUnavailable.
+        """
+        if not hasattr(self._waiting, "changes"):
+            self._waiting.changes = (
+                PostgresChanges(self._engine.url) if self._postgres else SqliteChanges(self._engine.url)
+            )
+        return cast("Changes", self._waiting.changes)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections. Each thread closes its own `changes`."""
         self._engine.dispose()
 
     @contextmanager

@@ -22,9 +22,9 @@ RECEIPT_WINDOW = 1_000
 FIRST_PAGE = Page()
 
 _EXPECTED = ", ".join(EXPECTED.c.keys())
-_EFFECT = ", ".join(EFFECT.c.keys())
+EFFECT_COLUMNS = ", ".join(EFFECT.c.keys())
 _TIMER = ", ".join(TIMER.c.keys())
-_LOG = ", ".join(LOG.c.keys())
+LOG_COLUMNS = ", ".join(LOG.c.keys())
 _UNREAD = ", ".join(name for name in UNREAD.c.keys() if name != "seq")
 
 _COVERAGE = """
@@ -84,10 +84,10 @@ class SqlRead:
         return [decode(Signal, row[0]) for row in self._all(sql, (incident, limit))]
 
     def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]:
-        """The expected set in order of speaker; silent ones have shown neither that they play nor that they finished."""
+        """The expected set in order of speaker; a silent one has shown neither that it plays nor that it finished."""
         silent = " AND playing_us IS NULL AND finished_us IS NULL" if silent_only else ""
         sql = f"SELECT {_EXPECTED} FROM expected WHERE broadcast = ?{silent} ORDER BY speaker"
-        return [Expected(*row[:-1], proved=bool(row[-1])) for row in self._all(sql, (broadcast,))]
+        return [_expected(*row) for row in self._all(sql, (broadcast,))]
 
     def coverage(self, broadcast: str) -> Coverage:
         """The counts of an order, in one pass over its expected set."""
@@ -106,12 +106,12 @@ class SqlRead:
         """Log lines of one subject or of all, in order of seq. Who follows the log goes by `chain`: on PostgreSQL a
         transaction that commits later may have taken a smaller seq."""
         of_subject, parameters = ("", ()) if subject is None else (" AND subject = ?", (column_text(subject),))
-        sql = f"SELECT {_LOG} FROM log WHERE seq > ?{of_subject} ORDER BY seq LIMIT ?"
+        sql = f"SELECT {LOG_COLUMNS} FROM log WHERE seq > ?{of_subject} ORDER BY seq LIMIT ?"
         return [LogRow(*row) for row in self._all(sql, (after_seq, *parameters, limit))]
 
     def chain(self, after_link: int, limit: int) -> list[LogRow]:
         """Linked log lines behind a link, in order of link."""
-        sql = f"SELECT {_LOG} FROM log WHERE link > ? ORDER BY link LIMIT ?"
+        sql = f"SELECT {LOG_COLUMNS} FROM log WHERE link > ? ORDER BY link LIMIT ?"
         return [LogRow(*row) for row in self._all(sql, (after_link, limit))]
 
     def chain_head(self) -> tuple[int, str]:
@@ -126,13 +126,18 @@ class SqlRead:
 
     def open_effects(self) -> list[EffectRow]:
         """Every effect not done yet, due first."""
-        return [EffectRow(*row) for row in self._all(f"SELECT {_EFFECT} FROM effect ORDER BY not_before_us, lane", ())]
+        sql = f"SELECT {EFFECT_COLUMNS} FROM effect ORDER BY not_before_us, lane"
+        return [EffectRow(*row) for row in self._all(sql, ())]
+
+    def claimable(self, carries: Sequence[str]) -> bool:
+        """Whether `claim` would find anything now."""
+        marks = ", ".join("?" for _ in carries) or "NULL"
+        sql = f"SELECT 1 FROM effect WHERE carry IN ({marks}) AND not_before_us <= ? AND leased_until_us <= ? LIMIT 1"
+        return self._first(sql, (*map(str, carries), self.now_us(), self.now_us())) is not None
 
     def due_timers(self, now_us: int, limit: int) -> list[TimerRow]:
         """Timers due by `now_us`, longest due first."""
-        sql = (
-            f"SELECT {_TIMER} FROM timer WHERE due_us <= ? ORDER BY due_us, subject_kind, subject, name LIMIT ?"
-        )
+        sql = f"SELECT {_TIMER} FROM timer WHERE due_us <= ? ORDER BY due_us, subject_kind, subject, name LIMIT ?"
         return [TimerRow(*row) for row in self._all(sql, (now_us, limit))]
 
     def _get(self, kind: type[T], id: str, *, locked: bool) -> T | None:
@@ -161,8 +166,16 @@ class SqlRead:
         return sql.replace("?", "%s") if self._postgres else sql
 
 
+def _expected(broadcast: str, speaker: str, *shown: Any) -> Expected:
+    *before, proved = shown
+    # SQLite says 0 or 1.
+    values: list[Any] = [*before, bool(proved)]
+    return Expected(broadcast, speaker, *values)
+
+
 def _where(fields: dict[str, object]) -> tuple[str, list[object]]:
-    conditions, parameters = [], []
+    conditions: list[str] = []
+    parameters: list[object] = []
     for name, wanted in fields.items():
         if wanted is None:
             conditions.append(f"{name} IS NULL")

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, CursorResult
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread
-from ..engine.ports import EffectRow, Live, LogRow, ReceiptRow, StoreUnavailable
+from ..engine.ports import Conflict, EffectRow, Live, LogRow, ReceiptRow
 from .rows import column, column_text, columns_of, encode, names_of, record_body
-from .store_read import _EFFECT, _LOG, SqlRead
+from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
 from .tables import ENTITIES
 
 T = TypeVar("T")
@@ -48,10 +48,6 @@ INSERT INTO timer (subject_kind, subject, name, due_us, useless_after_us) VALUES
 ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
   due_us = excluded.due_us, useless_after_us = excluded.useless_after_us
 """
-
-
-class Conflict(StoreUnavailable):
-    """Another transaction changed the same row first: load again, decide again."""
 
 
 class SqlTx(SqlRead):
@@ -172,7 +168,8 @@ class SqlTx(SqlRead):
         marks = ", ".join("?" for _ in carries)
         skip = " FOR UPDATE SKIP LOCKED" if self._postgres else ""
         sql = (
-            f"SELECT {_EFFECT} FROM effect WHERE carry IN ({marks}) AND not_before_us <= ? AND leased_until_us <= ?"
+            f"SELECT {EFFECT_COLUMNS} FROM effect"
+            f" WHERE carry IN ({marks}) AND not_before_us <= ? AND leased_until_us <= ?"
             f" ORDER BY not_before_us, lane LIMIT ?{skip}"
         )
         free = [EffectRow(*row) for row in self._all(sql, (*map(str, carries), now_us, now_us, limit))]
@@ -199,7 +196,8 @@ class SqlTx(SqlRead):
 
     def unchained(self, limit: int) -> list[LogRow]:
         """Log lines not linked yet, in order of seq."""
-        return [LogRow(*r) for r in self._all(f"SELECT {_LOG} FROM log WHERE link IS NULL ORDER BY seq LIMIT ?", (limit,))]
+        sql = f"SELECT {LOG_COLUMNS} FROM log WHERE link IS NULL ORDER BY seq LIMIT ?"
+        return [LogRow(*row) for row in self._all(sql, (limit,))]
 
     def link(self, rows: Sequence[LogRow]) -> None:
         """Write the links and hashes of log lines. Raises Conflict when one of them was linked already."""
@@ -246,11 +244,11 @@ class SqlTx(SqlRead):
     def _run(self, sql: str, parameters: tuple[object, ...]) -> CursorResult[Any]:
         return self._connection.exec_driver_sql(self._sql(sql), parameters)
 
-    def _many(self, sql: str, parameters: list[tuple[object, ...]]) -> int:
+    def _many(self, sql: str, parameters: Sequence[tuple[object, ...]]) -> int:
         """Run once for each tuple; how many rows that changed in all."""
         if not parameters:
             return 0
-        return self._connection.exec_driver_sql(self._sql(sql), parameters).rowcount
+        return self._connection.exec_driver_sql(self._sql(sql), list(parameters)).rowcount
 
 
 def _moves(r: ReceiptRow) -> tuple[object, ...]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, false, text
 
 from ..domain.broadcasts import Broadcast, Release
@@ -34,7 +36,7 @@ def _bool(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
 
 
-def _entity(name: str, *columns: Column[str] | Column[int] | Column[bool], key: str = "id", versioned: bool = False) -> Table:
+def _entity(name: str, *columns: Column[Any], key: str = "id", versioned: bool = False) -> Table:
     """A table of one kind of dataclass: its key, the fields that `find` may compare, and all of it as JSON."""
     version = [Column("version", BigInteger, nullable=False)] if versioned else []
     body = Column("body", Text, nullable=False)
@@ -88,7 +90,7 @@ ENTITIES: dict[type, Table] = {
     Release: _entity("release", _text("broadcast"), _text("act"), _text("person"), _int("at_us")),
     Plan: _entity("plan", _text("playbook"), _int("city_version"), versioned=True),
     CitySettings: _entity("city_settings"),
-    Person: _entity("person", _text("office"), _bool("enabled")),
+    Person: _entity("person", _text("name"), _text("office"), _bool("enabled")),
     Login: _entity("login", _text("person"), _int("expires_us")),
     BrokerAccount: _entity("broker_account", _bool("enabled")),
     Stream: _entity("stream", _text("area"), _text("use"), versioned=True),
@@ -115,6 +117,7 @@ for _kind, _columns in (
     (Broadcast, ("stream", "state")),
     (Broadcast, ("state",)),
     (Release, ("broadcast",)),
+    (Person, ("name",)),
     (Login, ("person",)),
     (Login, ("expires_us",)),
 ):

@@ -32,10 +32,11 @@ from .events import (
     TimerDue,
     UnreadArrived,
 )
-from .ports import Ids, Outcome, Page, Store, TimerRow, Tx
+from .ports import Conflict, Ids, Outcome, Page, Store, TimerRow, Tx
 from .work import Work
 
 EVENTS_MAX = 500
+CONFLICTS_MAX = 5
 OPEN_BROADCASTS = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)
 
 
@@ -61,6 +62,14 @@ class Engine:
         """Commit a group of events together. Raises a refusal when a person's event may not be; nothing is then kept
         but what a changed plan made necessary."""
         assert len(events) <= EVENTS_MAX
+        for _ in range(CONFLICTS_MAX):
+            try:
+                return self._handle(events)
+            except Conflict:
+                continue
+        return self._handle(events)
+
+    def _handle(self, events: Sequence[Event]) -> Outcome:
         outcome = Outcome()
         with self._store.write() as tx:
             work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)

@@ -1,5 +1,7 @@
 """People and their logins: who may do what, and how a person shows who they are. Only hashes are kept.
 
+A person's id is the name they log in with, in one spelling: the log then says in words who did what. Nobody is ever
+struck off, only switched off, so that a name in an old line always means the same person.
 Passwords are checked outside every transaction, because checking one is slow on purpose.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,7 +18,7 @@ from typing import Protocol
 from ..domain.effects import Record
 from ..domain.places import Office
 from ..domain.refusals import NotFound, Refused
-from .ports import Ids, Login, Page, Person, Read, Store, Tx
+from .ports import Login, Page, Person, Read, Store, Tx
 
 NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 12
@@ -87,15 +90,19 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def person_id(name: str) -> str:
+    """The one spelling of a name: full width and half width, capital and small letters are the same person's."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
 def create_person(
     store: Store,
-    ids: Ids,
     passwords: Passwords,
     *,
     name: str,
     password: str,
     roles: Iterable[str],
-    office: str,
+    office: str = "",
     by: str,
 ) -> Person:
     """Enrol a person. `by` says who did it, for the log. Raises PersonRefused or NameTaken."""
@@ -104,13 +111,13 @@ def create_person(
     hashed = passwords.hash(password)
     with store.write() as tx:
         tx.lock("people")
-        if tx.find(Person, Page(limit=1), name=name):
+        if tx.get(Person, person_id(name)) is not None:
             raise NameTaken(name)
         if office and tx.get(Office, office) is None:
             raise NotFound(f"office {office}")
         if len(tx.find(Person, Page(limit=PEOPLE_MAX))) >= PEOPLE_MAX:
             raise PersonRefused(f"there are {PEOPLE_MAX} people already")
-        person = Person(ids.new(), name, hashed, wanted, office)
+        person = Person(person_id(name), name, hashed, wanted, office)
         tx.put(person)
         facts: dict[str, object] = {"name": name, "roles": list(wanted), "office": office}
         tx.record(Record("person.enrolled", person.id, "enrolled with a password of their own", by, facts))
@@ -144,8 +151,7 @@ def set_enabled(store: Store, *, name: str, enabled: bool, by: str) -> Person:
 def log_in(store: Store, passwords: Passwords, *, name: str, password: str, lifetime_us: int) -> LoggedIn:
     """A login for the right name and password. Raises WrongPassword, which never says which of the two was wrong."""
     with store.read() as read:
-        found = read.find(Person, Page(limit=1), name=name)
-    person = found[0] if found else None
+        person = read.get(Person, person_id(name))
     # An unknown name costs the same time as a known one, so that names can't be told apart by waiting.
     right = passwords.matches(person.password_hash if person else passwords.nobody, password)
     if person is None or not right:
@@ -186,8 +192,7 @@ def who(read: Read, token: str) -> tuple[Person, Login]:
 
 
 def _named(tx: Tx, name: str) -> Person:
-    found = tx.find(Person, Page(limit=1), name=name)
-    person = tx.get_locked(Person, found[0].id) if found else None
+    person = tx.get_locked(Person, person_id(name))
     if person is None:
         raise NotFound(f"person {name}")
     return person
@@ -217,7 +222,7 @@ def _checked_roles(roles: Iterable[str]) -> tuple[str, ...]:
 
 
 def _check_form(name: str, password: str, roles: tuple[str, ...], office: str) -> None:
-    if not 0 < len(name) <= NAME_CHARS_MAX or name != name.strip() or not name.isprintable():
+    if not 0 < len(person_id(name)) <= NAME_CHARS_MAX or len(name) > NAME_CHARS_MAX or not name.isprintable():
         raise PersonRefused(f"a name has 1 to {NAME_CHARS_MAX} visible characters")
     _check_password(name, password)
     if Role.OFFICE in roles and not office:

@@ -267,6 +267,10 @@ class StoreUnavailable(Exception):
     """The database can't be reached now."""
 
 
+class Conflict(StoreUnavailable):
+    """Another transaction changed the same row first: load again, decide again."""
+
+
 class Clock(Protocol):
     """Wall clock in µs UTC and a monotonic clock in µs."""
 

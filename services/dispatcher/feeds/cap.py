@@ -67,6 +67,10 @@ class Group:
     infos: tuple[CapInfo, ...]
 
 
+# A cancel may come without info blocks; what it ends is in its references.
+NO_GROUP = Group(OTHER, "", None, ())
+
+
 def groups(message: CapMessage) -> tuple[Group, ...]:
     """The message's info blocks by hazard and level, Chinese first. One alert describes one event (CAP 1.2, 3.2.2):
     a block whose event is not understood is a translation and takes the hazard of its neighbours."""
@@ -91,8 +95,7 @@ def signals(message: CapMessage, feed: Feed, received_us: int) -> Reading:
     late = tuple(_lateness(message, received_us))
     key = message_key(feed.id, message.sender, message.identifier, message.sent_us)
     found: list[Signal] = []
-    # A cancel may come without info blocks; what it ends is in its references.
-    for group in groups(message) or (Group(OTHER, "", None, ()),):
+    for group in groups(message) or (NO_GROUP,):
         problems = (*lowered, *late, *_group_problems(message, group, feed, received_us))
         own = key if not found else f"{key}#{group.hazard}-{group.level or 0}"
         found.append(_signal(own, message, group, feed, received_us, problems))
@@ -128,9 +131,16 @@ def _signal(
         headline=((first.headline or first.event) if first else message.note)[:HEADLINE_CHARS_MAX],
         description=_description(first)[:DESCRIPTION_CHARS_MAX] if first else "",
         expires_us=max((end for end in ends if end is not None), default=None) if None not in ends else None,
-        references=tuple(message_key(feed.id, r.sender, r.identifier, r.sent_us) for r in message.references),
+        references=_references(message, feed),
         problems=problems,
     )
+
+
+def _references(message: CapMessage, feed: Feed) -> tuple[str, ...]:
+    """Keys of what the message updates or cancels; some senders name the message itself, which says nothing."""
+    own = message_key(feed.id, message.sender, message.identifier, message.sent_us)
+    keys = (message_key(feed.id, each.sender, each.identifier, each.sent_us) for each in message.references)
+    return tuple(key for key in dict.fromkeys(keys) if key != own)
 
 
 # Findings after which a signal is information only.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+
 from devices.protocols import speaker_link
 
 from ..adapters.keystore import KeyFolder

@@ -1,4 +1,4 @@
-"""The `tocsin city` commands: look at a city pack before anything is made of it. Reads files, writes nothing."""
+"""The `tocsin city` commands: look at a city pack, and put it into the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
-from services.dispatcher.adapters.city_pack import CityPack, PackRefused, read_city_pack
+from ..adapters.city_pack import CityPack, PackRefused, read_city_pack
+from ..domain.refusals import Refused
+from ..engine.cities import import_city
+from ..engine.ports import CitySettings, Store
+from .settings import Settings
+from .wiring import make_store
 
 city_app = typer.Typer(no_args_is_help=True, help="City packs: areas, venues, offices and speakers as files.")
 
@@ -29,6 +34,30 @@ def check(
     typer.echo(json.dumps(as_fields(verdict), ensure_ascii=False) if as_json else "\n".join(as_lines(verdict)))
     if isinstance(verdict, PackRefused):
         raise typer.Exit(1)
+
+
+@city_app.command(name="import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the city pack.")],
+) -> None:
+    """Check a city pack and put it into the database; every speaker's config is published anew. 导入城市数据包。"""
+    pack = read_city_pack(folder, datetime.now(UTC).date())
+    if isinstance(pack, PackRefused):
+        typer.echo("\n".join(as_lines(pack)), err=True)
+        raise typer.Exit(1)
+    try:
+        version = put_in(make_store(Settings()), pack, "cli")
+    except Refused as refused:
+        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
+        raise typer.Exit(1) from refused
+    typer.echo(f"{as_lines(pack)[0]} It is version {version} of the city here.")
+
+
+def put_in(store: Store, pack: CityPack, person: str) -> int:
+    """Import a checked pack in one transaction; the new version of the city. Raises a refusal for another city."""
+    settings = CitySettings("city", pack.settings.code, pack.settings.name, pack.settings.issuer)
+    with store.write() as tx:
+        return import_city(tx, settings, list(pack.rows()), person)
 
 
 def as_fields(verdict: CityPack | PackRefused) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from devices.protocols.speaker_link import Use
 
 from ..adapters.keystore import KeyFolder, Scope

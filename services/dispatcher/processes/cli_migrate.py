@@ -24,7 +24,8 @@ LOCK_NUMBER = 0x746F6373696E
 
 migrate_app = typer.Typer(no_args_is_help=True, help="Bring the database's tables up to date.")
 Database = Annotated[
-    str, typer.Option("--database", envvar="TOCSIN_DATABASE_URL", help="sqlite:///FILE or postgresql://…", metavar="URL")
+    str,
+    typer.Option("--database", envvar="TOCSIN_DATABASE_URL", help="sqlite:///FILE or postgresql://…", metavar="URL"),
 ]
 
 

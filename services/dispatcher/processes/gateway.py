@@ -14,8 +14,9 @@ from typing import Annotated
 
 import structlog
 import typer
-from devices.protocols import speaker_link
 from prometheus_client import CollectorRegistry, start_http_server
+
+from devices.protocols import speaker_link
 
 from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
@@ -34,7 +35,7 @@ from ..domain.effects import Carry, WakeAt
 from ..domain.refusals import NotFound
 from ..domain.signals import Panel, Signal, Unread
 from ..engine.chain import chain_pass
-from ..engine.engine import EVENTS_MAX, Engine
+from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable
@@ -53,7 +54,9 @@ RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
 PANELS_MAX = 50_000
 
-app = typer.Typer(help="The gateway: MQTT, fire panels, relay, timers, signer. 网关：MQTT、消防主机、执行、定时、签名。")
+app = typer.Typer(
+    help="The gateway: MQTT, fire panels, relay, timers, signer. 网关：MQTT、消防主机、执行、定时、签名。"
+)
 
 
 class Panels:
@@ -81,6 +84,7 @@ class Gateway:
         self.metrics = GatewayMetrics(self.registry)
         self.store = make_store(settings)
         self.loops: list[Loop] = []
+        self.changes = self.store.changes()
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
         self.engine = make_engine(settings, self.store, self._wake)
         self.signer = KeySigner(KeyFolder(settings.keys))
@@ -92,7 +96,7 @@ class Gateway:
         self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
         carriers = self._carriers()
         # Manifests have a relay of their own: an alarm never waits behind three hundred configs.
-        on_air = {Carry.PUBLISH_STREAM: carriers.pop(Carry.PUBLISH_STREAM)}
+        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: carriers.pop(Carry.PUBLISH_STREAM)}
         self.air_relay = Relay(self.store, self.engine, on_air, self.owner)
         self.relay = Relay(self.store, self.engine, carriers, self.owner)
         self.timers = TimerPass(self.engine, self.store, SystemClock())
@@ -142,7 +146,7 @@ class Gateway:
 
     def _commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
         """Commit what panels said; while the database is away the synced journal counts as commit for signals."""
-        events: list[Event] = [SignalArrived(s) for s in signals] + [UnreadArrived(u) for u in unread]
+        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
         try:
             if self.journal.waiting():
                 raise StoreUnavailable("earlier signals wait in the journal")
@@ -213,7 +217,7 @@ class Gateway:
 
     def _watch(self) -> bool:
         """Other processes' commits wake the relay too."""
-        if self.store.changes().wait(1.0):
+        if self.changes.wait(1.0):
             self._wake()
         return True
 
@@ -299,5 +303,3 @@ def main(check: Annotated[bool, typer.Option(help="Only read settings and keys, 
         typer.echo(",".join(KeySigner(KeyFolder(settings.keys)).uses()))
         return
     Gateway(settings).run()
-
-

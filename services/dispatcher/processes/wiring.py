@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from ..adapters.playbooks import read_playbooks
-from ..adapters.store import SqlStore
+from ..adapters.store import SqlStore, SystemClock
 from ..engine.engine import Engine
 from ..engine.ports import StoreUnavailable
 from .settings import Settings
@@ -22,15 +22,7 @@ log = structlog.get_logger(__name__)
 
 STORE_AWAY_S = 0.5
 
-
-class SystemClock:
-    """This machine's clocks in µs."""
-
-    def now_us(self) -> int:
-        return time.time_ns() // 1_000
-
-    def mono_us(self) -> int:
-        return time.monotonic_ns() // 1_000
+__all__ = ["Loop", "SystemClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
 
 
 class TimeOrderedIds:

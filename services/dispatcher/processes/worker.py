@@ -6,8 +6,9 @@ from typing import Any
 
 import structlog
 import typer
-from devices.protocols.speaker_link import Phase
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+
+from devices.protocols.speaker_link import Phase
 
 from ..adapters import audio
 from ..adapters.blobs import Blobs

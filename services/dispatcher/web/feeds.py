@@ -14,9 +14,10 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Problem, Reading, Unread
 from ..engine.events import SignalArrived, UnreadArrived
-from ..feeds import cap
+from ..feeds import FEEDS
 from .auth import address_of
 from .deps import WebDeps
 from .intake import Intake
@@ -25,6 +26,7 @@ from .schemas import FeedAnswer, ProblemOfInput, SignalTaken
 from .tries import Tries
 
 KEY_CHARS_MAX = 256
+FORMAT_CHARS_MAX = 32
 KNOWN_KEYS_MAX = 4_096
 WINDOW_US = 60_000_000
 WRONG_KEYS_MAX = 10
@@ -32,8 +34,8 @@ UNREAD_KEPT_BYTES_MAX = 65_536
 PROBLEMS_SHOWN_MAX = 100
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="FeedKey", description="The key that the feed was enrolled with.")
-_XML = {"type": "string", "format": "binary"}
-_BODY = {"requestBody": {"required": True, "content": {"application/cap+xml": {"schema": _XML}}}}
+_RAW = {"schema": {"type": "string", "format": "binary"}}
+_BODY = {"requestBody": {"required": True, "content": {"application/cap+xml": _RAW, "application/octet-stream": _RAW}}}
 
 
 async def raw_body(request: Request) -> bytes:
@@ -42,7 +44,7 @@ async def raw_body(request: Request) -> bytes:
 
 
 def feeds_router(deps: WebDeps) -> APIRouter:
-    """One address per format a feed may send."""
+    """One address per feed and format."""
     router = APIRouter(tags=["feeds"])
     keys = FeedKeys(deps)
     intake = Intake(deps.engine.handle)
@@ -56,16 +58,18 @@ def feeds_router(deps: WebDeps) -> APIRouter:
         key = x_tocsin_key or (bearer.credentials if bearer is not None else "")
         return keys.feed(feed_id, key, address_of(request))
 
-    @router.post(
-        "/api/feeds/{feed_id}/cap", status_code=202, response_model=FeedAnswer, openapi_extra=_BODY
-    )
-    def post_cap(feed: Feed = Depends(feed_of), raw: bytes = Depends(raw_body)) -> FeedAnswer | JSONResponse:
-        """One CAP alert, 1.0 to 1.2. 202 once its signals are committed; 422 when it can't be read."""
-        if feed.format != cap.FORMAT:
+    @router.post("/api/feeds/{feed_id}/{format}", status_code=202, response_model=FeedAnswer, openapi_extra=_BODY)
+    def message(
+        format: str, feed: Feed = Depends(feed_of), raw: bytes = Depends(raw_body)
+    ) -> FeedAnswer | JSONResponse:
+        """One message of the feed. 202 once its signals are committed; 422 when it can't be read."""
+        if format not in FEEDS:
+            raise NotFound(f"format {format[:FORMAT_CHARS_MAX]}")
+        if feed.format != format:
             raise FeedFormatDiffers(feed.format)
         with deps.store.read() as read:
             now_us = read.now_us()
-        found = cap.reading(raw, feed, now_us)
+        found = FEEDS[format](raw, feed, now_us)
         if not found.signals:
             return _not_read(deps, feed, raw, found, now_us)
         return _taken(deps, intake, found)
@@ -149,5 +153,3 @@ class FeedKeys:
                 return False
             self._known.move_to_end(proof)
             return True
-
-

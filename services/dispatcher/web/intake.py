@@ -17,10 +17,11 @@ from ..engine.ports import Outcome
 
 @dataclass(slots=True, eq=False)
 class _Lot:
-    """One request's signals, and what became of them."""
+    """One request's signals, and what became of them. `turn` is set when they are settled or it is theirs to commit."""
 
     events: Sequence[SignalArrived]
-    settled: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Event = field(default_factory=threading.Event)
+    settled: bool = False
     created: frozenset[str] = frozenset()
     error: Exception | None = None
 
@@ -42,30 +43,36 @@ class Intake:
             self._waiting.append(lot)
             leads = not self._committing
             self._committing = True
-        if leads:
-            self._commit_all()
-        lot.settled.wait()
+        if not leads:
+            lot.turn.wait()
+        if not lot.settled:
+            self._lead()
         if lot.error is not None:
             raise lot.error
         return lot.created
 
-    def _commit_all(self) -> None:
-        """Until nobody waits. The leader serves those who came meanwhile, so that none is left without one."""
-        while lots := self._next():
-            try:
-                self._commit(lots)
-            finally:
-                for lot in lots:
-                    lot.settled.set()
+    def _lead(self) -> None:
+        """Commit one group, then pass the lead on: nobody serves others longer than themselves."""
+        lots = self._next()
+        try:
+            self._commit(lots)
+        finally:
+            for lot in lots:
+                lot.settled = True
+                lot.turn.set()
+            with self._lock:
+                self._committing = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].turn.set()
 
     def _next(self) -> list[_Lot]:
+        """The first in the queue is the leader's own, so there always is one."""
         with self._lock:
-            lots: list[_Lot] = []
-            size = 0
+            lots = [self._waiting.popleft()]
+            size = len(lots[0].events)
             while self._waiting and size + len(self._waiting[0].events) <= EVENTS_MAX:
                 lots.append(self._waiting.popleft())
                 size += len(lots[-1].events)
-            self._committing = bool(lots)
             return lots
 
     def _commit(self, lots: list[_Lot]) -> None:

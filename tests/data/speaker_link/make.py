@@ -224,6 +224,8 @@ def contents() -> list[Case]:
     short = changed(changed(base["orders"][0], "audio", []), "texts", {"en": "Leave."})
     orders = [changed(short, "id", f"order-{n}") for n in range(17)]
     full, crowded = (signed(changed(base, "orders", orders[:count]), "actual-city") for count in (16, 17))
+    twice = signed(changed(base, "orders", [orders[0], orders[0]]), "actual-city")
+    cases.append(_manifest_case("one order twice", twice, refused="malformed"))
     cases.append(_manifest_case("16 orders", full))
     cases.append(_manifest_case("17 orders", crowded, refused="over_cap"))
     cases.append(_manifest_case("not UTF-8", signed_bytes(b'{"stream":"\xff"}', "actual-city"), refused="malformed"))

@@ -1,0 +1,43 @@
+# make run     the whole system on this machine, with a drill city
+# make drill   one drill from signal to proof, then the end
+# make test    everything that is checked before a change goes in
+# make campaign  the long tests
+
+.PHONY: help setup setup-test run drill test lint types imports pytest campaign lock
+
+BIN := .venv/bin
+CODE := services devices simulators tests
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@deploy/setup.sh run
+
+setup-test:
+	@deploy/setup.sh test
+
+run: setup
+	@$(BIN)/tocsin up --demo
+
+drill: setup
+	@$(BIN)/tocsin up --demo --once
+
+test: setup-test lint types imports pytest
+
+lint: setup-test
+	$(BIN)/ruff check $(CODE) .ci
+	$(BIN)/ruff format --check $(CODE) .ci
+
+types: setup-test
+	$(BIN)/mypy --strict $(CODE)
+
+imports: setup-test
+	$(BIN)/lint-imports
+
+pytest: setup-test
+	$(BIN)/python -W error -m pytest -q
+
+# TOCSIN_SEEDS is how many seeds the simulation plays; hypothesis takes its profile of the same name.
+campaign: setup-test
+	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m "campaign or not campaign"

@@ -1,0 +1,260 @@
+"""`tocsin feed` and `tocsin gb26875`: look at what a department or a fire panel sent, without a running system."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from devices.protocols.gb26875 import SENTENCES, Connection, Damaged, Frame
+from devices.protocols.gb26875_objects import (
+    ANALOGUE_UNITS,
+    Analogue,
+    ComponentConfiguration,
+    ComponentStatus,
+    DeviceStatus,
+    SystemStatus,
+    UnitObject,
+    text_of,
+)
+from devices.protocols.gb26875_units import decode_unit
+from devices.protocols.selector import Polygon
+from services.dispatcher.domain.signals import Feed, Problem, Signal, Use
+from services.dispatcher.feeds import cap
+from services.dispatcher.feeds.cap_message import RAW_BYTES_MAX, CapArea, CapMessage
+from services.dispatcher.feeds.cap_rules import shape_warnings
+from services.dispatcher.feeds.gb26875_names import component_name, system_name
+
+CAPTURE_BYTES_MAX = 16_777_216
+PIECE_BYTES = 4_096
+
+feed_app = typer.Typer(help="Check department feed files.", no_args_is_help=True)
+gb26875_app = typer.Typer(help="Read fire panel frames (GB/T 26875.3).", no_args_is_help=True)
+
+
+@feed_app.callback()
+def _feed() -> None:
+    """Check department feed files."""
+
+
+@gb26875_app.callback()
+def _gb26875() -> None:
+    """Read fire panel frames (GB/T 26875.3)."""
+
+
+@feed_app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="CAP alert files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, one object per file.")] = False,
+) -> None:
+    """Say of each CAP file whether it is accepted, which signals it makes, and every problem.
+
+    Exit code 0 when all files are accepted, else 1. Files are judged as of the time they were sent. In JSON a polygon
+    is a closed list of [lat, lon], a circle is [lat, lon, radius in km].
+    """
+    results = [check_file(path) for path in files]
+    if as_json:
+        typer.echo(json.dumps(results, ensure_ascii=False, indent=2))
+    else:
+        for result in results:
+            typer.echo(_in_words(result))
+    raise typer.Exit(0 if all(result["accepted"] for result in results) else 1)
+
+
+def check_file(path: Path) -> dict[str, Any]:
+    """The verdict on one file, ready for JSON."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(RAW_BYTES_MAX + 1)
+    except OSError as cause:
+        problem = Problem(
+            "error", "file_unreadable", "", f"The file cannot be read: {cause.strerror or 'input error'}."
+        )
+        return _verdict(path, [], (problem,), accepted=False)
+    found = cap.read(raw)
+    if found.message is None:
+        return _verdict(path, [], found.problems, accepted=False)
+    message = found.message
+    judged = cap.signals(message, _ANY_FEED, message.sent_us)
+    groups = cap.groups(message) or (cap.NO_GROUP,)
+    rows = [_signal_row(message, *pair) for pair in zip(groups, judged.signals, strict=True)]
+    return _verdict(path, rows, (*found.problems, *judged.problems, *shape_warnings(message)), accepted=True)
+
+
+# Checking a file asks what it says, not whether some feed may say it.
+_ANY_FEED = Feed("check", "", "", cap.FORMAT, Use.ACTUAL, "", "")
+
+
+def _verdict(
+    path: Path, rows: list[dict[str, Any]], problems: tuple[Problem, ...], *, accepted: bool
+) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "format": cap.FORMAT,
+        "accepted": accepted,
+        "signals": rows,
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def _signal_row(message: CapMessage, group: cap.Group, signal: Signal) -> dict[str, Any]:
+    first = group.infos[0] if group.infos else None
+    areas = dict.fromkeys(area for info in group.infos for area in info.areas)
+    return {
+        "key": signal.key,
+        "identifier": message.identifier,
+        "sender": message.sender,
+        "sent": message.sent,
+        "status": message.status,
+        "kind": str(signal.kind),
+        "event": first.event if first else "",
+        "hazard": signal.hazard,
+        "level": signal.claimed_level,
+        "languages": list(dict.fromkeys(info.language for info in group.infos)),
+        "areas": [_area_row(area) for area in areas],
+        "references": [reference.text for reference in message.references],
+    }
+
+
+def _area_row(area: CapArea) -> dict[str, Any]:
+    return {
+        "name": area.name,
+        "codes": [value for _, value in area.codes],
+        "polygons": [_closed(polygon) for polygon in area.polygons],
+        "circles": [[c.lat_e7 / 1e7, c.lon_e7 / 1e7, c.radius_m / 1_000] for c in area.circles],
+    }
+
+
+def _closed(polygon: Polygon) -> list[list[float]]:
+    ring = [[lat / 1e7, lon / 1e7] for lat, lon in polygon.ring]
+    return [*ring, ring[0]]
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    lines = [f"{result['file']}: {'accepted' if result['accepted'] else 'refused'}"]
+    for row in result["signals"]:
+        level = "no level" if row["level"] is None else f"level {row['level']}"
+        lines.append(f"  {row['kind']} {row['hazard']} ({row['event']}), {level}, {row['status']}, sent {row['sent']}")
+    lines += [f"  {p['severity']} {p['code']} at {p['where'] or 'file'}: {p['message']}" for p in result["problems"]]
+    return "\n".join(lines)
+
+
+@gb26875_app.command()
+def decode(
+    file: Annotated[Path, typer.Argument(help="A capture, binary or as hexadecimal text; - for standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say what the frames in a capture say, and which bytes are no frame.
+
+    Exit code 0 when there is at least one frame and no damage, else 1.
+    """
+    try:
+        if str(file) == "-":
+            raw = sys.stdin.buffer.read(CAPTURE_BYTES_MAX + 1)
+        else:
+            with file.open("rb") as capture:
+                raw = capture.read(CAPTURE_BYTES_MAX + 1)
+    except OSError as cause:
+        typer.echo(f"The capture cannot be read: {cause.strerror or 'input error'}.", err=True)
+        raise typer.Exit(1) from cause
+    if len(raw) > CAPTURE_BYTES_MAX:
+        typer.echo(f"The capture has more than {CAPTURE_BYTES_MAX} bytes.", err=True)
+        raise typer.Exit(1)
+    items = decode_capture(raw)
+    frames = [item for item in items if item["kind"] == "frame"]
+    damaged = [item for item in items if item["kind"] == "damaged"]
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "frames": frames, "damaged": damaged}, ensure_ascii=False, indent=2))
+    else:
+        for item in items:
+            typer.echo(_frame_in_words(item) if item["kind"] == "frame" else _damage_in_words(item))
+    raise typer.Exit(0 if frames and not damaged else 1)
+
+
+def decode_capture(raw: bytes) -> list[dict[str, Any]]:
+    """Frames and damaged stretches of a capture in order, ready for JSON."""
+    raw = _from_hex(raw)
+    wire = Connection()
+    items = []
+    for at in range(0, len(raw), PIECE_BYTES):
+        wire.receive_data(raw[at : at + PIECE_BYTES])
+        while (found := wire.next_frame()) is not None:
+            items.append(_item(found))
+    wire.receive_eof()
+    while (found := wire.next_frame()) is not None:
+        items.append(_item(found))
+    return items
+
+
+def _from_hex(raw: bytes) -> bytes:
+    """Captures are often kept as hexadecimal text with spaces and line ends; anything else is bytes as they are."""
+    try:
+        text = raw.decode("ascii")
+        return bytes.fromhex(text)
+    except ValueError:
+        return raw
+
+
+def _item(found: Frame | Damaged) -> dict[str, Any]:
+    if isinstance(found, Damaged):
+        head = None if found.header is None else {"serial": found.header.serial, "source": found.header.source}
+        return {"kind": "damaged", "reason": str(found.reason), "hex": found.raw.hex(), "header": head}
+    unit = decode_unit(found.unit) if found.unit else None
+    deviations = (*found.deviations, *(unit.deviations if unit else ()))
+    return {
+        "kind": "frame",
+        "serial": found.serial,
+        "version": list(found.version),
+        "time": list(bytes(found.time)),
+        "source": found.source,
+        "destination": found.destination,
+        "app_length": len(found.unit),
+        "command": found.command,
+        "type_flag": unit.type_flag if unit else None,
+        "count": unit.count if unit else None,
+        "objects": [_object_row(each) for each in unit.objects] if unit else [],
+        "problems": [{"code": str(each), "message": SENTENCES[each]} for each in deviations],
+    }
+
+
+def _object_row(each: UnitObject) -> dict[str, Any]:
+    row: dict[str, Any] = {"object": type(each).__name__}
+    for name, value in asdict(each).items():
+        if isinstance(value, dict):
+            row[name] = list(value.values())
+        else:
+            row[name] = value.hex() if isinstance(value, bytes) else value
+    match each:
+        case ComponentStatus():
+            row["description"] = text_of(each.description)
+            row["component"] = component_name(each.component_type)
+            row["bits"] = [bit.name.lower() for bit in each.bits if bit.name]
+            row["fire"], row["test_bit"] = bool(each.status & 2), not each.status & 1
+        case ComponentConfiguration():
+            row["description"] = text_of(each.description)
+            row["component"] = component_name(each.component_type)
+        case SystemStatus():
+            row["system"] = system_name(each.system_type)
+            row["fire"], row["test_bit"] = bool(each.status & 2), not each.status & 1
+        case DeviceStatus():
+            row["fire"], row["test_bit"] = bool(each.status & 2), not each.status & 1
+        case Analogue():
+            factor, unit = ANALOGUE_UNITS.get(each.quantity, (1, ""))
+            row["reading"], row["unit"] = round(each.value * factor, 2), unit
+        case _:
+            return row
+    return row
+
+
+def _frame_in_words(item: dict[str, Any]) -> str:
+    head = f"frame serial {item['serial']} from {item['source']} command {item['command']} type {item['type_flag']}"
+    lines = [head, *(f"  {json.dumps(row, ensure_ascii=False)}" for row in item["objects"])]
+    return "\n".join([*lines, *(f"  {problem['code']}: {problem['message']}" for problem in item["problems"])])
+
+
+def _damage_in_words(item: dict[str, Any]) -> str:
+    return f"damaged ({item['reason']}): {item['hex']}"

@@ -1,0 +1,46 @@
+"""The web process: the API of the console, feed intake over HTTP, audio by hash."""
+
+from __future__ import annotations
+
+import typer
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from ..adapters.blobs import Blobs
+from ..adapters.passwords import Argon2Passwords
+from ..web.app import create_app
+from ..web.audio import audio_router
+from ..web.deps import WebDeps, WebSettings
+from .settings import Settings
+from .wiring import SystemClock, make_engine, make_store, start_logging
+
+app = typer.Typer(help="Console API, feed intake, audio. 控制台接口、信源接入、音频。")
+
+REQUEST_STALL_S = 10
+
+
+@app.callback(invoke_without_command=True)
+def main() -> None:
+    """Run the web process until it is told to stop."""
+    start_logging("web")
+    settings = Settings()
+    store = make_store(settings)
+    deps = WebDeps(
+        store=store,
+        engine=make_engine(settings, store),
+        passwords=Argon2Passwords(),
+        clock=SystemClock(),
+        registry=CollectorRegistry(),
+        audio=audio_router(Blobs(settings.audio)),
+        settings=WebSettings(secure_cookie=settings.web_secure_cookie),
+    )
+    uvicorn.run(
+        create_app(deps),
+        host=settings.web_host,
+        port=settings.web_port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=REQUEST_STALL_S,
+        limit_concurrency=1_000,
+        server_header=False,
+    )

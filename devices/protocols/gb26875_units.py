@@ -121,12 +121,7 @@ def _fixed(layout: _Layout, count: int, body: bytes) -> tuple[list[UnitObject], 
     elif len(body) == count * bare or len(body) % bare == 0:
         size = bare
         deviations.append(Deviation.TIME_MISSING)
-    elif (
-        layout.make is ComponentStatus
-        and count
-        and len(body) % count == 0
-        and len(body) // count >= COMPONENT_HEAD_BYTES
-    ):
+    elif layout.make is ComponentStatus and _holds_heads(count, body):
         return _heads(count, body), [Deviation.OBJECT_SIZE, Deviation.TIME_MISSING]
     else:
         size = full

@@ -173,7 +173,8 @@ def _end_drills(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
     """An exercise that an actual order outranks is over here: it must not go on while people act on the real thing."""
     actual = t.sound.sounding is not None and t.orders[t.sound.sounding.key].order.status == "actual"
     actual |= any(
-        reason is Obstacle.NONE and t.orders[key].order.status == "actual" for key, reason in obstacles.items()
+        reason in (Obstacle.NONE, Obstacle.RESTING) and t.orders[key].order.status == "actual"
+        for key, reason in obstacles.items()
     )
     if not actual:
         return False
@@ -217,6 +218,16 @@ def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
             pass  # Nothing changes by itself, or the receipts have said it already.
 
 
+def audio_stored(t: Turn, sha256: str) -> None:
+    """A recording came: what was made ready without it, and is not due yet, is made again with it."""
+    loading, now_us = t.sound.loading, t.now_us
+    if loading is None or now_us is None:
+        return
+    names = any(audio.sha256 == sha256 for audio in t.orders[loading.key].order.audio)
+    if names and obstacle(t, loading.key, now_us) in (Obstacle.EARLY, Obstacle.RESTING):
+        s.drop_loading(t)
+
+
 def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
     """Start the highest, or make it ready first; a sound gives way only to a higher rank."""
     ready = [key for key, reason in obstacles.items() if reason is Obstacle.NONE]
@@ -237,11 +248,8 @@ def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
     )  # fmt: skip
     if not fits:
         s.load(t, wanted)
-        t.wake(t.mono_us + s.LOAD_US_MAX)
     elif wanted == best and loading is not None and loading.ready:
         s.start(t, now_us)
-        assert t.sound.sounding is not None
-        t.wake(t.sound.sounding.cut_us)
 
 
 def _rank(t: Turn, key: str) -> Rank:

@@ -9,7 +9,14 @@ import hashlib
 from dataclasses import replace
 
 from devices.protocols.refusals import Refusal, Refused
-from devices.protocols.speaker_link import encode_hello, hello_answer_topic, hello_topic, read_hello_answer
+from devices.protocols.speaker_link import (
+    area_manifests,
+    encode_hello,
+    hello_answer_topic,
+    hello_topic,
+    read_hello_answer,
+    speaker_manifests,
+)
 from devices.speaker import events as e
 from devices.speaker import receipts
 from devices.speaker.turn import Turn, spread
@@ -78,7 +85,10 @@ def take_answer(t: Turn, raw: bytes) -> bool:
 
 def _ask_for_newer(t: Turn, versions: dict[str, int]) -> None:
     """The dispatcher has newer versions than came over the link: subscribe again, so that the broker sends its copy."""
-    held = t.papers.streams
-    behind = {topic for topic, version in versions.items() if topic in held and held[topic].version < version}
-    if behind:
-        t.effect(e.Subscribe(tuple(sorted({f"{topic.rsplit('/', 2)[0]}/+/+" for topic in behind}))))
+    if t.config is None:
+        return
+    own = {speaker_manifests(t.speaker), *(area_manifests(area) for area in t.config.area_chain + t.config.overlay)}
+    held = {topic: stream.version for topic, stream in t.papers.streams.items()}
+    behind = {f"{topic.rsplit('/', 2)[0]}/+/+" for topic, version in versions.items() if held.get(topic, 0) < version}
+    if behind & own:
+        t.effect(e.Subscribe(tuple(sorted(behind & own))))

@@ -85,6 +85,7 @@ def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
             fetching = without(t.sound.fetching, event.sha256)
             t.sound = replace(t.sound, cached=t.sound.cached | {event.sha256}, fetching=fetching)
             receipts.state_changed(t)
+            choice.audio_stored(t, event.sha256)
         case e.AudioFailed():
             again_us = t.mono_us + FETCH_AGAIN_US if event.again else NEVER_US
             t.sound = replace(t.sound, fetching={**t.sound.fetching, event.sha256: again_us})

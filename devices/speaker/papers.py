@@ -112,11 +112,13 @@ def take_manifest(t: Turn, topic: str, raw: bytes) -> None:
     if held is not None and held.digest == digest(raw) and held.raw:
         t.papers = replace(t.papers, waiting=without(t.papers.waiting, topic))
         return None
+    known = t.papers.waiting.get(topic) == raw
     waiting = {**without(t.papers.waiting, topic), topic: raw}
     if len(waiting) > STREAMS_MAX:
         waiting = without(waiting, next(iter(waiting)))
     t.papers = replace(t.papers, waiting=waiting)
-    if _read_manifest(t, topic) in _HELLO_REASONS:
+    # The same stale bytes once more are no news: the hello that they asked for has gone out.
+    if _read_manifest(t, topic) in _HELLO_REASONS and not known:
         hello.soon(t)
     return None
 

@@ -29,6 +29,7 @@ STATE_SPREAD_US = 8_000_000
 STATE_WAIT_US = 2_000_000
 HEARTBEAT_US = 60_000_000
 SAID_A_STREAM_MAX = 16
+SAID_STREAMS_MAX = 64
 
 _FINAL = {StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED, StepKind.SUPERSEDED}
 
@@ -61,6 +62,9 @@ def refuse_document(t: Turn, topic: str, version: int, reason: str) -> None:
     """Say once per (stream, version, reason) that a document is not obeyed; a good document there starts afresh."""
     said = t.papers.said.get(topic, ())
     if (version, reason) in said:
+        return
+    if topic not in t.papers.said and len(t.papers.said) >= SAID_STREAMS_MAX:
+        t.mail = replace(t.mail, dropped=t.mail.dropped + 1)
         return
     said = (*said, (version, reason))[-SAID_A_STREAM_MAX:]
     t.papers = replace(t.papers, said={**t.papers.said, topic: said})

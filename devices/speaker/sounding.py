@@ -84,6 +84,7 @@ def load(t: Turn, key: str, depth: int = 0) -> None:
     loading = Loading(key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume)
     t.sound = replace(t.sound, ticket=ticket, loading=loading)
     t.effect(e.Load(ticket, wanted))
+    t.wake(t.mono_us + LOAD_US_MAX)
 
 
 def drop_loading(t: Turn) -> None:
@@ -117,6 +118,7 @@ def start(t: Turn, now_us: int) -> None:
     )  # fmt: skip
     t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
     t.effect(e.Play(loading.ticket))
+    t.wake(sounding.cut_us)
 
 
 def severity(standing: Standing) -> int:

@@ -76,8 +76,10 @@ def original(t: Turn, standing: Standing) -> Standing | None:
 
 def may_end(t: Turn, ending: Standing, ended: Standing) -> bool:
     """Whether one order may end another: same issuer, or a key whose area contains the other's."""
-    same = parse_manifest_topic(ending.stream).issuer == parse_manifest_topic(ended.stream).issuer
-    return same or contains(t.config, ending.scope, ended.scope)
+    first, second = parse_manifest_topic(ending.stream), parse_manifest_topic(ended.stream)
+    if first.kind is StreamKind.SPEAKER and second.kind is StreamKind.AREA:
+        return False  # Orders for one speaker add, they never override.
+    return first.issuer == second.issuer or contains(t.config, ending.scope, ended.scope)
 
 
 def retarget(t: Turn) -> None:

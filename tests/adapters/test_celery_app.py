@@ -46,10 +46,13 @@ def row(name):
         if payload.get("die_once") and done.set("died", 1, nx=True):
             os.kill(os.getpid(), 9)
         done.rpush(payload["rows"], json.dumps([name, payload]))
+        if payload.get("hang_ms"):
+            done.client_pause(payload["hang_ms"], all=False)
     return work
 
 app = make_celery(url)
 register_tasks(app, render=row("render"), canary=row("canary"), notify=row("notify"))
+app.conf.broker_transport_options["socket_timeout"] = 1
 app.worker_main(["worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO",
                  "--without-gossip", "--without-mingle", "--without-heartbeat"])
 """
@@ -146,6 +149,17 @@ def test_a_worker_killed_in_the_middle_gives_the_task_to_the_next(broker: Broker
     payload = {"rows": rows, "die_once": True}
     enqueue(make_celery(broker.url), Task.RENDER, payload, expires_s=60)
     assert broker.next_row(rows) == ["render", payload]
+
+
+def test_a_worker_whose_acknowledgement_is_lost_in_a_hanging_redis_goes_on_listening(
+    broker: Broker, worker: str, rows: str
+) -> None:
+    app = make_celery(broker.url)
+    enqueue(app, Task.RENDER, {"rows": rows, "hang_ms": 1_500}, expires_s=60)
+    assert broker.next_row(rows) == ["render", {"rows": rows, "hang_ms": 1_500}]
+    broker.redis.set("writable-again", 1)
+    enqueue(app, Task.CANARY, {"rows": rows + "-after"}, expires_s=60)
+    assert broker.next_row(rows + "-after") == ["canary", {"rows": rows + "-after"}]
 
 
 def test_a_task_nobody_could_do_in_time_is_not_done_late(broker: Broker, worker: str, rows: str) -> None:

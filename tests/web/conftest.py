@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests import builders
@@ -7,5 +9,7 @@ from tests.web.api import Api
 
 
 @pytest.fixture
-def api() -> Api:
-    return Api(builders.town())
+def api() -> Iterator[Api]:
+    api = Api(builders.town())
+    with api.client:
+        yield api

@@ -7,13 +7,16 @@ relay enqueues again until the deadline. No beat either; the canary is a timer r
 from __future__ import annotations
 
 import json
-import socket
+import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from celery import Celery
+from celery.bootsteps import StartStopStep
+from celery.worker.consumer.tasks import Tasks
 from kombu.exceptions import KombuError, OperationalError
+from kombu.transport.virtual import Message
 
 from ..domain.refusals import Refused
 
@@ -24,7 +27,6 @@ TASK_S_MAX = 120
 # Redis gives an unacknowledged task to another worker after this; sooner than TASK_S_MAX it would always run twice.
 REDELIVER_S = 2 * TASK_S_MAX
 BROKER_S_MAX = 5.0
-KEEPALIVE_S = 10
 
 Payload: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[dict[str, Any]], None]
@@ -75,12 +77,6 @@ def make_celery(broker_url: str) -> Celery:
             "visibility_timeout": REDELIVER_S,
             "socket_timeout": BROKER_S_MAX,
             "socket_connect_timeout": BROKER_S_MAX,
-            "socket_keepalive": True,
-            "socket_keepalive_options": {
-                socket.TCP_KEEPIDLE: KEEPALIVE_S,
-                socket.TCP_KEEPINTVL: KEEPALIVE_S,
-                socket.TCP_KEEPCNT: 3,
-            },
             "max_retries": 0,
         },
         worker_hijack_root_logger=False,
@@ -96,10 +92,8 @@ def make_celery(broker_url: str) -> Celery:
 def register_tasks(app: Celery, *, render: Work, canary: Work, notify: Work) -> None:
     """Bind the worker process's own callables to the task names. Each takes the payload and writes its result row.
 
-    A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again.
-    From here on the app is a worker's, and waits for a Redis that hangs: an acknowledgement given up half-way would
-    hold its place in the prefetch window for good. A peer that is gone is noticed by TCP keepalive."""
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": None}
+    A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
+    if 0: app.steps["consumer"].add(_FirmAcknowledgement)
     for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.NOTIFY, notify)):
         app.task(_one_payload(work), name=name.value, shared=False)
 
@@ -119,6 +113,31 @@ def enqueue(app: Celery, task: Task, payload: Payload, *, expires_s: float) -> N
         app.send_task(task.value, args=(given,), expires=expires_s, queue=QUEUE, retry=False)
     except (OperationalError, KombuError, ConnectionError) as error:
         raise QueueAway(type(error).__name__) from error
+
+
+class _FirmMessage(Message):
+    """A message whose failed acknowledgement is a lost connection, and no mere line in the log.
+
+    Otherwise the task would hold its place in the prefetch window for good, and a worker with all places held never
+    listens again, nor notices that its connection is closed."""
+
+    def ack_log_error(self, logger: logging.Logger, errors: tuple[type[Exception], ...], multiple: bool = False) -> None:
+        """Acknowledge; a connection error leaves through Celery's loop, which connects anew."""
+        try:
+            self.ack(multiple=multiple)
+        except errors as error:
+            logger.warning("The task queue did not take an acknowledgement (%s); connecting anew.", error)
+            raise
+
+
+class _FirmAcknowledgement(StartStopStep):
+    """Gives each new connection of a worker the messages above."""
+
+    requires = (Tasks,)
+
+    def start(self, parent: Any) -> None:
+        """Called by Celery after every connect, when the channel is open."""
+        parent.task_consumer.channel.Message = _FirmMessage
 
 
 def _one_payload(work: Work) -> Work:

@@ -58,7 +58,7 @@ def _build(value: Any, hint: Any) -> Any:
     if _is_plain(hint):
         return msgspec.convert(value, hint)
     if get_origin(hint) in (Union, UnionType):
-        return None if value is None else _build(value, _member(hint, frozenset(value)))
+        return None if value is None else _build(value, _member(hint, value))
     if get_origin(hint) is tuple:
         return tuple(_build(item, get_args(hint)[0]) for item in value)
     assert is_dataclass(hint) and isinstance(hint, type), f"rows can't hold {hint}"
@@ -72,13 +72,10 @@ def _hints(kind: type) -> dict[str, Any]:
     return {field.name: found[field.name] for field in fields(kind)}
 
 
-@cache
-def _member(union: Any, names: frozenset[str]) -> Any:
-    """The member of a union that has these fields: the members' field names differ, so they are tag enough."""
-    members = [m for m in get_args(union) if m is not NoneType]
-    if len(members) == 1:
-        return members[0]
-    return max(members, key=lambda member: len(names & set(_hints(member))))
+def _member(union: Any, value: Any) -> Any:
+    """The member of a union that a value is of: those of two dataclasses have fields of different names."""
+    members = [member for member in get_args(union) if member is not NoneType]
+    return members[0] if len(members) == 1 else max(members, key=lambda member: len(value.keys() & _hints(member)))
 
 
 def column(value: object) -> object:

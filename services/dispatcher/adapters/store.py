@@ -33,8 +33,8 @@ CACHE_KIB = 16_000
 
 _WRITES = "tocsin_writes"
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s"
-_LOST_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
-"""Serialization failure, deadlock, lock not available: somebody else went first."""
+_LOST_SQLSTATES = frozenset({"40001", "40P01"})
+"""Serialization failure, deadlock: somebody else went first."""
 
 
 class SystemClock:
@@ -104,7 +104,7 @@ class SqlStore:
             yield
             return
         if not self._turn.acquire(timeout=WAIT_S_MAX):
-            raise Conflict(f"another transaction has been writing for more than {WAIT_S_MAX} s")
+            raise StoreUnavailable(f"another transaction has been writing for more than {WAIT_S_MAX} s")
         try:
             yield
         finally:

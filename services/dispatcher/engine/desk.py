@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..domain.effects import Record
+from ..domain.refusals import NotFound
+from ..domain.signals import Feed, Panel
 from . import streams
-from .ports import Store
+from .ports import BrokerAccount, Store
 
 
 def adopt_stream(store: Store, topic: str, person: str) -> None:
     """Take over what the broker holds on a stream that this database does not know. Raises NotFound."""
     with store.write() as tx:
         streams.adopt(tx, topic, person)
+
+
+def switch(store: Store, kind: type[Feed] | type[Panel] | type[BrokerAccount], id: str, enabled: bool, by: str) -> None:
+    """Switch an enrolled feed, panel or broker account off, or on again with its old secret. Raises NotFound."""
+    name = {Feed: "feed", Panel: "panel", BrokerAccount: "account"}[kind]
+    with store.write() as tx:
+        row = tx.get_locked(kind, id)
+        if row is None:
+            raise NotFound(f"{name} {id}")
+        tx.put(replace(row, enabled=enabled))
+        done, why = ("enabled", "switched on") if enabled else ("disabled", "switched off")
+        tx.record(Record(f"{name}.{done}", id, why, by))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from devices.protocols.documents import HelloAnswer
 from devices.protocols.speaker_link import config_topic, hello_answer_topic, manifest_topic, sign
 from devices.speaker import events as e
@@ -75,7 +77,6 @@ def test_an_answer_signed_by_a_key_that_is_not_for_clocks_sets_no_clock() -> Non
 def test_an_answer_that_took_too_long_sets_no_clock() -> None:
     world = World(answers_hello=False).up()
     nonce = world.state.clock.nonce
-    world.state = world.state  # The answer below belongs to the hello that is out now.
     world.mono += 11 * S
     world.message(hello_answer_topic(SPEAKER), sign(HelloAnswer(nonce, world.utc, {}), CLOCK))
     assert not world.state.clock.verified
@@ -170,7 +171,5 @@ def test_hello_that_knows_a_newer_version_asks_the_broker_for_its_copy() -> None
 
 def test_config_of_another_speaker_is_refused() -> None:
     world = World().up()
-    from dataclasses import replace
-
     world.publish(config_topic(SPEAKER), sign(replace(SETUP, speaker="sp-2", version=2), CONFIG))
     assert world.refusals == [(config_topic(SPEAKER), 0, "stream_mismatch")]

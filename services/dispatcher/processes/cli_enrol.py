@@ -1,0 +1,222 @@
+"""The `tocsin enrol` commands: people, feeds, fire panels and speakers, each with a secret made for it alone.
+
+A secret is printed once and kept as a hash; nobody chooses one and none is shared. Enrolling again makes a new secret,
+and the old one stops working.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..adapters.keystore import KeyFolder
+from ..adapters.passwords import Argon2Passwords
+from ..domain.places import Area
+from ..domain.refusals import NotFound, Refused
+from ..domain.signals import Feed, Panel, Use
+from ..engine import desk, people
+from ..engine.people import Role, fresh_secret
+from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
+from .private import write_private
+from .settings import Settings
+from .wiring import make_store
+
+LISTED_MAX = 200_000
+
+enrol_app = typer.Typer(
+    no_args_is_help=True, help="Enrol people, feeds, panels and speakers. 登记人员、信源、主机与终端。"
+)
+
+
+class Kind(StrEnum):
+    """What can be enrolled."""
+
+    PERSON = "person"
+    FEED = "feed"
+    PANEL = "panel"
+    SPEAKER = "speaker"
+
+
+Id = Annotated[str, typer.Argument(help="Its id. 编号。")]
+UseOption = Annotated[Use, typer.Option("--use", help="Actual or exercise, for good. 实警或演练，登记后不由内容决定。")]
+NameOption = Annotated[str, typer.Option("--name", help="What people call it. 名称。")]
+
+
+@enrol_app.command()
+def person(
+    name: Annotated[str, typer.Argument(help="The name to log in with. 登录名。")],
+    role: Annotated[list[Role], typer.Option(help="May be given more than once. 可多次给出。")],
+    office: Annotated[str, typer.Option(help="The office somebody answers for. 所属值守单位。")] = "",
+) -> None:
+    """A person with a generated password, printed once. 登记一个人，生成的密码只显示一次。"""
+    password = fresh_secret()
+    with _store() as store:
+        people.create_person(
+            store, Argon2Passwords(), name=name, password=password, roles=role, office=office, by=_me()
+        )
+    _once("password", password)
+
+
+@enrol_app.command()
+def password(name: Annotated[str, typer.Argument(help="The name to log in with. 登录名。")]) -> None:
+    """A new generated password; every login of theirs ends. 重新生成密码，此人的登录全部失效。"""
+    fresh = fresh_secret()
+    with _store() as store:
+        people.change_password(store, Argon2Passwords(), name=name, password=fresh, by=_me())
+    _once("password", fresh)
+
+
+@enrol_app.command()
+def feed(
+    id: Id,
+    name: NameOption,
+    department: Annotated[str, typer.Option(help="Whose feed it is. 所属部门。")],
+    area: Annotated[str, typer.Option(help="12-digit code of what it speaks for. 所辖区划代码。")],
+    use: UseOption,
+) -> None:
+    """A department feed with a generated key, printed once. 登记一个信源，生成的密钥只显示一次。"""
+    with _store() as store:
+        with store.read() as read:
+            if read.get(Area, area) is None:
+                raise NotFound(f"area {area}")
+        key = enrol_feed(store, id, name, department, use, area, _me())
+    _once("key", key)
+
+
+@enrol_app.command()
+def panel(
+    id: Id,
+    name: NameOption,
+    address: Annotated[str, typer.Option(help="6-byte source address, 12 hex digits, wire order. 源地址。")],
+    venue: Annotated[str, typer.Option(help="Where it hangs. 所在场所编号。")],
+    use: UseOption,
+    test_bit_meaningless: Annotated[
+        bool, typer.Option("--test-bit-meaningless", help="Commissioned so: its real fires carry the test bit.")
+    ] = False,
+) -> None:
+    """A fire panel; it has no secret, its protocol knows none. 登记一台消防主机。"""
+    wire = address.lower()
+    if len(wire) != 12 or set(wire) - set("0123456789abcdef"):
+        raise typer.BadParameter("The address has 12 hex digits.")
+    with _store() as store:
+        enrol_panel(store, Panel(id, name, wire, use, venue, test_bit_meaningless), _me())
+    typer.echo(f"Enrolled {id} at {venue}, {use}.")
+
+
+@enrol_app.command()
+def speaker(
+    ids: Annotated[list[str], typer.Argument(help="Ids of speakers of the city pack. 城市数据包里的终端编号。")],
+    folder: Annotated[Path | None, typer.Option(help="Write ID.json files here instead. 写入此文件夹。")] = None,
+    host: Annotated[str, typer.Option(help="The broker as the speakers reach it. 消息服务器地址。")] = "",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: as in the settings. 0 为设置中的端口。")] = 0,
+    journal: Annotated[Path, typer.Option(help="Where a speaker keeps its own store. 终端本地存储。")] = Path("tocsin"),
+) -> None:
+    """Settings files with a secret each, printed once. 生成终端设置文件，每台密钥不同，只显示一次。"""
+    settings = Settings()
+    broker = Broker(host or settings.mqtt_host, port or settings.mqtt_port)
+    if folder is None and len(ids) > 1:
+        raise typer.BadParameter("Several speakers need --folder.")
+    with _store() as store:
+        root = KeyFolder(settings.keys).root()
+        secrets = enrol_speakers(store, ids, _me())
+    for id, secret in secrets.items():
+        made = speaker_settings(id, secret, root, broker, journal)
+        if folder is None:
+            typer.echo(json.dumps(made, ensure_ascii=False, indent=1))
+        else:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(folder / f"{id}.json", made)
+    if folder is not None:
+        typer.echo(f"Wrote {len(secrets)} settings files to {folder}.")
+
+
+@enrol_app.command()
+def off(kind: Kind, id: Id) -> None:
+    """Switch off: logins end, keys stop working; what was recorded stays. 停用。"""
+    _switch(kind, id, enabled=False)
+
+
+@enrol_app.command()
+def on(kind: Kind, id: Id) -> None:
+    """Switch on again. 重新启用。"""
+    _switch(kind, id, enabled=True)
+
+
+@enrol_app.command("list")
+def listed(kind: Kind, as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False) -> None:
+    """What is enrolled, without any secret. 列出已登记的对象。"""
+    with _store() as store:
+        rows = _rows(store, kind)
+    for row in rows:
+        if as_json:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            typer.echo("  ".join(str(value) for value in row.values()))
+
+
+def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
+    everything = Page(limit=LISTED_MAX)
+    with store.read() as read:
+        match kind:
+            case Kind.PERSON:
+                return [
+                    {"id": p.id, "name": p.name, "roles": ",".join(p.roles), "office": p.office, "enabled": p.enabled}
+                    for p in read.find(Person, everything)
+                ]
+            case Kind.FEED:
+                return [
+                    {"id": f.id, "name": f.name, "department": f.department, "format": f.format, "use": f.use}
+                    | {"area": f.area, "enabled": f.enabled}
+                    for f in read.find(Feed, everything)
+                ]
+            case Kind.PANEL:
+                return [
+                    {"id": p.id, "name": p.name, "address": p.address, "use": p.use, "venue": p.venue}
+                    | {"enabled": p.enabled}
+                    for p in read.find(Panel, everything)
+                ]
+            case Kind.SPEAKER:
+                return [{"id": a.id, "enabled": a.enabled} for a in read.find(BrokerAccount, everything)]
+
+
+def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
+    switches: dict[Kind, Callable[[Store], object]] = {
+        Kind.PERSON: partial(people.set_enabled, name=id, enabled=enabled, by=_me()),
+        Kind.FEED: partial(desk.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
+        Kind.PANEL: partial(desk.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
+        Kind.SPEAKER: partial(desk.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
+    }
+    with _store() as store:
+        switches[kind](store)
+    typer.echo(f"{kind} {id} is {'on' if enabled else 'off'}.")
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    """The store of the settings; a refusal or an absent database ends the command with one sentence."""
+    try:
+        yield make_store(Settings())
+    except Refused as refused:
+        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
+        raise typer.Exit(1) from refused
+    except StoreUnavailable as away:
+        typer.echo(f"store_unavailable: {away}", err=True)
+        raise typer.Exit(1) from away
+
+
+def _me() -> str:
+    """Who types, as this machine knows them."""
+    return f"{getpass.getuser()} (command line)"
+
+
+def _once(what: str, secret: str) -> None:
+    typer.echo(f"The {what}, shown this once: {secret}")

@@ -1,0 +1,164 @@
+"""Deeds that several processes or threads do to one store at the same time, and a way to start them together.
+
+Run as a program it is one of those processes: `neighbours.py URL DEED NUMBER`. It says "ready", waits for a line and
+then does its deed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+
+from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.effects import Carry, Record
+from services.dispatcher.domain.incidents import Incident, IncidentState
+from services.dispatcher.domain.signals import Place, Use
+from services.dispatcher.engine.chain import chain_pass
+from services.dispatcher.engine.ports import Conflict, Store, Tx
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = 60
+INCIDENT = Incident(
+    id="0192f0c0a1b27c3d8e4f5a6b7c8d9e0f",
+    use=Use.ACTUAL,
+    hazard="fire",
+    event_code="11A01",
+    playbook="",
+    state=IncidentState.SUSPECTED,
+    level=3,
+    reasons=(),
+    place=Place(),
+    venue=None,
+    area="210200000000",
+    cell="1/1",
+    lat_e7=None,
+    lon_e7=None,
+    opened_us=1,
+    last_signal_us=1,
+)
+
+
+def count(store: Store, _: int) -> None:
+    """Count one signal more on the incident, many times, without holding it: who lost starts again."""
+    for _ in range(TIMES):
+        _insist(store, lambda tx: _count_on(tx, tx.get(Incident, INCIDENT.id)))
+
+
+def count_locked(store: Store, _: int) -> None:
+    """The same with the incident held."""
+    for _ in range(TIMES):
+        with store.write() as tx:
+            _count_on(tx, tx.get_locked(Incident, INCIDENT.id))
+
+
+def join(store: Store, number: int) -> None:
+    """Join the open incident of each hazard, or open it: only the lock keeps two from opening the same."""
+    for turn in range(TIMES):
+        hazard = f"hazard-{turn}"
+        with store.write() as tx:
+            tx.lock(f"join/{hazard}", f"join/{hazard}/beside")
+            if not tx.find(Incident, hazard=hazard, state=(IncidentState.SUSPECTED,)):
+                tx.put(replace(INCIDENT, id=f"{hazard}-{number}", hazard=hazard))
+
+
+def claim(store: Store, number: int) -> None:
+    """Claim effects until there are none; the log says who had which."""
+    while True:
+        with store.write() as tx:
+            claimed = tx.claim([Carry.RENDER_AUDIO], f"owner-{number}", 60_000_000, 3)
+            for effect in claimed:
+                tx.record(Record("claimed", effect.lane, effect.leased_by))
+                tx.done(effect)
+        if not claimed:
+            return
+
+
+def chain(store: Store, number: int) -> None:
+    """Write log lines and link them."""
+    for turn in range(TIMES):
+        with store.write() as tx:
+            tx.record(Record("turn", f"{number}/{turn}", "to be linked"))
+        chain_pass(store)
+
+
+DEEDS: dict[str, Callable[[Store, int], None]] = {
+    deed.__name__: deed for deed in (count, count_locked, join, claim, chain)
+}
+
+
+def _count_on(tx: Tx, incident: Incident | None) -> None:
+    assert incident is not None
+    tx.put(replace(incident, signal_count=incident.signal_count + 1))
+
+
+def _insist(store: Store, change: Callable[[Tx], None]) -> None:
+    while True:
+        try:
+            with store.write() as tx:
+                change(tx)
+        except Conflict:
+            continue
+        return
+
+
+def as_threads(store: Store, deed: str, neighbours: int = 2) -> None:
+    """Let threads of this process do the deed to one store."""
+    together = Barrier(neighbours)
+
+    def one(number: int) -> None:
+        together.wait(timeout=10)
+        DEEDS[deed](store, number)
+
+    with ThreadPoolExecutor(neighbours) as threads:
+        for done in [threads.submit(one, number) for number in range(neighbours)]:
+            done.result(timeout=60)
+
+
+def as_processes(url: str, deed: str, neighbours: int = 2) -> None:
+    """Let processes do the deed to one database."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.adapters.neighbours", url, deed, str(number)],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(neighbours)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in started:
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def main() -> None:
+    url, deed, number = sys.argv[1:]
+    store = SqlStore(url)
+    with store.read() as read:
+        read.get(Incident, INCIDENT.id)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    DEEDS[deed](store, int(number))
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

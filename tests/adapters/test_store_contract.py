@@ -1,0 +1,659 @@
+"""What the engine may rely on, whatever the store: in memory, SQLite and PostgreSQL pass the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from devices.protocols.selector import Circle, Polygon, Selector
+from devices.protocols.speaker_link import Audio, OrderClass, Phase
+from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState, Release
+from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
+from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
+from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfService, Speaker, Venue, VenueKind
+from services.dispatcher.domain.planning import Coverage, Plan
+from services.dispatcher.domain.playbook import Rung
+from services.dispatcher.domain.risk import Witness
+from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Problem, Signal, SignalKind, Unread, Use
+from services.dispatcher.domain.verification import Task, TaskKind, TaskState
+from services.dispatcher.engine.chain import chain_pass, verify
+from services.dispatcher.engine.ports import (
+    Asset,
+    BrokerAccount,
+    CitySettings,
+    EffectRow,
+    Expected,
+    Lease,
+    Live,
+    Login,
+    LogRow,
+    Page,
+    Person,
+    ReceiptRow,
+    Store,
+    Stream,
+    TimerRow,
+    Wording,
+)
+from tests.adapters.neighbours import INCIDENT, TIMES
+
+BIG_US = 1_900_000_000_000_000
+RING = Polygon(((389_000_000, 1_216_000_000), (389_100_000, 1_216_000_000), (389_100_000, 1_216_100_000)))
+CIRCLE = Circle(389_140_000, 1_216_140_000, 1_500)
+PLACE = Place("v-1", ("210202000000",), (RING, CIRCLE), ("青泥洼街道",))
+SIGNAL = Signal(
+    key="cap:1",
+    reporter="weather",
+    use=Use.EXERCISE,
+    kind=SignalKind.UPDATE,
+    evidence=Evidence.AUTHORITY,
+    hazard="rainstorm",
+    event_code="11B03",
+    place=PLACE,
+    observed_us=BIG_US,
+    received_us=BIG_US + 1,
+    claimed_level=1,
+    device="",
+    headline="暴雨红色预警",
+    expires_us=None,
+    references=("cap:0",),
+    problems=(Problem("warning", "sender_unknown", "sender", "the sender is not on the list"),),
+)
+BROADCAST = Broadcast(
+    id="b-1",
+    incident="i-1",
+    use=Use.ACTUAL,
+    phase=Phase.ALERT,
+    original="",
+    playbook="fire",
+    state=BroadcastState.DRAFT,
+    hazard="fire",
+    hazard_names={"zh": "火灾", "en": "fire"},
+    event_code="11A01",
+    level=1,
+    order_class=OrderClass.EMERGENCY,
+    place_names={"zh": "青泥洼桥站"},
+    texts={"zh": "请立即疏散。", "en": "Leave now."},
+    selector=Selector(venues=("v-1",), shapes=(CIRCLE, RING), areas=()),
+    stream="tocsin/v1/manifest/210202000000/actual/dalian",
+    speakers=2,
+    plan="fire/v-1",
+    verdict="confirmed",
+    volume="loud",
+    repeat=3,
+    gap_s=5,
+    valid_s=600,
+    prove_within_s=60,
+    people_needed=2,
+    released_by=("p-1",),
+    wordings={"zh": "w-1"},
+    audio=(Audio("zh", "0" * 64, "opus", 4_000, 32_000, ("/audio/x",)),),
+)
+TASK = Task(
+    id="t-1",
+    kind=TaskKind.VERIFY,
+    use=Use.ACTUAL,
+    incident="i-1",
+    broadcast="",
+    venue=None,
+    area="210202000000",
+    question={"zh": "是否属实？"},
+    rungs=(Rung(0, 120), Rung(-1, 300)),
+    offices=("o-1", "o-2"),
+    rung=1,
+    state=TaskState.ANSWERED,
+    asked_us=BIG_US,
+    due_us=BIG_US,
+    verdict=Verdict.UNSURE,
+)
+ROWS: tuple[object, ...] = (
+    Area("210202000000", "中山区", "district", "210200000000", "2020-01-01", members=("a", "b"), centre_lat_e7=-1),
+    Venue("v-1", "青泥洼桥站", VenueKind.UNDERGROUND, "210202000000", 389_140_000, 1_216_140_000, 9_000, "survey", 10),
+    Office("o-1", "青泥洼街道值守", OfficeKind.TOWN, "210202000000", ("verify",), sample=True),
+    Speaker("s-1", "v-1", "210202000000", "1号口", 1, 2, out_of_service=OutOfService("p-1", "flooded", BIG_US)),
+    Speaker("s-2", "v-1", "210202000000", "2号口", 1, 2, enrolled=False),
+    Feed("f-1", "气象局", "weather", "cap", Use.ACTUAL, "$argon2id$x", "210200000000", hazards=()),
+    Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, enabled=False),
+    replace(INCIDENT, place=PLACE, witnesses=(Witness("p", "d", Evidence.DETECTOR, True, None),), reasons=("甲", "乙")),
+    TASK,
+    BROADCAST,
+    Release("r-1", "b-1", Act.STANDING, "", "hash", "fire@1", 'said "so"\n\\', BIG_US),
+    Plan("fire/v-1", "fire", "1", 3, BIG_US, Selector(shapes=(RING,)), "210202000000", ("s-1", "s-2"), {"zh": "站"}),
+    CitySettings("city", "210200000000", "大连", "dalian", 7),
+    Person("p-1", "王\0一", "$argon2id$x", ("duty_officer", "approver"), enabled=False),
+    Login("l-1", "p-1", BIG_US),
+    BrokerAccount("gw-0", "$7$101$x"),
+    Stream("s/1", "210202000000", "actual", "dalian", 5, "digest", bytes(range(256)), BIG_US, b""),
+    Asset("a-1", "zh", "opus", "0" * 64, 4_000, 32_000, False),
+    Wording("w-1", "zh", "请立即疏散。", "actual", "alert", 1, "11A01"),
+    Lease("gw-0", "host/1", BIG_US),
+    Live("s-1", True, 4, "j", 12, 1, 2, "f" * 64, 60, "mains", BIG_US, 1),
+)
+
+
+def _key(row: object) -> str:
+    return row.code if isinstance(row, Area) else str(getattr(row, "id", ""))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: type(row).__name__)
+def test_what_was_put_comes_back_as_it_was(store: Store, row: object) -> None:
+    with store.write() as tx:
+        tx.put(row)
+    with store.read() as read:
+        assert read.get(type(row), _key(row)) == row
+        assert read.get(type(row), "somebody else") is None
+    with store.write() as tx:
+        assert tx.get_locked(type(row), _key(row)) == row
+        tx.delete(type(row), _key(row))
+        assert tx.get(type(row), _key(row)) is None
+        tx.delete(type(row), _key(row))
+    with store.read() as read:
+        assert read.find(type(row)) == []
+
+
+def test_putting_a_row_again_replaces_it(store: Store) -> None:
+    with store.write() as tx:
+        tx.put(TASK, *ROWS[3:5])
+    later = replace(TASK, rung=0, state=TaskState.ASKED)
+    with store.write() as tx:
+        assert tx.get_locked(Task, "t-1") == TASK
+        tx.put(later, replace(ROWS[4], enrolled=True))  # type: ignore[type-var]
+    with store.read() as read:
+        assert read.get(Task, "t-1") == later
+        assert read.find(Task, office="o-2") == []
+        assert read.find(Task, office="o-1", state=TaskState.ASKED) == [later]
+        assert [s.id for s in read.find(Speaker, enrolled=True)] == ["s-1", "s-2"]
+
+
+def test_a_row_read_once_may_be_put_several_times_in_one_transaction(store: Store) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+        tx.put(replace(INCIDENT, level=2))
+    with store.write() as tx:
+        incident = tx.get_locked(Incident, INCIDENT.id)
+        assert incident is not None
+        tx.put(replace(incident, task="t-1"))
+        tx.put(replace(incident, task="t-2"))
+        assert tx.get(Incident, INCIDENT.id) == replace(INCIDENT, level=2, task="t-2")
+        tx.delete(Incident, INCIDENT.id)
+        tx.put(replace(incident, task="t-3"))
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, level=2, task="t-3")
+
+
+def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT, *ROWS[3:5])
+        tx.plan_expected("b-1", ["s-1"])
+        tx.wake_at(WakeAt("task", "t-1", "rung", 5, 10))
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
+        incident = tx.get_locked(Incident, INCIDENT.id)
+        assert incident is not None
+        tx.put(replace(incident, level=1), TASK)
+        tx.delete(Speaker, "s-1")
+        tx.add_signal(SIGNAL, incident.id)
+        tx.add_unread([Unread("mqtt", "s-1", "broken", b"x", 1)])
+        tx.add_receipts([_receipt("s-1", 1, playing_us=5)])
+        tx.plan_expected("b-2", ["s-1"])
+        tx.record(Record("incident.opened", incident.id, "it burns"))
+        tx.save(Save(Carry.RENDER_AUDIO, "w-1"))
+        tx.sleep(Sleep("task", "t-1", "rung"))
+        tx.heard([Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", 1)])
+        1 / 0  # noqa: B018
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == INCIDENT
+        assert read.get(Task, "t-1") is None
+        assert read.get(Live, "s-1") is None
+        assert [s.id for s in read.find(Speaker)] == ["s-1", "s-2"]
+        assert read.signal_incident(SIGNAL.key) is None
+        assert read.unread() == []
+        assert read.expected("b-1") == [Expected("b-1", "s-1")]
+        assert read.expected("b-2") == []
+        assert read.missing_receipts("s-1", "j", 1, 5) == [1]
+        assert read.log_of(None) == []
+        assert read.open_effects() == []
+        assert read.due_timers(5, 10) == [TimerRow("task", "t-1", "rung", 5, 10)]
+
+
+def test_rows_are_found_by_their_fields(store: Store) -> None:
+    incidents = [
+        replace(INCIDENT, id=f"i-{n}", opened_us=10 - n, hazard=hazard, state=state, venue=venue)
+        for n, (hazard, state, venue) in enumerate(
+            [
+                ("fire", IncidentState.SUSPECTED, None),
+                ("fire", IncidentState.CLOSED, "v-1"),
+                ("flood", IncidentState.SUSPECTED, "v-1"),
+                ("fire", IncidentState.VERIFYING, "v-2"),
+            ]
+        )
+    ]
+    with store.write() as tx:
+        tx.put(*incidents)
+
+        def found(page: Page = Page(), **fields: object) -> list[str]:  # noqa: B008
+            return [incident.id for incident in tx.find(Incident, page, **fields)]
+
+        assert found() == ["i-0", "i-1", "i-2", "i-3"]
+        assert found(hazard="fire") == ["i-0", "i-1", "i-3"]
+        assert found(hazard="fire", state=(IncidentState.SUSPECTED, IncidentState.VERIFYING)) == ["i-0", "i-3"]
+        assert found(venue=None) == ["i-0"]
+        assert found(id=("i-1", "i-3", "i-9")) == ["i-1", "i-3"]
+        assert found(state=()) == []
+        assert found(Page(order="-id")) == ["i-3", "i-2", "i-1", "i-0"]
+        assert found(Page(limit=2, order="opened_us")) == ["i-3", "i-2"]
+        assert found(Page(limit=1, order="-opened_us"), hazard="fire") == ["i-0"]
+        assert tx.find(Incident, hazard="flood") == [incidents[2]]
+        tx.put(*(replace(row, code=code) for row in ROWS[:1] for code in ("2", "1")))  # type: ignore[type-var]
+        assert [area.code for area in tx.find(Area, Page(order="code"))] == ["1", "2"]
+        assert [area.code for area in tx.find(Area)] == ["1", "2"]
+
+
+def test_a_search_by_what_is_no_field_is_a_mistake_of_ours(store: Store) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+        with pytest.raises((AssertionError, AttributeError)):
+            tx.find(Incident, colour="red")
+
+
+def test_keys_of_any_length_stay_different(store: Store) -> None:
+    long = "k" * 5_000
+    with store.write() as tx:
+        for end in ("a", "b"):
+            tx.add_signal(replace(SIGNAL, key=long + end), f"i-{end}")
+            tx.put(replace(INCIDENT, id=long + end))
+    with store.read() as read:
+        assert [read.signal_incident(long + end) for end in "abc"] == ["i-a", "i-b", None]
+        assert read.get(Incident, long + "b") == replace(INCIDENT, id=long + "b")
+
+
+def test_a_signal_is_known_by_its_key_and_listed_with_its_incident(store: Store) -> None:
+    signals = [replace(SIGNAL, key=f"cap:{n}", received_us=10 - n) for n in range(3)]
+    with store.write() as tx:
+        for signal in signals:
+            tx.add_signal(signal, "i-1")
+        tx.add_signal(replace(SIGNAL, key="lost"), "")
+    with store.read() as read:
+        assert read.signal_incident("cap:1") == "i-1"
+        assert read.signal_incident("lost") == ""
+        assert read.signal_incident("never") is None
+        assert read.signals_of("i-1") == signals[::-1]
+        assert read.signals_of("i-1", 2) == [signals[2], signals[1]]
+
+
+def test_unread_input_is_kept_whole_and_shown_newest_first(store: Store) -> None:
+    rows = [Unread("gb26875", f"p-{n}", "checksum", bytes([0, 255, n]), n) for n in range(3)]
+    with store.write() as tx:
+        tx.add_unread(rows[:2])
+        tx.add_unread([])
+        tx.add_unread(rows[2:])
+    with store.read() as read:
+        assert read.unread() == rows[::-1]
+        assert read.unread(1) == [rows[2]]
+
+
+def _receipt(speaker: str, seq: int, broadcast: str = "b-1", **shown: object) -> ReceiptRow:
+    return ReceiptRow(speaker, "j", seq, broadcast, 1, b"raw \x00", 77, **shown)  # type: ignore[arg-type]
+
+
+def test_planning_replaces_the_expected_set(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-2", "s-1", "s-2"])
+        tx.plan_expected("b-2", ["s-9"])
+        tx.add_receipts([_receipt("s-1", 1, playing_us=5)])
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-3", "s-1"])
+        assert tx.expected("b-1") == [Expected("b-1", "s-1"), Expected("b-1", "s-3")]
+        assert tx.expected("b-2") == [Expected("b-2", "s-9")]
+        tx.plan_expected("b-1", [])
+        assert tx.expected("b-1") == []
+
+
+def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        tx.plan_expected("b-2", ["s-3"])
+        tx.add_receipts([_receipt("s-1", 1, finished_us=5, proved=True)])
+        tx.copy_expected("b-1", "b-2")
+    with store.read() as read:
+        assert read.expected("b-2") == [Expected("b-2", "s-1"), Expected("b-2", "s-2")]
+        assert read.expected("b-1")[0].finished_us == 5
+
+
+def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        assert tx.add_receipts([]) == []
+        assert tx.add_receipts([_receipt("s-1", 1, accepted_us=1, ready_us=2), _receipt("s-2", 1, refused="clock")]) == []
+    with store.write() as tx:
+        first = _receipt("s-1", 2, ready_us=9, playing_us=3, proved=True)
+        again = _receipt("s-1", 3, playing_us=8, finished_us=4, failed="player")
+        later = _receipt("s-2", 2, refused="area", failed="storage")
+        assert tx.add_receipts([first, again, later]) == []
+        assert tx.add_receipts([again, first]) == []
+    with store.read() as read:
+        assert read.expected("b-1") == [
+            Expected("b-1", "s-1", 1, 2, 3, 4, failed="player", proved=True),
+            Expected("b-1", "s-2", refused="clock", failed="storage"),
+        ]
+        assert read.expected("b-1", silent_only=True) == read.expected("b-1")[1:]
+        assert read.missing_receipts("s-1", "j", 4, 5) == [4]
+
+
+def test_receipts_about_nothing_expected_are_given_back_and_not_stored(store: Store) -> None:
+    known = [_receipt("s-1", 1, playing_us=1), _receipt("s-2", 1, playing_us=1)]
+    strangers = [_receipt("s-3", 1, playing_us=1), _receipt("s-1", 2, "b-9", playing_us=1)]
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        assert tx.add_receipts([known[0], *strangers, known[1]]) == strangers
+    with store.read() as read:
+        assert [row.playing_us for row in read.expected("b-1")] == [1, 1]
+        assert read.missing_receipts("s-1", "j", 2, 5) == [2]
+        assert read.missing_receipts("s-3", "j", 1, 5) == [1]
+
+
+def test_missing_receipts_are_counted_as_far_back_as_a_speaker_keeps_them(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1"])
+        tx.add_receipts([_receipt("s-1", seq) for seq in (1, 2, 4, 1_005)])
+        assert tx.missing_receipts("s-1", "j", 5, 10) == [3, 5]
+        assert tx.missing_receipts("s-1", "j", 5, 1) == [3]
+        assert tx.missing_receipts("s-1", "j", 0, 10) == []
+        assert tx.missing_receipts("s-1", "j", 1_005, 3) == [6, 7, 8]
+        assert tx.missing_receipts("s-1", "other", 2, 3) == [1, 2]
+
+
+def test_coverage_is_always_all_of_its_counts(store: Store) -> None:
+    with store.write() as tx:
+        now_us = tx.now_us()
+        speaker = Speaker("s-1", "v-1", "210202000000", "", 1, 2)
+        flooded = OutOfService("p-1", "flooded", now_us + 3_600_000_000)
+        mended = OutOfService("p-1", "mended", now_us - 1)
+        tx.put(
+            replace(speaker, id="s-1", out_of_service=flooded),
+            replace(speaker, id="s-2", out_of_service=mended),
+            replace(speaker, id="s-3"),
+        )
+        live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", now_us)
+        tx.heard([live, replace(live, id="s-2", online=False), replace(live, id="s-3"), replace(live, id="s-9")])
+        tx.plan_expected("b-1", ["s-1", "s-2", "s-3", "s-4", "s-5"])
+        tx.add_receipts(
+            [
+                _receipt("s-1", 1, playing_us=1),
+                _receipt("s-2", 1, finished_us=1, proved=True),
+                _receipt("s-3", 1, refused="clock"),
+                _receipt("s-4", 1, playing_us=1, failed="player"),
+            ]
+        )
+    expected = Coverage(
+        targeted=5, online=2, playing=3, proved=1, finished=1, refused=1, failed=1, out_of_service=1
+    )
+    with store.read() as read:
+        assert read.coverage("b-1") == expected
+        assert read.coverage("b-9") == Coverage(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_a_speaker_heard_again_is_known_as_it_is_now(store: Store) -> None:
+    live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", 5)
+    with store.write() as tx:
+        tx.heard([live])
+        tx.heard([replace(live, online=False, heard_us=6)])
+        tx.heard([])
+    with store.read() as read:
+        assert read.get(Live, "s-1") == replace(live, online=False, heard_us=6)
+
+
+def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
+    with store.write() as tx:
+        tx.wake_at(WakeAt("task", "t-1", "rung", 30, 90))
+        tx.wake_at(WakeAt("task", "t-2", "rung", 20, 90))
+        tx.wake_at(WakeAt("broadcast", "t-2", "rung", 20, 90))
+        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 95))
+    rows = [
+        TimerRow("task", "t-1", "rung", 10, 95),
+        TimerRow("broadcast", "t-2", "rung", 20, 90),
+        TimerRow("task", "t-2", "rung", 20, 90),
+    ]
+    with store.read() as read:
+        assert read.due_timers(9, 10) == []
+        assert read.due_timers(10, 10) == rows[:1]
+        assert read.due_timers(30, 10) == rows
+        assert read.due_timers(30, 2) == rows[:2]
+
+
+def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
+    with store.write() as tx:
+        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 90))
+        assert not tx.sleep(Sleep("task", "t-1", "rung"), 9)
+        assert not tx.sleep(Sleep("task", "t-1", "other"))
+        assert tx.sleep(Sleep("task", "t-1", "rung"), 10)
+        assert not tx.sleep(Sleep("task", "t-1", "rung"), 10)
+        tx.wake_at(WakeAt("task", "t-1", "rung", 20, 90))
+        assert tx.sleep(Sleep("task", "t-1", "rung"))
+        assert not tx.sleep(Sleep("task", "t-1", "rung"))
+
+
+RENDER = Save(Carry.RENDER_AUDIO, "w-1")
+LEASE_US = 60_000_000
+
+
+def _claim(store: Store, owner: str = "me", lease_us: int = LEASE_US, limit: int = 10) -> list[EffectRow]:
+    with store.write() as tx:
+        return tx.claim([Carry.RENDER_AUDIO, "canary"], owner, lease_us, limit)
+
+
+def _open(store: Store) -> list[EffectRow]:
+    with store.read() as read:
+        return read.open_effects()
+
+
+def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) -> None:
+    with store.write() as tx:
+        first_us = tx.now_us()
+        tx.save(replace(RENDER, expires_us=5))
+    with store.write() as tx:
+        tx.save(replace(RENDER, expires_us=9))
+        last_us = tx.now_us()
+    (effect,) = _open(store)
+    assert first_us <= effect.not_before_us <= last_us
+    assert effect == EffectRow("render_audio:w-1", "render_audio", "w-1", 2, 0, effect.not_before_us, 9)
+
+
+def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None:
+    with store.write() as tx:
+        for subject in ("a", "b", "c", "d"):
+            tx.save(Save(Carry.RENDER_AUDIO, subject))
+        tx.save(Save(Carry.OFFICE_TASK, "t-1"))
+        now_us = tx.now_us()
+        for effect in tx.claim([Carry.RENDER_AUDIO], "me", LEASE_US, 10):
+            due_us = {"a": now_us - 1, "b": now_us - 3, "c": now_us - 2, "d": now_us + LEASE_US}[effect.subject]
+            tx.retry(effect, due_us, "set")
+    with store.read() as read:
+        assert read.claimable(["canary", Carry.RENDER_AUDIO])
+        assert not read.claimable([Carry.CANARY])
+        assert not read.claimable([])
+    with store.write() as tx:
+        assert tx.claim([], "me", LEASE_US, 10) == []
+    assert [effect.subject for effect in _claim(store, limit=2)] == ["b", "c"]
+    assert [effect.subject for effect in _claim(store)] == ["a"]
+    assert _claim(store) == []
+    with store.read() as read:
+        assert not read.claimable([Carry.RENDER_AUDIO])
+
+
+def test_an_effect_that_is_done_is_gone(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    assert _open(store) == [effect]
+    assert (effect.leased_by, effect.wanted, effect.tries) == ("me", 1, 0)
+    with store.write() as tx:
+        tx.done(effect)
+    assert _open(store) == []
+
+
+def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        tx.retry(effect, 1, "busy")
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        tx.save(RENDER)
+    assert _claim(store, "other") == []
+    with store.write() as tx:
+        before_us = tx.now_us()
+        tx.done(effect)
+    (again,) = _open(store)
+    assert again == replace(effect, wanted=2, tries=0, not_before_us=again.not_before_us, leased_by="",
+                            leased_until_us=0, reason="")  # fmt: skip
+    assert before_us <= again.not_before_us
+    (claimed,) = _claim(store, "other")
+    with store.write() as tx:
+        tx.done(claimed)
+    assert _open(store) == []
+
+
+def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        later_us = tx.now_us() + LEASE_US
+        tx.retry(effect, later_us, "the broker is away")
+    waiting = replace(effect, tries=1, not_before_us=later_us, leased_by="", leased_until_us=0, reason="the broker is away")
+    assert _open(store) == [waiting]
+    assert _claim(store) == []
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    assert (effect.tries, effect.wanted, effect.not_before_us < later_us) == (1, 2, True)
+
+
+def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_disturb(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (lost,) = _claim(store, "first", lease_us=0)
+    (held,) = _claim(store, "second")
+    with store.write() as tx:
+        tx.done(lost)
+        tx.retry(lost, 1, "too late")
+    assert _open(store) == [held]
+    with store.write() as tx:
+        tx.done(held)
+        tx.save(RENDER)
+        tx.done(held)
+        tx.done(lost)
+    assert [effect.wanted for effect in _open(store)] == [1]
+
+
+def test_one_owner_who_claims_again_can_not_finish_under_the_old_lease(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (old,) = _claim(store, "me", lease_us=-1)
+    (new,) = _claim(store, "me")
+    with store.write() as tx:
+        tx.done(old)
+    assert _open(store) == [new]
+
+
+def test_the_log_keeps_what_was_recorded_in_order(store: Store) -> None:
+    with store.write() as tx:
+        at_us = [tx.now_us()]
+        tx.record(Record("incident.opened", "i-1", "它着火了", "王一", {"use": Use.ACTUAL, "b": [1, None], "a": True}))
+        tx.record(Record("task.asked", "t-1", ""))
+        tx.record(Record("incident.closed", "i-1", "out"))
+        at_us.append(tx.now_us())
+    with store.read() as read:
+        rows = read.log_of(None)
+        assert [(row.kind, row.subject, row.person, row.link, row.hash) for row in rows] == [
+            ("incident.opened", "i-1", "王一", None, ""),
+            ("task.asked", "t-1", "", None, ""),
+            ("incident.closed", "i-1", "", None, ""),
+        ]
+        assert rows[0].body == '{"facts": {"a": true, "b": [1, null], "use": "actual"}, "why": "它着火了"}'
+        assert all(at_us[0] <= row.at_us <= at_us[1] for row in rows)
+        assert rows[0].seq < rows[1].seq < rows[2].seq
+        assert read.log_of("i-1") == [rows[0], rows[2]]
+        assert read.log_of(None, rows[0].seq, 1) == [rows[1]]
+        assert read.log_of("i-1", rows[0].seq) == [rows[2]]
+
+
+def test_log_lines_are_linked_in_order_and_only_once(store: Store) -> None:
+    with store.write() as tx:
+        assert tx.chain_head() == (0, "")
+        for n in range(3):
+            tx.record(Record("n", str(n), ""))
+        waiting = tx.unchained(2)
+        assert [row.subject for row in waiting] == ["0", "1"]
+        linked = [replace(row, link=n, hash=f"hash {n}") for n, row in enumerate(waiting, 1)]
+        tx.link(linked)
+        tx.link([])
+    with store.read() as read:
+        assert read.chain_head() == (2, "hash 2")
+        assert read.chain(0, 10) == linked
+        assert read.chain(0, 1) == linked[:1]
+        assert read.chain(1, 10) == linked[1:]
+        assert [row.link for row in read.log_of(None)] == [1, 2, None]
+    with store.write() as tx:
+        assert [row.subject for row in tx.unchained(10)] == ["2"]
+
+
+def test_the_engines_chain_holds_over_what_the_store_gives_back(store: Store) -> None:
+    with store.write() as tx:
+        tx.record(Record("a", "狗" * 200, 'line\nbreak "quoted" \\ \u2028', facts={"n": 2**53, "x": 0.1}))
+        tx.record(Record("b", "i-1", "", "p-1"))
+    assert chain_pass(store) == 2
+    assert chain_pass(store) == 0
+    with store.read() as read:
+        assert (verify(read).rows, verify(read).problem) == (2, "")
+
+
+def test_two_at_once_lose_no_update_of_one_incident(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+    at_once("count")
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
+
+
+def test_two_at_once_wait_for_the_incident_the_other_holds(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+    at_once("count_locked")
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
+
+
+def test_two_at_once_never_open_one_incident_twice(store: Store, at_once: Callable[[str], None]) -> None:
+    at_once("join")
+    with store.read() as read:
+        assert sorted(incident.hazard for incident in read.find(Incident)) == sorted(f"hazard-{n}" for n in range(TIMES))
+
+
+def test_two_at_once_never_claim_one_effect_twice(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        for n in range(TIMES):
+            tx.save(Save(Carry.RENDER_AUDIO, f"{n:03}"))
+    at_once("claim")
+    with store.read() as read:
+        assert read.open_effects() == []
+        assert sorted(row.subject for row in read.log_of(None)) == [f"render_audio:{n:03}" for n in range(TIMES)]
+
+
+def test_two_at_once_link_one_chain(store: Store, at_once: Callable[[str], None]) -> None:
+    at_once("chain")
+    chain_pass(store)
+    with store.read() as read:
+        assert (verify(read).rows, verify(read).problem) == (2 * TIMES, "")
+
+
+def test_a_log_line_is_what_its_row_says(store: Store) -> None:
+    with store.write() as tx:
+        tx.record(Record("kind", "subject", "why", "person"))
+        now_us = tx.now_us()
+        (row,) = tx.unchained(5)
+    assert row == LogRow(row.seq, row.at_us, "kind", "subject", "person", '{"facts": {}, "why": "why"}')
+    assert 0 <= now_us - row.at_us < 3_600_000_000

@@ -1,0 +1,116 @@
+"""At most once heard: what a crash at any moment leaves, and what sounds after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from devices.speaker import events as e
+from tests.devices.speaker.world import T0, S, World, an_order, withdrawn
+
+
+def test_the_start_is_on_disk_before_the_first_sample() -> None:
+    world = World().up().order(an_order()).advance(1)
+    effects = world.effects
+    play = next(n for n, effect in enumerate(effects) if isinstance(effect, e.Play))
+    persisted = [effect for effect in effects[:play] if isinstance(effect, e.Persist)]
+    marks = [entry.value for persist in persisted for entry in persist.entries if entry.kind == "mark"]
+    assert '"running":1' in str(marks[-1])
+
+
+def test_a_repeat_that_reached_eighty_percent_before_the_crash_was_heard() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(8.2).crash().boot().connect().advance(60)
+    assert world.sounds() == ["o-1#1…", "o-1#2"]
+    assert "finished:restart" in world.steps("o-1")
+
+
+def test_a_repeat_cut_by_a_crash_before_eighty_percent_sounds_again_whole_and_marked() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(7.9).crash().boot().connect().advance(60)
+    assert world.sounds() == ["o-1#1…", "o-1#1", "o-1#2"]
+    again = [s.evidence or {} for r in world.receipts for s in r.steps if s.kind == "playing"]
+    assert [(a["repeat"], a.get("again", 0)) for a in again] == [(1, 0), (1, 1), (2, 0)]
+
+
+def test_a_finished_order_stays_finished_over_many_restarts() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(60)
+    for _ in range(3):
+        world.crash().boot().connect().advance(60)
+    assert world.sounds() == ["o-1#1", "o-1#2"]
+
+
+def test_an_interrupted_order_goes_on_after_a_restart_without_any_link() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(4).crash().boot().advance(60)
+    assert world.sounds() == ["o-1#1…", "o-1#1", "o-1#2"]
+
+
+def test_an_order_withdrawn_while_the_speaker_was_dead_is_silent_once_the_link_is_up() -> None:
+    order = an_order(start_at=T0 + 120 * S)
+    world = World().up().order(order).advance(5).crash().order(withdrawn(order)).boot().connect().advance(200)
+    assert world.sounds() == []
+
+
+def test_stopping_in_good_order_says_offline_and_keeps_the_interrupted_repeat_for_later() -> None:
+    world = World().up().order(an_order()).advance(4)
+    effects = world.feed(e.Stopping)
+    state = next(effect for effect in effects if isinstance(effect, e.Publish) and effect.retain)
+    assert b'"online":false' in state.payload
+    world.crash().boot().connect().advance(60)
+    assert world.sounds() == ["o-1#1…", "o-1#1"]
+
+
+def test_the_last_will_carries_the_connection_number_and_it_grows() -> None:
+    world = World().up().disconnect().connect().crash().boot().connect()
+    wills = [effect.will_payload for effect in world.effects if isinstance(effect, e.Connect)]
+    assert [f'"connection":{n}'.encode() in will for n, will in enumerate(wills, 1)] == [True, True, True]
+
+
+def crash_points() -> list[float]:
+    return [tenths / 10 for tenths in range(0, 420, 3)]
+
+
+@pytest.mark.parametrize("moment", crash_points())
+def test_a_crash_at_any_moment_loses_nothing_and_repeats_nothing_that_was_heard(moment: float) -> None:
+    world = World().up().order(an_order(repeat=3, gap_s=2)).advance(moment)
+    world.crash().advance(1).boot().connect().advance(120)
+    whole = [h.repeat for h in world.heard if h.to_end]
+    eighty = [h.repeat for h in world.heard if not h.to_end and h.ms >= 8_000]
+    assert sorted(whole + eighty) == [1, 2, 3]
+    assert len(world.heard) <= 4
+
+
+def test_a_crash_after_any_single_effect_loses_no_fact() -> None:
+    """The disk is cut after each Persist in turn; whatever was said before is still known after."""
+    full = World().up().order(an_order(repeat=2, gap_s=0)).advance(60)
+    for cut in range(len(full.disk) + 1):
+        world = World(mono=full.mono, utc=full.utc)
+        world.disk = full.disk[:cut]
+        world.boot()
+        facts = {(entry.kind, entry.key): entry.value for entry in world.disk}
+        heard = '"heard":2' in str(facts.get(("mark", "actual/o-1")))
+        world.retained = full.retained
+        world.connect().advance(60)
+        if heard:
+            assert world.sounds() == []
+
+
+def test_an_unreadable_order_in_the_journal_is_left_out_and_the_rest_is_taken_up() -> None:
+    world = World().up().order(an_order("good", start_at=T0 + 60 * S), an_order("bad", start_at=T0 + 60 * S)).advance(1)
+    world.disk = [replace(x, value='["x","{}"]') if x.key == "actual/bad" and x.kind == "order" else x for x in world.disk]
+    world.crash().boot().advance(120)
+    assert world.sounds() == ["good#1"]
+    assert world.state.sound.store_reason == "order_unread"
+
+
+def test_gaps_and_receipt_numbers_go_on_after_a_restart() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(20).crash().boot().connect().advance(60)
+    seqs = [r.seq for r in world.receipts]
+    assert seqs == sorted(set(seqs))
+    assert seqs[-1] == len(seqs)
+
+
+def test_a_wiped_store_has_a_new_journal_id_and_starts_at_one() -> None:
+    world = World().up().order(an_order()).advance(30).crash().wipe("journal-2")
+    world.retained = {topic: raw for topic, raw in world.retained.items() if "manifest" not in topic}
+    world.boot().connect().order(an_order("o-2", start_at=world.utc)).advance(30)
+    assert min(r.seq for r in world.receipts if r.journal == "journal-2") == 1

@@ -46,12 +46,13 @@ class Weather:
 class _Session:
     """What the broker keeps for a client name. `unacked` by packet number, oldest first."""
 
+    clean: bool
     filters: dict[str, None] = field(default_factory=dict)
     unacked: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     queue: list[tuple[str, bytes]] = field(default_factory=list)
 
     def copy(self) -> _Session:
-        return _Session(dict(self.filters), dict(self.unacked), list(self.queue))
+        return _Session(self.clean, dict(self.filters), dict(self.unacked), list(self.queue))
 
 
 class Connection:
@@ -177,7 +178,7 @@ class Broker:
         connection = Connection(self, client, receiver, will, clean)
         self._connections[client] = connection
         if clean or client not in self.sessions:
-            self.sessions[client] = _Session()
+            self.sessions[client] = _Session(clean)
         else:
             self._resume(connection)
         return connection
@@ -216,7 +217,7 @@ class Broker:
 
     def autosave(self) -> None:
         """Write down what a restart with persistence would bring back."""
-        sessions = {name: session.copy() for name, session in self.sessions.items()}
+        sessions = {name: session.copy() for name, session in self.sessions.items() if not session.clean}
         self._saved = (dict(self.retained), sessions)
 
     def fall(self, keeps: str) -> None:
@@ -232,9 +233,7 @@ class Broker:
             self.sessions = {name: session.copy() for name, session in sessions.items()}
         elif keeps == "nothing":
             self.retained, self.sessions = {}, {}
-        clean = [connection.client for connection in connections if connection.clean]
-        for client in clean:
-            self.sessions.pop(client, None)
+        self.sessions = {name: session for name, session in self.sessions.items() if not session.clean}
 
     def rise(self) -> None:
         self.up = True

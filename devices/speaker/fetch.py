@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Iterator
-from urllib.parse import urlsplit
+from collections.abc import Generator
+from contextlib import closing
+from urllib.parse import SplitResult, urlsplit
 
 from devices.speaker.store import AudioStore, StoreRefused
 
@@ -26,32 +27,35 @@ def fetch(store: AudioStore, sha256: str, urls: tuple[str, ...], size: int, ca: 
     """Get the recording from the first place that has it; returns the hashes that made room. Raises FetchFailed."""
     failure = FetchFailed("no_url", again=False)
     for url in urls:
-        try:
-            return store.add(sha256, _pieces(url, ca), size)
-        except FetchFailed as error:
-            failure = error
-        except StoreRefused as error:
-            failure = FetchFailed(error.code, again=error.code != "over_cap")
-        except (OSError, http.client.HTTPException, ValueError):
-            failure = FetchFailed("unreachable")
+        with closing(_pieces(url, ca)) as pieces:
+            try:
+                return store.add(sha256, pieces, size)
+            except FetchFailed as error:
+                failure = error
+            except StoreRefused as error:
+                failure = FetchFailed(error.code, again=error.code != "over_cap")
     raise failure
 
 
-def _pieces(url: str, ca: str | None) -> Iterator[bytes]:
-    """The body of a plain 200 answer; redirects are not followed."""
-    place = urlsplit(url)
-    connection: http.client.HTTPConnection
+def _pieces(url: str, ca: str | None) -> Generator[bytes, None, None]:
+    """The body of a plain 200 answer; redirects are not followed. Raises FetchFailed."""
+    try:
+        place = urlsplit(url)
+        path = place.path + (f"?{place.query}" if place.query else "")
+        with closing(_connection(place, ca)) as connection:
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                if response.status != 200:
+                    raise FetchFailed(f"http_{response.status}")
+                while piece := response.read(_PIECE_BYTES):
+                    yield piece
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise FetchFailed("unreachable") from error
+
+
+def _connection(place: SplitResult, ca: str | None) -> http.client.HTTPConnection:
+    host = place.hostname or ""
     if place.scheme == "https":
         context = ssl.create_default_context(cafile=ca)
-        connection = http.client.HTTPSConnection(place.hostname or "", place.port, timeout=TIMEOUT_S, context=context)
-    else:
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", place.path + (f"?{place.query}" if place.query else ""))
-        response = connection.getresponse()
-        if response.status != 200:
-            raise FetchFailed(f"http_{response.status}")
-        while piece := response.read(_PIECE_BYTES):
-            yield piece
-    finally:
-        connection.close()
+        return http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT_S, context=context)
+    return http.client.HTTPConnection(host, place.port, timeout=TIMEOUT_S)

@@ -75,8 +75,8 @@ class Journal:
         line = _line(group)
         assert self._file is not None
         try:
-            self._file.write(line)
-            self._file.flush()
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "the line was cut")
             os.fdatasync(self._file.fileno())
         except OSError as error:
             self._behind = True

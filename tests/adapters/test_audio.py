@@ -122,7 +122,7 @@ def test_without_engine_and_phrase_the_attention_signal_is_heard_and_it_is_an_er
     assert Ffmpeg().measure(result.data).lufs > -18
 
 
-@pytest.mark.parametrize("script", ["exit 127", "case \"$*\" in *libopus*) exit 1;; *) exec ffmpeg \"$@\";; esac"])
+@pytest.mark.parametrize("script", ["exit 127", 'case "$*" in *libopus*) exit 1;; *) exec ffmpeg "$@";; esac'])
 def test_without_opus_it_is_a_wav_of_16_khz(phrases: Phrases, tmp_path: Path, script: str) -> None:
     program = tmp_path / "ffmpeg-without-opus"
     program.write_text(f"#!/bin/sh\n{script}\n")

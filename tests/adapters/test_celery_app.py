@@ -46,8 +46,8 @@ def row(name):
         if payload.get("die_once") and done.set("died", 1, nx=True):
             os.kill(os.getpid(), 9)
         done.rpush(payload["rows"], json.dumps([name, payload]))
-        if payload.get("hang_ms"):
-            done.client_pause(payload["hang_ms"], all=False)
+        if payload.get("hang_once_ms") and done.set("hung", 1, nx=True):
+            done.client_pause(payload["hang_once_ms"], all=False)
     return work
 
 app = make_celery(url)
@@ -94,9 +94,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     port, password = free_port(), token_hex(16)
     conf = folder / "redis.conf"
     conf.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir "{folder}"\nsave ""\n')
-    process = subprocess.Popen(
-        ["redis-server", str(conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(["redis-server", str(conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with process:
         line_with(process, "Ready to accept connections")
         url = f"redis://:{password}@127.0.0.1:{port}/0"
@@ -155,8 +153,8 @@ def test_a_worker_whose_acknowledgement_is_lost_in_a_hanging_redis_goes_on_liste
     broker: Broker, worker: str, rows: str
 ) -> None:
     app = make_celery(broker.url)
-    enqueue(app, Task.RENDER, {"rows": rows, "hang_ms": 1_500}, expires_s=60)
-    assert broker.next_row(rows) == ["render", {"rows": rows, "hang_ms": 1_500}]
+    enqueue(app, Task.RENDER, {"rows": rows, "hang_once_ms": 1_500}, expires_s=60)
+    assert broker.next_row(rows) == ["render", {"rows": rows, "hang_once_ms": 1_500}]
     broker.redis.set("writable-again", 1)
     enqueue(app, Task.CANARY, {"rows": rows + "-after"}, expires_s=60)
     assert broker.next_row(rows + "-after") == ["canary", {"rows": rows + "-after"}]

@@ -145,7 +145,10 @@ def test_a_failed_commit_is_not_confirmed_and_the_repeat_is_the_same_report(capl
     ledger = run(story, Ledger(failures=2))
     assert len({key for tried in ledger.tried for key in tried}) == 1
     warned = [record.message for record in caplog.records if "committed" in record.message]
-    assert warned == ["panel frames not committed, panels will repeat them count=1: ", "panel frames are committed again"]
+    assert warned == [
+        "panel frames not committed, panels will repeat them count=1: ",
+        "panel frames are committed again",
+    ]
 
 
 @pytest.mark.parametrize(("step_s", "reports"), [(10, 1), (30, 1), (61, 3)])

@@ -256,7 +256,9 @@ def test_any_stream_of_frames_survives_any_split(sent: list[Frame], cuts: list[i
     assert everything([raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == sent
 
 
-@given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([b"@@", b"4040", b"##", HEARTBEAT, FIELD_FIRE[:30]]))))
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([b"@@", b"4040", b"##", HEARTBEAT, FIELD_FIRE[:30]])))
+)
 def test_no_input_crashes_and_no_byte_is_lost(pieces: list[bytes]) -> None:
     found = everything(pieces, pause=True, end=True)
     # Hexadecimal text is kept by meaning, not by letter case.

@@ -22,8 +22,14 @@ TYPHOON = (DATA / "typhoon_two_levels.xml").read_text(encoding="utf-8")
 FEED = Feed("met", "示例气象台", "气象局", "cap", Use.ACTUAL, "", "210200000000")
 SENT_US = 1_782_864_000_000_000
 RECEIVED_US = SENT_US + 5_000_000
+SECOND_CODE = "<eventCode><valueName>x</valueName><value>y</value></eventCode>"
 RING = Polygon(
-    ((389_000_000, 1_216_000_000), (389_500_000, 1_216_000_000), (389_500_000, 1_217_000_000), (389_000_000, 1_217_000_000))
+    (
+        (389_000_000, 1_216_000_000),
+        (389_500_000, 1_216_000_000),
+        (389_500_000, 1_217_000_000),
+        (389_000_000, 1_217_000_000),
+    )
 )
 
 
@@ -32,6 +38,11 @@ def with_(text: str, *changes: tuple[str, str]) -> bytes:
         assert old in text
         text = text.replace(old, new)
     return text.encode()
+
+
+def with_first(text: str, old: str, new: str) -> bytes:
+    assert old in text
+    return text.replace(old, new, 1).encode()
 
 
 def accepted(raw: bytes) -> CapMessage:
@@ -198,7 +209,11 @@ def test_an_event_nobody_knows_is_still_shown() -> None:
 
 def test_cap_1_0_and_1_1_are_read() -> None:
     old = accepted((DATA / "cap_1_0.xml").read_bytes())
-    assert (old.version, old.infos[0].certainty, old.infos[0].event_codes) == ("1.0", "Likely", (("LOCAL", "structure"),))
+    assert (old.version, old.infos[0].certainty, old.infos[0].event_codes) == (
+        "1.0",
+        "Likely",
+        (("LOCAL", "structure"),),
+    )
     assert first((DATA / "cap_1_0.xml").read_bytes()).place.areas == ("210202000000",)
     middle = accepted(with_(RAINSTORM, ("cap:1.2", "cap:1.1")))
     assert (middle.version, len(middle.infos)) == ("1.1", 2)
@@ -214,7 +229,9 @@ def test_encodings_are_believed_as_declared(encoding: str) -> None:
 def test_prefixes_comments_and_wrapped_values_change_nothing() -> None:
     prefixed = RAINSTORM.replace("xmlns=", "xmlns:cap=").replace("</", "</cap:")
     prefixed = "<cap:".join(prefixed.split("<")).replace("<cap:/cap:", "</cap:").replace("<cap:?xml", "<?xml")
-    wrapped = prefixed.replace("38.90,121.60 38.95", "\n  38.90,121.60\n\t38.95").replace("rain-0001", "<!-- x -->\nrain-0001\n")
+    wrapped = prefixed.replace("38.90,121.60 38.95", "\n  38.90,121.60\n\t38.95").replace(
+        "rain-0001", "<!-- x -->\nrain-0001\n"
+    )
     assert accepted(wrapped.encode()) == accepted(RAINSTORM.encode())
 
 
@@ -237,7 +254,10 @@ def test_prefixes_comments_and_wrapped_values_change_nothing() -> None:
         ([(">Public<", ">Private<")], ("addresses_missing", "alert/addresses")),
         ([(">Alert<", ">Cancel<")], ("references_missing", "alert/references")),
         ([("<identifier>", "<identifier>x</identifier><identifier>")], ("repeated", "alert/identifier")),
-        ([("<scope>Public</scope>\n", ""), ("<status>", "<scope>Public</scope><status>")], ("element_order", "alert/status")),
+        (
+            [("<scope>Public</scope>\n", ""), ("<msgType>", "<scope>Public</scope><msgType>")],
+            ("element_order", "alert/msgType"),
+        ),
     ],
 )
 def test_a_broken_head_is_refused_with_its_reason(changes: list[tuple[str, str]], error: tuple[str, str]) -> None:
@@ -313,12 +333,15 @@ def test_an_entity_that_points_to_a_file_is_never_opened(tmp_path: Path) -> None
         ([("<headline>Orange", "<mood>x</mood><headline>Orange")], "element_unknown"),
         ([("<headline>Orange", "<x xmlns='urn:x'/><headline>Orange")], "element_foreign"),
         ([("Met</category>\n    <event>R", "Geo</category>\n    <event>R")], "categories_differ"),
-        ([("11B03</value></eventCode>\n    <effective>2026-07-01T08:00:00+08:00</effective>\n    <expires>2026-07-01T14:00:00+08:00</expires>\n    <senderName>E", "11B04</value></eventCode>\n    <effective>2026-07-01T08:00:00+08:00</effective>\n    <expires>2026-07-01T14:00:00+08:00</expires>\n    <senderName>E")], "event_codes_differ"),
         ([("More than 50 mm within three hours.", "预计未来三小时降雨量将达五十毫米以上。")], "language_repeats_text"),
     ],
-)  # fmt: skip
+)
 def test_what_is_only_bad_style_is_accepted_and_shown(changes: list[tuple[str, str]], code: str) -> None:
     assert code in warned(with_(RAINSTORM, *changes))
+
+
+def test_blocks_of_different_events_are_shown() -> None:
+    assert "event_codes_differ" in warned(with_first(RAINSTORM, "</eventCode>", f"</eventCode>{SECOND_CODE}"))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,8 @@ def test_faults_are_information(each: tuple[int, UnitObject]) -> None:
 
 
 @pytest.mark.parametrize(
-    "each", [(21, DeviceStatus(0x01, TAG)), (2, replace(SMOKE, status=1)), (3, Analogue(1, 1, 30, b"abcd", 3, 653, TAG))]
+    "each",
+    [(21, DeviceStatus(0x01, TAG)), (2, replace(SMOKE, status=1)), (3, Analogue(1, 1, 30, b"abcd", 3, 653, TAG))],
 )
 def test_normal_states_and_measurements_are_no_signals(each: tuple[int, UnitObject]) -> None:
     assert read(*each) == ()

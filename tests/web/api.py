@@ -64,16 +64,21 @@ class Api:
         return self._tokens[who]
 
     def log_in(self, name: str, password: str = PASSWORD) -> Response:
-        return self.client.post("/api/login", json={"name": name, "password": password})
+        answer: Response = self.client.post("/api/login", json={"name": name, "password": password})
+        return answer
 
     def get(self, who: str, path: str, **query: Any) -> Response:
-        return self.client.get(path, params=query, headers=self._as(who))
+        answer: Response = self.client.get(path, params=query, headers=self._as(who))
+        return answer
 
     def post(self, who: str, path: str, body: object = None) -> Response:
-        return self.client.post(path, json=body, headers=self._as(who))
+        answer: Response = self.client.post(path, json=body, headers=self._as(who))
+        return answer
 
     def cap(self, raw: bytes, key: str = "feed-key-of-the-weather-bureau", feed: str = "weather") -> Response:
-        return self.client.post(f"/api/feeds/{feed}/cap", content=raw, headers={"X-Tocsin-Key": key})
+        headers = {"X-Tocsin-Key": key}
+        answer: Response = self.client.post(f"/api/feeds/{feed}/cap", content=raw, headers=headers)
+        return answer
 
     def enrol_feed(self, key: str = "feed-key-of-the-weather-bureau", **changes: Any) -> None:
         with self.town.store.write() as tx:

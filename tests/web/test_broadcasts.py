@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine import people
+from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Page, ReceiptRow
 from services.dispatcher.domain.broadcasts import Release
@@ -93,7 +95,7 @@ def test_a_plan_made_for_another_city_is_made_again_and_read_again(api: Api) -> 
     with api.town.store.write() as tx:
         added = builders.speaker("mall-2", builders.venue(builders.MALL, builders.OTHER_STREET))
         rows = [*builders.city_rows(), added]
-        builders.import_city(tx, builders.city_settings(), rows, "test")
+        import_city(tx, builders.city_settings(), rows, "test")
     assert refusal(api.release("duty", b)) == (409, "plan_out_of_date")
     again = api.page(b["id"])["broadcast"]
     assert again["speakers"] == 4
@@ -233,7 +235,7 @@ def test_a_person_who_was_switched_off_can_no_longer_release(api: Api) -> None:
 
 
 def test_an_exercise_says_so_in_its_sentence(api: Api) -> None:
-    page = api.alert_of(api.town.signal(builders.storm_signal(use=builders.Use.EXERCISE)))
+    page = api.alert_of(api.town.signal(builders.storm_signal(use=Use.EXERCISE)))
     assert page["broadcast"]["sentences"]["zh"].startswith("【演练】")
     assert page["broadcast"]["sentences"]["en"].startswith("EXERCISE: ")
 

@@ -7,9 +7,9 @@ relay enqueues again until the deadline. No beat either; the canary is a timer r
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from logging import Logger
 from typing import Any, TypeAlias
 
 from celery import Celery
@@ -93,7 +93,7 @@ def register_tasks(app: Celery, *, render: Work, canary: Work, notify: Work) -> 
     """Bind the worker process's own callables to the task names. Each takes the payload and writes its result row.
 
     A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
-    if 0: app.steps["consumer"].add(_FirmAcknowledgement)
+    app.steps["consumer"].add(_FirmAcknowledgement)
     for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.NOTIFY, notify)):
         app.task(_one_payload(work), name=name.value, shared=False)
 
@@ -121,16 +121,16 @@ class _FirmMessage(Message):
     Otherwise the task would hold its place in the prefetch window for good, and a worker with all places held never
     listens again, nor notices that its connection is closed."""
 
-    def ack_log_error(self, logger: logging.Logger, errors: tuple[type[Exception], ...], multiple: bool = False) -> None:
+    def ack_log_error(self, logger: Logger, errors: tuple[type[Exception], ...], multiple: bool = False) -> None:
         """Acknowledge; a connection error leaves through Celery's loop, which connects anew."""
         try:
-            self.ack(multiple=multiple)
+            self.ack(multiple=multiple)  # type: ignore[no-untyped-call]
         except errors as error:
             logger.warning("The task queue did not take an acknowledgement (%s); connecting anew.", error)
             raise
 
 
-class _FirmAcknowledgement(StartStopStep):
+class _FirmAcknowledgement(StartStopStep):  # type: ignore[misc]
     """Gives each new connection of a worker the messages above."""
 
     requires = (Tasks,)

@@ -122,8 +122,8 @@ class PanelServer:
         """Stop listening, close every connection, and wait for the commit under way."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._lines):
-            task.cancel()
+        for line in self._lines.values():
+            line.writer.transport.abort()
         await asyncio.gather(*self._lines, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
@@ -161,7 +161,7 @@ class PanelServer:
         for task, line in self._lines.items():
             if line.panel is None:
                 del self._lines[task]
-                task.cancel()
+                line.writer.transport.abort()
                 return True
         return False
 

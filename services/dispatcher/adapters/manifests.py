@@ -12,6 +12,7 @@ import structlog
 from devices.protocols import speaker_link
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
+from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import Refused
@@ -111,9 +112,9 @@ class SpeakerSide:
         self._link.publish_soon(speaker_link.hello_answer_topic(speaker_id), answer)
 
     def seen(self, topic: str, raw: bytes) -> None:
-        """The broker holds these bytes on this topic."""
+        """The broker holds these bytes on this topic; of a config only that it is there is kept."""
         with self._lock:
-            self._seen[topic] = raw
+            self._seen[topic] = b"" if topic.endswith("/config") else raw
 
     def forget_seen(self) -> None:
         """A new connection: what the broker holds is told again."""
@@ -126,7 +127,7 @@ class SpeakerSide:
         with self._lock:
             seen = dict(self._seen)
         for topic, raw in sorted(seen.items()):
-            if topic != speaker_link.KEYS_TOPIC:
+            if "/manifest/" in topic:
                 self._compare(topic, raw)
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
@@ -134,8 +135,18 @@ class SpeakerSide:
             if stream.signed and not stream.foreign and stream.id not in seen:
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self._link.publish(stream.id, stream.signed, retain=True)
+        self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
+
+    def _publish_lost_configs(self, seen: dict[str, bytes]) -> None:
+        """A broker that lost its retained messages gets every config again, through the relay."""
+        enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]
+        lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
+        if lost:
+            with self._store.write() as tx:
+                for name in lost:
+                    tx.save(Save(Carry.PUBLISH_CONFIG, name))
 
     def _compare(self, topic: str, raw: bytes) -> None:
         with self._store.read() as read:

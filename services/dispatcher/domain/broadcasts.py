@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from devices.protocols.selector import Selector
-from devices.protocols.speaker_link import Audio, Order, OrderClass, OrderState, Phase
+from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
 
 from .effects import Carry, Effect, Record, Save, TellIncident, WakeAt
 from .incidents import AlertOver, AlertReleased
@@ -194,15 +194,17 @@ def sentences(b: Broadcast) -> dict[str, str]:
     use_zh, use_en = ("实警", "ACTUAL") if b.use is Use.ACTUAL else ("演练", "EXERCISE")
     colour_zh = {1: "红色", 2: "橙色", 3: "黄色", 4: "蓝色"}[b.level]
     colour_en = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}[b.level]
-    verified = b.verdict == "confirmed"
+    verified_zh, verified_en = ("已核实", "verified") if b.verdict == "confirmed" else ("尚未核实", "not yet verified")
+    if b.phase is not Phase.ALERT:
+        verified_zh, verified_en = "接续原警报", "it follows its alert"
     hazard_zh, hazard_en = b.hazard_names.get("zh", b.hazard), b.hazard_names.get("en", b.hazard)
     place_zh = b.place_names.get("zh", "")
     place_en = b.place_names.get("en", place_zh)
+    to_zh = f"向{place_zh}的{b.speakers}个终端播发"
     return {
-        "zh": f"【{use_zh}】向{place_zh}的{b.speakers}个终端播发{hazard_zh}{colour_zh}{phase_zh}"
-        f"（{'已核实' if verified else '尚未核实'}）。",
+        "zh": f"【{use_zh}】{to_zh}{hazard_zh}{colour_zh}{phase_zh}（{verified_zh}）。",
         "en": f"{use_en}: broadcast the {colour_en} {hazard_en} {phase_en} to {b.speakers} speakers in {place_en}"
-        f" ({'verified' if verified else 'not yet verified'}).",
+        f" ({verified_en}).",
     }
 
 

@@ -67,7 +67,9 @@ def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: 
     for old in tx.find(Speaker, Page(limit=ROWS_MAX)):
         if old.id not in named and old.enrolled:
             tx.put(replace(old, enrolled=False))
-    fresh = [replace(row, config_version=version) if isinstance(row, Speaker) else row for row in rows]
+    # Milliseconds, so that a restored backup does not make configs that speakers have left behind.
+    config_version = tx.now_us() // 1_000
+    fresh = [replace(row, config_version=config_version) if isinstance(row, Speaker) else row for row in rows]
     tx.put(replace(settings, version=version), *fresh)
     for speaker_id in sorted(named):
         tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))

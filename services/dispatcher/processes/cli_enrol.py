@@ -203,14 +203,17 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
 @contextmanager
 def _store() -> Iterator[Store]:
     """The store of the settings; a refusal or an absent database ends the command with one sentence."""
+    store = make_store(Settings())
     try:
-        yield make_store(Settings())
+        yield store
     except Refused as refused:
         typer.echo(f"{refused.code}: {refused.sentence}", err=True)
         raise typer.Exit(1) from refused
     except StoreUnavailable as away:
         typer.echo(f"store_unavailable: {away}", err=True)
         raise typer.Exit(1) from away
+    finally:
+        store.close()
 
 
 def _me() -> str:

@@ -27,7 +27,8 @@ SCENARIO = "underground-fire-and-rainstorm"
 class Demo:
     """A simulated city. Everything in it is enrolled for exercise; there is no actual key, so nothing can sound."""
 
-    def __init__(self, settings: Settings, store: SqlStore, city: City) -> None:
+    def __init__(self, settings: Settings, store: SqlStore, city: City, own_processes: int = OWN_PROCESSES) -> None:
+        self._own_processes = own_processes
         self._settings = settings
         self._store = store
         self._city = city
@@ -103,7 +104,7 @@ class Demo:
         """Speakers that get a process each: those of the drill's venue first, since they play in both parts."""
         venue = json.loads(self._logins_file.read_text("utf-8"))["panel"]["venue"]
         order = sorted(self._city.speakers.values(), key=lambda s: (s.venue != venue, s.id))
-        return [s.id for s in order[:OWN_PROCESSES]]
+        return [s.id for s in order[: self._own_processes]]
 
     def processes(self) -> Iterator[tuple[str, list[str]]]:
         """Name and arguments of each simulated process."""

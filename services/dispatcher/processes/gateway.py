@@ -16,7 +16,7 @@ import structlog
 import typer
 from prometheus_client import CollectorRegistry, start_http_server
 
-from devices.protocols import speaker_link
+from devices.protocols import speaker_link, topics
 
 from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
@@ -166,13 +166,14 @@ class Gateway:
             (speaker_link.ALL_AREA_MANIFESTS, 1),
             (speaker_link.ALL_SPEAKER_MANIFESTS, 1),
             (speaker_link.KEYS_TOPIC, 1),
+            (f"{topics.ROOT}/speaker/+/config", 0),
         ]
         password = self.settings.secret(self.client_id)
         return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected)
 
     def _deliver(self, delivery: Delivery) -> None:
         """In the network thread: sort and queue, nothing else."""
-        if "/manifest/" in delivery.topic or delivery.topic == speaker_link.KEYS_TOPIC:
+        if "/manifest/" in delivery.topic or delivery.topic.endswith(("/keys", "/config")):
             self.side.seen(delivery.topic, delivery.payload)
             delivery.ack()
         else:

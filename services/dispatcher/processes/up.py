@@ -127,11 +127,11 @@ def main(
 
 
 def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
-    settings, store, city = _prepare(folder, pack, demo)
+    settings, store, city = prepare(folder, pack, demo)
     simulated = Demo(settings, store, city) if demo else None
     if simulated is not None:
         simulated.enrol()
-    system = _start(settings, store, city)
+    system = start_system(settings, store, city)
     try:
         if simulated is not None:
             simulated.write_settings(system.settings.mqtt_port)
@@ -147,7 +147,7 @@ def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
         system.stop()
 
 
-def _prepare(folder: Path, pack_folder: Path, demo: bool) -> tuple[Settings, SqlStore, City]:
+def prepare(folder: Path, pack_folder: Path, demo: bool) -> tuple[Settings, SqlStore, City]:
     """Database, city and keys; only the demo makes an exercise key, and nothing here makes an actual one."""
     settings = Settings(var=folder)
     upgrade(settings.database)
@@ -186,7 +186,7 @@ def _first_administrator(settings: Settings, store: SqlStore) -> None:
     write_private(settings.var / "admin-login.json", {"name": "admin", "password": password})
 
 
-def _start(settings: Settings, store: SqlStore, city: City) -> System:
+def start_system(settings: Settings, store: SqlStore, city: City) -> System:
     """Broker, queue and our own processes, each on a free loopback port."""
     mosquitto, redis = Mosquitto(settings.var / "broker"), Redis(settings.var / "redis")
     system = System(settings, store, city, mosquitto, redis, {})

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from devices.protocols.speaker_link import OrderClass, Phase
+from devices.protocols.documents import OrderClass, Phase
 
 from ..domain.broadcasts import Act, Broadcast, BroadcastState, sentences
 from ..domain.planning import Coverage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Query
 
-from devices.protocols.speaker_link import Phase
+from devices.protocols.documents import Phase
 
 from ..domain.broadcasts import (
     Broadcast,

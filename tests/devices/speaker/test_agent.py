@@ -100,3 +100,109 @@ def test_an_order_goes_from_the_broker_to_sound_and_back_as_receipts(street: Str
         "playing",
         "finished",
     ]
+
+
+def test_a_withdrawal_cuts_the_sound(street: Street) -> None:
+    order = an_order(texts={"zh": "很长。" * 160}, repeat=50)
+    street.order(order)
+    street.until(lambda: "playing" in street.desk.steps("o-1"))
+    street.order(withdrawn(order))
+    street.until(lambda: "superseded:withdrawn" in street.desk.steps("o-1"))
+    assert street.agent.state.sound.sounding is None
+
+
+def test_a_wrong_secret_is_refused_and_nothing_is_said(broker: Mosquitto, tmp_path: Path) -> None:
+    loop = Loop()
+    agent = an_agent(loop, settings_for(broker.port, tmp_path / "x", secret="some-other-secret-1"))
+    agent.start()
+    for _ in range(20):
+        loop.run_once(wait_us_max=20_000)
+    assert not agent.state.mail.connected
+    assert agent.state.mail.connection >= 1
+    agent.close()
+    loop.close()
+
+
+def test_a_broker_that_restarts_is_found_again_and_the_order_waited_for_it(street: Street) -> None:
+    street.until(lambda: street.agent.state.clock.verified)
+    street.broker.stop()
+    street.until(lambda: not street.agent.state.mail.connected)
+    street.desk.close()
+    street.broker.start()
+    street.desk = Desk(street.loop, street.broker.port, SECRETS["desk"])
+    street.desk.set_up()
+    street.order(an_order())
+    street.until(lambda: "finished" in street.desk.steps("o-1"))
+    assert street.agent.state.mail.connection >= 2
+
+
+def test_the_last_will_says_offline_with_the_connection_number(street: Street) -> None:
+    street.until(lambda: street.agent.state.clock.verified)
+    street.agent._link._leave()
+    street.until(lambda: any(not state.online for state in street.desk.states))
+    assert [s.connection for s in street.desk.states if not s.online] == [1]
+
+
+def test_a_process_that_dies_and_starts_again_hears_nothing_twice(street: Street) -> None:
+    street.order(an_order(repeat=2, gap_s=0))
+    street.until(lambda: street.desk.steps("o-1").count("finished") == 2)
+    said = list(street.desk.steps("o-1"))
+    street.again()
+    street.until(lambda: street.agent.state.clock.verified)
+    assert street.agent.state.mail.connection == 2
+    assert street.desk.steps("o-1") == said
+    assert street.agent.state.sound.sounding is None
+
+
+def test_missing_receipts_are_sent_again_when_asked_for(street: Street) -> None:
+    street.order(an_order())
+    street.until(lambda: "finished" in street.desk.steps("o-1"))
+    seqs = [receipt.seq for receipt in street.desk.receipts]
+    street.desk.receipts.clear()
+    street.desk.publish("tocsin/v1/speaker/sp-1/ask", b'{"missing":[%d]}' % seqs[0], retain=False)
+    street.until(lambda: bool(street.desk.receipts and street.desk.answers))
+    assert [receipt.seq for receipt in street.desk.receipts] == [seqs[0]]
+
+
+def test_acknowledged_receipts_are_no_longer_waiting(street: Street) -> None:
+    street.order(an_order())
+    street.until(lambda: "finished" in street.desk.steps("o-1") and not street.agent.state.mail.unacked)
+    assert street.agent.state.mail.letters
+
+
+def test_stopping_in_good_order_leaves_a_retained_offline_state(street: Street) -> None:
+    street.until(lambda: street.agent.state.clock.verified)
+    street.agent.close()
+    street.until(lambda: any(not state.online for state in street.desk.states))
+    street.agent = an_agent(street.loop, street.settings)
+    street.agent.start()
+
+
+def test_a_journal_that_cannot_be_written_does_not_keep_the_order_from_sounding(street: Street) -> None:
+    street.until(lambda: street.agent.state.clock.verified)
+    file = street.agent._journal._file
+    assert file is not None
+    file.close()
+    street.agent._journal._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    street.order(an_order())
+    street.until(lambda: "finished" in street.desk.steps("o-1"))
+    evidence = [s.evidence or {} for r in street.desk.receipts for s in r.steps if s.kind == "playing"]
+    assert evidence[0]["source"] == "speech"
+
+
+def test_many_agents_share_one_loop(broker: Mosquitto, tmp_path: Path) -> None:
+    loop = Loop()
+    agents = [
+        an_agent(loop, settings_for(broker.port, tmp_path / name, id=name, secret=SECRETS[name]))
+        for name in ("sp-1", "sp-2")
+    ]
+    for agent in agents:
+        agent.start()
+    for _ in range(ROUNDS_MAX):
+        if all(agent.state.mail.connected for agent in agents):
+            break
+        loop.run_once(wait_us_max=20_000)
+    assert [agent.state.mail.connected for agent in agents] == [True, True]
+    for agent in agents:
+        agent.close()
+    loop.close()

@@ -1,0 +1,144 @@
+"""Settings, the command, reconnecting, and what the process weighs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devices.speaker.reconnect import FLOOR_US_MAX, Dial, wait_us
+from devices.speaker.settings import PlayerKind, SettingsRefused, read_settings
+from tests.devices.speaker.conftest import SECRETS, Mosquitto
+from tests.devices.speaker.world import ROOT_KEY
+
+RESIDENT_KB_MAX = 60 * 1_024
+
+
+def members(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "id": "sp-1",
+        "secret": SECRETS["sp-1"],
+        "root_kid": ROOT_KEY.kid,
+        "root_key": ROOT_KEY.x,
+        "broker_host": "127.0.0.1",
+        "store": str(tmp_path / "store"),
+        "player": "null",
+    } | changes
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def written(tmp_path: Path, **changes: Any) -> Path:
+    path = tmp_path / "speaker.json"
+    path.write_text(json.dumps(members(tmp_path, **changes)))
+    return path
+
+
+def test_json_and_toml_say_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "speaker.toml"
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in members(tmp_path).items()))
+    settings = read_settings(path)
+    assert settings == read_settings(written(tmp_path))
+    assert (settings.player, settings.root.x) == (PlayerKind.NULL, ROOT_KEY.x)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"secret": None}, "missing_setting"),
+        ({"id": None}, "missing_setting"),
+        ({"root_key": None}, "missing_setting"),
+        ({"secret": "short"}, "weak_secret"),
+        ({"id": "sp-speaker-number-1", "secret": "sp-speaker-number-1"}, "weak_secret"),
+        ({"id": "Speaker 1"}, "bad_id"),
+        ({"broker_port": 0}, "out_of_range"),
+        ({"broker_port": "1883"}, "wrong_type"),
+        ({"volume": True}, "wrong_type"),
+        ({"player": "trumpet"}, "unknown_player"),
+        ({"colour": "red"}, "unknown_setting"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_with_a_code(
+    tmp_path: Path, changes: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        read_settings(written(tmp_path, **changes))
+    assert refused.value.code == code
+
+
+def test_the_secret_is_in_no_text_that_could_be_logged(tmp_path: Path) -> None:
+    assert SECRETS["sp-1"] not in repr(read_settings(written(tmp_path)))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"x" * 70_000])
+def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "speaker.json"
+    path.write_bytes(content)
+    with pytest.raises(SettingsRefused):
+        read_settings(path)
+
+
+def test_the_command_refuses_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "devices.command", "speaker", "--settings", str(written(tmp_path, secret="short"))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "weak_secret: The secret must have at least 16 characters.\n"
+
+
+def test_help_speaks_english_and_chinese() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "devices.command", "speaker", "--help"],
+        capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert "until it is told to stop" in done.stdout
+    assert "运行广播终端" in done.stdout
+
+
+def test_jitter_is_spread_over_the_whole_spread_and_never_hammers() -> None:
+    lost = Dial().connecting().up().lost()
+    assert [wait_us(lost, 20, draw) for draw in (0.0, 0.5, 1.0)] == [0, 10_000_000, 20_000_000]
+    failing = Dial()
+    waits = []
+    for _ in range(8):
+        failing = failing.connecting().lost()
+        waits.append(wait_us(failing, 0, 0.5))
+    assert waits == [500_000, 1_000_000, 2_000_000, 4_000_000, *[FLOOR_US_MAX] * 4]
+
+
+def test_the_agent_imports_nothing_of_the_dispatcher() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, devices.speaker.cli; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))",
+            "services", "simulators", "sqlalchemy", "fastapi", "pydantic", "celery", "lxml", "numpy",
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_connected_agent_stays_within_its_memory(broker: Mosquitto, tmp_path: Path) -> None:
+    """The real command with rendering, connected to a real broker; resident memory as the kernel counts it."""
+    path = written(tmp_path, broker_port=broker.port, reconnect_spread_s=0, player="wav")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "devices.command", "speaker", "--settings", str(path)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "The link is up." in line
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    resident_kb = int(status.split("VmRSS:")[1].split()[0])
+    assert resident_kb <= RESIDENT_KB_MAX
+    (tmp_path / "resident_kb").write_text(str(resident_kb))

@@ -1,0 +1,102 @@
+"""The commands that look at feed files and panel captures without a running system."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.dispatcher.processes.cli_feeds import feed_app, gb26875_app
+
+DATA = Path(__file__).parents[1] / "data" / "cap"
+CALL_POINT_HEX = (
+    "4040020001011e3509140b1a01020304050600000000000130000202010101170a0028000300b5d8cfc2d2bbb2e342c7f8cad6b1a8"
+    "000000000000000000000000000000001e3509140b1a012323"
+)
+
+
+def test_an_accepted_file_is_told_in_full() -> None:
+    file = DATA / "rainstorm.xml"
+    result = CliRunner().invoke(feed_app, ["check", str(file), "--json"])
+    assert result.exit_code == 0
+    ring = [[38.9, 121.6], [38.95, 121.6], [38.95, 121.7], [38.9, 121.7], [38.9, 121.6]]
+    shapes = {"codes": ["210202000000"], "polygons": [ring], "circles": [[38.92, 121.65, 2.5]]}
+    assert json.loads(result.stdout) == [
+        {
+            "file": str(file),
+            "format": "cap",
+            "accepted": True,
+            "signals": [
+                {
+                    "key": "cap/check/met.example.cn,rain-0001,1782864000000000",
+                    "identifier": "rain-0001",
+                    "sender": "met.example.cn",
+                    "sent": "2026-07-01T08:00:00+08:00",
+                    "status": "Actual",
+                    "kind": "alert",
+                    "event": "暴雨",
+                    "hazard": "rainstorm",
+                    "level": 2,
+                    "languages": ["zh-CN", "en-US"],
+                    "areas": [{"name": "港口区", **shapes}, {"name": "Harbour district", **shapes}],
+                    "references": [],
+                }
+            ],
+            "problems": [],
+        }
+    ]
+
+
+def test_one_refused_file_fails_the_check_and_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.xml"
+    broken.write_text((DATA / "rainstorm.xml").read_text(encoding="utf-8").replace("Severe", "High"), encoding="utf-8")
+    result = CliRunner().invoke(feed_app, ["check", str(DATA / "rainstorm.xml"), str(broken)])
+    assert result.exit_code == 1
+    assert "rainstorm.xml: accepted" in result.stdout
+    assert "broken.xml: refused" in result.stdout
+    assert "error value_unknown at info[1]/severity: 'High' is no value of severity." in result.stdout
+
+
+def test_a_file_that_is_not_there_is_refused_like_any_other(tmp_path: Path) -> None:
+    result = CliRunner().invoke(feed_app, ["check", str(tmp_path / "none.xml"), "--json"])
+    assert result.exit_code == 1
+    assert [problem["code"] for problem in json.loads(result.stdout)[0]["problems"]] == ["file_unreadable"]
+
+
+@pytest.mark.parametrize(
+    "content", [bytes.fromhex(CALL_POINT_HEX), f" {CALL_POINT_HEX[:60]}\n{CALL_POINT_HEX[60:]}".encode()]
+)
+def test_a_capture_is_decoded_binary_or_hexadecimal(tmp_path: Path, content: bytes) -> None:
+    capture = tmp_path / "capture"
+    capture.write_bytes(content)
+    result = CliRunner().invoke(gb26875_app, ["decode", str(capture), "--json"])
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    (frame,) = told["frames"]
+    assert (frame["serial"], frame["type_flag"], frame["count"], frame["problems"]) == (2, 2, 1, [])
+    assert frame["objects"] == [
+        {
+            "object": "ComponentStatus",
+            "system_type": 1,
+            "system_address": 1,
+            "component_type": 23,
+            "component_address": "0a002800",
+            "status": 3,
+            "description": "地下一层B区手报",
+            "time": [30, 53, 9, 20, 11, 26],
+            "component": "手动火灾报警按钮",
+            "bits": ["normal", "fire"],
+            "fire": True,
+            "test_bit": False,
+        }
+    ]
+    assert told["damaged"] == []
+
+
+def test_damage_in_a_capture_from_standard_input_fails_and_is_shown() -> None:
+    result = CliRunner().invoke(gb26875_app, ["decode", "-"], input=CALL_POINT_HEX + CALL_POINT_HEX[:-2] + "13")
+    assert result.exit_code == 1
+    assert "frame serial 2 from 010203040506 command 2 type 2" in result.stdout
+    assert "damaged (bad_end): 4040" in result.stdout

@@ -1,0 +1,111 @@
+"""Group commit, with the engine's door stood in by one that tests can hold open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from services.dispatcher.domain.refusals import NotFound
+from services.dispatcher.engine.events import SignalArrived
+from services.dispatcher.engine.ports import Outcome
+from services.dispatcher.web.intake import Intake
+from tests import builders
+
+
+class HeldEngine:
+    """Commits in groups; the first group waits until it is let go. Refuses the key "bad"."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        self._known: set[str] = set()
+
+    def handle(self, events: Sequence[SignalArrived]) -> Outcome:
+        keys = [event.signal.key for event in events]
+        self.groups.append(keys)
+        self.entered.set()
+        self.go.wait()
+        if "bad" in keys:
+            raise NotFound("bad")
+        fresh = [key for key in dict.fromkeys(keys) if key not in self._known]
+        self._known.update(fresh)
+        return Outcome(created=fresh, repeated=len(keys) - len(fresh))
+
+
+class Waiting(Intake):
+    """Says how many lots wait."""
+
+    def waiting(self) -> int:
+        with self._lock:
+            return len(self._waiting)
+
+
+def arrived(*keys: str) -> list[SignalArrived]:
+    return [SignalArrived(builders.storm_signal(key)) for key in keys]
+
+
+def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[frozenset[str] | NotFound]:
+    """The first lot is held in its commit until the others have queued up behind it."""
+    intake = Waiting(engine.handle)
+
+    def accept(keys: list[str]) -> frozenset[str] | NotFound:
+        try:
+            return intake.accept(arrived(*keys))
+        except NotFound as refused:
+            return refused
+
+    with ThreadPoolExecutor(len(lots)) as pool:
+        first = pool.submit(accept, lots[0])
+        engine.entered.wait()
+        others = []
+        for number, lot in enumerate(lots[1:], 1):
+            others.append(pool.submit(accept, lot))
+            while intake.waiting() < number:
+                threading.Event().wait(0.001)
+        engine.go.set()
+        return [future.result() for future in (first, *others)]
+
+
+def test_lots_that_wait_share_the_next_commit() -> None:
+    engine = HeldEngine()
+    results = all_at_once(engine, [["a"], ["b"], ["c", "d"]])
+    assert engine.groups == [["a"], ["b", "c", "d"]]
+    assert results == [frozenset({"a"}), frozenset({"b"}), frozenset({"c", "d"})]
+
+
+def test_of_two_equal_signals_in_one_commit_one_is_new() -> None:
+    engine = HeldEngine()
+    assert all_at_once(engine, [["a"], ["b"], ["b"], ["a"]]) == [
+        frozenset({"a"}),
+        frozenset({"b"}),
+        frozenset(),
+        frozenset(),
+    ]
+
+
+def test_a_lot_that_is_refused_takes_no_other_with_it() -> None:
+    engine = HeldEngine()
+    results = all_at_once(engine, [["a"], ["b"], ["bad"], ["c"]])
+    assert (results[0], results[1], results[3]) == (frozenset({"a"}), frozenset({"b"}), frozenset({"c"}))
+    assert isinstance(results[2], NotFound)
+    assert engine.groups == [["a"], ["b", "bad", "c"], ["b"], ["bad"], ["c"]]
+
+
+def test_a_group_never_exceeds_what_the_engine_takes() -> None:
+    engine = HeldEngine()
+    lots = [[f"{lot}/{n}" for n in range(200)] for lot in range(4)]
+    assert all_at_once(engine, lots) == [frozenset(lot) for lot in lots]
+    assert [len(group) for group in engine.groups] == [200, 400, 200]
+
+
+def test_after_a_refusal_the_next_request_is_served() -> None:
+    engine = HeldEngine()
+    engine.go.set()
+    intake = Intake(engine.handle)
+    with pytest.raises(NotFound):
+        intake.accept(arrived("bad"))
+    assert intake.accept(arrived("a")) == frozenset({"a"})

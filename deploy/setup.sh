@@ -43,7 +43,7 @@ if command -v dpkg-query >/dev/null; then
         apt-get install -y -qq --no-install-recommends $missing >/dev/null
     elif [ -n "$missing" ]; then
         echo "Debian packages are missing. Run this line, then the same make again:" >&2
-        stop "sudo apt-get install -y --no-install-recommends$missing"
+        stop "sudo apt-get update && sudo apt-get install -y --no-install-recommends$missing"
     fi
 else
     for program in mosquitto redis-server espeak-ng ffmpeg; do

@@ -53,7 +53,7 @@ class Street(Protocol):
     def say(self, subject: str, words: str) -> None: ...
     def began(self, speaker: SimulatedSpeaker, heard: Heard) -> None: ...
     def ended(self, speaker: SimulatedSpeaker, heard: Heard) -> None: ...
-    def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State) -> None: ...
+    def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -100,7 +100,9 @@ class SimulatedSpeaker:
         self.online_since_us = FOR_EVER
         self.heard: list[Heard] = []
         self.sound_failed_us = 0
+        self.moved_us = 0
         self._life = 0
+        self._dials = 0
         self._boot_us = 0
         self._dies_after: int | None = None
         self._reset()
@@ -180,14 +182,21 @@ class SimulatedSpeaker:
                 event = kind(at_us=max(1, self._clock.us + self.trouble.wall_error_us), mono_us=mono_us, **known)
                 before = self.state
                 self.state, effects = self._decide(before, event)
-                for effect in effects:
-                    self._do(effect)
-                if isinstance(event, e.Message):
-                    self._street.took(self, event.topic, event.payload, before)
+                self._carry_out(event, before, effects)
         except Dead:
             self.power_off()
         finally:
             self._busy = False
+
+    def _carry_out(self, event: e.Event, before: State, effects: list[e.Effect]) -> None:
+        whole = False
+        try:
+            for effect in effects:
+                self._do(effect)
+            whole = True
+        finally:
+            if isinstance(event, e.Message):
+                self._street.took(self, event.topic, event.payload, before, whole)
 
     def _do(self, effect: e.Effect) -> None:
         if self._dies_after is not None:
@@ -244,7 +253,8 @@ class SimulatedSpeaker:
         self._later(self._rng.randint(5_000, 200_000), lambda: self._dialled((effect.will_topic, effect.will_payload)))
 
     def _dialled(self, will: tuple[str, bytes]) -> None:
-        connection = self._broker.connect(self.id, _Side(self, self._life), will)
+        self._dials += 1
+        connection = self._broker.connect(self.id, _Side(self, self._dials), will)
         if connection is None:
             self._dial = self._dial.lost()
             self._later(self._rng.randint(0, CONNECT_US_MAX), self._wait)
@@ -254,8 +264,8 @@ class SimulatedSpeaker:
         self.online_since_us = self._clock.us
         self._feed(e.Connected)
 
-    def link_lost(self, life: int) -> None:
-        if life != self._life or self._connection is None:
+    def link_lost(self, dial: int) -> None:
+        if dial != self._dials or self._connection is None:
             return
         self._connection = None
         self.online_since_us = FOR_EVER
@@ -263,8 +273,8 @@ class SimulatedSpeaker:
         self._feed(e.Disconnected)
         self._wait()
 
-    def receive(self, life: int, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
-        if life == self._life and self.alive:
+    def receive(self, dial: int, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
+        if dial == self._dials and self._connection is not None:
             self._feed(e.Message, topic=topic, payload=payload, retain=retain)
             ack()
 
@@ -349,13 +359,13 @@ class SimulatedSpeaker:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The speaker's end of one connection: what arrives after its life has ended reaches nobody."""
+    """The speaker's end of one connection; what an earlier one still says reaches nobody."""
 
     speaker: SimulatedSpeaker
-    life: int
+    dial: int
 
     def received(self, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
-        self.speaker.receive(self.life, topic, payload, retain, ack)
+        self.speaker.receive(self.dial, topic, payload, retain, ack)
 
     def lost(self) -> None:
-        self.speaker.link_lost(self.life)
+        self.speaker.link_lost(self.dial)

@@ -29,7 +29,12 @@ NOON_US = 1_750_000_000_000_000
 SECOND_US = 1_000_000
 CITY, DISTRICT, STREET, OTHER_STREET = "210200000000", "210202000000", "210202001000", "210202002000"
 SQUARE, MALL = "square", "mall"
-STREET_OFFICE, DISTRICT_OFFICE, CITY_OFFICE, OTHER_OFFICE = "street-office", "district-centre", "city-duty", "other-office"
+STREET_OFFICE, DISTRICT_OFFICE, CITY_OFFICE, OTHER_OFFICE = (
+    "street-office",
+    "district-centre",
+    "city-duty",
+    "other-office",
+)
 PASSWORD = "correct horse battery"
 
 
@@ -69,7 +74,9 @@ def area(code: str, parent: str | None, **changes: Any) -> Area:
 
 
 def venue(id: str, code: str, **changes: Any) -> Venue:
-    return replace(Venue(id, f"场所{id}", VenueKind.SQUARE, code, 389_000_000, 1_216_000_000, 500, "sample", 10), **changes)
+    return replace(
+        Venue(id, f"场所{id}", VenueKind.SQUARE, code, 389_000_000, 1_216_000_000, 500, "sample", 10), **changes
+    )
 
 
 def office(id: str, code: str, kind: OfficeKind, **changes: Any) -> Office:
@@ -206,8 +213,8 @@ def feed(key_hash: str, **changes: Any) -> Feed:
 
 
 def live(speaker_id: str, **changes: Any) -> Live:
-    """A speaker that was heard just now."""
-    return replace(Live(speaker_id, True, 1, "journal", 0, 1, 1, "", 80, "mains", NOON_US), **changes)
+    """A speaker that was heard at noon and holds the config made then."""
+    return replace(Live(speaker_id, True, 1, "journal", 0, NOON_US // 1_000, 1, "", 80, "mains", NOON_US), **changes)
 
 
 def quick_passwords() -> Argon2Passwords:
@@ -235,14 +242,18 @@ class Town:
         )
 
 
+def engine(store: Store, *playbooks: Playbook) -> Engine:
+    """An engine with these playbooks; with the storm's and the fire's when none is given."""
+    return Engine(store, CountingIds(), playbooks or (storm_playbook(), fire_playbook()))
+
+
 def town(store: Store | None = None, clock: StoppedClock | None = None, playbooks: tuple[Playbook, ...] = ()) -> Town:
     """The city imported and ready; on the memory store when none is given."""
     clock = clock or StoppedClock()
     store = store or MemoryStore(clock)
     with store.write() as tx:
         import_city(tx, city_settings(), city_rows(), "test")
-    engine = Engine(store, CountingIds(), playbooks or (storm_playbook(), fire_playbook()))
-    return Town(store, engine, clock, quick_passwords())
+    return Town(store, engine(store, *playbooks), clock, quick_passwords())
 
 
 def cap_alert(

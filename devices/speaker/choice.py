@@ -43,6 +43,8 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
     standing, mark = t.orders[key], t.mark(key)
     order = standing.order
     late_us = now_us - (mark.due_us or order.start_at)
+    # Putting a false notice right is worth it at any time.
+    catches_up_never = order.order_class is OrderClass.DAILY and order.phase is Phase.ALERT
     for reason, holds in (
         (Obstacle.NOT_MINE, not standing.mine),
         (Obstacle.WITHDRAWN, st.withdrawn(standing)),
@@ -50,7 +52,7 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
         (Obstacle.DONE, mark.heard >= order.repeat),
         (Obstacle.EXPIRED, now_us >= order.expires),
         (Obstacle.EARLY, now_us < order.start_at),
-        (Obstacle.MISSED, order.order_class is OrderClass.DAILY and late_us > DAILY_LATE_US_MAX),
+        (Obstacle.MISSED, catches_up_never and late_us > DAILY_LATE_US_MAX),
     ):
         if holds:
             return reason
@@ -260,12 +262,15 @@ def _rank(t: Turn, key: str) -> Rank:
 
 def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle]) -> bool:
     """A lower order may use the gap between two repeats of a higher one only if it ends within that gap."""
-    ends_us = t.mono_us + s.plan(t, key, 0).ms * 1_000
-    return all(
-        t.sound.rests[other] >= ends_us or t.mark(other).tries or _rank(t, other) < _rank(t, key)
+    higher = [
+        other
         for other, reason in obstacles.items()
-        if reason is Obstacle.RESTING
-    )
+        if reason is Obstacle.RESTING and not t.mark(other).tries and _rank(t, other) > _rank(t, key)
+    ]
+    if not higher:
+        return True
+    ends_us = t.mono_us + s.plan(t, key, 0).ms * 1_000
+    return all(t.sound.rests[other] >= ends_us for other in higher)
 
 
 def _next_up(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> str | None:

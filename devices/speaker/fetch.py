@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from collections.abc import Generator
 from contextlib import closing
 from urllib.parse import SplitResult, urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from devices.speaker.store import AudioStore, StoreRefused
 
 TIMEOUT_S = 10
+WHOLE_S_MAX = 120
 _PIECE_BYTES = 65_536
 
 
@@ -47,7 +49,11 @@ def _pieces(url: str, ca: str | None) -> Generator[bytes, None, None]:
             with connection.getresponse() as response:
                 if response.status != 200:
                     raise FetchFailed(f"http_{response.status}")
-                while piece := response.read(_PIECE_BYTES):
+                # A server that lets single bytes drip must not hold a worker for ever.
+                last_s = time.monotonic() + WHOLE_S_MAX
+                while piece := response.read1(_PIECE_BYTES):
+                    if time.monotonic() > last_s:
+                        raise FetchFailed("too_slow")
                     yield piece
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FetchFailed("unreachable") from error

@@ -9,7 +9,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -70,10 +70,12 @@ class Loop:
 
     def work(self, pool: str, job: Callable[[], T], done: Callable[[T], None]) -> None:
         """Run `job` in a worker thread of this pool and `done` with its result in the loop. A job must not raise."""
-        self._pools[pool].submit(lambda: self._finish(job(), done))
+        self._pools[pool].submit(job).add_done_callback(lambda future: self._finish(future, done))
 
-    def _finish(self, result: T, done: Callable[[T], None]) -> None:
-        self.post(lambda: done(result))
+    def _finish(self, future: Future[T], done: Callable[[T], None]) -> None:
+        if not future.cancelled():
+            # A job that raised after all raises here again, in the loop, where it is seen.
+            self.post(lambda: done(future.result()))
 
     def watch(self, sock: socket.socket, readable: Action, writable: Action | None) -> None:
         """Call when the socket can be read, and written if asked for. Replaces what was asked before."""

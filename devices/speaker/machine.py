@@ -245,10 +245,17 @@ def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
             t.marks = {**t.marks, key: mark_of(marks[key])}
 
 
+def _ended_something(payload: bytes) -> bool:
+    try:
+        return is_final(decode_receipt(payload).steps)
+    except Refused:
+        return True  # Written by another version: sent as it stands, and the last to be dropped.
+
+
 def _stored_mail(t: Turn, facts: dict[str, dict[str, str]]) -> None:
     own = facts.get("self", {})
     letters = {
-        int(seq): Letter(text.encode(), is_final(decode_receipt(text.encode()).steps))
+        int(seq): Letter(text.encode(), _ended_something(text.encode()))
         for seq, text in sorted(facts.get("receipt", {}).items(), key=lambda item: int(item[0]))
     }
     acked = int(own.get("acked", 0))

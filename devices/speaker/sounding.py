@@ -154,7 +154,8 @@ def cut(t: Turn, reason: str, now_us: int) -> None:
     assert sounding is not None
     t.stop(sounding.ticket)
     mark = t.mark(sounding.key)
-    t.set_mark(sounding.key, replace(mark, running=0, percent=0, due_us=now_us))
+    again = mark.again or sounding.began
+    t.set_mark(sounding.key, replace(mark, running=0, percent=0, again=again, due_us=now_us))
     t.sound = replace(t.sound, sounding=None)
     evidence = _evidence(sounding, t.orders[sounding.key].order) | {"percent": mark.percent}
     say(t, sounding.key, sounding.rev, StepKind.SUPERSEDED, reason, evidence)

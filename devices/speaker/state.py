@@ -7,7 +7,7 @@ Orders are kept by use and id, so that an exercise key can never touch an actual
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from devices.protocols import document_json
@@ -230,9 +230,12 @@ def order_key(use: str, order: str) -> str:
     return f"{use}/{order}"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def packed(value: object) -> str:
     """A JSON text in one form, so that equal values are equal bytes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return _encode(value)
 
 
 def order_entry(key: str, standing: Standing) -> Entry:
@@ -250,11 +253,12 @@ def order_of(text: str) -> Standing:
 
 def mark_entry(key: str, mark: Mark) -> Entry:
     """The fact of a mark; fields at their default are left out."""
-    return Entry("mark", key, packed({n: v for n, v in asdict(mark).items() if v}))
+    return Entry("mark", key, packed({n: v for n in Mark.__slots__ if (v := getattr(mark, n))}))
 
 
 def mark_of(text: str) -> Mark:
-    return Mark(**json.loads(text))
+    """Fields that this version does not know are passed over: a store may have been written by a newer one."""
+    return Mark(**{name: value for name, value in json.loads(text).items() if name in Mark.__slots__})
 
 
 def draft_entry(key: str, draft: Draft) -> Entry:

@@ -103,7 +103,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         as_user(
             [bin / "initdb", "-D", data, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], capture_output=True
         )
-        quick = f"-k {folder} -c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=50"
+        quick = f"-k {folder} -c listen_addresses='' -c fsync=off -c deadlock_timeout=50ms"
         as_user([bin / "pg_ctl", "-D", data, "-l", log, "-w", "-o", quick, "start"], stdout=subprocess.DEVNULL)
         try:
             yield PostgresServer(folder, user)

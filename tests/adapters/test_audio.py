@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devices.protocols import wav
-from devices.protocols.speaker_link import Phase
+from devices.protocols.documents import Phase
 from services.dispatcher.adapters.audio import Rendered, render
 from services.dispatcher.adapters.ffmpeg import Ffmpeg
 from services.dispatcher.adapters.speech import Speech

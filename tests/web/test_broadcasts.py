@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from services.dispatcher.domain.broadcasts import Release
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine import people
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Page, ReceiptRow
-from services.dispatcher.domain.broadcasts import Release
 from tests import builders
 from tests.builders import NOON_US
 from tests.web.api import Api, refusal
@@ -38,7 +38,10 @@ def test_a_red_order_needs_two_people_and_then_is_on_air(api: Api) -> None:
     assert first.status_code == 200
     assert (first.json()["broadcast"]["state"], first.json()["broadcast"]["released_by"]) == ("draft", ["duty"])
     second = api.release("chief", b)
-    assert (second.json()["broadcast"]["state"], second.json()["broadcast"]["released_by"]) == ("on_air", ["duty", "chief"])
+    assert (second.json()["broadcast"]["state"], second.json()["broadcast"]["released_by"]) == (
+        "on_air",
+        ["duty", "chief"],
+    )
     assert [(r["act"], r["person"]) for r in second.json()["releases"]] == [("release", "duty"), ("release", "chief")]
 
 

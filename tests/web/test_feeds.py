@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client import generate_latest
 
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.ports import Page
-from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.web.bodies import FEED_BODY_BYTES_MAX
 from services.dispatcher.web.feeds import WRONG_KEYS_MAX
 from tests import builders

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -36,12 +38,16 @@ class HeldEngine:
         return Outcome(created=fresh, repeated=len(keys) - len(fresh))
 
 
-class Waiting(Intake):
-    """Says how many lots wait."""
+class Queue(deque[Any]):
+    """A queue that says when somebody joins it."""
 
-    def waiting(self) -> int:
-        with self._lock:
-            return len(self._waiting)
+    def __init__(self) -> None:
+        super().__init__()
+        self.joined = threading.Semaphore(0)
+
+    def append(self, lot: Any) -> None:
+        super().append(lot)
+        self.joined.release()
 
 
 def arrived(*keys: str) -> list[SignalArrived]:
@@ -50,7 +56,8 @@ def arrived(*keys: str) -> list[SignalArrived]:
 
 def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[frozenset[str] | NotFound]:
     """The first lot is held in its commit until the others have queued up behind it."""
-    intake = Waiting(engine.handle)
+    intake, queue = Intake(engine.handle), Queue()
+    intake._waiting = queue
 
     def accept(keys: list[str]) -> frozenset[str] | NotFound:
         try:
@@ -62,10 +69,10 @@ def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[frozenset[str
         first = pool.submit(accept, lots[0])
         engine.entered.wait()
         others = []
-        for number, lot in enumerate(lots[1:], 1):
+        queue.joined.acquire()
+        for lot in lots[1:]:
             others.append(pool.submit(accept, lot))
-            while intake.waiting() < number:
-                threading.Event().wait(0.001)
+            queue.joined.acquire()
         engine.go.set()
         return [future.result() for future in (first, *others)]
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from devices.protocols import chime, wav
 from devices.protocols.chime import Pattern
-from devices.protocols.speaker_link import Phase
+from devices.protocols.documents import Phase
 from devices.protocols.wav import Sound
 
 from ..domain.signals import Problem, Use

@@ -84,6 +84,6 @@ def _overdue(child: subprocess.Popen[bytes], overdue: threading.Event) -> None:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """The whole session, so that a program's own children don't hold the pipe open."""
+    """With its own children, so that none of them holds the pipe open."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -55,19 +55,30 @@ def _is_plain(hint: object) -> bool:
 
 
 def _build(value: Any, hint: Any) -> Any:
-    if _is_plain(hint):
-        return msgspec.convert(value, hint)
     if get_origin(hint) in (Union, UnionType):
         return None if value is None else _build(value, _member(hint, value))
     if get_origin(hint) is tuple:
         return tuple(_build(item, get_args(hint)[0]) for item in value)
-    assert is_dataclass(hint) and isinstance(hint, type), f"rows can't hold {hint}"
-    hints = _hints(hint)
-    return hint(**{name: _build(value[name], hints[name]) for name in hints if name in value})
+    if not is_dataclass(hint):
+        return msgspec.convert(value, hint)
+    filled = {name: value[name] for name in _hints(hint) if name in value}
+    for name, inner in _inner_hints(hint):
+        if name in filled:
+            filled[name] = _build(filled[name], inner)
+    return cast("type", hint)(**filled)
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _inner_hints(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields whose JSON is not their value already."""
+    return tuple((name, hint) for name, hint in _hints(kind).items() if hint not in _AS_THEY_ARE)
+
+
+_AS_THEY_ARE = (str, int, bool, str | None, int | None, int | str, dict[str, str])
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
     found = get_type_hints(kind)
     return {field.name: found[field.name] for field in fields(kind)}
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import cast
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,15 +27,15 @@ from .store_write import SqlTx
 __all__ = ["Conflict", "SqlStore", "SystemClock", "open_engine", "translated", "writing"]
 
 CONNECTIONS_MAX = 10
-WAIT_S_MAX = 5
+WAIT_S = 5.0
 WAL_PAGES = 8_000
 """Pages in SQLite's write-ahead log before they move into the file, 4 KiB each."""
 CACHE_KIB = 16_000
+LOOK_AGAIN_S = 0.000_5
 
 _WRITES = "tocsin_writes"
 _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s"
-_LOST_SQLSTATES = frozenset({"40001", "40P01"})
-"""Serialization failure, deadlock: somebody else went first."""
+_SAME_KEY = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
 class SystemClock:
@@ -51,12 +52,14 @@ class SqlStore:
     """Where the facts are. Safe for many threads, and for many processes with a store each.
 
     `url` is `sqlite:///path` or `postgresql://…`; `clock` counts only for SQLite, PostgreSQL's own does otherwise.
+    `wait_s` is how long to wait for a connection, or for SQLite's other writers, before giving up.
     Raises StoreUnavailable when the database can't be reached; the next call tries again.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, clock: Clock | None = None, wait_s: float = WAIT_S) -> None:
         self._clock = clock or SystemClock()
-        self._engine = open_engine(url)
+        self._wait_s = wait_s
+        self._engine = open_engine(url, wait_s)
         self._postgres = self._engine.dialect.name == "postgresql"
         self._writing = writing(self._engine)
         isolation = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if self._postgres else {}
@@ -91,30 +94,24 @@ class SqlStore:
     @contextmanager
     def _write(self) -> Iterator[Tx]:
         with translated(), self._my_turn(), self._writing.connect() as connection, connection.begin():
-            yield SqlTx(connection, self._now_us)
+            yield SqlTx(connection, self._clock)
 
     @contextmanager
     def _read(self) -> Iterator[Read]:
         with translated(), self._reading.connect() as connection, connection.begin():
-            yield SqlRead(connection, self._now_us)
+            yield SqlRead(connection, self._clock)
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
         if self._postgres:
             yield
             return
-        if not self._turn.acquire(timeout=WAIT_S_MAX):
-            raise StoreUnavailable(f"another transaction has been writing for more than {WAIT_S_MAX} s")
+        if not self._turn.acquire(timeout=self._wait_s):
+            raise StoreUnavailable(f"another transaction has been writing for more than {self._wait_s:g} s")
         try:
             yield
         finally:
             self._turn.release()
-
-    def _now_us(self, connection: Connection) -> int:
-        if not self._postgres:
-            return self._clock.now_us()
-        sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
-        return int(connection.exec_driver_sql(sql).scalar_one())
 
 
 def writing(engine: Engine) -> Engine:
@@ -122,19 +119,19 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, wait_s: float = WAIT_S) -> Engine:
     """A SQLAlchemy engine as the store uses it. ValueError for a URL of neither database."""
     where = make_url(url)
     match where.get_backend_name():
         case "sqlite":
-            return _sqlite(where)
+            return _sqlite(where, wait_s)
         case "postgresql":
-            return _postgres(where)
+            return _postgres(where, wait_s)
         case other:
             raise ValueError(f"the database is SQLite or PostgreSQL, not {other}")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, wait_s: float) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file")
     engine = sqlalchemy.create_engine(
@@ -142,10 +139,10 @@ def _sqlite(url: URL) -> Engine:
         poolclass=sqlalchemy.QueuePool,
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
-        pool_timeout=WAIT_S_MAX,
+        pool_timeout=wait_s,
         # The connection used last has the warmest page cache.
         pool_use_lifo=True,
-        connect_args={"timeout": WAIT_S_MAX, "check_same_thread": False},
+        connect_args={"timeout": wait_s, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -164,20 +161,43 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        if connection.get_execution_options().get(_WRITES, False):
+            _begin_writing(driver, wait_s)
+        else:
+            driver.execute("BEGIN")
 
     return engine
 
 
-def _postgres(url: URL) -> Engine:
+def _begin_writing(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Wait for the writers of other processes. SQLite's own waiting sleeps ever longer between two looks, and an alarm
+    has no time for that."""
+    until = time.monotonic() + wait_s
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise StoreUnavailable(f"the database can't be used now: {error}") from error
+                if time.monotonic() >= until:
+                    raise StoreUnavailable(f"another process has been writing for more than {wait_s:g} s") from error
+            time.sleep(LOOK_AGAIN_S)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1_000)}")
+
+
+def _postgres(url: URL, wait_s: float) -> Engine:
     return sqlalchemy.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
-        pool_timeout=WAIT_S_MAX,
+        pool_timeout=wait_s,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": WAIT_S_MAX, "options": _POSTGRES_OPTIONS},
+        connect_args={"connect_timeout": max(2, round(wait_s)), "options": _POSTGRES_OPTIONS},
     )
 
 
@@ -186,18 +206,27 @@ def translated() -> Iterator[None]:
     """The vendors' words for "not now" become the port's; mistakes of ours stay what they are."""
     try:
         yield
-    except exc.IntegrityError as error:
-        # Two transactions wrote the same key; any other broken constraint is a mistake.
-        if getattr(error.orig, "sqlstate", "") == "23505" or "UNIQUE" in str(error.orig):
-            raise Conflict("another transaction wrote the same key first") from error
-        raise
-    except exc.OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) in _LOST_SQLSTATES:
-            raise Conflict("another transaction held what this one needed") from error
-        raise StoreUnavailable(f"the database can't be used now: {error.orig}") from error
-    except (exc.InterfaceError, exc.TimeoutError) as error:
-        raise StoreUnavailable("the database can't be reached now") from error
-    except exc.DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable("the connection to the database was lost") from error
-        raise
+    except exc.TimeoutError as error:
+        raise StoreUnavailable("every connection to the database is in use") from error
+    except (exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        meaning = _meaning(error.orig if isinstance(error, exc.DBAPIError) else error)
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def _meaning(error: BaseException | None) -> StoreUnavailable | None:
+    match error:
+        case psycopg.errors.SerializationFailure() | psycopg.errors.DeadlockDetected():
+            return Conflict("another transaction held what this one needed")
+        case psycopg.errors.UniqueViolation():
+            return Conflict("another transaction wrote the same key first")
+        case sqlite3.IntegrityError() if error.sqlite_errorcode in _SAME_KEY:
+            return Conflict("another transaction wrote the same key first")
+        case psycopg.OperationalError() | psycopg.InterfaceError() | psycopg.errors.IdleInTransactionSessionTimeout():
+            return StoreUnavailable(f"the database can't be used now: {error}")
+        case sqlite3.OperationalError() if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            return StoreUnavailable(f"the database can't be used now: {error}")
+        case _:
+            # Wrong SQL or a missing table (SQLITE_ERROR): waiting helps neither.
+            return None

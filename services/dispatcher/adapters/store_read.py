@@ -1,18 +1,20 @@
 """What may be read from the SQL store, inside a transaction or beside it. SQL here runs on SQLite and PostgreSQL alike.
 
-Statements are written with `?` and go to the driver as they are; a name in them is never a stranger's.
+Statements are written with `?` and go to the driver past SQLAlchemy, which would take longer over one of them than
+SQLite does; a name in them is never a stranger's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
-from ..engine.ports import EffectRow, Expected, LogRow, Page, TimerRow
+from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, TimerRow
 from .rows import check_fields, column, column_text, decode, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
@@ -27,6 +29,7 @@ _TIMER = ", ".join(TIMER.c.keys())
 LOG_COLUMNS = ", ".join(LOG.c.keys())
 _UNREAD = ", ".join(name for name in UNREAD.c.keys() if name != "seq")
 
+_SERVER_NOW_US = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
 _COVERAGE = """
 SELECT count(*),
   COALESCE(SUM(CASE WHEN l.online THEN 1 ELSE 0 END), 0),
@@ -44,16 +47,18 @@ WHERE e.broadcast = ?
 class SqlRead:
     """One snapshot of the store. `now_us` is taken once, at its first use: one transaction, one moment."""
 
-    def __init__(self, connection: Connection, now_us: Callable[[Connection], int]) -> None:
-        self._connection = connection
-        self._clock = now_us
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        self._driver = driver
+        self._clock = clock
         self._now_us: int | None = None
         self._postgres = connection.dialect.name == "postgresql"
 
     def now_us(self) -> int:
-        """Wall clock of this transaction in µs UTC."""
+        """Wall clock of this transaction in µs UTC: the server's on PostgreSQL, else the clock given to the store."""
         if self._now_us is None:
-            self._now_us = self._clock(self._connection)
+            self._now_us = int(self._first(_SERVER_NOW_US, ())[0]) if self._postgres else self._clock.now_us()
         return self._now_us
 
     def get(self, kind: type[T], id: str) -> T | None:
@@ -157,10 +162,15 @@ class SqlRead:
         """A row was read; a transaction remembers at which version."""
 
     def _all(self, sql: str, parameters: tuple[object, ...]) -> Sequence[Any]:
-        return self._connection.exec_driver_sql(self._sql(sql), parameters).fetchall()
+        return self._run(sql, parameters).fetchall()
 
     def _first(self, sql: str, parameters: tuple[object, ...]) -> Any:
-        return self._connection.exec_driver_sql(self._sql(sql), parameters).fetchone()
+        return self._run(sql, parameters).fetchone()
+
+    def _run(self, sql: str, parameters: tuple[object, ...]) -> DBAPICursor:
+        cursor = self._driver.cursor()
+        cursor.execute(self._sql(sql), parameters)
+        return cursor
 
     def _sql(self, sql: str) -> str:
         return sql.replace("?", "%s") if self._postgres else sql

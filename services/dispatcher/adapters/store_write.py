@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread
-from ..engine.ports import Conflict, EffectRow, Live, LogRow, ReceiptRow
+from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
 from .rows import column, column_text, columns_of, encode, names_of, record_body
 from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
 from .tables import ENTITIES
@@ -53,8 +53,8 @@ ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
 class SqlTx(SqlRead):
     """A transaction that commits when its block ends."""
 
-    def __init__(self, connection: Connection, now_us: Callable[[Connection], int]) -> None:
-        super().__init__(connection, now_us)
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        super().__init__(connection, clock)
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
         self._told = False
@@ -241,14 +241,13 @@ class SqlTx(SqlRead):
                 known.update((broadcast, row[0]) for row in self._all(sql, (broadcast, *some)))
         return known
 
-    def _run(self, sql: str, parameters: tuple[object, ...]) -> CursorResult[Any]:
-        return self._connection.exec_driver_sql(self._sql(sql), parameters)
-
     def _many(self, sql: str, parameters: Sequence[tuple[object, ...]]) -> int:
         """Run once for each tuple; how many rows that changed in all."""
         if not parameters:
             return 0
-        return self._connection.exec_driver_sql(self._sql(sql), list(parameters)).rowcount
+        cursor = self._driver.cursor()
+        cursor.executemany(self._sql(sql), parameters)
+        return cursor.rowcount
 
 
 def _moves(r: ReceiptRow) -> tuple[object, ...]:

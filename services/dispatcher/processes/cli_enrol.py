@@ -25,6 +25,7 @@ from ..domain.signals import Feed, Panel, Use
 from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from .cli_migrate import status
 from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
 from .private import write_private
 from .settings import Settings
@@ -203,8 +204,11 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
 @contextmanager
 def _store() -> Iterator[Store]:
     """The store of the settings; a refusal or an absent database ends the command with one sentence."""
-    store = make_store(Settings())
+    settings = Settings()
+    store = make_store(settings)
     try:
+        if not status(settings.database).ready:
+            raise StoreUnavailable("The database lacks tables: run `tocsin migrate upgrade`.")
         yield store
     except Refused as refused:
         typer.echo(f"{refused.code}: {refused.sentence}", err=True)

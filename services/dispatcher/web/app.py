@@ -15,13 +15,16 @@ from .feeds import feeds_router
 from .health import health_router
 from .incidents import incidents_router
 from .log import city_router, log_router
-from .problems import ProblemView, add_problem_handlers
+from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
 from .speakers import speakers_router
 from .tasks import tasks_router
 
 __all__ = ["WebDeps", "create_app"]
 
-_PROBLEM = {"description": "A refusal, as problem+json.", "model": ProblemView}
+_PROBLEM = {
+    "description": "A refusal, as problem+json.",
+    "content": {MEDIA_TYPE: {"schema": ProblemView.model_json_schema()}},
+}
 
 
 def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:

@@ -5,7 +5,7 @@ The cookie is HttpOnly and SameSite=Strict; a change asked for by cookie needs a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -71,10 +71,11 @@ class Gate:
             person, login = people.who(read, token)
         return Caller(person, token, login.expires_us)
 
-    def needs(self, *roles: Role) -> Callable[[Caller], Caller]:
+    def needs(self, *roles: Role) -> Callable[[Caller], Awaitable[Caller]]:
         """A dependency for somebody with any of these roles; it raises NotAllowed for others."""
 
-        def allowed(caller: Caller = Depends(self.anyone)) -> Caller:
+        # Asynchronous only because it waits for nothing: a plain function would be sent through a worker thread.
+        async def allowed(caller: Caller = Depends(self.anyone)) -> Caller:
             if not caller.has(*roles):
                 raise NotAllowed(" / ".join(roles))
             return caller

@@ -49,26 +49,22 @@ def feeds_router(deps: WebDeps) -> APIRouter:
     keys = FeedKeys(deps)
     intake = Intake(deps.engine.handle)
 
-    def feed_of(
+    @router.post("/api/feeds/{feed_id}/{format}", status_code=202, response_model=FeedAnswer, openapi_extra=_BODY)
+    def message(
         feed_id: str,
+        format: str,
         request: Request,
         x_tocsin_key: str | None = Header(default=None),
         bearer: HTTPAuthorizationCredentials | None = Depends(_bearer),
-    ) -> Feed:
-        key = x_tocsin_key or (bearer.credentials if bearer is not None else "")
-        return keys.feed(feed_id, key, address_of(request))
-
-    @router.post("/api/feeds/{feed_id}/{format}", status_code=202, response_model=FeedAnswer, openapi_extra=_BODY)
-    def message(
-        format: str, feed: Feed = Depends(feed_of), raw: bytes = Depends(raw_body)
+        raw: bytes = Depends(raw_body),
     ) -> FeedAnswer | JSONResponse:
         """One message of the feed. 202 once its signals are committed; 422 when it can't be read."""
+        key = x_tocsin_key or (bearer.credentials if bearer is not None else "")
+        feed, now_us = keys.feed(feed_id, key, address_of(request))
         if format not in FEEDS:
             raise NotFound(f"format {format[:FORMAT_CHARS_MAX]}")
         if feed.format != format:
             raise FeedFormatDiffers(feed.format)
-        with deps.store.read() as read:
-            now_us = read.now_us()
         found = FEEDS[format](raw, feed, now_us)
         if not found.signals:
             return _not_read(deps, feed, raw, found, now_us)
@@ -115,10 +111,13 @@ class FeedKeys:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str, bytes], None] = OrderedDict()
 
-    def feed(self, feed_id: str, key: str, address: str) -> Feed:
-        """The feed, when the key is its own. Raises FeedKeyWrong, also for an unknown id, or FeedDisabled."""
+    def feed(self, feed_id: str, key: str, address: str) -> tuple[Feed, int]:
+        """The feed, when the key is its own, and the store's time in µs UTC.
+
+        Raises FeedKeyWrong, also for an unknown id, TooManyTries, or FeedDisabled.
+        """
         with self._deps.store.read() as read:
-            feed = read.get(Feed, feed_id) if len(feed_id) <= KEY_CHARS_MAX else None
+            feed, now_us = read.get(Feed, feed_id) if len(feed_id) <= KEY_CHARS_MAX else None, read.now_us()
         try:
             self._check(feed, feed_id, key, address)
         except (FeedKeyWrong, TooManyTries) as refused:
@@ -128,7 +127,7 @@ class FeedKeys:
         assert feed is not None
         if not feed.enabled:
             raise FeedDisabled
-        return feed
+        return feed, now_us
 
     def _check(self, feed: Feed | None, feed_id: str, key: str, address: str) -> None:
         hashed = feed.key_hash if feed is not None else self._deps.passwords.nobody

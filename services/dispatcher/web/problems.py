@@ -108,7 +108,9 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     EndRefused: (422, "停用须有将来的结束时间，且不超过一年。"),
 }
 
+_MALFORMED = ("malformed", "The request does not have the form this address takes.", "请求的格式不符合要求。")
 _HTTP: Mapping[int, tuple[str, str, str]] = {
+    400: _MALFORMED,
     404: ("not_found", "There is nothing here under that address.", "这个地址下没有内容。"),
     405: ("method_not_allowed", "This address does not take that method.", "该地址不支持此方法。"),
     408: ("body_too_slow", "The body did not arrive in time.", "请求正文未能及时送达。"),
@@ -176,13 +178,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(
-            422,
-            "malformed",
-            "The request does not have the form this address takes.",
-            "请求的格式不符合要求。",
-            errors=[_shown(found) for found in error.errors()[:ERRORS_SHOWN_MAX]],
-        )
+        return problem(422, *_MALFORMED, errors=[_shown(found) for found in error.errors()[:ERRORS_SHOWN_MAX]])
 
     @app.exception_handler(HTTPException)
     def by_http(_: Request, error: HTTPException) -> JSONResponse:

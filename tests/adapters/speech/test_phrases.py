@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devices.protocols import wav
-from devices.protocols.speaker_link import Phase
+from devices.protocols.documents import Phase
 from devices.protocols.wav import Sound
 from services.dispatcher.adapters.speech import SpeechFailed
 from services.dispatcher.adapters.speech.espeak import Espeak

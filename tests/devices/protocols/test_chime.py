@@ -25,7 +25,7 @@ def share_at(sound: Sound, hz: float) -> float:
         for sample in samples[start : start + window]:
             before, last = last, sample + twice_cos * last - before
         explained += (last * last + before * before - twice_cos * last * before) * 2 / window
-    return explained / sum(sample * sample for sample in samples)
+    return explained / float(sum(sample * sample for sample in samples))
 
 
 @pytest.mark.parametrize("pattern", Pattern)

@@ -48,7 +48,7 @@ def test_chunks_before_the_sound_are_passed_over_odd_ones_with_their_padding() -
 
 def test_no_shorter_prefix_raises_anything_but_a_refusal() -> None:
     whole = wav.write(RAMP)
-    outcomes = set()
+    outcomes: set[int | str] = set()
     for end in range(len(whole)):
         try:
             outcomes.add(wav.read(whole[:end]).rate)

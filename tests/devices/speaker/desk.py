@@ -1,13 +1,14 @@
-"""The dispatcher's end of the link as tests need it: publishes signed documents, answers hellos, keeps what speakers say."""
+"""The dispatcher's end of the link: publishes signed documents, answers hellos, keeps what speakers say."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from devices.protocols.documents import HelloAnswer, Receipt, SpeakerState
+from devices.protocols.documents import HelloAnswer, Manifest, Order, Receipt, SpeakerState
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
     config_topic,
@@ -15,10 +16,13 @@ from devices.protocols.speaker_link import (
     decode_receipt,
     decode_state,
     hello_answer_topic,
+    manifest_topic,
     sign,
 )
 from devices.speaker.loop import Loop
-from tests.devices.speaker.world import CLOCK, CONFIG, KEYS, ROOT, SETUP, SPEAKER
+from tests.devices.speaker.world import ACTUAL, CITY, CLOCK, CONFIG, HOUR, KEYS, ROOT, SETUP, SPEAKER, S
+
+ROUNDS_MAX = 30_000
 
 
 class Desk:
@@ -72,6 +76,14 @@ class Desk:
     def set_up(self) -> None:
         self.publish(KEYS_TOPIC, sign(KEYS, ROOT))
         self.publish(config_topic(SPEAKER), sign(SETUP, CONFIG))
+
+    def order(self, order: Order) -> None:
+        """A manifest of this one order, from now for an hour."""
+        now_us = self._loop.wall_us()
+        order = replace(order, start_at=now_us, expires=now_us + HOUR)
+        topic = manifest_topic(CITY, "actual", "city")
+        manifest = Manifest(topic, now_us // 1_000, now_us, now_us + 60 * S, "", (order,))
+        self.publish(topic, sign(manifest, ACTUAL))
 
     def steps(self, order: str) -> list[str]:
         unique = {(r.journal, r.seq): r for r in self.receipts if r.order == order}

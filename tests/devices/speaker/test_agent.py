@@ -8,18 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from devices.protocols.documents import Manifest, Order
-from devices.protocols.speaker_link import manifest_topic, sign
 from devices.speaker.agent import Agent
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer
 from devices.speaker.settings import PlayerKind, Settings
 from devices.speaker.store import AudioStore
 from tests.devices.speaker.conftest import SECRETS, Mosquitto
-from tests.devices.speaker.desk import Desk
-from tests.devices.speaker.world import ACTUAL, CITY, HOUR, ROOT_KEY, S, an_order, withdrawn
-
-ROUNDS_MAX = 30_000
+from tests.devices.speaker.desk import ROUNDS_MAX, Desk
+from tests.devices.speaker.world import ROOT_KEY, an_order, withdrawn
 
 
 @dataclass
@@ -39,13 +35,6 @@ class Street:
                 return
             self.loop.run_once(wait_us_max=20_000)
         raise AssertionError("it did not come to that")
-
-    def order(self, order: Order) -> None:
-        now_us = self.loop.wall_us()
-        order = replace(order, start_at=now_us, expires=now_us + HOUR)
-        topic = manifest_topic(CITY, "actual", "city")
-        manifest = Manifest(topic, now_us // 1_000, now_us, now_us + 60 * S, "", (order,))
-        self.desk.publish(topic, sign(manifest, ACTUAL))
 
     def again(self) -> None:
         """The process ends without a goodbye and a new one starts on the same store."""
@@ -89,7 +78,7 @@ def street(broker: Mosquitto, tmp_path: Path) -> Iterator[Street]:
 
 
 def test_an_order_goes_from_the_broker_to_sound_and_back_as_receipts(street: Street) -> None:
-    street.order(an_order(repeat=2, gap_s=0))
+    street.desk.order(an_order(repeat=2, gap_s=0))
     street.until(lambda: street.desk.steps("o-1").count("finished") == 2)
     assert street.desk.steps("o-1") == [
         "accepted",
@@ -104,9 +93,9 @@ def test_an_order_goes_from_the_broker_to_sound_and_back_as_receipts(street: Str
 
 def test_a_withdrawal_cuts_the_sound(street: Street) -> None:
     order = an_order(texts={"zh": "很长。" * 160}, repeat=50)
-    street.order(order)
+    street.desk.order(order)
     street.until(lambda: "playing" in street.desk.steps("o-1"))
-    street.order(withdrawn(order))
+    street.desk.order(withdrawn(order))
     street.until(lambda: "superseded:withdrawn" in street.desk.steps("o-1"))
     assert street.agent.state.sound.sounding is None
 
@@ -131,7 +120,7 @@ def test_a_broker_that_restarts_is_found_again_and_the_order_waited_for_it(stree
     street.broker.start()
     street.desk = Desk(street.loop, street.broker.port, SECRETS["desk"])
     street.desk.set_up()
-    street.order(an_order())
+    street.desk.order(an_order())
     street.until(lambda: "finished" in street.desk.steps("o-1"))
     assert street.agent.state.mail.connection >= 2
 
@@ -144,7 +133,7 @@ def test_the_last_will_says_offline_with_the_connection_number(street: Street) -
 
 
 def test_a_process_that_dies_and_starts_again_hears_nothing_twice(street: Street) -> None:
-    street.order(an_order(repeat=2, gap_s=0))
+    street.desk.order(an_order(repeat=2, gap_s=0))
     street.until(lambda: street.desk.steps("o-1").count("finished") == 2)
     said = list(street.desk.steps("o-1"))
     street.again()
@@ -155,7 +144,7 @@ def test_a_process_that_dies_and_starts_again_hears_nothing_twice(street: Street
 
 
 def test_missing_receipts_are_sent_again_when_asked_for(street: Street) -> None:
-    street.order(an_order())
+    street.desk.order(an_order())
     street.until(lambda: "finished" in street.desk.steps("o-1"))
     seqs = [receipt.seq for receipt in street.desk.receipts]
     street.desk.receipts.clear()
@@ -165,7 +154,7 @@ def test_missing_receipts_are_sent_again_when_asked_for(street: Street) -> None:
 
 
 def test_acknowledged_receipts_are_no_longer_waiting(street: Street) -> None:
-    street.order(an_order())
+    street.desk.order(an_order())
     street.until(lambda: "finished" in street.desk.steps("o-1") and not street.agent.state.mail.unacked)
     assert street.agent.state.mail.letters
 
@@ -183,8 +172,8 @@ def test_a_journal_that_cannot_be_written_does_not_keep_the_order_from_sounding(
     file = street.agent._journal._file
     assert file is not None
     file.close()
-    street.agent._journal._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
-    street.order(an_order())
+    street.agent._journal._file = open("/dev/full", "ab", buffering=0)
+    street.desk.order(an_order())
     street.until(lambda: "finished" in street.desk.steps("o-1"))
     evidence = [s.evidence or {} for r in street.desk.receipts for s in r.steps if s.kind == "playing"]
     assert evidence[0]["source"] == "speech"

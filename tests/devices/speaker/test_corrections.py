@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from devices.protocols.documents import Phase
+from devices.protocols.documents import Order, OrderClass, Phase
 from devices.protocols.selector import Selector
 from tests.devices.speaker.world import DISTRICT, HOUR, T0, S, World, an_order, withdrawn
 
 ALERT = an_order("false", level=1, repeat=3)
 
 
-def correction(at: int, **changes: object) -> object:
+def correction(at: int, **changes: Any) -> Order:
     made = an_order("sorry", level=4, phase=Phase.CORRECTION, corrects="false", start_at=at, expires=at + HOUR)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 @pytest.mark.parametrize("phase", [Phase.CORRECTION, Phase.ALL_CLEAR])
@@ -123,5 +124,12 @@ def test_a_correction_that_is_withdrawn_is_silent() -> None:
     world = World().up().order(ALERT).advance(4)
     sorry = correction(world.utc + 30 * S)
     world.order(withdrawn(ALERT), sorry).advance(5)
-    world.order(withdrawn(ALERT), withdrawn(sorry)).advance(60)  # type: ignore[arg-type]
+    world.order(withdrawn(ALERT), withdrawn(sorry)).advance(60)
     assert world.sounds() == ["false#1…"]
+
+
+def test_a_correction_of_a_daily_notice_is_never_too_late() -> None:
+    notice = replace(ALERT, order_class=OrderClass.DAILY)
+    world = World().up().order(notice).advance(4).disconnect().advance(600)
+    world.order(withdrawn(notice), correction(T0 + 10 * S, order_class=OrderClass.DAILY)).connect().advance(60)
+    assert world.sounds()[-1] == "sorry#1"

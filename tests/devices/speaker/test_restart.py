@@ -96,7 +96,8 @@ def test_a_crash_after_any_single_effect_loses_no_fact() -> None:
 
 def test_an_unreadable_order_in_the_journal_is_left_out_and_the_rest_is_taken_up() -> None:
     world = World().up().order(an_order("good", start_at=T0 + 60 * S), an_order("bad", start_at=T0 + 60 * S)).advance(1)
-    world.disk = [replace(x, value='["x","{}"]') if x.key == "actual/bad" and x.kind == "order" else x for x in world.disk]
+    bad = ("order", "actual/bad")
+    world.disk = [replace(x, value='["x","{}"]') if (x.kind, x.key) == bad else x for x in world.disk]
     world.crash().boot().advance(120)
     assert world.sounds() == ["good#1"]
     assert world.state.sound.store_reason == "order_unread"

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from devices.speaker.loop import Loop
 from devices.speaker.reconnect import FLOOR_US_MAX, Dial, wait_us
 from devices.speaker.settings import PlayerKind, SettingsRefused, read_settings
 from tests.devices.speaker.conftest import SECRETS, Mosquitto
-from tests.devices.speaker.world import ROOT_KEY
+from tests.devices.speaker.desk import ROUNDS_MAX, Desk
+from tests.devices.speaker.world import ROOT_KEY, an_order
 
 RESIDENT_KB_MAX = 60 * 1_024
 
@@ -117,7 +119,7 @@ def test_the_agent_imports_nothing_of_the_dispatcher() -> None:
         [
             sys.executable,
             "-c",
-            "import sys, devices.speaker.cli; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))",
+            "import sys, devices.speaker.cli as c; print(sorted({m.split('.')[0] for m in sys.modules} & {*sys.argv}))",
             "services", "simulators", "sqlalchemy", "fastapi", "pydantic", "celery", "lxml", "numpy",
         ],
         capture_output=True, text=True, check=True,
@@ -125,20 +127,30 @@ def test_the_agent_imports_nothing_of_the_dispatcher() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_connected_agent_stays_within_its_memory(broker: Mosquitto, tmp_path: Path) -> None:
-    """The real command with rendering, connected to a real broker; resident memory as the kernel counts it."""
-    path = written(tmp_path, broker_port=broker.port, reconnect_spread_s=0, player="wav")
+def test_an_agent_that_speaks_decodes_and_reports_stays_within_its_memory(broker: Mosquitto, tmp_path: Path) -> None:
+    """The real command with the real speech engine and broker; peak resident memory as the kernel counts it."""
+    path = written(tmp_path, broker_port=broker.port, reconnect_spread_s=0, player="wav", wav_real_time=False)
+    loop = Loop()
+    desk = Desk(loop, broker.port, SECRETS["desk"])
+    desk.set_up()
+    desk.order(an_order(repeat=2, gap_s=0, texts={"zh": "请立即离开低洼处，前往高处避险。" * 20}))
     process = subprocess.Popen(
-        [sys.executable, "-m", "devices.command", "speaker", "--settings", str(path)],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "devices.command", "speaker", "--settings", str(path)], stdout=subprocess.DEVNULL
+    )
     with process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "The link is up." in line
+        for _ in range(ROUNDS_MAX):
+            if desk.steps("o-1").count("finished") == 2:
+                break
+            loop.run_once(wait_us_max=20_000)
         status = Path(f"/proc/{process.pid}/status").read_text()
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
-    resident_kb = int(status.split("VmRSS:")[1].split()[0])
-    assert resident_kb <= RESIDENT_KB_MAX
-    (tmp_path / "resident_kb").write_text(str(resident_kb))
+    desk.close()
+    loop.close()
+    assert [f.name for f in sorted((tmp_path / "store" / "heard").glob("*.wav"))] == [
+        "000001-actual-o-1-r1.wav",
+        "000002-actual-o-1-r2.wav",
+    ]
+    peak_kb = int(status.split("VmHWM:")[1].split()[0])
+    print(f"peak resident memory of a speaker: {peak_kb} kB")
+    assert peak_kb <= RESIDENT_KB_MAX

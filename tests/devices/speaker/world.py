@@ -1,4 +1,4 @@
-"""A speaker's world in virtual time: signed documents, a disk, a loudspeaker and a link, all driven by the machine's effects."""
+"""A speaker's world in virtual time: signed documents, a disk, a loudspeaker and a link, driven by the effects."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class World:
         self.state = blank(SPEAKER, ROOT_KEY)
         self.loaded: dict[int, e.Plan] = {}
         self.playing: tuple[int, e.Plan, int] | None = None
-        self.queue: list[tuple[int, int, Callable[[], None]]] = []
+        self.queue: list[tuple[int, int, Callable[[], object]]] = []
         self.order_of_events = 0
         self.wake: int | None = None
         self.retained: dict[str, bytes] = {}
@@ -244,7 +244,7 @@ class World:
 
     # Time
 
-    def later(self, after_us: int, action: Callable[[], None]) -> None:
+    def later(self, after_us: int, action: Callable[[], object]) -> None:
         self.order_of_events += 1
         heapq.heappush(self.queue, (self.mono + after_us, self.order_of_events, action))
 

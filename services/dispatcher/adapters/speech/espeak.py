@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devices.protocols import wav
-from devices.protocols.speaker_link import TEXT_CHARS_MAX
+from devices.protocols.documents import TEXT_CHARS_MAX
 from devices.protocols.spoken import espeak_voice, readable
 
 from ..child import ChildFailed, run

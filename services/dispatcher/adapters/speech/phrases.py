@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devices.protocols import wav
-from devices.protocols.speaker_link import Phase
+from devices.protocols.documents import Phase
 from devices.protocols.wav import Sound, WavRefused
 
 from ...domain.signals import Problem

@@ -1,0 +1,56 @@
+"""`tocsin bench`: the product beside the bare part it stands on, measured in one run. Each ends in one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.dispatcher.processes.children import ChildWontStart
+from simulators.bench.receipts import bench_receipts
+from simulators.bench.result import BenchFailed
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure. 性能基准。")
+
+Speakers = Annotated[int, typer.Option(min=1, max=18_000, help="How many speakers. 终端数量。")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="Where its files go for a while; the disk that is meant. 临时文件所在磁盘。"),
+]
+
+
+@app.callback()
+def bench() -> None:
+    """The product beside the bare part it stands on, measured in one run. 与裸组件同场对比的性能基准。"""
+
+
+@app.command()
+def receipts(
+    speakers: Speakers = 10_000,
+    receipts: Annotated[int, typer.Option(min=1, max=500_000, help="How many receipts. 回执数量。")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, max=10, help="Drains of each kind. 轮数。")] = 3,
+    folder: Folder = None,
+) -> None:
+    """Receipts that wait at the broker, until they are durable rows. 代理中积压的回执直至落盘。"""
+    _measure(lambda where: bench_receipts(where, speakers, receipts, rounds), folder)
+
+
+def _measure(run: Callable[[Path], dict[str, object]], folder: Path | None) -> None:
+    """Run in a folder of its own, which is gone afterwards, and print the figures."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    where = Path(tempfile.mkdtemp(prefix="tocsin-bench-", dir=folder)).resolve()
+    try:
+        # The broker runs under an account of its own below here.
+        where.chmod(0o711)
+        typer.echo(json.dumps(run(where), ensure_ascii=False))
+    except (BenchFailed, ChildWontStart) as failed:
+        typer.echo(f"The benchmark ended without figures: {failed}", err=True)
+        raise typer.Exit(1) from failed
+    finally:
+        shutil.rmtree(where, ignore_errors=True)

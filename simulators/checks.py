@@ -1,0 +1,279 @@
+"""What may be heard: watches every start of sound and every document a speaker obeys, and holds laws 1, 2, 3, 5 and 7.
+
+It asks the engine and the machine nothing that they could have got wrong: what people really did, what really burned and
+what was really signed comes from the world.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from devices.protocols.documents import Order, OrderClass, OrderState, Phase
+from devices.protocols.gb26875 import Frame
+from devices.protocols.speaker_link import digest
+from devices.speaker.events import SegmentKind
+from devices.speaker.state import State
+from services.dispatcher.domain.broadcasts import Act, Broadcast, Release, content_hash
+from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.places import Speaker
+from services.dispatcher.domain.signals import Signal, Use
+from services.dispatcher.engine.ports import Asset
+from simulators.attacker import EVIL
+from simulators.city import Genuine, Keys
+from simulators.clock import DispatcherClock, VirtualClock
+from simulators.database import Database
+from simulators.dispatcher import STARTS_PER_HOUR_MAX, Disk
+from simulators.endpoint import Heard, SimulatedSpeaker
+from simulators.sources import Fire
+
+HOUR_US = 3_600_000_000
+SLACK_US = 20_000_000
+HEARD_PERCENT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A law that did not hold: its number in the design, of what or whom, and one sentence."""
+
+    law: int
+    subject: str
+    sentence: str
+    at_us: int
+
+
+@dataclass(slots=True)
+class Truth:
+    """What the world knows for certain. `pressed` holds (person, broadcast, content) of every release asked for."""
+
+    clock: VirtualClock
+    wall: DispatcherClock
+    database: Database
+    keys: Keys
+    disk: Disk
+    fires: Callable[[], Iterable[Fire]]
+    lost: list[Database] = field(default_factory=list)
+    pressed: set[tuple[str, str, str]] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    error_us_max: int = 0
+
+    def broken(self, law: int, subject: str, sentence: str) -> None:
+        self.violations.append(Violation(law, subject, sentence, self.clock.us))
+
+    def databases(self) -> list[Database]:
+        """The one in use first, then those given up by a restore, the latest first."""
+        return [self.database, *reversed(self.lost)]
+
+    @property
+    def slack_us(self) -> int:
+        """How far a speaker's clock may be off: by as much as the dispatcher's ever was, and a slow answer."""
+        return 2 * self.error_us_max + SLACK_US
+
+
+@dataclass(slots=True)
+class _Obeyed:
+    """What one journal of a speaker took in: per topic the version, per order the newest revision, and what came."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    newest: dict[str, Order] = field(default_factory=dict)
+    came: dict[tuple[str, int], Order] = field(default_factory=dict)
+
+
+class Ears:
+    """Listens at every speaker."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._obeyed: dict[str, _Obeyed] = {}
+        self._by_digest: dict[bytes, Genuine] = {}
+        self._frames: dict[tuple[str, int, bytes], frozenset[str]] = {}
+
+    # Sound
+
+    def began(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        """A speaker starts a repeat of an order."""
+        plan, truth = heard.plan, self._truth
+        use, _, name = plan.order.partition("/")
+        if name.startswith(EVIL):
+            truth.broken(5, speaker.id, f"{speaker.id} plays {name}, which the attacker made")
+            return
+        truth.counts[f"sound.{use}"] += 1
+        self._released(speaker, name, heard)
+        self._drill(speaker, name, heard)
+        self._obeys(speaker, name, heard)
+        self._once(speaker, heard)
+        self._limited(speaker, heard)
+
+    def _rows(self, name: str) -> list[tuple[Database, Broadcast]]:
+        found = [(db, db.rows(Broadcast).get(name)) for db in self._truth.databases()]
+        return [(db, row) for db, row in found if row is not None]
+
+    def _released(self, speaker: SimulatedSpeaker, name: str, heard: Heard) -> None:
+        reasons = [self.unreleased(db, row) or self._other_words(db, row, heard) for db, row in self._rows(name)]
+        if all(reasons):
+            why = reasons[0] if reasons else "no database ever knew it"
+            self._truth.broken(1, name, f"{speaker.id} plays {name}, but {why}")
+
+    def unreleased(self, db: Database, row: Broadcast) -> str:
+        """Why the database does not show a true release of exactly this content; empty when it does."""
+        if content_hash(row) != row.content:
+            return "its content is not what its hash says"
+        rows = [r for r in db.rows(Release).values() if r.broadcast == row.id and r.content == row.content]
+        people = {r.person for r in rows if r.act is Act.RELEASE}
+        if any(r.act is Act.STANDING and r.rule for r in rows):
+            return self._uncovered(db, row)
+        invented = [p for p in sorted(people) if (p, row.id, row.content) not in self._truth.pressed]
+        if invented:
+            return f"{invented[0]} never released it"
+        if not people:
+            return "there is no release of it"
+        if len(people) < 2 and row.phase is Phase.ALERT and row.level <= 2:
+            return f"it is of level {row.level} and one person alone released it"
+        return ""
+
+    def _uncovered(self, db: Database, row: Broadcast) -> str:
+        """A standing order needs two devices of panels at that venue, in that use, that may act automatically."""
+        incident = db.rows(Incident).get(row.incident)
+        venue = incident.venue if incident is not None else None
+        fires = [
+            f for f in self._truth.fires() if f.automatic and f.panel.venue == venue and str(f.panel.use) == str(row.use)
+        ]
+        detectors = {f.device for f in fires if not f.call_point}
+        if len(detectors) >= 2 or (detectors and any(f.call_point for f in fires)):
+            return ""
+        return "its standing order does not cover what was reported"
+
+    def _other_words(self, db: Database, row: Broadcast, heard: Heard) -> str:
+        assets = {asset.sha256 for asset in db.rows(Asset).values() if asset.id in row.wordings.values()}
+        for segment in heard.plan.segments:
+            said = {
+                SegmentKind.SAY: row.texts.values(),
+                SegmentKind.AUDIO: assets,
+                SegmentKind.PHRASE: (row.event_code,),
+            }.get(segment.kind)
+            if said is not None and segment.value not in said:
+                return f"it says {segment.value[:40]!r}, which nobody released"
+        return ""
+
+    def _drill(self, speaker: SimulatedSpeaker, name: str, heard: Heard) -> None:
+        plan = heard.plan
+        uses = {row.use for _, row in self._rows(name)}
+        if Use.EXERCISE in uses and plan.use != "exercise":
+            self._truth.broken(2, name, f"{speaker.id} plays the exercise {name} as {plan.use}")
+        if plan.use != "actual" and plan.segments[0].kind is not SegmentKind.PREFACE:
+            self._truth.broken(2, name, f"{speaker.id} plays the exercise {name} without the drill preface")
+
+    def _obeys(self, speaker: SimulatedSpeaker, name: str, heard: Heard) -> None:
+        plan, obeyed = heard.plan, self._of(heard.journal)
+        order = obeyed.came.get((plan.order, plan.rev))
+        if order is None:
+            self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at revision {plan.rev}, which never came")
+            return
+        newest = obeyed.newest.get(plan.order, order)
+        if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
+            self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
+        if self._truth.clock.us > order.expires + self._truth.slack_us:
+            self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
+
+    def _once(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        """At most once heard: a repeat comes again only when the earlier one was cut, or broke off before 80 %."""
+        plan = heard.plan
+        if speaker.sounding is not None and speaker.sounding.ended_us == 0:
+            self._truth.broken(7, speaker.id, f"{speaker.id} plays two sounds at once")
+        for before in speaker.heard[:-1]:
+            if (before.journal, before.plan.order, before.plan.repeat) != (heard.journal, plan.order, plan.repeat):
+                continue
+            broke = before.end in ("crash", "failed") and before.durable < HEARD_PERCENT
+            if before.end == "crash":
+                self._truth.counts["sound.after_crash"] += 1
+            if before.end != "cut" and not broke:
+                how = f"ended by {before.end} at {before.durable} %"
+                self._truth.broken(7, speaker.id, f"{speaker.id} plays repeat {plan.repeat} of {plan.order} again: {how}")
+
+    def _limited(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        """Not more alerts of at least this severity begin in an hour than the config allows."""
+        order = self._of(heard.journal).came.get((heard.plan.order, heard.plan.rev))
+        if order is None or order.phase is not Phase.ALERT:
+            return
+        firsts: dict[str, int] = {}
+        for each in speaker.heard:
+            said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
+            grave = said is not None and said.phase is Phase.ALERT and _severity(said) >= _severity(order)
+            if grave and each.journal == heard.journal:
+                firsts.setdefault(each.plan.order, each.began_us)
+        if firsts.get(heard.plan.order) != heard.began_us:
+            return
+        recent = [us for us in firsts.values() if us > heard.began_us - HOUR_US + SLACK_US]
+        if len(recent) > STARTS_PER_HOUR_MAX:
+            self._truth.broken(5, speaker.id, f"{speaker.id} begins {len(recent)} alerts in an hour")
+
+    # Documents
+
+    def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None:
+        """A speaker has had a message; `whole` is False when it died over it."""
+        obeyed = self._of(speaker.disk.journal)
+        genuine = self._truth.keys.genuine.get(payload)
+        if genuine is not None and genuine.manifest.stream == topic:
+            self._by_digest.setdefault(digest(payload), genuine)
+            for order in genuine.manifest.orders:
+                obeyed.came[f"{order.status}/{order.id}", order.rev] = order
+        streams = speaker.state.papers.streams
+        if not whole or before.papers.streams is streams:
+            return
+        for name in before.papers.streams:
+            if name not in streams:
+                obeyed.versions.pop(name, None)
+        for name, held in streams.items():
+            old = before.papers.streams.get(name)
+            if old is None or old.digest != held.digest:
+                self._accepted(speaker, name, held.digest, obeyed)
+
+    def _accepted(self, speaker: SimulatedSpeaker, topic: str, found: bytes, obeyed: _Obeyed) -> None:
+        truth, genuine = self._truth, self._by_digest.get(found)
+        if genuine is None or genuine.manifest.stream != topic:
+            truth.broken(5, speaker.id, f"{speaker.id} obeys a manifest on {topic} that nobody signed for it")
+            return
+        manifest = genuine.manifest
+        truth.counts["manifest.accepted"] += 1
+        if manifest.version <= obeyed.versions.get(topic, 0):
+            truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
+        if truth.clock.us > manifest.fresh_until + truth.slack_us:
+            truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
+        obeyed.versions[topic] = manifest.version
+        for order in manifest.orders:
+            key = f"{order.status}/{order.id}"
+            if key not in obeyed.newest or obeyed.newest[key].rev < order.rev:
+                obeyed.newest[key] = order
+
+    def _of(self, journal: str) -> _Obeyed:
+        return self._obeyed.setdefault(journal, _Obeyed())
+
+    def held(self, journal: str, key: str) -> Order | None:
+        """The newest revision of an order that this journal's speaker obeyed."""
+        return self._of(journal).newest.get(key)
+
+    # Fire panels
+
+    def confirmed(self, panel: str, frame: Frame, signals: Iterable[Signal]) -> None:
+        """A panel's frame is confirmed: it must be safe by now, and its repeats must be the same signals."""
+        truth, kept = self._truth, {signal.key for signal in self._truth.disk.journal}
+        table = truth.database.rows("signal")
+        keys = frozenset(signal.key for signal in signals)
+        truth.counts["panel.confirmed"] += 1
+        for key in sorted(keys):
+            if key not in table and key not in kept:
+                truth.broken(7, panel, f"the frame {frame.serial} of {panel} was confirmed before {key} was safe")
+        before = self._frames.setdefault((panel, frame.serial, frame.unit), keys)
+        if before != keys:
+            truth.broken(7, panel, f"a repeat of frame {frame.serial} of {panel} became another signal")
+
+
+def _severity(order: Order) -> int:
+    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
+
+
+def enrolled(db: Database, speaker: str) -> bool:
+    row = db.rows(Speaker).get(speaker)
+    return row is not None and row.enrolled

@@ -1,0 +1,482 @@
+"""The dispatcher on virtual time: the real engine, relay, timers, chain and receipts in a gateway that can be killed.
+
+It does what the gateway process and its speaker side do, with the network replaced; every rule is the engine's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from devices.protocols import speaker_link
+from devices.protocols.gb26875 import Command, Frame, TimeTag, confirm, encode
+from devices.protocols.gb26875 import Connection as PanelWire
+from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig, SpeakerState
+from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.playbook import Playbook
+from services.dispatcher.domain.refusals import Refused
+from services.dispatcher.domain.signals import Panel, Signal, Unread
+from services.dispatcher.domain.verification import Task
+from services.dispatcher.engine import receipts, streams
+from services.dispatcher.engine.chain import chain_pass
+from services.dispatcher.engine.engine import Engine
+from services.dispatcher.engine.events import Event, SignalArrived
+from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Page, Store, StoreUnavailable, Stream
+from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
+from services.dispatcher.engine.staging import stage
+from services.dispatcher.engine.timers import TimerPass
+from services.dispatcher.feeds import gb26875
+from simulators.city import Keys
+from simulators.clock import Call, VirtualClock
+from simulators.database import Killed, Process
+from simulators.network import Broker, Connection, NotTaken
+
+CLIENT = "gw-0"
+SETTLE_US = 300_000
+COMPARE_US = 60_000_000
+INTAKE_US = 20_000
+AWAY_US = 500_000
+RENDER_AGAIN_US = 30_000_000
+REPEAT_WITHIN_US = 60_000_000
+STREAMS_MAX = 1_000
+ROUNDS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the dispatcher is built of, so that a test can put a broken part in its place."""
+
+    engine: type[Engine] = Engine
+    relay: type[Relay] = Relay
+    timers: type[TimerPass] = TimerPass
+    sign_stream: Callable[..., streams.Signed] = streams.sign_stream
+    confirms_first: bool = False
+
+
+class Surroundings(Protocol):
+    """What the gateway needs of the world beside it."""
+
+    def say(self, subject: str, words: str) -> None: ...
+    def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None: ...
+    def wants_audio(self, wording: str) -> None: ...
+    def handling(self, event: Event, mono_us: int) -> None: ...
+    def handled(self) -> None: ...
+    def gateway_died(self, gateway: Gateway, why: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a gateway's machine keeps beside the database: the synced intake journal."""
+
+    journal: list[Signal] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _PanelLine:
+    """One panel's connection: its receiving half, and when each frame first came."""
+
+    answer: Callable[[bytes], None]
+    wire: PanelWire = field(default_factory=PanelWire)
+    firsts: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+
+    def first_us(self, frame: Frame, now_us: int) -> int:
+        name = hashlib.blake2b(f"{frame.source}/{frame.serial}/".encode() + frame.unit, digest_size=16).digest()
+        first_us = self.firsts.get(name, now_us)
+        if not 0 <= now_us - first_us <= REPEAT_WITHIN_US:
+            first_us = now_us
+        self.firsts[name] = first_us
+        return first_us
+
+
+def make_engine(parts: Parts, store: Store, ids: Ids, playbooks: Sequence[Playbook], wake: Callable[[], None]) -> Engine:
+    return parts.engine(store, ids, playbooks, ("http://127.0.0.1",), wake)
+
+
+class Gateway:
+    """One life of a gateway process, from start to kill. Only the database and `disk` outlive it."""
+
+    def __init__(
+        self, parts: Parts, process: Process, disk: Disk, clock: VirtualClock, wall: Clock, broker: Broker, keys: Keys,
+        ids: Ids, playbooks: Sequence[Playbook], world: Surroundings, rng: Random, client: str = CLIENT,
+    ) -> None:  # fmt: skip
+        self.process, self.client = process, client
+        self._parts, self._disk, self._clock, self._wall, self._broker = parts, disk, clock, wall, broker
+        self._keys, self._world, self._rng, self._playbooks = keys, world, rng, playbooks
+        self.engine = make_engine(parts, process, ids, playbooks, self.wake)
+        carriers: dict[str, Carrier] = {
+            Carry.PUBLISH_CONFIG: self._publish_config,
+            Carry.ASK_MISSING: self._ask_missing,
+            Carry.OFFICE_TASK: self._office_task,
+            Carry.RENDER_AUDIO: self._render,
+        }
+        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self._publish_stream}
+        owner = f"{client}/{rng.getrandbits(32):08x}"
+        self._relays = (
+            parts.relay(process, self.engine, on_air, owner),
+            parts.relay(process, self.engine, carriers, owner),
+        )
+        self._carries = (tuple(on_air), tuple(carriers))
+        self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
+        self._connection: Connection | None = None
+        self._seen: dict[str, bytes] = {}
+        self._compared = False
+        self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
+        self._round: Call | None = None
+        self._lines: dict[str, _PanelLine] = {}
+        self._connections = 0
+        self._staged = -1
+
+    # Life
+
+    def start(self) -> None:
+        self._world.say(self.client, "starts")
+        self._do(self._housekeeping)
+        self._dial()
+        self.wake()
+
+    def kill(self, why: str) -> None:
+        """Killed from outside, between two steps."""
+        if self.process.alive:
+            self.process.kill()
+            self._gone(why)
+
+    def _gone(self, why: str) -> None:
+        if self._connection is not None:
+            self._clock.later(self._rng.randint(1_000, 20_000_000), self._connection.end)
+            self._connection.cut = True
+        self._world.gateway_died(self, why)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        """One step of the process: it may be killed in it, and goes on later when the database is away."""
+        if not self.process.alive:
+            return
+        try:
+            action()
+        except Killed:
+            self._gone(self.process.died_at)
+        except StoreUnavailable:
+            self._clock.later(AWAY_US, self.wake)
+
+    def later(self, after_us: int, action: Callable[[], None]) -> None:
+        self._clock.later(after_us, lambda: self._do(action))
+
+    # Rounds: relay, timers and chain, whenever something may be due
+
+    def wake(self) -> None:
+        """Something was committed, or time has jumped: look soon."""
+        self._look_at(self._clock.us + 2_000)
+
+    def _look_at(self, us: int) -> None:
+        if self._round is not None:
+            self._round.cancel()
+        self._round = self._clock.at(us, lambda: self._do(self._pass))
+
+    def _pass(self) -> None:
+        self._timers.run()
+        for relay in self._relays:
+            for _ in range(ROUNDS_MAX):
+                if not relay.waiting() or not relay.run():
+                    break
+        chain_pass(self.process)
+        if self._disk.journal:
+            self._replay()
+        self._look_at(self._next_us())
+
+    def _next_us(self) -> int:
+        with self.process.read() as read:
+            now_us = read.now_us()
+            due = [max(e.not_before_us, e.leased_until_us) for e in read.open_effects()]
+            timers = read.due_timers(2**62, 1)
+        due += [timer.due_us for timer in timers]
+        wait_us = min(due, default=now_us + COMPARE_US) - now_us
+        return self._clock.us + min(max(wait_us, 5_000), COMPARE_US)
+
+    def _housekeeping(self) -> None:
+        city = self.engine.read_city()
+        if city.version != self._staged:
+            self._staged = city.version
+            stage(self.process, city, self._playbooks)
+
+    def _replay(self) -> None:
+        self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])
+        self._disk.journal = []
+
+    # The broker
+
+    def _dial(self) -> None:
+        if not self.process.alive or self._connection is not None:
+            return
+        self._connections += 1
+        connection = self._broker.connect(self.client, _Side(self, self._connections), clean=False)
+        if connection is None:
+            self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
+            return
+        self._connection = connection
+        self._seen = {}
+        connection.subscribe(
+            (
+                speaker_link.ALL_RECEIPTS,
+                speaker_link.ALL_STATES,
+                speaker_link.ALL_HELLOS,
+                speaker_link.ALL_AREA_MANIFESTS,
+                speaker_link.ALL_SPEAKER_MANIFESTS,
+                speaker_link.KEYS_TOPIC,
+            )
+        )
+        number = self._connections
+        self.later(SETTLE_US, lambda: self._compare_on(number))
+
+    def link_lost(self, number: int) -> None:
+        if number == self._connections and self.process.alive:
+            self._connection = None
+            self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
+
+    def receive(self, number: int, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
+        if number != self._connections or not self.process.alive:
+            return
+        if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC:
+            self._seen[topic] = payload
+            ack()
+            return
+        if not self._waiting:
+            self.later(INTAKE_US, self._take_in)
+        self._waiting.append((topic, payload, ack))
+
+    def _send(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Publish until the broker has it. Raises CarryFailed."""
+        self.process.boundary("before publish")
+        if self._connection is None:
+            raise CarryFailed("the broker is not connected")
+        try:
+            self._connection.publish_and_wait(topic, payload, retain)
+        except NotTaken as failed:
+            raise CarryFailed(str(failed)) from failed
+        self.process.boundary("after publish")
+
+    # What speakers say
+
+    def _take_in(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            self._keep(batch)
+        except StoreUnavailable:
+            self._waiting = batch + self._waiting
+            self.later(AWAY_US, self._take_in)
+            return
+        self.process.boundary("before ack")
+        for _, _, ack in batch:
+            ack()
+            self.process.boundary("between acks")
+
+    def _keep(self, batch: Sequence[tuple[str, bytes, Callable[[], None]]]) -> None:
+        arrived: list[receipts.Arrived] = []
+        states: list[tuple[str, SpeakerState]] = []
+        unread: list[Unread] = []
+        speakers = self.engine.read_city().speakers
+        for topic, payload, _ in batch:
+            speaker, branch = speaker_link.parse_speaker_topic(topic)
+            reason = "" if speaker in speakers and speakers[speaker].enrolled else "speaker_not_enrolled"
+            try:
+                if reason:
+                    pass
+                elif branch == "receipt":
+                    arrived.append(receipts.Arrived(speaker, speaker_link.decode_receipt(payload), payload))
+                elif branch == "state":
+                    states.append((speaker, speaker_link.decode_state(payload)))
+                else:
+                    self._answer_hello(speaker, speaker_link.decode_hello(payload))
+            except speaker_link.Refused as refused:
+                reason = str(refused.reason)
+            if reason:
+                unread.append(Unread("mqtt", topic, reason, payload, self._wall.now_us()))
+        if arrived:
+            receipts.keep_receipts(self.process, arrived)
+        if states:
+            receipts.hear_speakers(self.process, states)
+        if unread:
+            with self.process.write() as tx:
+                tx.add_unread(unread)
+
+    def _answer_hello(self, speaker_id: str, nonce: str) -> None:
+        city = self.engine.read_city()
+        chain = set(city.tree.chain(city.speakers[speaker_id].area).all)
+        with self.process.read() as read:
+            now_us = read.now_us()
+            rows = read.find(Stream, Page(limit=STREAMS_MAX))
+        versions = {s.id: s.manifest_version for s in rows if s.area in chain and s.signed}
+        answer = self._keys.sign_hello(HelloAnswer(nonce, now_us, versions))
+        if self._connection is not None and self._connection.passes:
+            self._broker.publish(speaker_link.hello_answer_topic(speaker_id), answer, False)
+
+    # Carriers
+
+    def _publish_stream(self, effect: EffectRow) -> None:
+        if not self._compared:
+            raise CarryFailed("the broker's copies have not been compared yet")
+        try:
+            with self.process.write() as tx:
+                signed = self._parts.sign_stream(tx, effect.subject, self._keys, self.engine.read_city())
+        except Refused as refused:
+            raise CarryFailed(refused.sentence) from refused
+        self._send(signed.topic, signed.raw, retain=True)
+
+    def _publish_config(self, effect: EffectRow) -> None:
+        city = self.engine.read_city()
+        speaker = city.speakers.get(effect.subject)
+        if speaker is None or not speaker.enrolled:
+            raise CarryFailed("no such speaker is enrolled", again=False)
+        chain = city.tree.chain(speaker.area)
+        config = SpeakerConfig(
+            speaker=speaker.id, version=speaker.config_version, area_chain=chain.codes, overlay=chain.zones,
+            venue=speaker.venue, venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7,
+            lon_e7=speaker.lon_e7, volume_max=speaker.volume_max, reconnect_spread_s=20, fetch_spread_s=10,
+            accepted_spread_ms=2_000, starts_per_hour_max=STARTS_PER_HOUR_MAX,
+        )  # fmt: skip
+        self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
+
+    def _ask_missing(self, effect: EffectRow) -> None:
+        journal, missing = receipts.missing(self.process, effect.subject)
+        if missing:
+            ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
+            self._send(speaker_link.ask_topic(effect.subject), ask)
+
+    def _office_task(self, effect: EffectRow) -> None:
+        with self.process.read() as read:
+            task = read.get(Task, effect.subject)
+        if task is None:
+            return
+        payload = json.dumps({"task": task.id, "kind": task.kind, "state": task.state, "rung": task.rung}).encode()
+        for office in sorted(set(task.offices[: task.rung + 1])):
+            self._send(f"tocsin/v1/office/{office}/task", payload)
+
+    def _render(self, effect: EffectRow) -> None:
+        with self.process.read() as read:
+            asset = read.get(Asset, effect.subject)
+        if asset is None:
+            self._world.wants_audio(effect.subject)
+            raise NotYet(RENDER_AGAIN_US)
+
+    # The broker's copies
+
+    def _compare_on(self, number: int) -> None:
+        if number != self._connections or self._connection is None:
+            return
+        again_us = 1_000_000
+        try:
+            self._compare()
+            self._housekeeping()
+            again_us = COMPARE_US
+        except CarryFailed:
+            self._world.say(self.client, "could not compare the broker's copies")
+        finally:
+            self.later(again_us, lambda: self._compare_on(number))
+
+    def _compare(self) -> None:
+        seen = dict(self._seen)
+        for topic, raw in sorted(seen.items()):
+            if topic != speaker_link.KEYS_TOPIC:
+                self._compare_one(topic, raw)
+        with self.process.read() as read:
+            rows = read.find(Stream, Page(limit=STREAMS_MAX))
+        for stream in rows:
+            if stream.signed and not stream.foreign and stream.id not in seen:
+                self._send(stream.id, stream.signed, retain=True)
+        if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
+            self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
+        self._compared = True
+        self.wake()
+
+    def _compare_one(self, topic: str, raw: bytes) -> None:
+        with self.process.read() as read:
+            stream = read.get(Stream, topic)
+        if stream is not None and stream.signed == raw:
+            return
+        try:
+            manifest = speaker_link.read_manifest(raw, topic, self._keys.document, None, None)
+        except speaker_link.Refused:
+            if stream is not None and stream.signed:
+                self._send(topic, stream.signed, retain=True)
+            return
+        with self.process.write() as tx:
+            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+        if verdict == "republish" and stream is not None:
+            self._send(topic, stream.signed, retain=True)
+
+    # Fire panels
+
+    def panel_connects(self, panel: str, answer: Callable[[bytes], None]) -> None:
+        self._lines[panel] = _PanelLine(answer)
+
+    def panel_sends(self, panel: Panel, raw: bytes) -> None:
+        """Bytes of one panel's connection."""
+        line = self._lines.get(panel.id)
+        if line is not None:
+            line.wire.receive_data(raw)
+            self._do(lambda: self._work_off(panel, line))
+
+    def _work_off(self, panel: Panel, line: _PanelLine) -> None:
+        now_us = self._wall.now_us()
+        while isinstance(frame := line.wire.next_frame(), Frame):
+            reading = gb26875.signals(frame, panel, line.first_us(frame, now_us))
+            answer = confirm(frame, TimeTag.at(now_us)) if frame.command == Command.SEND else None
+            if answer is not None and self._parts.confirms_first:
+                self._answer(panel, line, frame, answer, reading.signals)
+            try:
+                self._commit(reading.signals)
+            except StoreUnavailable:
+                return
+            self.process.boundary("before confirm")
+            if answer is not None and not self._parts.confirms_first:
+                self._answer(panel, line, frame, answer, reading.signals)
+
+    def _answer(self, panel: Panel, line: _PanelLine, frame: Frame, answer: Frame, signals: Sequence[Signal]) -> None:
+        self._world.confirmed(panel.id, frame, signals)
+        line.answer(encode(answer))
+
+    def _commit(self, signals: Sequence[Signal]) -> None:
+        events: list[Event] = [SignalArrived(signal) for signal in signals]
+        try:
+            if self._disk.journal:
+                raise StoreUnavailable("earlier signals wait in the journal")
+            self.engine.handle(events)
+        except StoreUnavailable:
+            self._disk.journal.extend(signals)
+            self.wake()
+
+
+STARTS_PER_HOUR_MAX = 6
+
+
+class _Announced:
+    """The engine as the timer pass sees it: the world is told which timer is being handled."""
+
+    def __init__(self, engine: Engine, world: Surroundings, wall: Clock) -> None:
+        self._engine, self._world, self._wall = engine, world, wall
+
+    def handle(self, events: Sequence[Event]) -> object:
+        self._world.handling(events[0], self._wall.mono_us())
+        try:
+            return self._engine.handle(events)
+        finally:
+            self._world.handled()
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The gateway's end of one connection."""
+
+    gateway: Gateway
+    number: int
+
+    def received(self, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
+        self.gateway.receive(self.number, topic, payload, ack)
+
+    def lost(self) -> None:
+        self.gateway.link_lost(self.number)

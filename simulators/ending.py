@@ -1,0 +1,188 @@
+"""When the faults are over: what must be true within a bounded time, at speakers, broker and database (laws 4, 7, 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devices.protocols.documents import Phase, StepKind
+from devices.protocols.selector import matches
+from devices.protocols.speaker_link import decode_receipt, whereabouts
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
+from services.dispatcher.engine.ports import Expected, Stream
+from simulators.checks import HOUR_US, Ears, Truth, enrolled
+from simulators.dispatcher import STARTS_PER_HOUR_MAX
+from simulators.endpoint import SimulatedSpeaker
+from simulators.network import Broker
+
+FOLLOW_US = 60_000_000
+STOP_US = 5_000_000
+SETTLED_US = 600_000_000
+
+
+class Ending:
+    """Looks at every speaker, with what the database says that it should have done."""
+
+    def __init__(self, truth: Truth, ears: Ears, broker: Broker, speakers: Sequence[SimulatedSpeaker]) -> None:
+        self._truth, self._ears, self._broker, self._speakers = truth, ears, broker, speakers
+
+    # Within a time, while all is well
+
+    def followed(self, follower_id: str, since_us: int) -> None:
+        """Law 4: a correction or all-clear has begun at every reachable speaker that had begun the original."""
+        row = self._truth.database.rows(Broadcast).get(follower_id)
+        if row is None or row.rev == 0:
+            return
+        key, original = f"{row.use}/{row.id}", f"{row.use}/{row.original}"
+        planned = self._truth.database.rows("expected").get(row.original, {})
+        for speaker in self._speakers:
+            had = any(h.plan.order == original and h.began_us < since_us for h in speaker.heard)
+            if not had or speaker.id not in planned or not self._reachable(speaker, since_us):
+                continue
+            self._truth.counts["law4.checked"] += 1
+            begun = any(h.plan.order == key and h.began_us >= since_us for h in speaker.heard)
+            if not begun and not self._outranked(speaker, row, since_us):
+                self._truth.broken(
+                    4, follower_id, f"{speaker.id} has not begun the {row.phase} {follower_id} of {row.original} after 60 s"
+                )
+
+    def stopped(self, broadcast_id: str, since_us: int) -> None:
+        """A stop cuts the sound at every reachable speaker."""
+        row = self._truth.database.rows(Broadcast).get(broadcast_id)
+        if row is None or row.state is BroadcastState.ON_AIR:
+            return
+        for speaker in self._speakers:
+            sounding = speaker.sounding
+            if sounding is None or not self._reachable(speaker, since_us):
+                continue
+            if sounding.plan.order == f"{row.use}/{row.id}":
+                self._truth.broken(4, broadcast_id, f"{speaker.id} still plays {broadcast_id} 5 s after its stop")
+
+    def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
+        config, link = speaker.state.papers.config, speaker.link
+        return (
+            speaker.alive
+            and speaker.online_since_us < since_us - STOP_US
+            and link is not None
+            and link.passes
+            and speaker.state.clock.verified
+            and config is not None
+            and speaker.sound_failed_us < since_us
+            and not speaker.moved_us > since_us - HOUR_US
+        )
+
+    def _outranked(self, speaker: SimulatedSpeaker, row: Broadcast, since_us: int) -> bool:
+        """Whether something at least as grave sounded meanwhile."""
+        for heard in speaker.heard:
+            use, _, name = heard.plan.order.partition("/")
+            if (heard.ended_us and heard.ended_us < since_us) or name == row.id:
+                continue
+            if use == "actual" and (row.use != "actual" or heard.plan.level <= row.level):
+                return True
+            if use == row.use and heard.plan.level <= row.level:
+                return True
+        return False
+
+    # In the end
+
+    def converged(self) -> None:
+        """Faults are long over: nothing is open, the broker says what the rows say, and everybody heard what is due."""
+        self._nothing_open()
+        self._broker_agrees()
+        for row in self._truth.database.rows(Broadcast).values():
+            if row.rev == 0:
+                continue
+            for speaker in self._speakers:
+                self._heard_all(speaker, row)
+                self._coverage_agrees(speaker, row)
+
+    def _nothing_open(self) -> None:
+        for effect in self._truth.database.rows("effect").values():
+            self._truth.broken(8, effect.subject, f"{effect.lane} is still open: {effect.reason or 'no reason given'}")
+
+    def _broker_agrees(self) -> None:
+        for stream in self._truth.database.rows(Stream).values():
+            if stream.signed and self._broker.retained.get(stream.id) != stream.signed:
+                self._truth.broken(8, stream.id, f"the broker's copy of {stream.id} is not the one signed last")
+
+    def _heard_all(self, speaker: SimulatedSpeaker, row: Broadcast) -> None:
+        """Every targeted speaker has played what is in force exactly as often as is due."""
+        now_us, config = self._truth.clock.us, speaker.state.papers.config
+        wall_us = self._truth.wall.now_us()
+        planned = self._truth.database.rows("expected").get(row.id, {})
+        in_force = row.state is BroadcastState.ON_AIR and row.start_at_us < wall_us - SETTLED_US
+        if not in_force or speaker.id not in planned or not enrolled(self._truth.database, speaker.id):
+            return
+        if config is None or wall_us > row.expires_us or not matches(row.selector, whereabouts(config)):
+            return
+        key = f"{row.use}/{row.id}"
+        mine = [h for h in speaker.heard if h.plan.order == key]
+        done = {h.plan.repeat for h in mine if h.end in ("end", "failed") or h.durable >= 80}
+        if done == set(range(1, row.repeat + 1)):
+            self._truth.counts["heard.all"] += 1
+            return
+        if not self._excused(speaker, row, now_us):
+            self._truth.broken(
+                7, row.id, f"{speaker.id} has heard repeats {sorted(done)} of {row.id}, and {row.repeat} are due"
+            )
+
+    def _excused(self, speaker: SimulatedSpeaker, row: Broadcast, now_us: int) -> bool:
+        """The speaker link's own reasons for silence, as far as they can be seen from outside."""
+        if row.phase is not Phase.ALERT:
+            original = f"{row.use}/{row.original}"
+            if not any(h.plan.order == original for h in speaker.heard):
+                return True
+        on_air_us = row.start_at_us - self._truth.slack_us
+        later = [h for h in speaker.heard if not h.ended_us or h.ended_us > on_air_us]
+        if row.use == "exercise" and any(h.plan.use == "actual" for h in later):
+            self._truth.counts["excused.drill_over"] += 1
+            return True
+        begun = {h.plan.order for h in speaker.heard if h.began_us > now_us - 2 * HOUR_US}
+        if row.phase is Phase.ALERT and len(begun) > STARTS_PER_HOUR_MAX:
+            self._truth.counts["excused.rate_limit"] += 1
+            return True
+        return speaker.sound_failed_us > on_air_us
+
+    def _coverage_agrees(self, speaker: SimulatedSpeaker, row: Broadcast) -> None:
+        """The expected row says what the receipts in the speaker's journal say, no more and no less."""
+        expected = self._truth.database.rows("expected").get(row.id, {}).get(speaker.id)
+        if expected is None:
+            return
+        said, proved = self._said(speaker, row.id)
+        shown = _shown(expected)
+        missing = said - shown
+        if missing:
+            self._truth.broken(8, row.id, f"{speaker.id} said {sorted(missing)} of {row.id}, and its row does not")
+        if proved and not expected.proved:
+            self._truth.broken(8, row.id, f"{speaker.id} proved {row.id} by microphone, and its row does not say so")
+        if len(speaker.journals) == 1 and shown - said:
+            self._truth.broken(7, row.id, f"the row of {speaker.id} and {row.id} says {sorted(shown - said)} too much")
+
+    def _said(self, speaker: SimulatedSpeaker, order: str) -> tuple[set[StepKind], bool]:
+        steps = [
+            step
+            for (kind, _), text in speaker.disk.facts.items()
+            if kind == "receipt" and f'"{order}"' in text
+            for step in decode_receipt(text.encode()).steps
+        ]
+        mic = any(s.kind in _SOUND and s.evidence is not None and "mic_db" in s.evidence for s in steps)
+        return {s.kind for s in steps if s.kind in _SHOWN}, mic
+
+
+_SOUND = (StepKind.PLAYING, StepKind.FINISHED)
+_SHOWN = {
+    StepKind.ACCEPTED, StepKind.READY, StepKind.PLAYING, StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED,
+}  # fmt: skip
+
+
+def _shown(row: Expected) -> set[StepKind]:
+    found = {
+        StepKind.ACCEPTED: row.accepted_us is not None,
+        StepKind.READY: row.ready_us is not None,
+        StepKind.PLAYING: row.playing_us is not None,
+        StepKind.FINISHED: row.finished_us is not None,
+        StepKind.REFUSED: bool(row.refused),
+        StepKind.FAILED: bool(row.failed),
+    }
+    return {kind for kind, is_so in found.items() if is_so}
+
+

@@ -1,0 +1,183 @@
+"""A whole system as real processes for the acceptance tests: Longgang's city pack, every speaker a real agent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from services.dispatcher.engine.ports import StoreUnavailable
+from services.dispatcher.processes import up
+from services.dispatcher.processes.demo import Demo
+from simulators.console import Person
+from simulators.drill import Drill
+from simulators.scenario import Scenario, Step
+
+WITHIN_S = 60.0
+LOOK_EVERY_S = 0.1
+PLAYBOOK = """
+id: short-storm
+title: {zh: 暴雨}
+hazard: rainstorm
+hazard_names: {zh: 暴雨}
+event_code: 11B03
+when: {corroborated_by: [authority], join_within_s: 60}
+level: {suspected: 1, corroborated: 1}
+verify: [{up: 0, answer_timeout_s: 600}]
+question: {zh: "{place}是否属实？"}
+order:
+  target: places
+  class: emergency
+  alert: {zh: "暴雨。"}
+  correction: {zh: "更正。"}
+  all_clear: {zh: "解除。"}
+  volume: 50
+  repeat: 1
+  gap_s: 0
+  valid_s: 900
+prove_within_s: 600
+"""
+
+
+@dataclass(slots=True)
+class Running:
+    """A running system and what the tests do to it."""
+
+    system: up.System
+    demo: Demo
+    logins: dict[str, Any]
+
+    @property
+    def var(self) -> Path:
+        return self.system.settings.var
+
+    def drill(self) -> Drill:
+        """The drill runner's hands, without a script."""
+        empty = Scenario("acceptance", {}, ())
+        api = f"http://127.0.0.1:{self.system.settings.web_port}"
+        return Drill(empty, api, self.system.settings.panel_port, self.logins)
+
+    def person(self, name: str) -> Person:
+        api = f"http://127.0.0.1:{self.system.settings.web_port}"
+        return Person(api, name, self.logins["people"][name]["password"])
+
+    def kill(self, name: str) -> None:
+        """kill -9, and started again by whoever looks after the processes."""
+        self.system.children[name][0].process.send_signal(signal.SIGKILL)
+        self.system.children[name][0].process.wait(10)
+        self.system.look_after()
+
+    def kill_broker(self) -> None:
+        child = self.system.mosquitto.child
+        assert child is not None
+        child.process.send_signal(signal.SIGKILL)
+        child.process.wait(10)
+        self.system.mosquitto.start(self.system.logins)
+
+    def rows(self, sql: str, *given: object) -> list[tuple[Any, ...]]:
+        """Look at the database from outside."""
+        with sqlite3.connect(f"file:{self.var / 'tocsin.db'}?mode=ro", uri=True, timeout=10) as connection:
+            return connection.execute(sql, given).fetchall()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    """Start everything, wait until every speaker is online and configured, stop everything."""
+    playbooks = folder / "playbooks"
+    playbooks.mkdir()
+    shutil.copy(up.CITIES.parents[1] / "playbooks" / "schema.json", playbooks)
+    (playbooks / "short-storm.yaml").write_text(PLAYBOOK, "utf-8")
+    (folder / "var").mkdir(mode=0o700)
+    settings, store, city = up.prepare(folder / "var", up.CITIES / "longgang", demo=True)
+    settings = settings.model_copy(update={"playbooks": playbooks})
+    demo = Demo(settings, store, city, own_processes=0)
+    demo.enrol()
+    system = up.start_system(settings, store, city)
+    try:
+        demo.write_settings(system.settings.mqtt_port)
+        for name, arguments in demo.processes():
+            system.start(name, *arguments)
+        logins = json.loads((settings.var / "demo-logins.json").read_text("utf-8"))
+        town = Running(system, demo, logins)
+        duty = town.person("duty")
+        eventually(lambda: _all(duty.speakers_online()), "every speaker is online")
+        yield town
+    finally:
+        system.stop()
+
+
+def _all(counts: tuple[int, int]) -> bool:
+    return counts[0] == counts[1] > 0
+
+
+def eventually(holds: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
+    """Look until it holds; a service that is just starting again may refuse meanwhile."""
+    until = time.monotonic() + within_s
+    last = ""
+    while time.monotonic() < until:
+        try:
+            if holds():
+                return
+        except (httpx.HTTPError, StoreUnavailable, sqlite3.OperationalError) as refused:
+            last = str(refused)
+        time.sleep(LOOK_EVERY_S)
+    raise AssertionError(f"not within {within_s} s: {what} {last}")
+
+
+def storm_on_air(town: Running, area: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+    """A warning for an area arrives and two people release it; the broadcast's id. `meanwhile` happens at once after."""
+    drill = town.drill()
+    drill._logins = {**town.logins, "feed": {**town.logins["feed"], "area": area}}
+    storm = Step(say={}, inject="cap", file="rainstorm-red.xml")
+    eventually(lambda: drill._inject(storm) == (True, ""), "the warning is taken in")
+    duty, approver = town.person("duty"), town.person("approver")
+    alert = str(drill._incident("rainstorm")["alert"])
+    duty.release(alert)
+    approver.release(alert)
+    meanwhile()
+    drill.close()
+    return alert
+
+
+def communities(town: Running) -> list[str]:
+    """Areas that have speakers of their own, each a stream of its own."""
+    return sorted({s.area for s in town.system.city.speakers.values()})
+
+
+def coverage(town: Running, broadcast: str) -> dict[str, int]:
+    duty = town.person("duty")
+    counts: dict[str, int] = duty.get(f"/api/broadcasts/{broadcast}")["coverage"]
+    duty.close()
+    return counts
+
+
+def close_incident(town: Running, broadcast: str) -> None:
+    """Stop the alert and close its incident, so that the next warning opens a new one."""
+    duty = town.person("duty")
+    shown = duty.get(f"/api/broadcasts/{broadcast}")["broadcast"]
+    duty.post(f"/api/incidents/{shown['incident']}/close", {"why": "the round is over"})
+    duty.close()
+
+
+def starts(town: Running) -> dict[tuple[str, str, int], int]:
+    """How often each (speaker, order, repeat) started to sound, by the speakers' own receipts; a repeat that a crash
+    or a pre-emption cut short is marked by the speaker and counted apart."""
+    counted: dict[tuple[str, str, int], int] = {}
+    for speaker, raw in town.rows("SELECT speaker, raw FROM receipt"):
+        receipt = json.loads(raw)
+        for step in receipt["steps"]:
+            if step["kind"] == "playing" and "again" not in (step.get("evidence") or {}):
+                key = (speaker, receipt["order"], int(step["evidence"]["repeat"]))
+                counted[key] = counted.get(key, 0) + 1
+    return counted
+
+

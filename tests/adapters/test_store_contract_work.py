@@ -1,0 +1,272 @@
+"""The other half of the stores' contract: timers, effects, the log, and two writers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
+from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.signals import Use
+from services.dispatcher.engine.chain import chain_pass, verify
+from services.dispatcher.engine.ports import EffectRow, LogRow, Store, TimerRow
+from tests.adapters.neighbours import INCIDENT, TIMES
+
+
+def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
+    with store.write() as tx:
+        tx.wake_at(WakeAt("task", "t-1", "rung", 30, 90))
+        tx.wake_at(WakeAt("task", "t-2", "rung", 20, 90))
+        tx.wake_at(WakeAt("broadcast", "t-2", "rung", 20, 90))
+        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 95))
+    rows = [
+        TimerRow("task", "t-1", "rung", 10, 95),
+        TimerRow("broadcast", "t-2", "rung", 20, 90),
+        TimerRow("task", "t-2", "rung", 20, 90),
+    ]
+    with store.read() as read:
+        assert read.due_timers(9, 10) == []
+        assert read.due_timers(10, 10) == rows[:1]
+        assert read.due_timers(30, 10) == rows
+        assert read.due_timers(30, 2) == rows[:2]
+
+
+def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
+    with store.write() as tx:
+        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 90))
+        assert not tx.sleep(Sleep("task", "t-1", "rung"), 9)
+        assert not tx.sleep(Sleep("task", "t-1", "other"))
+        assert tx.sleep(Sleep("task", "t-1", "rung"), 10)
+        assert not tx.sleep(Sleep("task", "t-1", "rung"), 10)
+        tx.wake_at(WakeAt("task", "t-1", "rung", 20, 90))
+        assert tx.sleep(Sleep("task", "t-1", "rung"))
+        assert not tx.sleep(Sleep("task", "t-1", "rung"))
+
+
+RENDER = Save(Carry.RENDER_AUDIO, "w-1")
+LEASE_US = 60_000_000
+
+
+def _claim(store: Store, owner: str = "me", lease_us: int = LEASE_US, limit: int = 10) -> list[EffectRow]:
+    with store.write() as tx:
+        return tx.claim([Carry.RENDER_AUDIO, "canary"], owner, lease_us, limit)
+
+
+def _open(store: Store) -> list[EffectRow]:
+    with store.read() as read:
+        return read.open_effects()
+
+
+def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) -> None:
+    with store.write() as tx:
+        first_us = tx.now_us()
+        tx.save(replace(RENDER, expires_us=5))
+    with store.write() as tx:
+        tx.save(replace(RENDER, expires_us=9))
+        last_us = tx.now_us()
+    (effect,) = _open(store)
+    assert first_us <= effect.not_before_us <= last_us
+    assert effect == EffectRow("render_audio:w-1", "render_audio", "w-1", 2, 0, effect.not_before_us, 9)
+
+
+def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None:
+    with store.write() as tx:
+        for subject in ("a", "b", "c", "d"):
+            tx.save(Save(Carry.RENDER_AUDIO, subject))
+        tx.save(Save(Carry.OFFICE_TASK, "t-1"))
+        now_us = tx.now_us()
+        for effect in tx.claim([Carry.RENDER_AUDIO], "me", LEASE_US, 10):
+            due_us = {"a": now_us - 1, "b": now_us - 3, "c": now_us - 2, "d": now_us + LEASE_US}[effect.subject]
+            tx.retry(effect, due_us, "set")
+    with store.read() as read:
+        assert read.claimable(["canary", Carry.RENDER_AUDIO])
+        assert not read.claimable([Carry.CANARY])
+        assert not read.claimable([])
+    with store.write() as tx:
+        assert tx.claim([], "me", LEASE_US, 10) == []
+    assert [effect.subject for effect in _claim(store, limit=2)] == ["b", "c"]
+    assert [effect.subject for effect in _claim(store)] == ["a"]
+    assert _claim(store) == []
+    with store.read() as read:
+        assert not read.claimable([Carry.RENDER_AUDIO])
+
+
+def test_an_effect_that_is_done_is_gone(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    assert _open(store) == [effect]
+    assert (effect.leased_by, effect.wanted, effect.tries) == ("me", 1, 0)
+    with store.write() as tx:
+        tx.done(effect)
+    assert _open(store) == []
+
+
+def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        tx.retry(effect, 1, "busy")
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        tx.save(RENDER)
+    assert _claim(store, "other") == []
+    with store.write() as tx:
+        before_us = tx.now_us()
+        tx.done(effect)
+    (again,) = _open(store)
+    assert again == replace(effect, wanted=2, tries=0, not_before_us=again.not_before_us, leased_by="",
+                            leased_until_us=0, reason="")  # fmt: skip
+    assert before_us <= again.not_before_us
+    (claimed,) = _claim(store, "other")
+    with store.write() as tx:
+        tx.done(claimed)
+    assert _open(store) == []
+
+
+def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        later_us = tx.now_us() + LEASE_US
+        tx.retry(effect, later_us, "the broker is away")
+    waiting = replace(
+        effect, tries=1, not_before_us=later_us, leased_by="", leased_until_us=0, reason="the broker is away"
+    )
+    assert _open(store) == [waiting]
+    assert _claim(store) == []
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    assert (effect.tries, effect.wanted, effect.not_before_us < later_us) == (1, 2, True)
+
+
+def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_disturb(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (lost,) = _claim(store, "first", lease_us=0)
+    (held,) = _claim(store, "second")
+    with store.write() as tx:
+        tx.done(lost)
+        tx.retry(lost, 1, "too late")
+    assert _open(store) == [held]
+    with store.write() as tx:
+        tx.done(held)
+        tx.save(RENDER)
+        tx.done(held)
+        tx.done(lost)
+    assert [effect.wanted for effect in _open(store)] == [1]
+
+
+def test_one_owner_who_claims_again_can_not_finish_under_the_old_lease(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (old,) = _claim(store, "me", lease_us=-1)
+    (new,) = _claim(store, "me")
+    with store.write() as tx:
+        tx.done(old)
+    assert _open(store) == [new]
+
+
+def test_the_log_keeps_what_was_recorded_in_order(store: Store) -> None:
+    with store.write() as tx:
+        at_us = [tx.now_us()]
+        tx.record(Record("incident.opened", "i-1", "它着火了", "王一", {"use": Use.ACTUAL, "b": [1, None], "a": True}))
+        tx.record(Record("task.asked", "t-1", ""))
+        tx.record(Record("incident.closed", "i-1", "out"))
+        at_us.append(tx.now_us())
+    with store.read() as read:
+        rows = read.log_of(None)
+        assert [(row.kind, row.subject, row.person, row.link, row.hash) for row in rows] == [
+            ("incident.opened", "i-1", "王一", None, ""),
+            ("task.asked", "t-1", "", None, ""),
+            ("incident.closed", "i-1", "", None, ""),
+        ]
+        assert rows[0].body == '{"facts": {"a": true, "b": [1, null], "use": "actual"}, "why": "它着火了"}'
+        assert all(at_us[0] <= row.at_us <= at_us[1] for row in rows)
+        assert rows[0].seq < rows[1].seq < rows[2].seq
+        assert read.log_of("i-1") == [rows[0], rows[2]]
+        assert read.log_of(None, rows[0].seq, 1) == [rows[1]]
+        assert read.log_of("i-1", rows[0].seq) == [rows[2]]
+
+
+def test_log_lines_are_linked_in_order_and_only_once(store: Store) -> None:
+    with store.write() as tx:
+        assert tx.chain_head() == (0, "")
+        for n in range(3):
+            tx.record(Record("n", str(n), ""))
+        waiting = tx.unchained(2)
+        assert [row.subject for row in waiting] == ["0", "1"]
+        linked = [replace(row, link=n, hash=f"hash {n}") for n, row in enumerate(waiting, 1)]
+        tx.link(linked)
+        tx.link([])
+    with store.read() as read:
+        assert read.chain_head() == (2, "hash 2")
+        assert read.chain(0, 10) == linked
+        assert read.chain(0, 1) == linked[:1]
+        assert read.chain(1, 10) == linked[1:]
+        assert [row.link for row in read.log_of(None)] == [1, 2, None]
+    with store.write() as tx:
+        assert [row.subject for row in tx.unchained(10)] == ["2"]
+
+
+def test_the_engines_chain_holds_over_what_the_store_gives_back(store: Store) -> None:
+    with store.write() as tx:
+        tx.record(Record("a", "狗" * 200, 'line\nbreak "quoted" \\ \u2028', facts={"n": 2**53, "x": 0.1}))
+        tx.record(Record("b", "i-1", "", "p-1"))
+    assert chain_pass(store) == 2
+    assert chain_pass(store) == 0
+    with store.read() as read:
+        assert (verify(read).rows, verify(read).problem) == (2, "")
+
+
+def test_two_at_once_lose_no_update_of_one_incident(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+    at_once("count")
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
+
+
+def test_two_at_once_wait_for_the_incident_the_other_holds(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        tx.put(INCIDENT)
+    at_once("count_locked")
+    with store.read() as read:
+        assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
+
+
+def test_two_at_once_never_open_one_incident_twice(store: Store, at_once: Callable[[str], None]) -> None:
+    at_once("join")
+    with store.read() as read:
+        assert sorted(incident.hazard for incident in read.find(Incident)) == sorted(
+            f"hazard-{n}" for n in range(TIMES)
+        )
+
+
+def test_two_at_once_never_claim_one_effect_twice(store: Store, at_once: Callable[[str], None]) -> None:
+    with store.write() as tx:
+        for n in range(TIMES):
+            tx.save(Save(Carry.RENDER_AUDIO, f"{n:03}"))
+    at_once("claim")
+    with store.read() as read:
+        assert read.open_effects() == []
+        assert sorted(row.subject for row in read.log_of(None)) == [f"render_audio:{n:03}" for n in range(TIMES)]
+
+
+def test_two_at_once_link_one_chain(store: Store, at_once: Callable[[str], None]) -> None:
+    at_once("chain")
+    chain_pass(store)
+    with store.read() as read:
+        assert (verify(read).rows, verify(read).problem) == (2 * TIMES, "")
+
+
+def test_a_log_line_is_what_its_row_says(store: Store) -> None:
+    with store.write() as tx:
+        tx.record(Record("kind", "subject", "why", "person"))
+        now_us = tx.now_us()
+        (row,) = tx.unchained(5)
+    assert row == LogRow(row.seq, row.at_us, "kind", "subject", "person", '{"facts": {}, "why": "why"}')
+    assert 0 <= now_us - row.at_us < 3_600_000_000

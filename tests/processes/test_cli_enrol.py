@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from devices.speaker.settings import read_settings
+from services.dispatcher.adapters.keystore import KeyFolder
+from services.dispatcher.adapters.passwords import Argon2Passwords
+from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.signals import Feed, Panel, Use
+from services.dispatcher.engine import people
+from services.dispatcher.engine.cities import import_city
+from services.dispatcher.engine.people import WrongPassword
+from services.dispatcher.engine.ports import BrokerAccount, Page
+from services.dispatcher.processes.cli_enrol import enrol_app
+from services.dispatcher.processes.cli_migrate import upgrade
+from services.dispatcher.processes.settings import Settings
+from tests import builders
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
+    """The store of a system in an empty folder, which is where the commands look too."""
+    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
+    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
+    settings = Settings()
+    upgrade(settings.database)
+    KeyFolder(settings.keys).init("city", builders.CITY, time.time_ns() // 1_000)
+    store = SqlStore(settings.database)
+    with store.write() as tx:
+        import_city(tx, builders.city_settings(), builders.city_rows(), "test")
+    yield store
+    store.close()
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(enrol_app, list(words))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(enrol_app, list(words))
+    return result.exit_code, result.output.split(":")[0]
+
+
+def secret_of(output: str) -> str:
+    return output.strip().rpartition(" ")[2]
+
+
+def log_in(store: SqlStore, name: str, password: str) -> people.LoggedIn:
+    return people.log_in(store, Argon2Passwords(), name=name, password=password, lifetime_us=1_000_000)
+
+
+def test_a_person_logs_in_with_the_password_that_was_printed_once(store: SqlStore) -> None:
+    password = secret_of(run("person", "wang", "--role", "duty_officer", "--role", "approver"))
+    assert log_in(store, "wang", password).person.roles == ("duty_officer", "approver")
+    assert password not in run("list", "person", "--json")
+
+
+def test_a_new_password_replaces_the_old_one(store: SqlStore) -> None:
+    old = secret_of(run("person", "wang", "--role", "approver"))
+    new = secret_of(run("password", "wang"))
+    with pytest.raises(WrongPassword):
+        log_in(store, "wang", old)
+    assert log_in(store, "wang", new).person.id == "wang"
+
+
+def test_people_that_may_not_be_enrolled_are_refused_with_a_code(store: SqlStore) -> None:
+    run("person", "wang", "--role", "approver")
+    assert refused("person", "WANG", "--role", "approver") == (1, "name_taken")
+    assert refused("person", "li", "--role", "office") == (1, "person_refused")
+    assert refused("person", "li", "--role", "office", "--office", "nowhere") == (1, "not_found")
+    assert refused("password", "nobody") == (1, "not_found")
+    assert refused("person", "li", "--role", "king")[0] == 2
+    assert refused("person", "li")[0] == 2
+
+
+def feed_words(id: str, area: str = builders.CITY) -> tuple[str, ...]:
+    return ("feed", id, "--name", "气象台", "--department", "气象局", "--area", area, "--use", "exercise")
+
+
+def test_each_feed_gets_a_key_of_its_own(store: SqlStore) -> None:
+    keys = [secret_of(run(*feed_words(id))) for id in ("weather", "flood")]
+    assert keys[0] != keys[1]
+    with store.read() as read:
+        feeds = read.find(Feed, Page())
+    assert [(f.id, f.use) for f in feeds] == [("flood", Use.EXERCISE), ("weather", Use.EXERCISE)]
+    passwords = Argon2Passwords()
+    assert [passwords.matches(f.key_hash, key) for f, key in zip(feeds, reversed(keys), strict=True)] == [True, True]
+
+
+def test_a_feed_for_an_unknown_area_or_without_a_use_is_refused(store: SqlStore) -> None:
+    assert refused(*feed_words("weather", "999999999999")) == (1, "not_found")
+    assert refused(*feed_words("weather")[:-2])[0] == 2
+
+
+def test_a_panel_is_enrolled_by_its_address_on_the_wire(store: SqlStore) -> None:
+    words = (
+        "panel",
+        "mall-panel",
+        "--name",
+        "商场主机",
+        "--address",
+        "0102030405FF",
+        "--venue",
+        "mall",
+        "--use",
+        "actual",
+    )
+    assert run(*words) == "Enrolled mall-panel at mall, actual.\n"
+    with store.read() as read:
+        assert read.find(Panel, Page()) == [builders.panel()]
+    assert refused(*words[:5], "01020304", *words[6:])[0] == 2
+    assert refused(*words[:7], "nowhere", *words[8:]) == (1, "not_found")
+
+
+def test_the_settings_of_a_speaker_are_what_its_agent_reads(store: SqlStore, tmp_path: Path) -> None:
+    file = tmp_path / "speaker.json"
+    file.write_text(run("speaker", "mall-1", "--host", "broker.example", "--port", "8883"), "utf-8")
+    settings = read_settings(file)
+    assert (settings.id, settings.broker_host, settings.broker_port) == ("mall-1", "broker.example", 8883)
+    assert settings.root_key == KeyFolder(Settings().keys).root().x
+    with store.read() as read:
+        account = read.get(BrokerAccount, "mall-1")
+    assert account is not None and account.enabled and settings.secret not in account.password_hash
+
+
+def test_many_speakers_get_a_file_and_a_secret_each_that_only_the_owner_reads(store: SqlStore, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    run("speaker", "mall-1", "square-1", "--folder", str(folder))
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["mall-1.json", "square-1.json"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert len({json.loads(file.read_text("utf-8"))["secret"] for file in files}) == 2
+
+
+def test_speakers_that_the_city_does_not_have_are_refused(store: SqlStore) -> None:
+    assert refused("speaker", "nowhere-1") == (1, "not_found")
+    assert refused("speaker", "mall-1", "square-1")[0] == 2
+
+
+@pytest.mark.parametrize("kind", ["person", "feed", "panel", "speaker"])
+def test_everything_enrolled_can_be_switched_off_and_on(store: SqlStore, kind: str) -> None:
+    run("person", "mall-1", "--role", "approver")
+    run(*feed_words("mall-1"))
+    run("panel", "mall-1", "--name", "主机", "--address", "0102030405ff", "--venue", "mall", "--use", "actual")
+    run("speaker", "mall-1")
+    for word, enabled in (("off", False), ("on", True)):
+        run(word, kind, "mall-1")
+        listed = [json.loads(line) for line in run("list", kind, "--json").splitlines()]
+        assert [(row["id"], row["enabled"]) for row in listed] == [("mall-1", enabled)]
+    assert refused("off", kind, "unknown") == (1, "not_found")
+
+
+def test_without_tables_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
+    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
+    assert refused("list", "person") == (1, "store_unavailable")

@@ -1,0 +1,115 @@
+"""Tables are created once, by whoever comes first, and are what the code expects."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from typer.testing import CliRunner
+
+from services.dispatcher.adapters.store import SqlStore, open_engine
+from services.dispatcher.adapters.tables import METADATA
+from services.dispatcher.engine.ports import CitySettings, StoreUnavailable
+from services.dispatcher.processes.cli_migrate import MIGRATIONS, Tables, migrate_app, status, upgrade
+from tests.adapters.conftest import PostgresServer, postgres_server
+
+__all__ = ["postgres_server"]
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAD = sorted((MIGRATIONS / "versions").glob("[0-9]*.py"))[-1].name[:4]
+UPGRADE = "import sys; from services.dispatcher.processes.cli_migrate import upgrade; print(upgrade(sys.argv[1]).has)"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'bare 100%.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    server.execute("CREATE DATABASE bare")
+    yield server.url("bare")
+    server.execute("DROP DATABASE bare WITH (FORCE)")
+
+
+def test_a_bare_database_gets_exactly_the_tables_the_code_knows(bare_url: str) -> None:
+    assert upgrade(bare_url) == Tables(HEAD, HEAD, ahead=False)
+    engine = open_engine(bare_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+
+
+def test_upgrading_again_changes_nothing_that_is_stored(bare_url: str) -> None:
+    upgrade(bare_url)
+    store = SqlStore(bare_url)
+    city = CitySettings("city", "210200000000", "大连", "dalian")
+    with store.write() as tx:
+        tx.put(city)
+    assert upgrade(bare_url) == Tables(HEAD, HEAD, ahead=False)
+    with store.read() as read:
+        assert read.get(CitySettings, "city") == city
+    store.close()
+
+
+def test_processes_that_start_at_once_create_the_tables_once(bare_url: str) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", UPGRADE, bare_url], cwd=ROOT, text=True, stdout=-1, stderr=-1)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=60) for process in started]
+    assert [out for out, _ in said] == [f"{HEAD}\n"] * 3, said
+
+
+def test_a_database_that_newer_code_changed_is_left_alone(bare_url: str) -> None:
+    upgrade(bare_url)
+    engine = open_engine(bare_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    assert upgrade(bare_url) == Tables("9999", HEAD, ahead=True)
+    assert status(bare_url).ready
+
+
+def test_an_upgrade_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'tocsin.db'}"
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE wording (somebody_elses INTEGER)")
+    with pytest.raises(Exception, match="wording"):
+        upgrade(url)
+    with engine.connect() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+    engine.dispose()
+    assert names == ["wording"]
+
+
+def test_the_commands_say_what_the_database_has(bare_url: str) -> None:
+    run = CliRunner().invoke
+    environment = {"TOCSIN_DATABASE_URL": bare_url}
+    before = run(migrate_app, ["status"], env=environment)
+    assert (before.exit_code, before.output) == (
+        1,
+        f"The database has no tables, but {HEAD} is needed: run `tocsin migrate upgrade`.\n",
+    )
+    done = run(migrate_app, ["upgrade", "--database", bare_url])
+    assert (done.exit_code, done.output) == (0, f"The database has {HEAD}: up to date.\n")
+    after = run(migrate_app, ["status"], env=environment)
+    assert (after.exit_code, after.output) == (0, f"The database has {HEAD}: up to date.\n")
+
+
+def test_the_commands_say_in_one_sentence_why_a_database_can_not_be_used() -> None:
+    run = CliRunner().invoke
+    for command in ("status", "upgrade"):
+        away = run(migrate_app, [command, "--database", "sqlite:////nowhere/at/all.db"])
+        said = "the database can't be used now: unable to open database file\n"
+        assert (away.exit_code, away.output) == (1, said)
+        other = run(migrate_app, [command, "--database", "mysql://x/y"])
+        assert (other.exit_code, other.output) == (1, "the database is SQLite or PostgreSQL, not mysql\n")
+    with pytest.raises(StoreUnavailable):
+        upgrade("postgresql://nobody@/none?host=/nowhere")

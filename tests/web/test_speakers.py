@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from devices.protocols import document_json
+from devices.protocols.selector import Selector
+from devices.protocols.speaker_link import Manifest, Order, OrderClass, OrderState, Phase
+from devices.protocols.topics import manifest_topic
+from services.dispatcher.engine.streams import found_on_broker
+from tests import builders
+from tests.builders import NOON_US, SECOND_US
+from tests.web.api import Api, refusal
+
+HOUR_US = 3_600 * SECOND_US
+TOPIC = manifest_topic(builders.CITY, "actual", "city")
+
+
+def test_a_speaker_shows_where_it_stands_and_what_it_last_said(api: Api) -> None:
+    with api.town.store.write() as tx:
+        tx.heard([builders.live("mall-1")])
+    page = api.get("duty", "/api/speakers", venue="mall").json()
+    assert page == {
+        "speakers": [
+            {
+                "id": "mall-1",
+                "name": "终端mall-1",
+                "venue": "mall",
+                "area": builders.OTHER_STREET,
+                "lat_e7": 389_200_000,
+                "lon_e7": 1_216_000_000,
+                "microphone": False,
+                "online": True,
+                "silent": False,
+                "heard_us": NOON_US,
+                "volume": 80,
+                "power": "mains",
+                "cloned": 0,
+                "config_current": True,
+                "out_of_service": None,
+            }
+        ],
+        "next": None,
+        "names": {},
+    }
+
+
+def test_a_speaker_with_an_older_config_than_was_made_for_it_is_not_current(api: Api) -> None:
+    with api.town.store.write() as tx:
+        tx.heard([builders.live("mall-1", config_version=1)])
+    assert not api.get("duty", "/api/speakers", venue="mall").json()["speakers"][0]["config_current"]
+
+
+def test_a_speaker_never_heard_offline_or_not_heard_for_long_is_silent(api: Api) -> None:
+    with api.town.store.write() as tx:
+        tx.heard(
+            [builders.live("square-1", online=False), builders.live("square-2", heard_us=NOON_US - 901 * SECOND_US)]
+        )
+    rows = api.get("duty", "/api/speakers").json()["speakers"]
+    assert [(row["id"], row["online"], row["silent"], row["heard_us"]) for row in rows] == [
+        ("mall-1", False, True, None),
+        ("square-1", False, True, NOON_US),
+        ("square-2", True, True, NOON_US - 901 * SECOND_US),
+    ]
+
+
+def test_speakers_come_in_pages_by_id(api: Api) -> None:
+    first = api.get("duty", "/api/speakers", size=2).json()
+    assert ([s["id"] for s in first["speakers"]], first["next"]) == (["mall-1", "square-1"], "square-1")
+    second = api.get("duty", "/api/speakers", size=2, after="square-1").json()
+    assert ([s["id"] for s in second["speakers"]], second["next"]) == (["square-2"], None)
+    assert api.get("duty", "/api/speakers", after="square-2").json()["speakers"] == []
+
+
+def test_out_of_service_has_author_reason_and_end(api: Api) -> None:
+    path = "/api/speakers/mall-1/out-of-service"
+    row = api.post("duty", path, {"reason": "检修", "until": NOON_US + HOUR_US}).json()
+    assert row["out_of_service"] == {"author": "duty", "reason": "检修", "until_us": NOON_US + HOUR_US}
+    page = api.get("duty", "/api/speakers", venue="mall").json()
+    assert (page["speakers"][0]["out_of_service"]["author"], page["names"]) == ("duty", {"duty": "duty"})
+    api.town.clock.advance(3_600)
+    assert api.get("duty", "/api/speakers", venue="mall").json()["speakers"][0]["out_of_service"] is None
+
+
+def test_out_of_service_without_an_end_in_the_next_year_is_refused(api: Api) -> None:
+    path = "/api/speakers/mall-1/out-of-service"
+    for until in (0, NOON_US, NOON_US + 367 * 24 * HOUR_US):
+        assert refusal(api.post("duty", path, {"reason": "检修", "until": until})) == (422, "end_refused")
+    assert refusal(api.post("duty", path, {"reason": "检修"})) == (422, "malformed")
+    assert refusal(api.post("duty", path, {"reason": " ", "until": NOON_US + 1})) == (422, "malformed")
+
+
+def test_a_speaker_comes_back_into_service_before_its_end(api: Api) -> None:
+    api.post("duty", "/api/speakers/mall-1/out-of-service", {"reason": "检修", "until": NOON_US + HOUR_US})
+    row = api.post("admin", "/api/speakers/mall-1/in-service", {"why": "修好"}).json()
+    assert row["out_of_service"] is None
+    lines = api.get("duty", "/api/log", subject="mall-1").json()["lines"]
+    assert [(line["kind"], line["person"], line["why"]) for line in lines] == [
+        ("speaker.out_of_service", "duty", "检修"),
+        ("speaker.in_service", "admin", "修好"),
+    ]
+
+
+def test_an_unknown_speaker_is_not_found(api: Api) -> None:
+    body = {"reason": "检修", "until": NOON_US + HOUR_US}
+    assert refusal(api.post("duty", "/api/speakers/unknown/out-of-service", body)) == (404, "not_found")
+
+
+def test_what_is_on_air_but_unknown_here_is_shown_and_adopted_by_an_officer(api: Api) -> None:
+    order = Order(
+        id="stranger",
+        rev=3,
+        status="actual",
+        order_class=OrderClass.EMERGENCY,
+        level=1,
+        event_code="11B03",
+        phase=Phase.ALERT,
+        texts={"zh": "请到高处避险。"},
+        audio=(),
+        selector=Selector(areas=(builders.CITY,)),
+        volume=90,
+        repeat=3,
+        gap_s=10,
+        start_at=NOON_US,
+        expires=NOON_US + HOUR_US,
+        state=OrderState.IN_FORCE,
+        corrects=None,
+    )
+    manifest = Manifest(TOPIC, 7, NOON_US, NOON_US + HOUR_US, "0" * 64, (order,))
+    assert document_json.decode_manifest(document_json.encode(manifest)) == manifest
+    with api.town.store.write() as tx:
+        assert found_on_broker(tx, TOPIC, b"signed elsewhere", manifest) == "unknown here"
+    streams = api.get("admin", "/api/streams").json()["streams"]
+    assert [(s["topic"], s["manifest_version"], s["unknown_on_air"]) for s in streams] == [
+        (
+            TOPIC,
+            0,
+            [
+                {
+                    "id": "stranger",
+                    "rev": 3,
+                    "state": "in_force",
+                    "phase": "alert",
+                    "level": 1,
+                    "expires": NOON_US + HOUR_US,
+                    "texts": {"zh": "请到高处避险。"},
+                }
+            ],
+        )
+    ]
+    assert refusal(api.post("admin", "/api/streams/adopt", {"topic": TOPIC})) == (403, "not_allowed")
+    assert api.post("chief", "/api/streams/adopt", {"topic": TOPIC}).status_code == 200
+    lines = api.get("duty", "/api/log", subject=TOPIC).json()["lines"]
+    assert [(line["kind"], line["person"]) for line in lines] == [
+        ("stream.unknown_on_air", ""),
+        ("stream.adopted", "chief"),
+    ]
+
+
+def test_a_stream_with_nothing_unknown_has_nothing_to_adopt(api: Api) -> None:
+    assert refusal(api.post("duty", "/api/streams/adopt", {"topic": TOPIC})) == (404, "not_found")

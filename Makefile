@@ -3,13 +3,13 @@
 # make test    everything that is checked before a change goes in
 # make campaign  the long tests
 
-.PHONY: help setup setup-test run drill test lint types imports pytest campaign lock
+.PHONY: help setup setup-test run drill test lint types imports pytest campaign
 
 BIN := .venv/bin
 CODE := services devices simulators tests
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's|^# \(make .*\)|\1|p' Makefile
 
 setup:
 	@deploy/setup.sh run
@@ -38,6 +38,6 @@ imports: setup-test
 pytest: setup-test
 	$(BIN)/python -m pytest -q
 
-# TOCSIN_SEEDS is how many seeds the simulation plays; hypothesis takes its profile of the same name.
+# TOCSIN_SEEDS is how many seeds the simulation plays; tests/conftest.py holds hypothesis's long search.
 campaign: setup-test
-	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q -m "campaign or not campaign"
+	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q

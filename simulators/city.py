@@ -176,6 +176,7 @@ class Keys:
         )
         self.signed_document = sign(self.document, self.private["root"])
         self.genuine: dict[bytes, Genuine] = {}
+        self.heads: list[str] = []
 
     def _public(
         self, name: str, use: Use, issuer: str = ISSUER, area: str = CITY, levels: tuple[int, ...] = LEVELS
@@ -192,6 +193,7 @@ class Keys:
             raise NoKey(use)
         raw = sign(manifest, self.private[use])
         self.genuine[raw] = Genuine(raw, manifest)
+        self.heads.append(manifest.chain_head)
         return raw
 
     def sign_config(self, config: SpeakerConfig) -> bytes:

@@ -65,7 +65,8 @@ class Surroundings(Protocol):
     def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None: ...
     def wants_audio(self, wording: str) -> None: ...
     def handling(self, event: Event, mono_us: int) -> None: ...
-    def handled(self) -> None: ...
+    def handled(self, whole: bool) -> None: ...
+    def passes(self, client: str) -> None: ...
     def gateway_died(self, gateway: Gateway, why: str) -> None: ...
 
 
@@ -177,6 +178,7 @@ class Gateway:
         self._round = self._clock.at(us, lambda: self._do(self._pass))
 
     def _pass(self) -> None:
+        self._world.passes(self.client)
         self._timers.run()
         for relay in self._relays:
             for _ in range(ROUNDS_MAX):
@@ -462,10 +464,13 @@ class _Announced:
 
     def handle(self, events: Sequence[Event]) -> object:
         self._world.handling(events[0], self._wall.mono_us())
+        whole = False
         try:
-            return self._engine.handle(events)
+            outcome = self._engine.handle(events)
+            whole = True
+            return outcome
         finally:
-            self._world.handled()
+            self._world.handled(whole)
 
 
 @dataclass(frozen=True, slots=True)

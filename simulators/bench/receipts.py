@@ -28,7 +28,7 @@ from services.dispatcher.adapters.broker import BrokerLogin, gateway_login, hash
 from services.dispatcher.adapters.intake import SpeakerIntake
 from services.dispatcher.adapters.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, SESSION_EXPIRY_S, MqttLink
 from services.dispatcher.adapters.store import SqlStore
-from services.dispatcher.domain.planning import Coverage
+from services.dispatcher.domain.planning import City, Coverage
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.ports import Live
 from services.dispatcher.engine.receipts import Counted
@@ -192,12 +192,13 @@ class _Intake:
         self._done, self._ended = threading.Event(), threading.Event()
         city = CityInMemory()
 
-        def enrolled(speaker_id: str) -> bool:
+        def read_city() -> City:
             with store.read() as read:
-                speaker = city.get(read).speakers.get(speaker_id)
-            return speaker is not None and speaker.enrolled
+                return city.get(read)
 
-        self._intake = SpeakerIntake(store, enrolled, lambda speaker, nonce: None, self._counted)
+        self._intake = SpeakerIntake(
+            store, lambda speaker: False, lambda speaker, nonce: None, self._counted, read_city
+        )
         self._link = MqttLink(GATEWAY, secret, SUBSCRIPTIONS, self._intake.put)
         self._thread = threading.Thread(target=self._run, name="receipts", daemon=True)
 

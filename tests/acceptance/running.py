@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Running:
     system: up.System
     demo: Demo
     logins: dict[str, Any]
+    people: dict[str, Person] = field(default_factory=dict)
 
     @property
     def var(self) -> Path:
@@ -64,11 +65,16 @@ class Running:
         """The drill runner's hands, without a script."""
         empty = Scenario("acceptance", {}, ())
         api = f"http://127.0.0.1:{self.system.settings.web_port}"
-        return Drill(empty, api, self.system.settings.panel_port, self.logins)
+        hands = Drill(empty, api, self.system.settings.panel_port, self.logins)
+        hands._people = self.people
+        return hands
 
     def person(self, name: str) -> Person:
-        api = f"http://127.0.0.1:{self.system.settings.web_port}"
-        return Person(api, name, self.logins["people"][name]["password"])
+        """Somebody logged in; the login outlives restarts, since its row does."""
+        if name not in self.people:
+            api = f"http://127.0.0.1:{self.system.settings.web_port}"
+            self.people[name] = Person(api, name, self.logins["people"][name]["password"])
+        return self.people[name]
 
     def kill(self, name: str) -> None:
         """kill -9, and started again by whoever looks after the processes."""
@@ -85,7 +91,7 @@ class Running:
 
     def rows(self, sql: str, *given: object) -> list[tuple[Any, ...]]:
         """Look at the database from outside."""
-        with sqlite3.connect(f"file:{self.var / 'tocsin.db'}?mode=ro", uri=True, timeout=10) as connection:
+        with closing(sqlite3.connect(f"file:{self.var / 'tocsin.db'}?mode=ro", uri=True, timeout=10)) as connection:
             return connection.execute(sql, given).fetchall()
 
 
@@ -111,6 +117,8 @@ def running(folder: Path) -> Iterator[Running]:
         duty = town.person("duty")
         eventually(lambda: _all(duty.speakers_online()), "every speaker is online")
         yield town
+        for person in town.people.values():
+            person.close()
     finally:
         system.stop()
 
@@ -144,7 +152,6 @@ def storm_on_air(town: Running, area: str, meanwhile: Callable[[], None] = lambd
     duty.release(alert)
     approver.release(alert)
     meanwhile()
-    drill.close()
     return alert
 
 
@@ -156,7 +163,6 @@ def communities(town: Running) -> list[str]:
 def coverage(town: Running, broadcast: str) -> dict[str, int]:
     duty = town.person("duty")
     counts: dict[str, int] = duty.get(f"/api/broadcasts/{broadcast}")["coverage"]
-    duty.close()
     return counts
 
 
@@ -165,7 +171,6 @@ def close_incident(town: Running, broadcast: str) -> None:
     duty = town.person("duty")
     shown = duty.get(f"/api/broadcasts/{broadcast}")["broadcast"]
     duty.post(f"/api/incidents/{shown['incident']}/close", {"why": "the round is over"})
-    duty.close()
 
 
 def starts(town: Running) -> dict[tuple[str, str, int], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from tests.acceptance.running import Running, communities, coverage, eventually, running, starts, storm_on_air
@@ -60,7 +61,7 @@ def _adopt(town: Running, stream: str) -> None:
 
 
 def _back_up(town: Running, target: Path) -> None:
-    with sqlite3.connect(town.var / "tocsin.db") as source, sqlite3.connect(target) as copy:
+    with closing(sqlite3.connect(town.var / "tocsin.db")) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
 
 
@@ -68,8 +69,9 @@ def _restore(town: Running, backup: Path) -> None:
     """Stop what writes, put the older database in place, start again."""
     for name in PROCESSES:
         town.system.children[name][0].stop()
+    town.system.store.close()
     for suffix in ("-wal", "-shm"):
         (town.var / f"tocsin.db{suffix}").unlink(missing_ok=True)
-    (town.var / "tocsin.db").write_bytes(backup.read_bytes())
+    backup.replace(town.var / "tocsin.db")
     town.system.look_after()
-    eventually(lambda: town.person("duty"), "people can log in again")
+    eventually(lambda: town.person("duty").get("/api/me"), "people are let in again")

@@ -20,7 +20,7 @@ from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.ports import Store
 from services.dispatcher.processes.cli_migrate import upgrade
-from tests.adapters.neighbours import as_processes, as_threads
+from tests.adapters.neighbours import Neighbours, as_threads
 
 STORES = ("memory", "sqlite", "postgresql")
 
@@ -49,7 +49,15 @@ def at_once(store: Store, request: pytest.FixtureRequest) -> Callable[[str], Non
     if isinstance(store, MemoryStore):
         return partial(as_threads, store)
     kind = request.node.callspec.params["store"]
-    return partial(as_processes, request.getfixturevalue(f"{kind}_url"))
+    neighbours: Neighbours = request.getfixturevalue("neighbours")
+    return partial(neighbours.do, request.getfixturevalue(f"{kind}_url"))
+
+
+@pytest.fixture(scope="session")
+def neighbours() -> Iterator[Neighbours]:
+    started = Neighbours()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

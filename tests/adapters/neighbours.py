@@ -1,11 +1,12 @@
 """Deeds that several processes or threads do to one store at the same time, and a way to start them together.
 
-Run as a program it is one of those processes: `neighbours.py URL DEED NUMBER`. It says "ready", waits for a line and
-then does its deed.
+Run as a program it is one of those processes. It reads a JSON line [URL, DEED, NUMBER], says "ready", waits for another
+line, does the deed and says "done"; and so on.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.ports import Conflict, Store, Tx
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMES = 60
+TIMES = 40
 INCIDENT = Incident(
     id="0192f0c0a1b27c3d8e4f5a6b7c8d9e0f",
     use=Use.ACTUAL,
@@ -119,45 +120,54 @@ def as_threads(store: Store, deed: str, neighbours: int = 2) -> None:
             done.result(timeout=60)
 
 
-def as_processes(url: str, deed: str, neighbours: int = 2) -> None:
-    """Let processes do the deed to one database."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.adapters.neighbours", url, deed, str(number)],
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for number in range(neighbours)
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n", process.communicate()[1]
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in started:
-            _, errors = process.communicate(timeout=60)
-            assert process.returncode == 0, errors
-    finally:
-        for process in started:
+class Neighbours:
+    """Two processes that do deeds to one database together, started once because starting takes longest."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.adapters.neighbours"]
+        self._processes = [
+            subprocess.Popen(command, cwd=ROOT, text=True, bufsize=1, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+
+    def do(self, url: str, deed: str) -> None:
+        """Both do the deed at the same time; AssertionError when one of them can't."""
+        for number, process in enumerate(self._processes):
+            _say(process, json.dumps([url, deed, number]))
+        for process in self._processes:
+            assert _said(process) == "ready", "see its traceback above"
+        for process in self._processes:
+            _say(process, "go")
+        for process in self._processes:
+            assert _said(process) == "done", "see its traceback above"
+
+    def close(self) -> None:
+        for process in self._processes:
             process.kill()
             process.communicate()
 
 
+def _say(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
 def main() -> None:
-    url, deed, number = sys.argv[1:]
-    store = SqlStore(url)
-    with store.read() as read:
-        read.get(Incident, INCIDENT.id)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    DEEDS[deed](store, int(number))
-    store.close()
+    for line in sys.stdin:
+        url, deed, number = json.loads(line)
+        store = SqlStore(url)
+        with store.read() as read:
+            read.get(Incident, INCIDENT.id)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        DEEDS[deed](store, number)
+        store.close()
+        print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import structlog
 from devices.protocols import speaker_link
 from devices.protocols.speaker_link import SpeakerState
 
-from ..domain.refusals import Refused
+from ..domain.planning import City
+from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
 from ..engine import receipts
 from ..engine.ports import Store, StoreUnavailable
@@ -28,7 +29,10 @@ STORE_AWAY_S = 0.5
 
 
 class SpeakerIntake:
-    """One queue and one writer. What can't be read goes to the unread table and is then acknowledged."""
+    """One queue and one writer. What can't be read goes to the unread table and is then acknowledged.
+
+    With `city` one look at it serves a whole batch; without, `enrolled` is asked for every message.
+    """
 
     def __init__(
         self,
@@ -36,11 +40,13 @@ class SpeakerIntake:
         enrolled: Callable[[str], bool],
         answer_hello: Callable[[str, str], None],
         counted: Callable[[Counted], None] = lambda counted: None,
+        city: Callable[[], City] | None = None,
     ) -> None:
         self._store = store
         self._enrolled = enrolled
         self._answer_hello = answer_hello
         self._counted = counted
+        self._city = city
         self._queue: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._away = False
 
@@ -74,9 +80,10 @@ class SpeakerIntake:
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
+        enrolled = self._enrolled_now()
         for message in batch:
             speaker, branch = speaker_link.parse_speaker_topic(message.topic)
-            reason = "" if self._enrolled(speaker) else "speaker_not_enrolled"
+            reason = "" if enrolled(speaker) else "speaker_not_enrolled"
             if not reason:
                 reason = self._read(message, speaker, branch, arrived, states)
             if reason:
@@ -84,6 +91,16 @@ class SpeakerIntake:
         self._keep(arrived, states, unread)
         for message in batch:
             message.ack()
+
+    def _enrolled_now(self) -> Callable[[str], bool]:
+        """Who counts as enrolled for the batch at hand."""
+        if self._city is None:
+            return self._enrolled
+        try:
+            speakers = self._city().speakers
+        except NotFound:
+            speakers = {}
+        return lambda id: (speaker := speakers.get(id)) is not None and speaker.enrolled
 
     def _read(
         self,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -41,11 +41,11 @@ def decode(kind: type[T], body: str) -> T:
 def _reader(kind: Any) -> Callable[[str], object]:
     if _is_plain(kind):
         return msgspec.json.Decoder(kind).decode
-    return lambda body: _build(msgspec.json.decode(body), kind)
+    build = _builder(kind)
+    return lambda body: build(msgspec.json.decode(body))
 
 
-@cache
-def _is_plain(hint: object) -> bool:
+def _is_plain(hint: Any) -> bool:
     """Whether msgspec reads this type by itself; it can't tell the members of a union of dataclasses apart."""
     try:
         msgspec.json.Decoder(hint)
@@ -54,39 +54,56 @@ def _is_plain(hint: object) -> bool:
     return True
 
 
-def _build(value: Any, hint: Any) -> Any:
+@cache
+def _builder(hint: Any) -> Callable[[Any], Any]:
+    """What makes a value of this type out of its JSON."""
+    if _is_plain(hint):
+        return partial(msgspec.convert, type=hint)
     if get_origin(hint) in (Union, UnionType):
-        return None if value is None else _build(value, _member(hint, value))
+        return _union_builder(tuple(member for member in get_args(hint) if member is not NoneType))
     if get_origin(hint) is tuple:
-        return tuple(_build(item, get_args(hint)[0]) for item in value)
-    if not is_dataclass(hint):
-        return msgspec.convert(value, hint)
-    filled = {name: value[name] for name in _hints(hint) if name in value}
-    for name, inner in _inner_hints(hint):
-        if name in filled:
-            filled[name] = _build(filled[name], inner)
-    return cast("type", hint)(**filled)
+        item = _builder(get_args(hint)[0])
+        return lambda value: tuple(map(item, value))
+    return _dataclass_builder(hint)
 
 
-@cache
-def _inner_hints(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """The fields whose JSON is not their value already."""
-    return tuple((name, hint) for name, hint in _hints(kind).items() if hint not in _AS_THEY_ARE)
+def _union_builder(members: tuple[Any, ...]) -> Callable[[Any], Any]:
+    """Members of a union of dataclasses have fields of different names, which are tag enough."""
+    builders = [_builder(member) for member in members]
+    if len(members) == 1:
+        return lambda value: None if value is None else builders[0](value)
+    named = [_hints(member).keys() for member in members]
+
+    def build(value: Any) -> Any:
+        if value is None:
+            return None
+        shared = [len(value.keys() & names) for names in named]
+        return builders[shared.index(max(shared))](value)
+
+    return build
 
 
-_AS_THEY_ARE = (str, int, bool, str | None, int | None, int | str, dict[str, str])
+def _dataclass_builder(kind: Any) -> Callable[[Any], Any]:
+    names = _hints(kind).keys()
+    inner = [(name, _builder(hint)) for name, hint in _hints(kind).items() if hint not in _AS_THEY_ARE]
+
+    def build(value: Any) -> Any:
+        filled = {name: value[name] for name in names & value.keys()}
+        for name, build_field in inner:
+            if name in filled:
+                filled[name] = build_field(filled[name])
+        return kind(**filled)
+
+    return build
 
 
-@cache
 def _hints(kind: Any) -> dict[str, Any]:
     found = get_type_hints(kind)
     return {field.name: found[field.name] for field in fields(kind)}
 
 
-def _member(union: Any, value: Any) -> Any:
-    """The member of a union that a value is of: those of two dataclasses have fields of different names."""
-    members = [member for member in get_args(union) if member is not NoneType]
-    return members[0] if len(members) == 1 else max(members, key=lambda member: len(value.keys() & _hints(member)))
+_AS_THEY_ARE = (str, int, bool, str | None, int | None, int | str, dict[str, str])
+"""Types whose JSON is the value already."""
 
 
 def column(value: object) -> object:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from devices.protocols import document_json
-from devices.protocols.speaker_link import Order, Phase
+from devices.protocols.documents import Order, Phase
 
 from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident

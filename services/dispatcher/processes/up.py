@@ -239,7 +239,7 @@ def _say(system: System, demo: bool) -> None:
     uses = sorted({str(key.use) for key in KeyFolder(system.settings.keys).document().keys})
     sounding = [use for use in uses if use in ("actual", "exercise")] or ["none: nothing can be broadcast"]
     typer.echo(f"Tocsin runs for {system.city.tree.area(system.city.code).name}. Signing keys: {', '.join(sounding)}.")
-    typer.echo(f"API: http://127.0.0.1:{system.settings.web_port}/docs")
+    typer.echo(f"API: http://127.0.0.1:{system.settings.web_port}/api/openapi.json")
     logins = system.settings.var / ("demo-logins.json" if demo else "admin-login.json")
     typer.echo(f"Logins: {logins}. Logs: {system.settings.var / 'log'}. Ctrl-C ends everything.")
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
 
 from ..engine import queries
 from ..engine.ports import CitySettings, StoreUnavailable
 from ..engine.queries import Health
 from .deps import WebDeps
-from .schemas import HealthPart, HealthView
+from .schemas import View
 
 WORKER_SILENT_US = 180_000_000
 
@@ -44,6 +45,22 @@ _WORDS = {
 }
 
 _log = logging.getLogger(__name__)
+
+
+class HealthPart(View):
+    part: str
+    well: bool
+    seen_us: int = Field(description="When it was last seen, µs UTC; 0 for never.")
+    still_works: str
+    still_works_zh: str
+
+
+class HealthView(View):
+    well: bool
+    now_us: int
+    city: str
+    effects_open: int
+    parts: list[HealthPart]
 
 
 def health_router(deps: WebDeps) -> APIRouter:

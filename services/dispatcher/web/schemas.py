@@ -387,22 +387,6 @@ class AdoptRequest(Asked):
     topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
 
 
-class HealthPart(View):
-    part: str
-    well: bool
-    seen_us: int = Field(description="When it was last seen, µs UTC; 0 for never.")
-    still_works: str
-    still_works_zh: str
-
-
-class HealthView(View):
-    well: bool
-    now_us: int
-    city: str
-    effects_open: int
-    parts: list[HealthPart]
-
-
 def task_page(tasks: tuple[Task, ...], *, more: bool, names: Mapping[str, str]) -> TaskPage:
     """A page of tasks with the names of those who answered."""
     return TaskPage(tasks=[TaskView.model_validate(t) for t in tasks], more=more, names=dict(names))

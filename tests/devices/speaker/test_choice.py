@@ -239,3 +239,9 @@ def test_an_hour_of_expired_orders_leaves_nothing_live() -> None:
     assert world.state.sound.rests == {}
     assert CITY in next(iter(world.versions))
     assert world.utc < T0 + HOUR
+
+
+def test_a_repeat_that_runs_past_its_expiry_does_not_make_way_for_a_lower_order() -> None:
+    high = an_order("high", level=1, expires=T0 + 5 * S)
+    world = World().up().order(high).advance(2).order(high, an_order("low", level=4)).advance(60)
+    assert world.sounds() == ["high#1", "low#1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devices.protocols.documents import HelloAnswer
+from devices.protocols.documents import HelloAnswer, OrderClass
 from devices.protocols.speaker_link import config_topic, hello_answer_topic, manifest_topic, sign
 from devices.speaker import events as e
 from tests.devices.speaker.world import (
@@ -173,3 +173,32 @@ def test_config_of_another_speaker_is_refused() -> None:
     world = World().up()
     world.publish(config_topic(SPEAKER), sign(replace(SETUP, speaker="sp-2", version=2), CONFIG))
     assert world.refusals == [(config_topic(SPEAKER), 0, "stream_mismatch")]
+
+
+def test_an_unverified_clock_that_runs_ahead_does_not_report_a_daily_order_as_missed() -> None:
+    world = World().up().order(an_order(order_class=OrderClass.DAILY, start_at=T0 + 300 * S)).advance(20).crash()
+    world.wall_error_us = 600 * S
+    world.boot().advance(10).connect().advance(400)
+    assert world.sounds() == ["o-1#1"]
+    assert world.steps("o-1")[:2] == ["accepted", "ready"]
+
+
+def test_an_unverified_clock_that_runs_ahead_accuses_nobody_of_a_stale_manifest() -> None:
+    world = World().up().advance(5).crash()
+    world.wall_error_us = HOUR
+    world.answers_hello = False
+    world.boot().connect().order(an_order()).advance(30)
+    assert world.refusals == []
+    world.answers_hello = True
+    world.advance(120)
+    assert world.sounds() == ["o-1#1"]
+    assert world.refusals == []
+
+
+def test_the_same_stale_bytes_delivered_again_and_again_ask_for_the_time_once() -> None:
+    world = World().up().advance(10)
+    before = hellos(world)
+    stale = world.manifest(an_order(), issued=T0 - 1_000 * S, fresh_until=T0 - 1)
+    for _ in range(20):
+        world.publish(STREAM, stale).advance(6)
+    assert hellos(world) == before + 1

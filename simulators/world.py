@@ -1,0 +1,408 @@
+"""One run of the simulated city: a seed in, what happened and what was violated out. Nothing outside the seed matters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from devices.protocols.gb26875 import Frame
+from devices.speaker.machine import decide
+from devices.speaker.state import State
+from services.dispatcher.domain.broadcasts import ReleaseGiven
+from services.dispatcher.domain.signals import Signal
+from services.dispatcher.engine.cities import import_city
+from services.dispatcher.engine.engine import Engine
+from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event
+from services.dispatcher.engine.ports import Asset, Wording
+from simulators import city
+from simulators.attacker import Attacker
+from simulators.books import Books
+from simulators.checks import Ears, Truth, Violation
+from simulators.city import START_US, Keys, SeededIds
+from simulators.clock import DispatcherClock, VirtualClock
+from simulators.database import Database, Process, Tables
+from simulators.dispatcher import Disk, Gateway, Parts, make_engine
+from simulators.ending import FOLLOW_US, STOP_US, Ending
+from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
+from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
+from simulators.network import AUTOSAVE_US, Broker, Weather
+from simulators.offices import Desk, Officers, Offices, Temper
+from simulators.sources import Bureau, Events, Fire, FirePanel
+
+S = 1_000_000
+FAULTS_FROM_S = 90
+LOOK_S = 5
+BACKUP_S = 400
+CALM_EVENTS_S = 420
+STEADY_US = 65 * S
+WELL_US = 45 * S
+LINES_MAX = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How to run: `rough_s` virtual seconds with faults, then `calm_s` without."""
+
+    seed: int
+    faults: tuple[Fault, ...] = EVERY_FAULT
+    rough_s: int = 5_400
+    calm_s: int = 1_800
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to. `lines` is the whole account; `counts` says how often each situation came about."""
+
+    run: Run
+    violations: tuple[Violation, ...]
+    counts: Counter[str]
+    lines: tuple[str, ...] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()
+
+
+class World:
+    """The city with everything in it. Make one, and `run` it once."""
+
+    def __init__(self, run: Run, parts: Parts | None = None, machine: Decide = decide) -> None:
+        self._run, self._parts = run, parts or Parts()
+        self.clock = VirtualClock(START_US)
+        self._wall = DispatcherClock(self.clock)
+        self._keys = Keys(self._chance("keys"))
+        self._ids = SeededIds(self._chance("ids"))
+        self._disk = Disk()
+        self._lines: list[str] = []
+        database = Database(self._wall)
+        self._database = database
+        self.broker = Broker(self.clock, self._chance("network"))
+        self._truth = Truth(self.clock, self._wall, database, self._keys, self._disk, self._fires)
+        self._ears = Ears(self._truth)
+        self._playbooks = city.playbooks()
+        self._books = Books(self._truth, self._ears, {p.id: p for p in self._playbooks})
+        self.speakers = tuple(
+            SimulatedSpeaker(
+                s.id, s.microphone, self._keys.root, self.clock, self.broker, self, machine, self._chance(s.id)
+            )
+            for s in city.speakers()
+        )
+        self._ending = Ending(self._truth, self._ears, self.broker, self.speakers)
+        self._gateways: list[Gateway] = []
+        self._down = 0
+        self._disturbed_us = START_US
+        self._up_us = START_US
+        self._rough = True
+        self._deaths = self._chance("deaths")
+        self._web = self._new_web()
+        self._backups: list[tuple[Tables, int]] = []
+        self._rendering: set[str] = set()
+        self._renderer = self._chance("renderer")
+        desk = Desk(self, self.clock)
+        self._desk = desk
+        self._offices = Offices(self, desk, self.clock, self._chance("offices"))
+        self._officers = Officers(self, desk, self.clock, self._chance("officers"))
+        self._panels = {p.id: FirePanel(p, self.clock, self, self._chance(p.id)) for p in city.panels()}
+        bureau = Bureau(desk, self.clock, self, self._chance("bureau"))
+        test_bits = Fault.TEST_BITS in run.faults
+        self._events = Events(self._panels, bureau, self.clock, self._chance("events"), test_bits)
+        names = tuple(s.id for s in self.speakers)
+        self._attacker = Attacker(self.broker, self._keys, self.clock, self, names, self._chance("attacker"))
+
+    def _chance(self, name: str) -> Random:
+        """A stream of chance of its own for everybody, so that one more throw here moves nothing there."""
+        return Random(f"{self._run.seed}/{name}")
+
+    def _fires(self) -> list[Fire]:
+        return [fire for panel in self._panels.values() for fire in panel.fires]
+
+    # The run
+
+    def run(self) -> Outcome:
+        """Play it to its end, or to the first violation."""
+        run = self._run
+        calm_us = START_US + run.rough_s * S
+        end_us = calm_us + run.calm_s * S
+        self._begin()
+        self._events.plan(calm_us + CALM_EVENTS_S * S)
+        faults = Faults(self, run.faults, run.seed)
+        self.clock.at(START_US + FAULTS_FROM_S * S, lambda: faults.plan(calm_us))
+        self.clock.at(calm_us + 1, self._heal)
+        self.clock.run(end_us, self._halted)
+        if not self._halted():
+            self._ending.converged()
+            self._books.chained(tuple(self._keys.heads))
+        for violation in self._truth.violations:
+            self.say("VIOLATION", f"law {violation.law}: {violation.sentence}")
+        return Outcome(run, tuple(self._truth.violations), self._truth.counts, tuple(self._lines))
+
+    def _begin(self) -> None:
+        rows = [*city.areas(), *city.venues(), *city.offices(), *city.speakers()]
+        with self._database.write() as tx:
+            tx.put(*city.panels())
+            import_city(tx, city.settings(), rows, "sun")
+        self.broker.heard = self._on_broker
+        rough = Fault.ROUGH_PEOPLE in self._run.faults
+        self._offices.temper = self._officers.temper = Temper(calm=not rough)
+        self._start_gateway("gw-0")
+        for speaker in self.speakers:
+            self.clock.later(self._deaths.randrange(20 * S), speaker.boot)
+        self._every(LOOK_S * S, self._look)
+        self._every(BACKUP_S * S, self._back_up)
+        self._every(AUTOSAVE_US, self.broker.autosave)
+
+    def _every(self, us: int, action: Callable[[], None]) -> None:
+        def again() -> None:
+            action()
+            self.clock.later(us, again)
+
+        self.clock.later(us, again)
+
+    def _halted(self) -> bool:
+        return bool(self._truth.violations)
+
+    def _heal(self) -> None:
+        """All faults end: from now on everything works, and people are careful."""
+        self.say("world", "all faults are over")
+        self._rough = False
+        self.broker.weather = Weather()
+        self.broker.rise()
+        self._database.away = False
+        for gateway in self._gateways[1:]:
+            gateway.kill("no longer needed")
+        if not self._gateways:
+            self._start_gateway("gw-0")
+        for speaker in self.speakers:
+            speaker.trouble = Trouble(wall_error_us=speaker.trouble.wall_error_us)
+            speaker.boot()
+        self.panels_lose(0, 0)
+        self._offices.temper = self._officers.temper = Temper(calm=True)
+        self.disturb()
+
+    # What everybody tells the world
+
+    def say(self, subject: str, words: str) -> None:
+        if len(self._lines) < LINES_MAX:
+            self._lines.append(f"{(self.clock.us - START_US) / S:>10.3f}  {subject}: {words}")
+
+    def count(self, what: str) -> None:
+        self._truth.counts[what] += 1
+
+    def disturb(self) -> None:
+        self._disturbed_us = self.clock.us
+
+    def began(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        plan = heard.plan
+        kinds = " ".join(str(segment.kind) for segment in plan.segments)
+        self.say(speaker.id, f"plays {plan.order} repeat {plan.repeat} at revision {plan.rev} ({kinds})")
+        self._ears.began(speaker, heard)
+
+    def ended(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        self.count(f"sound.{heard.end}")
+        self.say(speaker.id, f"ends {heard.plan.order} repeat {heard.plan.repeat}: {heard.end} at {heard.durable} %")
+
+    def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None:
+        self._ears.took(speaker, topic, payload, before, whole)
+
+    def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None:
+        self.say(panel, f"frame {frame.serial} is confirmed")
+        self._ears.confirmed(panel, frame, signals)
+
+    def _on_broker(self, topic: str, payload: bytes, retain: bool) -> None:
+        if topic.endswith("/task"):
+            self.clock.later(50_000, lambda: self._offices.heard(topic, payload))
+        elif topic.endswith("/receipt"):
+            self._receipt(topic, payload)
+        elif "/manifest/" in topic:
+            genuine = self._keys.genuine.get(payload)
+            said = [f"{o.id}@{o.rev}:{o.state}" for o in genuine.manifest.orders] if genuine else "not genuine"
+            self.say("broker", f"takes {topic} {genuine.manifest.version if genuine else ''} {said}")
+
+    def _receipt(self, topic: str, payload: bytes) -> None:
+        from devices.protocols.speaker_link import decode_receipt
+
+        receipt = decode_receipt(payload)
+        for step in receipt.steps:
+            self.count(f"step.{step.kind}" + (f".{step.reason}" if step.reason else ""))
+
+    def wants_audio(self, wording: str) -> None:
+        """A worker renders it after a while; in rough times it may forget, and is asked again."""
+        if wording in self._rendering or (self._rough and self._renderer.randrange(100) < 30):
+            return
+        self._rendering.add(wording)
+        self.clock.later(self._renderer.randint(1, 15) * S, lambda: self._rendered(wording))
+
+    def _rendered(self, wording: str) -> None:
+        self._rendering.discard(wording)
+        found = self._database.rows(Wording).get(wording)
+        if found is None or self._database.rows(Asset).get(wording) is not None:
+            return
+        sha256 = hashlib.sha256(wording.encode()).hexdigest()
+        asset = Asset(wording, found.lang, "opus", sha256, 2_000 + 150 * len(found.text), 20_000, True)
+        self._desk.ask("worker", AudioRendered(asset), lambda: self.count("audio.rendered"))
+
+    def handling(self, event: Event, mono_us: int) -> None:
+        self._books.handling(event)
+
+    def handled(self, whole: bool) -> None:
+        self._books.handled(whole)
+
+    def passes(self, client: str) -> None:
+        self._books.passes(client, self._wall.error_us)
+
+    def committed(self) -> None:
+        log = self._database.rows("log")
+        for seq in range(self._said + 1, len(log) + 1):
+            row = log[seq]
+            if not row.kind.startswith("speaker."):
+                self.say(row.subject, f"{row.kind} {row.person}")
+        self._said = len(log)
+        self._books.committed()
+        for gateway in self._gateways:
+            gateway.wake()
+        for due_us, checks, check in (
+            (FOLLOW_US, self._books.followed, self._ending.followed),
+            (STOP_US, self._books.stopped, self._ending.stopped),
+        ):
+            for name, since_us in checks:
+                self.clock.later(due_us, lambda n=name, s=since_us, c=check: self._if_well(n, s, c))  # type: ignore[misc]
+            checks.clear()
+
+    _said = 0
+
+    def _if_well(self, name: str, since_us: int, check: Callable[[str, int], None]) -> None:
+        if self._well(self.clock.us - since_us + WELL_US):
+            check(name, since_us)
+
+    # Gateways and the web
+
+    def _start_gateway(self, client: str) -> None:
+        process = Process(self._database, client, self.committed)
+        gateway = Gateway(
+            self._parts, process, self._disk, self.clock, self._wall, self.broker, self._keys, self._ids,
+            self._playbooks, self, Random(f"{self._run.seed}/{client}/{self.clock.us}"), client,
+        )  # fmt: skip
+        self._gateways.append(gateway)
+        self.disturb()
+        gateway.start()
+
+    def gateway(self) -> Gateway | None:
+        return self._gateways[0] if self._gateways else None
+
+    def gateway_died(self, gateway: Gateway, why: str) -> None:
+        self.say(gateway.client, f"dies: {why}")
+        self.count(f"gateway.died {why}")
+        self.disturb()
+        self._gateways = [g for g in self._gateways if g is not gateway]
+        if gateway.client == "gw-0":
+            wait_us = self._deaths.randint(3 * S, 60 * S)
+            self.clock.later(wait_us, self._revive)
+
+    def _revive(self) -> None:
+        if not any(g.client == "gw-0" for g in self._gateways):
+            self._start_gateway("gw-0")
+
+    def kill_gateway(self, after: int | None) -> None:
+        for gateway in self._gateways[:1]:
+            if after is None:
+                gateway.kill("from outside")
+            else:
+                gateway.process.die_after(after)
+
+    def start_second(self) -> None:
+        if not any(g.client == "gw-1" for g in self._gateways):
+            self._start_gateway("gw-1")
+
+    def _new_web(self) -> tuple[Process, Engine]:
+        process = Process(self._database, "web", self.committed)
+        return process, make_engine(self._parts, process, self._ids, self._playbooks, lambda: None)
+
+    def web(self) -> tuple[Process, Engine]:
+        if not self._web[0].alive:
+            self._web = self._new_web()
+        return self._web
+
+    def own_process(self, name: str) -> Process:
+        return Process(self._database, name, self.committed)
+
+    def kill_request(self) -> None:
+        self.web()[0].die_after(self._deaths.randrange(2))
+
+    def acted(self, person: str, act: BroadcastAct, done: bool) -> None:
+        if isinstance(act.act, ReleaseGiven) and not done:
+            self._truth.pressed.add((person, act.broadcast, act.act.content))
+        if done:
+            self._books.acted(person, act)
+
+    # The database
+
+    def database_away(self, away: bool) -> None:
+        self.say("database", "is away" if away else "is back")
+        self._database.away = away
+        self.disturb()
+        if not away:
+            for gateway in self._gateways:
+                gateway.wake()
+
+    def _back_up(self) -> None:
+        self._backups = [*self._backups[-2:], (self._database.backup(), len(self._keys.heads))]
+
+    def restore(self) -> None:
+        """Everything stops, an older database is put in, and everything starts again."""
+        if not self._backups:
+            return
+        for gateway in tuple(self._gateways):
+            gateway.kill("for the restore")
+        backup, heads = self._backups.pop(self._deaths.randrange(len(self._backups)))
+        self._backups = []
+        self.count("restore")
+        self.say("database", "is restored from an older backup")
+        self._truth.lost.append(self._database.restore(backup))
+        del self._keys.heads[heads:]
+        self._said = len(self._database.rows("log"))
+        self._books.restored()
+        self._officers.forget()
+        self._web = self._new_web()
+        self.disturb()
+
+    # Time, attack, panels
+
+    def jump(self, by_us: int) -> None:
+        """The dispatcher's clock jumps, and stays within what speakers bear."""
+        error_us = max(-JUMPED_US_MAX // 2, min(JUMPED_US_MAX // 2, self._wall.error_us + by_us))
+        self.say("clock", f"jumps by {(error_us - self._wall.error_us) // S} s")
+        self._wall.error_us = error_us
+        self._truth.error_us_max = max(self._truth.error_us_max, abs(error_us))
+        self.disturb()
+        for gateway in self._gateways:
+            gateway.wake()
+
+    def strike(self) -> None:
+        self._attacker.strike()
+
+    def panels_lose(self, percent: int, clock_error_us: int) -> None:
+        for panel in self._panels.values():
+            panel.loses_percent, panel.clock_error_us = percent, clock_error_us
+
+    # Now and then
+
+    def _look(self) -> None:
+        self._officers.look()
+        if self._well(STEADY_US):
+            self._books.look()
+
+    def _well(self, for_us: int) -> bool:
+        up = bool(self._gateways) and self.broker.up and not self._database.away
+        return up and self.broker.weather == Weather() and self._disturbed_us < self.clock.us - for_us
+
+
+def simulate(
+    seed: int, faults: Collection[Fault] = EVERY_FAULT, parts: Parts | None = None, machine: Decide = decide,
+    rough_s: int = 5_400, calm_s: int = 1_800,
+) -> Outcome:  # fmt: skip
+    """One run."""
+    kinds = tuple(kind for kind in Fault if kind in faults)
+    return World(Run(seed, kinds, rough_s, calm_s), parts, machine).run()

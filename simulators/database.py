@@ -37,6 +37,12 @@ class Database(MemoryStore):
         self._tables = backup
         return lost
 
+    def wanted(self) -> bool:
+        """Whether some effect waits to be claimed now."""
+        now_us = self._clock.now_us()
+        effects = self.rows("effect").values()
+        return any(e.not_before_us <= now_us and e.leased_until_us <= now_us for e in effects)
+
     def rows(self, table: object) -> dict[Any, Any]:
         """One table as it is, for those who watch; "effect", "timer" and "log" by these names, the rest by type."""
         return self._tables.get(table, {})
@@ -54,6 +60,11 @@ class Process:
     def die_after(self, boundaries: int) -> None:
         """Be killed at the n-th boundary from now."""
         self._dies_after = boundaries
+
+    @property
+    def commits(self) -> int:
+        """How often anybody has committed; the same number means that nothing has changed."""
+        return self._database.commits
 
     def kill(self) -> None:
         self.alive = False

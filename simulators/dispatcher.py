@@ -131,6 +131,7 @@ class Gateway:
         self._lines: dict[str, _PanelLine] = {}
         self._connections = 0
         self._staged = -1
+        self._chained_at = -1
 
     # Life
 
@@ -184,7 +185,9 @@ class Gateway:
             for _ in range(ROUNDS_MAX):
                 if not relay.waiting() or not relay.run():
                     break
-        chain_pass(self.process)
+        if self.process.commits != self._chained_at:
+            chain_pass(self.process)
+            self._chained_at = self.process.commits
         if self._disk.journal:
             self._replay()
         self._look_at(self._next_us())

@@ -259,10 +259,12 @@ class World:
             row = log[seq]
             if not row.kind.startswith("speaker."):
                 self.say(row.subject, f"{row.kind} {row.person}")
+        news = self._said < len(log)
         self._said = len(log)
         self._books.committed()
-        for gateway in self._gateways:
-            gateway.wake()
+        if news or self._database.wanted():
+            for gateway in self._gateways:
+                gateway.wake()
         for due_us, checks, check in (
             (FOLLOW_US, self._books.followed, self._ending.followed),
             (STOP_US, self._books.stopped, self._ending.stopped),
@@ -272,6 +274,7 @@ class World:
             checks.clear()
 
     _said = 0
+    _looked_at = -1
 
     def _if_well(self, name: str, since_us: int, check: Callable[[str, int], None]) -> None:
         if self._well(self.clock.us - since_us + WELL_US):
@@ -390,7 +393,9 @@ class World:
     # Now and then
 
     def _look(self) -> None:
-        self._officers.look()
+        if self._database.commits != self._looked_at:
+            self._looked_at = self._database.commits
+            self._officers.look()
         if self._well(STEADY_US):
             self._books.look()
 

@@ -12,7 +12,12 @@ from devices.speaker.journal import JournalInUse
 from devices.speaker.loop import Loop
 from devices.speaker.settings import SettingsRefused, read_settings
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Run a loudspeaker endpoint. 运行广播终端。")
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run a loudspeaker endpoint. 运行广播终端。",
+)
 
 
 @app.command()

@@ -188,9 +188,7 @@ def _move(t: Turn, before: tuple[str, ...], after: tuple[str, ...]) -> None:
     areas = t.papers.config.area_chain + t.papers.config.overlay
     off = [topic for topic in (*t.papers.streams, *t.papers.waiting) if not _on_chain(topic, areas)]
     for topic in off:
-        t.papers = replace(
-            t.papers, streams=without(t.papers.streams, topic), waiting=without(t.papers.waiting, topic)
-        )
+        t.papers = replace(t.papers, streams=without(t.papers.streams, topic), waiting=without(t.papers.waiting, topic))
         t.fact("stream", topic, None)
         receipts.refusals_settled(t, topic)
 
@@ -231,9 +229,7 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
     held = Held(manifest.version, digest(raw), manifest.chain_head, raw)
-    t.papers = replace(
-        t.papers, streams={**t.papers.streams, topic: held}, waiting=without(t.papers.waiting, topic)
-    )
+    t.papers = replace(t.papers, streams={**t.papers.streams, topic: held}, waiting=without(t.papers.waiting, topic))
     t.fact("stream", topic, packed([held.version, held.digest.hex(), held.chain_head]))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)

@@ -105,5 +105,3 @@ _FRESH = Mark()
 def spread(names: str, within: int) -> int:
     """A number from 0 up to and without `within`, the same for the same names on every machine."""
     return int.from_bytes(hashlib.sha256(names.encode()).digest()[:8], "big") % within if within > 0 else 0
-
-

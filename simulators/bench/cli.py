@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from services.dispatcher.processes.children import ChildWontStart
+from simulators.bench.fanout import bench_fanout
 from simulators.bench.receipts import bench_receipts
 from simulators.bench.result import BenchFailed
 
@@ -27,6 +28,19 @@ Folder = Annotated[
 @app.callback()
 def bench() -> None:
     """The product beside the bare part it stands on, measured in one run. 与裸组件同场对比的性能基准。"""
+
+
+@app.command()
+def fanout(
+    speakers: Speakers = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each road. 轮数。")] = 10,
+    agents: Annotated[int, typer.Option(min=0, max=500, help="Real agents among them. 其中真实终端数。")] = 0,
+    folder: Folder = None,
+) -> None:
+    """From release to the last speaker that holds the order. 从审签到最后一个终端收到播发清单。"""
+    if agents >= speakers:
+        raise typer.BadParameter("at least one speaker must be a plain connection", param_hint="--agents")
+    _measure(lambda where: bench_fanout(where, speakers, rounds, agents), folder)
 
 
 @app.command()

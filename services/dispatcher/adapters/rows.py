@@ -106,25 +106,23 @@ _AS_THEY_ARE = (str, int, bool, str | None, int | None, int | str, dict[str, str
 """Types whose JSON is the value already."""
 
 
-def column(value: object) -> object:
-    """A value as its column holds it, and as `find` compares it.
+def readable(text: str) -> str:
+    """Text as both databases can hold it: NUL and lone surrogates are none to PostgreSQL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
-    NUL and lone surrogates are no text to PostgreSQL, and a foreign key may be of any length.
-    """
+
+def column(value: object) -> object:
+    """A value as its column holds it, and as `find` compares it; a foreign key may be of any length."""
     if isinstance(value, Enum):
         value = value.value
     if not isinstance(value, str):
         return value
-    if not value.isascii() or "\0" in value:
-        value = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    value = readable(value)
     if len(value) > COLUMN_CHARS_MAX:
         return value[: COLUMN_CHARS_MAX - 65] + "#" + hashlib.sha256(value.encode()).hexdigest()
     return value
-
-
-def column_text(value: str) -> str:
-    """The same for a text."""
-    return cast("str", column(value))
 
 
 _NAMES = {kind: tuple(c.name for c in table.c if c.name not in ("version", "body")) for kind, table in ENTITIES.items()}
@@ -163,5 +161,4 @@ def check_fields(kind: type, wanted: Mapping[str, object]) -> None:
 def record_body(record: Record) -> str:
     """The log's canonical JSON of a record: sorted keys, text as it is."""
     said = {"why": record.why, "facts": record.facts}
-    body = json.dumps(said, sort_keys=True, ensure_ascii=False, default=str)
-    return body if body.isascii() else body.encode("utf-8", "replace").decode()
+    return readable(json.dumps(said, sort_keys=True, ensure_ascii=False, default=str))

@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, TimerRow
-from .rows import check_fields, column, column_text, decode, names_of, order_of
+from .rows import check_fields, column, decode, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class SqlRead:
     def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]:
         """Log lines of one subject or of all, in order of seq. Who follows the log goes by `chain`: on PostgreSQL a
         transaction that commits later may have taken a smaller seq."""
-        of_subject, parameters = ("", ()) if subject is None else (" AND subject = ?", (column_text(subject),))
+        of_subject, parameters = ("", ()) if subject is None else (" AND subject = ?", (column(subject),))
         sql = f"SELECT {LOG_COLUMNS} FROM log WHERE seq > ?{of_subject} ORDER BY seq LIMIT ?"
         return [LogRow(*row) for row in self._all(sql, (after_seq, *parameters, limit))]
 

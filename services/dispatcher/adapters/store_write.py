@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
-from .rows import column, column_text, columns_of, encode, names_of, record_body
+from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
 from .tables import ENTITIES
 
@@ -97,7 +97,7 @@ class SqlTx(SqlRead):
     def add_unread(self, rows: Sequence[Unread]) -> None:
         """Keep what could not be understood."""
         sql = "INSERT INTO unread (wire, source, reason, raw, at_us) VALUES (?, ?, ?, ?, ?)"
-        self._many(sql, [(column(r.wire), column(r.source), column(r.reason), r.raw, r.at_us) for r in rows])
+        self._many(sql, [(r.wire, readable(r.source), r.reason, r.raw, r.at_us) for r in rows])
 
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
         """Make these speakers the expected set, with nothing shown yet; one statement for any number of them."""
@@ -138,7 +138,7 @@ class SqlTx(SqlRead):
     def record(self, record: Record) -> None:
         """Write a line of the log; the chainer links it soon after."""
         sql = "INSERT INTO log (at_us, kind, subject, person, body) VALUES (?, ?, ?, ?, ?)"
-        said = column_text(record.kind), column_text(record.subject), column_text(record.person)
+        said = readable(record.kind), column(record.subject), readable(record.person)
         self._run(sql, (self.now_us(), *said, record_body(record)))
 
     def wake_at(self, timer: WakeAt) -> None:
@@ -192,7 +192,7 @@ class SqlTx(SqlRead):
         later = "tries = tries + 1, not_before_us = ?, reason = ?, leased_by = '', leased_until_us = 0"
         sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         lease = (effect.lane, effect.leased_by, effect.leased_until_us)
-        self._run(sql, (not_before_us, column(reason), *lease))
+        self._run(sql, (not_before_us, readable(reason), *lease))
 
     def unchained(self, limit: int) -> list[LogRow]:
         """Log lines not linked yet, in order of seq."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from devices.protocols.speaker_link import Receipt, SpeakerState, StepKind
+from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker
@@ -56,7 +56,8 @@ def _row(a: Arrived, now_us: int) -> ReceiptRow:
     refused = failed = ""
     proved = False
     for step in a.receipt.steps:
-        times.setdefault(step.kind, step.at)
+        if not (step.kind is StepKind.FINISHED and _more_to_come(step)):
+            times.setdefault(step.kind, step.at)
         if step.kind is StepKind.REFUSED:
             refused = step.reason or "refused"
         elif step.kind is StepKind.FAILED:
@@ -70,6 +71,13 @@ def _row(a: Arrived, now_us: int) -> ReceiptRow:
         playing_us=times.get(StepKind.PLAYING), finished_us=times.get(StepKind.FINISHED),
         refused=refused, failed=failed, proved=proved,
     )  # fmt: skip
+
+
+def _more_to_come(step: Step) -> bool:
+    """Every repeat finishes for itself; the order has finished with its last one."""
+    evidence = step.evidence or {}
+    repeat, of = evidence.get("repeat"), evidence.get("of")
+    return isinstance(repeat, int) and isinstance(of, int) and repeat < of
 
 
 def _document_refused(tx: Tx, a: Arrived) -> None:

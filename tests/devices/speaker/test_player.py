@@ -237,7 +237,7 @@ def sound_card(loop: Loop, studio: Studio, tmp_path: Path, *command: str) -> tup
 def test_the_sound_card_player_reports_the_child_that_plays(loop: Loop, studio: Studio, tmp_path: Path) -> None:
     """A child that takes a while stands for the program of a sound card that this machine does not have."""
     script = tmp_path / "play"
-    script.write_text('#!/bin/sh\nexec sleep 0.2\n')
+    script.write_text("#!/bin/sh\nexec sleep 0.2\n")
     script.chmod(0o755)
     player, ears = sound_card(loop, studio, tmp_path, str(script))
     until(loop, ears, "SoundEnded")

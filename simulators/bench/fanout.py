@@ -1,0 +1,188 @@
+"""`tocsin bench fanout`: from the release of an order until the last of many connected speakers holds it.
+
+Three roads to the same connections take turns. Raw: a bare client publishes a manifest that the connections have not
+seen on that topic. Ours: the engine call that releases the order, as the web process makes it; the gateway's process
+sees the commit, signs and publishes. HTTP: the same by the second officer's request to the web process. Every
+connection compares every byte, and what they hold must be what the database says was signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.protocols import speaker_link
+from devices.protocols.speaker_link import Use, manifest_topic
+from services.dispatcher.adapters.keystore import KeyFolder
+from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
+from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.engine.engine import Engine
+from services.dispatcher.engine.events import BroadcastAct, IncidentClosed, SignalArrived, TimerDue
+from services.dispatcher.engine.people import Role
+from services.dispatcher.engine.ports import Stream, TimerRow
+from services.dispatcher.processes.wiring import make_engine
+from simulators.bench import town, wire
+from simulators.bench.crowd import Crowd, Held
+from simulators.bench.plain import Plain
+from simulators.bench.result import BenchFailed, median, spread
+from simulators.bench.running import APPROVER, DUTY, RAW, RAW_TOPIC, Running, running
+from simulators.console import Person
+
+STREAM = manifest_topic(town.CITY, Use.EXERCISE, town.ISSUER)
+ROUNDS_WITHIN_S = 200.0
+BETWEEN_ROUNDS_S = 0.3
+"""For the broker to take in ten thousand acknowledgements, which no figure is about."""
+DAY_US = 86_400_000_000
+
+
+class _Later:
+    """The clock of a time after an order has expired, so that each round's manifest carries that round's order alone."""
+
+    def __init__(self, ahead_us: int) -> None:
+        self._clock, self._ahead_us = SystemClock(), ahead_us
+
+    def now_us(self) -> int:
+        return self._clock.now_us() + self._ahead_us
+
+    def mono_us(self) -> int:
+        return self._clock.mono_us()
+
+
+@dataclass(slots=True)
+class Took:
+    """Seconds of every round, by road."""
+
+    raw_s: list[float]
+    ours_s: list[float]
+    http_s: list[float]
+
+
+class Fanout:
+    """The rounds over a running product and its crowd."""
+
+    def __init__(self, run: Running, crowd: Crowd) -> None:
+        self._run, self._crowd = run, crowd
+        self._engine = make_engine(run.settings, run.store)
+        self._keys = KeyFolder(run.settings.keys).document()
+        self._number = 0
+        self.manifest = b""
+
+    def raw(self, publisher: Plain) -> float:
+        """Publish the manifest of the round before, which nobody has seen on this topic."""
+        packet = wire.publish(RAW_TOPIC, self.manifest, 1, retain=True)
+        started_ns = time.monotonic_ns()
+        publisher.publish(packet)
+        held = self._crowd.holds(RAW_TOPIC)
+        return self._seconds(started_ns, held, self.manifest)
+
+    def ours(self) -> float:
+        """Release by the engine call."""
+        incident, alert = self._drafted()
+        return self._released(incident, alert.id, lambda: self._release(alert, APPROVER, Role.APPROVER))
+
+    def http(self, approver: Person) -> float:
+        """Release by the second officer's request; what the draft says was read before."""
+        incident, alert = self._drafted()
+        shown = approver.get(f"/api/broadcasts/{alert.id}")["broadcast"]
+        read = {"content": shown["content"], "sentence": shown["sentences"]["zh"]}
+        path = f"/api/broadcasts/{alert.id}/release"
+        return self._released(incident, alert.id, lambda: approver.post(path, read))
+
+    def _drafted(self) -> tuple[str, Broadcast]:
+        """A red warning with its order drafted, staged, and released by the first officer."""
+        self._number += 1
+        incident_id = self._engine.handle([SignalArrived(town.storm(self._number))]).incidents[0]
+        self._run.settle()
+        with self._run.store.read() as read:
+            incident = read.get(Incident, incident_id)
+            alert = read.get(Broadcast, incident.alert) if incident is not None else None
+        if alert is None:
+            raise BenchFailed("The red warning was not drafted: its playbook is not here.")
+        self._release(alert, DUTY, Role.DUTY_OFFICER)
+        self._run.settle()
+        time.sleep(BETWEEN_ROUNDS_S)
+        return incident_id, alert
+
+    def _release(self, alert: Broadcast, person: str, role: Role) -> None:
+        given = ReleaseGiven(person, frozenset({role}), alert.content, sentences(alert)["zh"])
+        self._engine.handle([BroadcastAct(alert.id, given)])
+
+    def _released(self, incident: str, alert: str, release: Callable[[], object]) -> float:
+        started_ns = time.monotonic_ns()
+        release()
+        held = self._crowd.holds(STREAM)
+        self.manifest = self._signed(alert)
+        took_s = self._seconds(started_ns, held, self.manifest)
+        self._run.settle()
+        self._over(incident, alert)
+        return took_s
+
+    def _signed(self, alert: str) -> bytes:
+        """What the database says is on air. Raises BenchFailed when that is not this order alone."""
+        with self._run.store.read() as read:
+            stream = read.get(Stream, STREAM)
+        if stream is None:
+            raise BenchFailed("Nothing was signed.")
+        manifest = speaker_link.read_manifest(stream.signed, STREAM, self._keys, None, None)
+        orders = [order.id for order in manifest.orders]
+        if orders != [alert]:
+            raise BenchFailed(f"The manifest carries {orders} instead of {alert} alone.")
+        return stream.signed
+
+    def _seconds(self, started_ns: int, held: Held, manifest: bytes) -> float:
+        if held.sha256 != hashlib.sha256(manifest).hexdigest():
+            raise BenchFailed("What the connections hold is not what was published.")
+        return (held.last_ns - started_ns) / 1e9
+
+    def _over(self, incident: str, alert: str) -> None:
+        """Let the order's time pass and close its incident; the next publishing leaves the order out."""
+        with self._run.store.read() as read:
+            on_air = read.get(Broadcast, alert)
+        assert on_air is not None, "it was just released"
+        expires = TimerRow("broadcast", alert, "expires", on_air.expires_us, on_air.expires_us + DAY_US)
+        later = SqlStore(self._run.settings.database, _Later((on_air.valid_s + 1) * 1_000_000))
+        try:
+            make_engine(self._run.settings, later).handle([TimerDue(expires)])
+        finally:
+            later.close()
+        self._engine.handle([IncidentClosed(incident, DUTY, "the round is over")])
+
+
+def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[str, object]:
+    """Measure; the figures for the JSON line. `agents` of the speakers are real agents. Raises BenchFailed."""
+    took = Took([], [], [])
+    with running(folder, speakers, agents) as run, Crowd(run.settings.mqtt_port, run.plain) as crowd:
+        run.settle()
+        run.wait_for_agents()
+        fanout = Fanout(run, crowd)
+        approver = Person(run.api, APPROVER, run.passwords[APPROVER])
+        with Plain(run.settings.mqtt_port, RAW, run.raw_secret) as publisher:
+            # The first round of each road warms it up: audio is rendered, the city is read into memory.
+            fanout.ours(), fanout.raw(publisher), fanout.http(approver)
+            give_up = time.monotonic() + ROUNDS_WITHIN_S
+            for _ in range(rounds):
+                took.raw_s.append(fanout.raw(publisher))
+                took.ours_s.append(fanout.ours())
+                took.http_s.append(fanout.http(approver))
+                if time.monotonic() > give_up:
+                    break
+        approver.close()
+    return {
+        "bench": "fanout",
+        "speakers": speakers,
+        "agents": agents,
+        "rounds": len(took.raw_s),
+        "manifest_bytes": len(fanout.manifest),
+        "raw_s": median(took.raw_s),
+        "ours_s": median(took.ours_s),
+        "http_s": median(took.http_s),
+        "ratio": round(median(took.ours_s) / median(took.raw_s), 3),
+        "http_ratio": round(median(took.http_s) / median(took.raw_s), 3),
+        "raw_spread": spread(took.raw_s),
+        "ours_spread": spread(took.ours_s),
+        "http_spread": spread(took.http_s),
+    }

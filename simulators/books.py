@@ -116,7 +116,8 @@ class Books:
 
     def _on_air(self) -> None:
         """Law 8: what is in force is signed, or a row says that it is to be."""
-        database, now_us = self.truth.database, self.truth.wall.now_us()
+        # A clock that jumped back brings no order back that had run out before.
+        database, now_us = self.truth.database, self.truth.wall.now_us() + self.truth.slack_us
         effects = database.rows("effect")
         for b in database.rows(Broadcast).values():
             if b.rev == 0 or b.state is BroadcastState.ENDED or b.expires_us + KEPT_US <= now_us:

@@ -174,8 +174,14 @@ class Ears:
         newest = obeyed.newest.get(plan.order, order)
         if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
-        if self._truth.clock.us > order.expires + self._truth.slack_us:
+        if self._truth.clock.us > order.expires + self._truth.slack_us and self._knows_time(speaker):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
+
+    def _knows_time(self, speaker: SimulatedSpeaker) -> bool:
+        """Until a signed hello in this run, a speaker goes by the last time it knew: that late is not a broken law."""
+        if not speaker.state.clock.verified:
+            self._truth.counts["late.unverified_clock"] += 1
+        return speaker.state.clock.verified
 
     def _once(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
         """At most once heard: a repeat comes again only when the earlier one was cut, or broke off before 80 %."""
@@ -239,7 +245,7 @@ class Ears:
         truth.counts["manifest.accepted"] += 1
         if manifest.version <= obeyed.versions.get(topic, 0):
             truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
-        if truth.clock.us > manifest.fresh_until + truth.slack_us:
+        if truth.clock.us > manifest.fresh_until + truth.slack_us and self._knows_time(speaker):
             truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
         obeyed.versions[topic] = manifest.version
         for order in manifest.orders:

@@ -66,6 +66,10 @@ class Process:
         """How often anybody has committed; the same number means that nothing has changed."""
         return self._database.commits
 
+    def spare(self) -> None:
+        """It will not be killed after all."""
+        self._dies_after = None
+
     def kill(self) -> None:
         self.alive = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devices.protocols.documents import Phase, StepKind
+from devices.protocols.documents import Phase, Step, StepKind
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
@@ -165,7 +165,14 @@ class Ending:
             for step in decode_receipt(text.encode()).steps
         ]
         mic = any(s.kind in _SOUND and s.evidence is not None and "mic_db" in s.evidence for s in steps)
-        return {s.kind for s in steps if s.kind in _SHOWN}, mic
+        return {s.kind for s in steps if s.kind in _SHOWN and not _more_to_come(s)}, mic
+
+
+def _more_to_come(step: Step) -> bool:
+    """An order has finished with its last repeat."""
+    said = step.evidence or {}
+    repeat, of = said.get("repeat"), said.get("of")
+    return step.kind is StepKind.FINISHED and isinstance(repeat, int) and isinstance(of, int) and repeat < of
 
 
 _SOUND = (StepKind.PLAYING, StepKind.FINISHED)

@@ -136,6 +136,10 @@ class SimulatedSpeaker:
         if self.alive:
             self._dies_after = effects
 
+    def spare(self) -> None:
+        """It will not lose power after all."""
+        self._dies_after = None
+
     def power_off(self) -> None:
         """Lose power now."""
         if not self.alive:

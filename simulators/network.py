@@ -96,6 +96,7 @@ class Connection:
         session = self.broker.sessions[self.client]
         for each in filters:
             session.filters[each] = None
+        self.broker.routes.clear()
         for topic, payload in list(self.broker.retained.items()):
             if any(fits(each, topic) for each in filters):
                 self.deliver(topic, payload, retain=True)
@@ -104,6 +105,7 @@ class Connection:
         if self.passes:
             for each in filters:
                 self.broker.sessions[self.client].filters.pop(each, None)
+            self.broker.routes.clear()
 
     def deliver(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Send towards the client; what it does not acknowledge comes again in its session."""
@@ -161,6 +163,7 @@ class Broker:
         self.up = True
         self.retained: dict[str, bytes] = {}
         self.sessions: dict[str, _Session] = {}
+        self.routes: dict[str, tuple[str, ...]] = {}
         self.numbers = count(1)
         self.heard: Callable[[str, bytes, bool], None] = lambda topic, payload, retain: None
         self._connections: dict[str, Connection] = {}
@@ -179,6 +182,7 @@ class Broker:
         self._connections[client] = connection
         if clean or client not in self.sessions:
             self.sessions[client] = _Session(clean)
+            self.routes.clear()
         else:
             self._resume(connection)
         return connection
@@ -199,19 +203,31 @@ class Broker:
             self.retained[topic] = payload
         elif retain:
             self.retained.pop(topic, None)
-        for client, session in list(self.sessions.items()):
-            if any(fits(each, topic) for each in session.filters):
-                connection = self._connections.get(client)
-                if connection is not None and connection.open:
-                    connection.deliver(topic, payload)
-                elif len(session.queue) < QUEUE_MAX:
-                    session.queue.append((topic, payload))
+        for client in self._route(topic):
+            connection, session = self._connections.get(client), self.sessions[client]
+            if connection is not None and connection.open:
+                connection.deliver(topic, payload)
+            elif len(session.queue) < QUEUE_MAX:
+                session.queue.append((topic, payload))
+
+    def _route(self, topic: str) -> tuple[str, ...]:
+        """Who has subscribed to it, worked out once until a subscription changes."""
+        found = self.routes.get(topic)
+        if found is None:
+            found = tuple(
+                client
+                for client, session in self.sessions.items()
+                if any(fits(each, topic) for each in session.filters)
+            )
+            self.routes[topic] = found
+        return found
 
     def ended(self, connection: Connection) -> None:
         if self._connections.get(connection.client) is connection:
             del self._connections[connection.client]
             if connection.clean:
                 self.sessions.pop(connection.client, None)
+                self.routes.clear()
         if connection.will is not None:
             self.publish(*connection.will, True)
 
@@ -234,6 +250,7 @@ class Broker:
         elif keeps == "nothing":
             self.retained, self.sessions = {}, {}
         self.sessions = {name: session for name, session in self.sessions.items() if not session.clean}
+        self.routes.clear()
 
     def rise(self) -> None:
         self.up = True

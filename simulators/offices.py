@@ -160,14 +160,20 @@ class Officers:
                 self._handled.add((b.id, b.state))
                 self._on_air(b)
         for stream in streams:
-            if stream.foreign and (stream.id, "foreign") not in self._handled and self._chance(60, 60):
+            if stream.foreign and (stream.id, "foreign") not in self._handled:
                 self._handled.add((stream.id, "foreign"))
-                self._adopt(stream.id)
+                if self._chance(70, 100):
+                    self._adopt(stream.id)
         for incident in incidents:
-            if incident.open and (incident.id, "close") not in self._handled and self._chance(2, 0):
+            if incident.open and (incident.id, "close") not in self._handled:
                 self._handled.add((incident.id, "close"))
-                self._desk.ask("li", IncidentClosed(incident.id, "li", "over"))
-                self._town.count("incident.closed")
+                if self._chance(15, 0):
+                    self._soon(5, 600, lambda i=incident.id: self._close(i))  # type: ignore[misc]
+
+    def _close(self, incident: str) -> None:
+        self._town.say("li", f"closes {incident}")
+        closed = IncidentClosed(incident, "li", "over")
+        self._desk.ask("li", closed, lambda: self._town.count("incident.closed"))
 
     def forget(self) -> None:
         """After a restore, everything on the screen is new again."""

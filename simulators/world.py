@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from devices.protocols.gb26875 import Frame
+from devices.protocols.speaker_link import decode_receipt
 from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import ReleaseGiven
@@ -100,6 +101,7 @@ class World:
         self._web = self._new_web()
         self._backups: list[tuple[Tables, int]] = []
         self._rendering: set[str] = set()
+        self._receipts: set[bytes] = set()
         self._renderer = self._chance("renderer")
         desk = Desk(self, self.clock)
         self._desk = desk
@@ -175,7 +177,10 @@ class World:
             gateway.kill("no longer needed")
         if not self._gateways:
             self._start_gateway("gw-0")
+        for process in (self._gateways[0].process, self._web[0]):
+            process.spare()
         for speaker in self.speakers:
+            speaker.spare()
             speaker.trouble = Trouble(wall_error_us=speaker.trouble.wall_error_us)
             speaker.boot()
         self.panels_lose(0, 0)
@@ -215,15 +220,17 @@ class World:
         if topic.endswith("/task"):
             self.clock.later(50_000, lambda: self._offices.heard(topic, payload))
         elif topic.endswith("/receipt"):
-            self._receipt(topic, payload)
+            self._receipt(payload)
         elif "/manifest/" in topic:
             genuine = self._keys.genuine.get(payload)
             said = [f"{o.id}@{o.rev}:{o.state}" for o in genuine.manifest.orders] if genuine else "not genuine"
             self.say("broker", f"takes {topic} {genuine.manifest.version if genuine else ''} {said}")
 
-    def _receipt(self, topic: str, payload: bytes) -> None:
-        from devices.protocols.speaker_link import decode_receipt
-
+    def _receipt(self, payload: bytes) -> None:
+        """Count what receipts say, each receipt once."""
+        if payload in self._receipts:
+            return
+        self._receipts.add(payload)
         receipt = decode_receipt(payload)
         for step in receipt.steps:
             self.count(f"step.{step.kind}" + (f".{step.reason}" if step.reason else ""))

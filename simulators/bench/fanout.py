@@ -26,7 +26,7 @@ from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Stream, TimerRow
 from services.dispatcher.processes.wiring import make_engine
 from simulators.bench import town, wire
-from simulators.bench.crowd import Crowd, Held
+from simulators.bench.crowd import Crowd
 from simulators.bench.plain import Plain
 from simulators.bench.result import BenchFailed, median, spread
 from simulators.bench.running import APPROVER, DUTY, RAW, RAW_TOPIC, Running, running
@@ -52,13 +52,13 @@ class _Later:
         return self._clock.mono_us()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Took:
-    """Seconds of every round, by road."""
+    """Seconds of one round: until the releasing call came back, until the first connection holds it, until the last."""
 
-    raw_s: list[float]
-    ours_s: list[float]
-    http_s: list[float]
+    call_s: float
+    first_s: float
+    last_s: float
 
 
 class Fanout:
@@ -71,20 +71,19 @@ class Fanout:
         self._number = 0
         self.manifest = b""
 
-    def raw(self, publisher: Plain) -> float:
+    def raw(self, publisher: Plain) -> Took:
         """Publish the manifest of the round before, which nobody has seen on this topic."""
         packet = wire.publish(RAW_TOPIC, self.manifest, 1, retain=True)
         started_ns = time.monotonic_ns()
         publisher.publish(packet)
-        held = self._crowd.holds(RAW_TOPIC)
-        return self._seconds(started_ns, held, self.manifest)
+        return self._took(started_ns, RAW_TOPIC, lambda: self.manifest)
 
-    def ours(self) -> float:
+    def ours(self) -> Took:
         """Release by the engine call."""
         incident, alert = self._drafted()
         return self._released(incident, alert.id, lambda: self._release(alert, APPROVER, Role.APPROVER))
 
-    def http(self, approver: Person) -> float:
+    def http(self, approver: Person) -> Took:
         """Release by the second officer's request; what the draft says was read before."""
         incident, alert = self._drafted()
         shown = approver.get(f"/api/broadcasts/{alert.id}")["broadcast"]
@@ -111,15 +110,14 @@ class Fanout:
         given = ReleaseGiven(person, frozenset({role}), alert.content, sentences(alert)["zh"])
         self._engine.handle([BroadcastAct(alert.id, given)])
 
-    def _released(self, incident: str, alert: str, release: Callable[[], object]) -> float:
+    def _released(self, incident: str, alert: str, release: Callable[[], object]) -> Took:
         started_ns = time.monotonic_ns()
         release()
-        held = self._crowd.holds(STREAM)
+        took = self._took(started_ns, STREAM, lambda: self._signed(alert))
         self.manifest = self._signed(alert)
-        took_s = self._seconds(started_ns, held, self.manifest)
         self._run.settle()
         self._over(incident, alert)
-        return took_s
+        return took
 
     def _signed(self, alert: str) -> bytes:
         """What the database says is on air. Raises BenchFailed when that is not this order alone."""
@@ -133,10 +131,13 @@ class Fanout:
             raise BenchFailed(f"The manifest carries {orders} instead of {alert} alone.")
         return stream.signed
 
-    def _seconds(self, started_ns: int, held: Held, manifest: bytes) -> float:
-        if held.sha256 != hashlib.sha256(manifest).hexdigest():
+    def _took(self, started_ns: int, topic: str, published: Callable[[], bytes]) -> Took:
+        """Wait until every connection holds it, and check that it is what was published."""
+        called_ns = time.monotonic_ns()
+        held = self._crowd.holds(topic)
+        if held.sha256 != hashlib.sha256(published()).hexdigest():
             raise BenchFailed("What the connections hold is not what was published.")
-        return (held.last_ns - started_ns) / 1e9
+        return Took(*((at_ns - started_ns) / 1e9 for at_ns in (called_ns, held.first_ns, held.last_ns)))
 
     def _over(self, incident: str, alert: str) -> None:
         """Let the order's time pass and close its incident; the next publishing leaves the order out."""
@@ -154,7 +155,9 @@ class Fanout:
 
 def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[str, object]:
     """Measure; the figures for the JSON line. `agents` of the speakers are real agents. Raises BenchFailed."""
-    took = Took([], [], [])
+    raw: list[Took] = []
+    ours: list[Took] = []
+    http: list[Took] = []
     with running(folder, speakers, agents) as run, Crowd(run.settings.mqtt_port, run.plain) as crowd:
         run.settle()
         run.wait_for_agents()
@@ -162,27 +165,38 @@ def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[
         approver = Person(run.api, APPROVER, run.passwords[APPROVER])
         with Plain(run.settings.mqtt_port, RAW, run.raw_secret) as publisher:
             # The first round of each road warms it up: audio is rendered, the city is read into memory.
-            fanout.ours(), fanout.raw(publisher), fanout.http(approver)
+            fanout.ours()
+            fanout.raw(publisher)
+            fanout.http(approver)
             give_up = time.monotonic() + ROUNDS_WITHIN_S
-            for _ in range(rounds):
-                took.raw_s.append(fanout.raw(publisher))
-                took.ours_s.append(fanout.ours())
-                took.http_s.append(fanout.http(approver))
-                if time.monotonic() > give_up:
-                    break
+            while len(raw) < rounds and (not raw or time.monotonic() < give_up):
+                raw.append(fanout.raw(publisher))
+                ours.append(fanout.ours())
+                http.append(fanout.http(approver))
         approver.close()
     return {
         "bench": "fanout",
         "speakers": speakers,
         "agents": agents,
-        "rounds": len(took.raw_s),
+        "rounds": len(raw),
         "manifest_bytes": len(fanout.manifest),
-        "raw_s": median(took.raw_s),
-        "ours_s": median(took.ours_s),
-        "http_s": median(took.http_s),
-        "ratio": round(median(took.ours_s) / median(took.raw_s), 3),
-        "http_ratio": round(median(took.http_s) / median(took.raw_s), 3),
-        "raw_spread": spread(took.raw_s),
-        "ours_spread": spread(took.ours_s),
-        "http_spread": spread(took.http_s),
+        **_figures("raw", raw),
+        **_figures("ours", ours),
+        **_figures("http", http),
+        "ratio": _ratio(ours, raw),
+        "http_ratio": _ratio(http, raw),
     }
+
+
+def _figures(road: str, rounds: list[Took]) -> dict[str, object]:
+    last_s = [took.last_s for took in rounds]
+    return {
+        f"{road}_s": median(last_s),
+        f"{road}_spread": spread(last_s),
+        f"{road}_call_s": median([took.call_s for took in rounds]),
+        f"{road}_first_s": median([took.first_s for took in rounds]),
+    }
+
+
+def _ratio(ours: list[Took], raw: list[Took]) -> float:
+    return round(median([took.last_s for took in ours]) / median([took.last_s for took in raw]), 3)

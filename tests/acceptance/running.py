@@ -18,10 +18,12 @@ import httpx
 from services.dispatcher.engine.ports import StoreUnavailable
 from services.dispatcher.processes import up
 from services.dispatcher.processes.demo import Demo
+from services.dispatcher.processes.settings import Settings
 from simulators.console import Person
 from simulators.drill import Drill
 from simulators.scenario import Scenario, Step
 
+LONGGANG = up.CITIES / "longgang"
 WITHIN_S = 60.0
 LOOK_EVERY_S = 0.1
 PLAYBOOK = """
@@ -89,6 +91,10 @@ class Running:
         child.process.wait(10)
         self.system.mosquitto.start(self.system.logins)
 
+    def fire(self, device: int) -> tuple[bool, str]:
+        """A detector of the exercise panel's underground venue alarms; whether its frame was confirmed."""
+        return self.drill()._inject(Step(say={}, inject="fire", device=device))
+
     def rows(self, sql: str, *given: object) -> list[tuple[Any, ...]]:
         """Look at the database from outside."""
         with closing(sqlite3.connect(f"file:{self.var / 'tocsin.db'}?mode=ro", uri=True, timeout=10)) as connection:
@@ -96,30 +102,32 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Running]:
+def running(folder: Path, database_url: str = "") -> Iterator[Running]:
     """Start everything, wait until every speaker is online and configured, stop everything."""
     playbooks = folder / "playbooks"
     playbooks.mkdir()
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "schema.json", playbooks)
     (playbooks / "short-storm.yaml").write_text(PLAYBOOK, "utf-8")
+    shutil.copy(up.CITIES.parents[1] / "playbooks" / "underground-fire.yaml", playbooks)
     (folder / "var").mkdir(mode=0o700)
-    settings, store, city = up.prepare(folder / "var", up.CITIES / "longgang", demo=True)
+    settings, store, city = up.prepare(Settings(var=folder / "var", database_url=database_url), LONGGANG, demo=True)
     settings = settings.model_copy(update={"playbooks": playbooks})
     demo = Demo(settings, store, city, own_processes=0)
     demo.enrol()
     system = up.start_system(settings, store, city)
+    people: dict[str, Person] = {}
     try:
         demo.write_settings(system.settings.mqtt_port)
         for name, arguments in demo.processes():
             system.start(name, *arguments)
         logins = json.loads((settings.var / "demo-logins.json").read_text("utf-8"))
-        town = Running(system, demo, logins)
+        town = Running(system, demo, logins, people)
         duty = town.person("duty")
         eventually(lambda: _all(duty.speakers_online()), "every speaker is online")
         yield town
-        for person in town.people.values():
-            person.close()
     finally:
+        for person in people.values():
+            person.close()
         system.stop()
 
 
@@ -142,7 +150,7 @@ def eventually(holds: Callable[[], object], what: str, within_s: float = WITHIN_
 
 
 def storm_on_air(town: Running, area: str, meanwhile: Callable[[], None] = lambda: None) -> str:
-    """A warning for an area arrives and two people release it; the broadcast's id. `meanwhile` happens at once after."""
+    """A warning for an area arrives, two people release it; the broadcast's id. `meanwhile` happens at once after."""
     drill = town.drill()
     drill._logins = {**town.logins, "feed": {**town.logins["feed"], "area": area}}
     storm = Step(say={}, inject="cap", file="rainstorm-red.xml")
@@ -184,5 +192,3 @@ def starts(town: Running) -> dict[tuple[str, str, int], int]:
                 key = (speaker, receipt["order"], int(step["evidence"]["repeat"]))
                 counted[key] = counted.get(key, 0) + 1
     return counted
-
-

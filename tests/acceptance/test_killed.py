@@ -53,9 +53,17 @@ def _all_play(town: Running, order: str) -> bool:
     return counts["playing"] == counts["targeted"] > 0
 
 
+def _finished(town: Running, order: str) -> bool:
+    counts = coverage(town, order)
+    return counts["finished"] == counts["targeted"]
+
+
 def _nothing_was_lost(town: Running, orders: list[str]) -> None:
     assert len(set(orders)) == GATEWAY_KILLS + BROKER_KILLS
-    eventually(lambda: all(coverage(town, order)["finished"] == coverage(town, order)["targeted"] for order in orders), "finished")
+    eventually(
+        lambda: all(coverage(town, order)["finished"] == coverage(town, order)["targeted"] for order in orders),
+        "finished",
+    )
     twice = {key: times for key, times in starts(town).items() if times != 1}
     assert twice == {}
     on_air = town.rows("SELECT subject FROM log WHERE kind = 'broadcast.on_air'")

@@ -6,7 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.acceptance.running import Running, communities, coverage, eventually, running, starts, storm_on_air
+from tests.acceptance.running import (
+    Running,
+    communities,
+    coverage,
+    eventually,
+    running,
+    starts,
+    storm_on_air,
+)
 
 PROCESSES = ("gateway", "web", "worker")
 
@@ -21,7 +29,6 @@ def test_an_older_backup_silences_nobody_and_revives_nothing(tmp_path: Path) -> 
         drill.follow_up(cancelled, "all_clear")
         stream = drill.get(f"/api/broadcasts/{cancelled}")["broadcast"]["stream"]
         eventually(lambda: "withdrawn" in _held(town, stream), "the all-clear is on the broker")
-        before = starts(town)
 
         _restore(town, tmp_path / "backup.db")
 
@@ -34,11 +41,12 @@ def test_an_older_backup_silences_nobody_and_revives_nothing(tmp_path: Path) -> 
             lambda: duty.get(f"/api/broadcasts/{cancelled}")["broadcast"]["state"] == "withdrawn", "it is adopted"
         )
         # A new order on the same stream reaches the speakers, who were never silenced.
-        duty.post(f"/api/incidents/{duty.get(f'/api/broadcasts/{cancelled}')['broadcast']['incident']}/close", {"why": "over"})
+        duty.post(
+            f"/api/incidents/{duty.get(f'/api/broadcasts/{cancelled}')['broadcast']['incident']}/close", {"why": "over"}
+        )
         later = storm_on_air(town, area)
         eventually(lambda: _played(town, later), "a new order plays")
         assert {key: times for key, times in starts(town).items() if times > 1} == {}
-        assert before.keys() - {key for key in starts(town)} <= before.keys()
 
 
 def _played(town: Running, order: str) -> bool:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +16,7 @@ from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.ports import Store
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests.adapters.neighbours import Neighbours, as_threads
+from tests.postgres import PostgresServer, started_postgres
 
 STORES = ("memory", "sqlite", "postgresql")
 
@@ -75,50 +71,10 @@ def sqlite_url(empty_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite:///{file}"
 
 
-@dataclass(frozen=True)
-class PostgresServer:
-    """A server of our own behind a socket in a folder of its own; no network, no password."""
-
-    folder: Path
-    user: str
-
-    def url(self, database: str) -> str:
-        return f"postgresql://{self.user}@/{database}?host={self.folder}"
-
-    def execute(self, *statements: str) -> None:
-        """Run statements as the server's owner, each by itself."""
-        engine = sqlalchemy.create_engine(self.url("postgres").replace("postgresql:", "postgresql+psycopg:"))
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-        engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """PostgreSQL without durability, since nothing here outlives the session. It refuses to run as root."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not programs:
-        pytest.skip("PostgreSQL's server programs are not installed")
-    bin = programs[-1].parent
-    user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-    as_user = partial(subprocess.run, user=user if os.getuid() == 0 else None, check=True, cwd="/", timeout=60)
-    # The path of a socket may not be long, so this does not lie below pytest's own folder.
-    folder = Path(tempfile.mkdtemp(prefix="tocsin-"))
-    try:
-        shutil.chown(folder, user)
-        data, log = folder / "data", folder / "log"
-        as_user(
-            [bin / "initdb", "-D", data, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], capture_output=True
-        )
-        quick = f"-k {folder} -c listen_addresses='' -c fsync=off -c deadlock_timeout=50ms"
-        as_user([bin / "pg_ctl", "-D", data, "-l", log, "-w", "-o", quick, "start"], stdout=subprocess.DEVNULL)
-        try:
-            yield PostgresServer(folder, user)
-        finally:
-            as_user([bin / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], stdout=subprocess.DEVNULL)
-    finally:
-        shutil.rmtree(folder)
+    with started_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..domain.signals import Signal
+from .rows import decode, encode
 
 JOURNAL_BYTES_MAX = 64 * 1024 * 1024
 REPLAY_BATCH = 200
@@ -33,7 +34,7 @@ class IntakeJournal:
 
     def keep(self, signals: Sequence[Signal]) -> None:
         """Write the signals down; they are on the disk when this returns. Raises JournalFull."""
-        lines = b"".join(msgspec.json.encode(signal) + b"\n" for signal in signals)
+        lines = "".join(encode(signal) + "\n" for signal in signals).encode()
         with self._lock:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -51,19 +52,28 @@ class IntakeJournal:
         except FileNotFoundError:
             return False
 
-    def replay(self, commit: Callable[[Sequence[Signal]], None]) -> int:
-        """Hand everything to `commit` in order, then empty the file; how many signals. What `commit` raises passes
-        through and everything stays: signals have keys, so handing them over twice is harmless."""
+    def replay(self, commit: Callable[[Sequence[Signal]], None], unread: Callable[[bytes], None]) -> int:
+        """Hand every signal to `commit` in order, and lines that nobody can read to `unread`; then empty the file. How
+        many signals. What they raise passes through and everything stays: signals have keys, so twice is harmless."""
         with self._lock:
             if not self.waiting():
                 return 0
-            signals = self._read()
+            signals, broken = self._read()
             for start in range(0, len(signals), REPLAY_BATCH):
                 commit(signals[start : start + REPLAY_BATCH])
+            for line in broken:
+                unread(line)
             os.truncate(self._path, 0)
             return len(signals)
 
-    def _read(self) -> list[Signal]:
+    def _read(self) -> tuple[list[Signal], list[bytes]]:
         """Every whole line; a torn last line was never confirmed to its panel, which sends it again."""
         whole, _, _ = self._path.read_bytes().rpartition(b"\n")
-        return [msgspec.json.decode(line, type=Signal) for line in whole.split(b"\n") if line]
+        signals: list[Signal] = []
+        broken: list[bytes] = []
+        for line in filter(None, whole.split(b"\n")):
+            try:
+                signals.append(decode(Signal, line.decode()))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                broken.append(line)
+        return signals, broken

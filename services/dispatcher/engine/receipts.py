@@ -93,7 +93,11 @@ def hear_speakers(store: Store, states: Sequence[tuple[str, SpeakerState]]) -> N
         rows: dict[str, Live] = {}
         for speaker, state in states:
             before = rows.get(speaker) or tx.get(Live, speaker)
-            if before is not None and state.connection < before.connection:
+            if before is not None and before.journal != state.journal:
+                # A wiped store counts connections anew; a last will from before the wipe says nothing of now.
+                if not state.online:
+                    continue
+            elif before is not None and state.connection < before.connection:
                 if state.online:
                     rows[speaker] = replace(before, cloned=before.cloned + 1)
                     tx.record(Record("speaker.cloned", speaker, "two connections claim this id"))

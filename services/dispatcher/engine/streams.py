@@ -9,18 +9,28 @@ from devices.protocols import document_json, speaker_link
 from devices.protocols.speaker_link import MANIFEST_BYTES_MAX, MANIFEST_ORDERS_MAX, Manifest, Order
 from devices.protocols.topics import parse_manifest_topic
 
-from ..domain.broadcasts import Act, Broadcast, BroadcastState, Release, content_hash, wire_order
+from ..domain.broadcasts import (
+    TIMER_USELESS_US,
+    Act,
+    Broadcast,
+    BroadcastState,
+    Release,
+    content_hash,
+    wire_order,
+)
 from ..domain.effects import Carry, Record, Save, WakeAt
+from ..domain.incidents import Incident
 from ..domain.planning import City
 from ..domain.refusals import NoKey, NotFound, OverCap
 from .chain import chain_now
-from .ports import Page, Signer, Stream, Tx
+from .ports import CitySettings, Page, Signer, Stream, Tx
 
 FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 SIGNATURE_ROOM_BYTES = 600
 KEPT_AFTER_EXPIRY_US = 60_000_000
-ON_AIR_STATES = (BroadcastState.ON_AIR, BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
+SILENT_STATES = (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
+ON_AIR_STATES = (BroadcastState.ON_AIR, *SILENT_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,8 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
     """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out."""
     now_us = tx.now_us()
     stream = tx.get_locked(Stream, topic) or _new_stream(topic)
-    shown = [b for b in _on_stream(tx, topic) if _release_shown(tx, b)]
+    # Silence needs no release: what was stopped or withdrawn is said even where the release row is lost.
+    shown = [b for b in _on_stream(tx, topic) if b.state in SILENT_STATES or _release_shown(tx, b)]
     orders = merged([wire_order(b) for b in shown], stream, now_us)
     said = _digest(orders)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
@@ -78,7 +89,12 @@ def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
-    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer) or "unknown here"."""
+    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer), "unknown here", or
+    "another issuer's", which is no business of ours."""
+    city = tx.get(CitySettings, "city")
+    if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
+        # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
+        return "another issuer's"
     stream = tx.get_locked(Stream, topic)
     if stream is not None and stream.signed == raw:
         return "same"
@@ -107,6 +123,11 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
         withdrawn = order.state is speaker_link.OrderState.WITHDRAWN
         state = BroadcastState.WITHDRAWN if withdrawn else BroadcastState.ON_AIR
         tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
+        tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
+        incident = tx.get_locked(Incident, mine.incident)
+        if incident is not None and mine.phase is speaker_link.Phase.ALERT:
+            # Its alert is out: a standing order must not release another.
+            tx.put(replace(incident, alert=mine.id, alert_released=True))
     tx.record(Record("stream.adopted", topic, "what the broker holds is taken over", person))
     tx.save(Save(Carry.PUBLISH_STREAM, topic))
 

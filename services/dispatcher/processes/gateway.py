@@ -240,7 +240,7 @@ class Gateway:
         self.panels.load()
         self.metrics.broker.set(1 if self.link.connected else 0)
         if self.journal.waiting():
-            replayed = self.journal.replay(lambda batch: self._replay(batch))
+            replayed = self.journal.replay(self._replay, self._unread)
             log.info("the intake journal was replayed", signals=replayed)
         try:
             city = self.engine.read_city()
@@ -252,6 +252,10 @@ class Gateway:
             log.info("plans staged", city=city.code, plans=made)
             self._wake()
         return False
+
+    def _unread(self, line: bytes) -> None:
+        row = Unread("journal", "intake.journal", "line_unreadable", line, SystemClock().now_us())
+        self.engine.handle([UnreadArrived(row)])
 
     def _replay(self, batch: Sequence[Signal]) -> None:
         self.engine.handle([SignalArrived(s) for s in batch])

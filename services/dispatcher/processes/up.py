@@ -127,7 +127,7 @@ def main(
 
 
 def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
-    settings, store, city = prepare(folder, pack, demo)
+    settings, store, city = prepare(Settings(var=folder), pack, demo)
     simulated = Demo(settings, store, city) if demo else None
     if simulated is not None:
         simulated.enrol()
@@ -147,9 +147,8 @@ def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
         system.stop()
 
 
-def prepare(folder: Path, pack_folder: Path, demo: bool) -> tuple[Settings, SqlStore, City]:
+def prepare(settings: Settings, pack_folder: Path, demo: bool) -> tuple[Settings, SqlStore, City]:
     """Database, city and keys; only the demo makes an exercise key, and nothing here makes an actual one."""
-    settings = Settings(var=folder)
     upgrade(settings.database)
     store = make_store(settings)
     pack = read_city_pack(pack_folder, datetime.now(UTC).date())

@@ -15,7 +15,7 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
 from ..engine import receipts
-from ..engine.ports import Store, StoreUnavailable
+from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
 from .mqtt import Delivery
@@ -141,6 +141,8 @@ class SpeakerIntake:
                         tx.add_unread(unread)
                 self._away = False
                 return
+            except Conflict:
+                continue
             except StoreUnavailable as away:
                 if not self._away:
                     log.warning("the database is away: receipts wait at the broker", reason=str(away))

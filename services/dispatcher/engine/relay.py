@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 from .engine import Engine
 from .events import EffectGaveUp
-from .ports import EffectRow, Store
+from .ports import Conflict, EffectRow, Store
 
 LEASE_US = 5_000_000
 CLAIM_MAX = 100
 TRIES_MAX = 50
 BACKOFF_MAX_US = 30_000_000
+CONFLICT_WAIT_US = 5_000
 
 
 class CarryFailed(Exception):
@@ -67,6 +68,10 @@ class Relay:
         except NotYet as later:
             with self._store.write() as tx:
                 tx.retry(effect, tx.now_us() + later.after_us, "")
+            return
+        except Conflict:
+            with self._store.write() as tx:
+                tx.retry(effect, tx.now_us() + CONFLICT_WAIT_US, "another transaction went first")
             return
         except CarryFailed as failed:
             if not failed.again or effect.tries + 1 >= TRIES_MAX:

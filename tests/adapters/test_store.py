@@ -21,9 +21,9 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Venue
 from services.dispatcher.domain.signals import Place, Signal
 from services.dispatcher.engine.ports import Conflict, Page, StoreUnavailable, Stream
-from tests.adapters.conftest import PostgresServer
 from tests.adapters.neighbours import INCIDENT
 from tests.adapters.test_store_contract import SIGNAL
+from tests.postgres import PostgresServer
 
 CANARY = Save(Carry.CANARY, "worker")
 

@@ -16,7 +16,7 @@ from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.ports import CitySettings, StoreUnavailable
 from services.dispatcher.processes.cli_migrate import MIGRATIONS, Tables, migrate_app, status, upgrade
-from tests.adapters.conftest import PostgresServer, postgres_server
+from tests.postgres import PostgresServer, postgres_server
 
 __all__ = ["postgres_server"]
 

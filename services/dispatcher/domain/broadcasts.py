@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from devices.protocols.selector import Selector
 from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
+from devices.protocols.selector import Selector
 
 from .effects import Carry, Effect, Record, Save, TellIncident, WakeAt
 from .incidents import AlertOver, AlertReleased

@@ -1,4 +1,4 @@
-"""Somebody with access to the broker, and later with one stolen district key: forges, replays, erases, and answers hellos.
+"""Somebody with access to the broker and one stolen district key: forges, replays, erases, and answers hellos.
 
 Orders that it makes up have ids that begin with `evil-`, so that whoever hears one knows.
 """

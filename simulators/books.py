@@ -154,9 +154,9 @@ class Books:
     def handled(self, whole: bool) -> None:
         """The timer's event was handled; a ladder that it was for must have moved."""
         handling, self._handling = self._handling, None
-        if handling is None or handling[1] is None or not whole:
+        event, before = handling if handling is not None else (None, None)
+        if event is None or before is None or not whole:
             return
-        event, before = handling
         key = (event.timer.subject_kind, event.timer.subject, event.timer.name)
         if before.state is not TaskState.ASKED or before.due_us != event.timer.due_us or key[2] != "rung":
             return

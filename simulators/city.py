@@ -103,8 +103,9 @@ def settings() -> CitySettings:
 def playbooks() -> tuple[Playbook, ...]:
     """Fire that holds when nobody answers, fire that releases then, a red warning, and a yellow one."""
     metro = Playbook(
-        id="metro-fire", version="1", title={"zh": "地下火灾"}, hazard="fire", hazard_names={"zh": "火灾", "en": "fire"},
-        event_code="12B00", venue_kinds=("underground",), claimed_levels=None, join_within_s=1_200,
+        id="metro-fire", version="1", title={"zh": "地下火灾"}, hazard="fire",
+        hazard_names={"zh": "火灾", "en": "fire"}, event_code="12B00", venue_kinds=("underground",),
+        claimed_levels=None, join_within_s=1_200,
         level_suspected=3, level_corroborated=2,
         corroborated_by=(Corroboration.TWO_DETECTORS, Corroboration.DETECTOR_AND_CALL_POINT),
         verify=(Rung(0, 60), Rung(1, 90), Rung(-1, 120)), question={"zh": "{place}火警，是否属实？"},

@@ -25,7 +25,7 @@ class Database(MemoryStore):
         self.commits = 0
 
     def backup(self) -> Tables:
-        """Everything as it is now. Rows never change in place; the expected rows of an order are a table of their own."""
+        """Everything as it is now. Rows never change in place; an order's expected rows are a table of their own."""
         copied = {name: dict(rows) for name, rows in self._tables.items()}
         copied["expected"] = {order: dict(rows) for order, rows in self._tables.get("expected", {}).items()}
         return copied

@@ -5,36 +5,33 @@ It does what the gateway process and its speaker side do, with the network repla
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 from devices.protocols import speaker_link
-from devices.protocols.gb26875 import Command, Frame, TimeTag, confirm, encode
-from devices.protocols.gb26875 import Connection as PanelWire
-from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig, SpeakerState
+from devices.protocols.gb26875 import Frame
+from devices.protocols.speaker_link import SpeakerState
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
-from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import receipts, streams
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
-from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Page, Store, StoreUnavailable, Stream
+from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.staging import stage
 from services.dispatcher.engine.timers import TimerPass
-from services.dispatcher.feeds import gb26875
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
+from simulators.door import PanelDoor
 from simulators.network import Broker, Connection, NotTaken
+from simulators.voice import Voice
 
 CLIENT = "gw-0"
 SETTLE_US = 300_000
@@ -42,8 +39,7 @@ COMPARE_US = 60_000_000
 INTAKE_US = 20_000
 AWAY_US = 500_000
 RENDER_AGAIN_US = 30_000_000
-REPEAT_WITHIN_US = 60_000_000
-STREAMS_MAX = 1_000
+ALL_CONFIGS = "tocsin/v1/speaker/+/config"
 ROUNDS_MAX = 200
 
 
@@ -77,24 +73,10 @@ class Disk:
     journal: list[Signal] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _PanelLine:
-    """One panel's connection: its receiving half, and when each frame first came."""
-
-    answer: Callable[[bytes], None]
-    wire: PanelWire = field(default_factory=PanelWire)
-    firsts: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
-
-    def first_us(self, frame: Frame, now_us: int) -> int:
-        name = hashlib.blake2b(f"{frame.source}/{frame.serial}/".encode() + frame.unit, digest_size=16).digest()
-        first_us = self.firsts.get(name, now_us)
-        if not 0 <= now_us - first_us <= REPEAT_WITHIN_US:
-            first_us = now_us
-        self.firsts[name] = first_us
-        return first_us
-
-
-def make_engine(parts: Parts, store: Store, ids: Ids, playbooks: Sequence[Playbook], wake: Callable[[], None]) -> Engine:
+def make_engine(
+    parts: Parts, store: Store, ids: Ids, playbooks: Sequence[Playbook], wake: Callable[[], None]
+) -> Engine:
+    """An engine with audio that is served nowhere."""
     return parts.engine(store, ids, playbooks, ("http://127.0.0.1",), wake)
 
 
@@ -109,13 +91,14 @@ class Gateway:
         self._parts, self._disk, self._clock, self._wall, self._broker = parts, disk, clock, wall, broker
         self._keys, self._world, self._rng, self._playbooks = keys, world, rng, playbooks
         self.engine = make_engine(parts, process, ids, playbooks, self.wake)
+        self.voice = Voice(process, keys, self.engine.read_city, self._send, self._send_soon, parts.sign_stream)
         carriers: dict[str, Carrier] = {
-            Carry.PUBLISH_CONFIG: self._publish_config,
-            Carry.ASK_MISSING: self._ask_missing,
+            Carry.PUBLISH_CONFIG: self.voice.publish_config,
+            Carry.ASK_MISSING: self.voice.ask_missing,
             Carry.OFFICE_TASK: self._office_task,
             Carry.RENDER_AUDIO: self._render,
         }
-        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self._publish_stream}
+        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.voice.publish_stream}
         owner = f"{client}/{rng.getrandbits(32):08x}"
         self._relays = (
             parts.relay(process, self.engine, on_air, owner),
@@ -124,11 +107,9 @@ class Gateway:
         self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
         self._connection: Connection | None = None
-        self._seen: dict[str, bytes] = {}
-        self._compared = False
         self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
         self._round: Call | None = None
-        self._lines: dict[str, _PanelLine] = {}
+        self._door = PanelDoor(wall, self._commit, process.boundary, world.confirmed, parts.confirms_first)
         self._connections = 0
         self._staged = -1
         self._chained_at = -1
@@ -222,7 +203,7 @@ class Gateway:
             self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
             return
         self._connection = connection
-        self._seen = {}
+        self.voice.forget_seen()
         connection.subscribe(
             (
                 speaker_link.ALL_RECEIPTS,
@@ -231,6 +212,7 @@ class Gateway:
                 speaker_link.ALL_AREA_MANIFESTS,
                 speaker_link.ALL_SPEAKER_MANIFESTS,
                 speaker_link.KEYS_TOPIC,
+                ALL_CONFIGS,
             )
         )
         number = self._connections
@@ -244,8 +226,8 @@ class Gateway:
     def receive(self, number: int, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
         if number != self._connections or not self.process.alive:
             return
-        if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC:
-            self._seen[topic] = payload
+        if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC or topic.endswith("/config"):
+            self.voice.seen(topic, payload)
             ack()
             return
         if not self._waiting:
@@ -262,6 +244,10 @@ class Gateway:
         except NotTaken as failed:
             raise CarryFailed(str(failed)) from failed
         self.process.boundary("after publish")
+
+    def _send_soon(self, topic: str, payload: bytes) -> None:
+        if self._connection is not None and self._connection.passes:
+            self._broker.publish(topic, payload, False)
 
     # What speakers say
 
@@ -296,7 +282,7 @@ class Gateway:
                 elif branch == "state":
                     states.append((speaker, speaker_link.decode_state(payload)))
                 else:
-                    self._answer_hello(speaker, speaker_link.decode_hello(payload))
+                    self.voice.answer_hello(speaker, speaker_link.decode_hello(payload))
             except speaker_link.Refused as refused:
                 reason = str(refused.reason)
             if reason:
@@ -309,48 +295,7 @@ class Gateway:
             with self.process.write() as tx:
                 tx.add_unread(unread)
 
-    def _answer_hello(self, speaker_id: str, nonce: str) -> None:
-        city = self.engine.read_city()
-        chain = set(city.tree.chain(city.speakers[speaker_id].area).all)
-        with self.process.read() as read:
-            now_us = read.now_us()
-            rows = read.find(Stream, Page(limit=STREAMS_MAX))
-        versions = {s.id: s.manifest_version for s in rows if s.area in chain and s.signed}
-        answer = self._keys.sign_hello(HelloAnswer(nonce, now_us, versions))
-        if self._connection is not None and self._connection.passes:
-            self._broker.publish(speaker_link.hello_answer_topic(speaker_id), answer, False)
-
     # Carriers
-
-    def _publish_stream(self, effect: EffectRow) -> None:
-        if not self._compared:
-            raise CarryFailed("the broker's copies have not been compared yet")
-        try:
-            with self.process.write() as tx:
-                signed = self._parts.sign_stream(tx, effect.subject, self._keys, self.engine.read_city())
-        except Refused as refused:
-            raise CarryFailed(refused.sentence) from refused
-        self._send(signed.topic, signed.raw, retain=True)
-
-    def _publish_config(self, effect: EffectRow) -> None:
-        city = self.engine.read_city()
-        speaker = city.speakers.get(effect.subject)
-        if speaker is None or not speaker.enrolled:
-            raise CarryFailed("no such speaker is enrolled", again=False)
-        chain = city.tree.chain(speaker.area)
-        config = SpeakerConfig(
-            speaker=speaker.id, version=speaker.config_version, area_chain=chain.codes, overlay=chain.zones,
-            venue=speaker.venue, venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7,
-            lon_e7=speaker.lon_e7, volume_max=speaker.volume_max, reconnect_spread_s=20, fetch_spread_s=10,
-            accepted_spread_ms=2_000, starts_per_hour_max=STARTS_PER_HOUR_MAX,
-        )  # fmt: skip
-        self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
-
-    def _ask_missing(self, effect: EffectRow) -> None:
-        journal, missing = receipts.missing(self.process, effect.subject)
-        if missing:
-            ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
-            self._send(speaker_link.ask_topic(effect.subject), ask)
 
     def _office_task(self, effect: EffectRow) -> None:
         with self.process.read() as read:
@@ -375,75 +320,23 @@ class Gateway:
             return
         again_us = 1_000_000
         try:
-            self._compare()
+            self.voice.reconcile()
             self._housekeeping()
             again_us = COMPARE_US
+            self.wake()
         except CarryFailed:
             self._world.say(self.client, "could not compare the broker's copies")
         finally:
             self.later(again_us, lambda: self._compare_on(number))
 
-    def _compare(self) -> None:
-        seen = dict(self._seen)
-        for topic, raw in sorted(seen.items()):
-            if topic != speaker_link.KEYS_TOPIC:
-                self._compare_one(topic, raw)
-        with self.process.read() as read:
-            rows = read.find(Stream, Page(limit=STREAMS_MAX))
-        for stream in rows:
-            if stream.signed and not stream.foreign and stream.id not in seen:
-                self._send(stream.id, stream.signed, retain=True)
-        if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
-            self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
-        self._compared = True
-        self.wake()
-
-    def _compare_one(self, topic: str, raw: bytes) -> None:
-        with self.process.read() as read:
-            stream = read.get(Stream, topic)
-        if stream is not None and stream.signed == raw:
-            return
-        try:
-            manifest = speaker_link.read_manifest(raw, topic, self._keys.document, None, None)
-        except speaker_link.Refused:
-            if stream is not None and stream.signed:
-                self._send(topic, stream.signed, retain=True)
-            return
-        with self.process.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest)
-        if verdict == "republish" and stream is not None:
-            self._send(topic, stream.signed, retain=True)
-
     # Fire panels
 
     def panel_connects(self, panel: str, answer: Callable[[bytes], None]) -> None:
-        self._lines[panel] = _PanelLine(answer)
+        self._door.connects(panel, answer)
 
     def panel_sends(self, panel: Panel, raw: bytes) -> None:
         """Bytes of one panel's connection."""
-        line = self._lines.get(panel.id)
-        if line is not None:
-            line.wire.receive_data(raw)
-            self._do(lambda: self._work_off(panel, line))
-
-    def _work_off(self, panel: Panel, line: _PanelLine) -> None:
-        now_us = self._wall.now_us()
-        while isinstance(frame := line.wire.next_frame(), Frame):
-            reading = gb26875.signals(frame, panel, line.first_us(frame, now_us))
-            answer = confirm(frame, TimeTag.at(now_us)) if frame.command == Command.SEND else None
-            if answer is not None and self._parts.confirms_first:
-                self._answer(panel, line, frame, answer, reading.signals)
-            try:
-                self._commit(reading.signals)
-            except StoreUnavailable:
-                return
-            self.process.boundary("before confirm")
-            if answer is not None and not self._parts.confirms_first:
-                self._answer(panel, line, frame, answer, reading.signals)
-
-    def _answer(self, panel: Panel, line: _PanelLine, frame: Frame, answer: Frame, signals: Sequence[Signal]) -> None:
-        self._world.confirmed(panel.id, frame, signals)
-        line.answer(encode(answer))
+        self._do(lambda: self._door.takes(panel, raw))
 
     def _commit(self, signals: Sequence[Signal]) -> None:
         events: list[Event] = [SignalArrived(signal) for signal in signals]
@@ -454,9 +347,6 @@ class Gateway:
         except StoreUnavailable:
             self._disk.journal.extend(signals)
             self.wake()
-
-
-STARTS_PER_HOUR_MAX = 6
 
 
 class _Announced:

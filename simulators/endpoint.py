@@ -58,7 +58,7 @@ class Street(Protocol):
 
 @dataclass(slots=True)
 class Trouble:
-    """What may go wrong at this speaker, in per cent of the loads and plays; `wall_error_us` is its wrong wall clock."""
+    """What may go wrong here, in per cent of the loads and plays; `wall_error_us` is how wrong its wall clock is."""
 
     load_percent: int = 0
     play_percent: int = 0
@@ -163,6 +163,17 @@ class SimulatedSpeaker:
         self.disk = Disk(f"{self._rng.getrandbits(128):032x}")
         self.journals.append(self.disk.journal)
         self._street.say(self.id, "comes back with an empty disk")
+
+    @property
+    def booted_us(self) -> int:
+        """When this life began, in true µs."""
+        return self._boot_us
+
+    @property
+    def now_us(self) -> int | None:
+        """What the machine takes for UTC, in µs; None while it knows no time."""
+        offset_us = self.state.clock.offset_us
+        return None if offset_us is None else self._clock.us - self._boot_us + MONO_START_US + offset_us
 
     @property
     def link(self) -> Connection | None:

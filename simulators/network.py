@@ -237,7 +237,7 @@ class Broker:
         self._saved = (dict(self.retained), sessions)
 
     def fall(self, keeps: str) -> None:
-        """The broker dies. `keeps` says what it has when it is back: "all", "saved" (the last autosave) or "nothing"."""
+        """The broker dies. `keeps` says what it will still have: "all", "saved" (the last autosave) or "nothing"."""
         connections = list(self._connections.values())
         self.up = False
         self._connections = {}

@@ -22,13 +22,12 @@ from services.dispatcher.domain.broadcasts import (
     Stopped,
     sentences,
 )
-from services.dispatcher.domain.incidents import Verdict
+from services.dispatcher.domain.incidents import Incident, Verdict
 from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.engine.desk import adopt_stream
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, IncidentClosed, TaskAnswered
 from services.dispatcher.engine.ports import Page, StoreUnavailable, Stream
-from services.dispatcher.domain.incidents import Incident
 from simulators.clock import VirtualClock
 from simulators.database import Killed, Process
 

@@ -1,10 +1,10 @@
-"""One run of the simulated city: a seed in, what happened and what was violated out. Nothing outside the seed matters."""
+"""One run of the simulated city: a seed in, what happened and what was violated out. Nothing else matters."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -304,7 +304,7 @@ class World:
 
     def gateway_died(self, gateway: Gateway, why: str) -> None:
         self.say(gateway.client, f"dies: {why}")
-        self.count(f"gateway.died {why}")
+        self.count(f"gateway.died_{why.replace(' ', '_')}")
         self.disturb()
         self._gateways = [g for g in self._gateways if g is not gateway]
         if gateway.client == "gw-0":
@@ -409,12 +409,3 @@ class World:
     def _well(self, for_us: int) -> bool:
         up = bool(self._gateways) and self.broker.up and not self._database.away
         return up and self.broker.weather == Weather() and self._disturbed_us < self.clock.us - for_us
-
-
-def simulate(
-    seed: int, faults: Collection[Fault] = EVERY_FAULT, parts: Parts | None = None, machine: Decide = decide,
-    rough_s: int = 5_400, calm_s: int = 1_800,
-) -> Outcome:  # fmt: skip
-    """One run."""
-    kinds = tuple(kind for kind in Fault if kind in faults)
-    return World(Run(seed, kinds, rough_s, calm_s), parts, machine).run()

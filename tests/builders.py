@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from devices.protocols.documents import Phase
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.passwords import Argon2Passwords
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, sentences
+from services.dispatcher.domain.incidents import Incident, Verdict
 from services.dispatcher.domain.places import Area, Office, OfficeKind, Speaker, Venue, VenueKind
 from services.dispatcher.domain.playbook import (
     Corroboration,
@@ -18,13 +22,15 @@ from services.dispatcher.domain.playbook import (
     Target,
 )
 from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Signal, SignalKind, Use
+from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import people
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import SignalArrived
+from services.dispatcher.engine.events import BroadcastAct, SignalArrived, TaskAnswered, TimerDue
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import CitySettings, Live, Person, Store
+from services.dispatcher.engine.ports import CitySettings, Live, Page, Person, Store, TimerRow
 
+T = TypeVar("T")
 NOON_US = 1_750_000_000_000_000
 SECOND_US = 1_000_000
 CITY, DISTRICT, STREET, OTHER_STREET = "210200000000", "210202000000", "210202001000", "210202002000"
@@ -235,11 +241,91 @@ class Town:
         """Let a signal arrive; the incident it opened or joined."""
         return self.engine.handle([SignalArrived(signal)]).incidents[0]
 
+    def incident(self, id: str) -> Incident:
+        return self.get(Incident, id)
+
+    def alert(self, incident: str) -> Broadcast:
+        """The newest alert drafted for an incident."""
+        return self.get(Broadcast, self.incident(incident).alert)
+
+    def follower(self, alert: str, phase: Phase) -> Broadcast:
+        """The prepared correction or all-clear of an alert."""
+        with self.store.read() as read:
+            return read.find(Broadcast, Page(limit=1), original=alert, phase=phase)[0]
+
+    def get(self, kind: type[T], id: str) -> T:
+        with self.store.read() as read:
+            row = read.get(kind, id)
+        assert row is not None
+        return row
+
+    def act(self, broadcast: str, act: BroadcastEvent) -> Broadcast:
+        """Somebody acts upon a broadcast; what it is then."""
+        self.engine.handle([BroadcastAct(broadcast, act)])
+        return self.get(Broadcast, broadcast)
+
+    def release(self, broadcast: str, *people: str) -> Broadcast:
+        """Each of these people reads and releases it, as an approver and duty officer."""
+        for name in people:
+            self.act(broadcast, released_by(name, self.get(Broadcast, broadcast)))
+        return self.get(Broadcast, broadcast)
+
+    def on_air(self, signal: Signal | None = None) -> Broadcast:
+        """An alert that as many people as it needs have released; the storm's when nothing else is given."""
+        draft = self.alert(self.signal(signal or storm_signal()))
+        return self.release(draft.id, *("li", "zhao")[: draft.people_needed])
+
+    def answer(self, incident: str, verdict: Verdict, office: str = "", person: str = "chen") -> Incident:
+        """An office answers the incident's task, the one asked now when none is named."""
+        task = self.get(Task, self.incident(incident).task)
+        self.engine.handle([TaskAnswered(task.id, person, office or task.office, verdict)])
+        return self.incident(incident)
+
+    def rebuild(self, *rows: Area | Venue | Office | Speaker, without: tuple[str, ...] = ()) -> None:
+        """Import the city again, with further rows and without those of these ids."""
+        kept = [row for row in city_rows() if getattr(row, "id", "") not in without]
+        with self.store.write() as tx:
+            import_city(tx, city_settings(), [*kept, *rows], "test")
+
+    def pass_timers(self) -> None:
+        """What the timer pass does with every row that is due on time."""
+        while due := self._due():
+            for timer in due:
+                self.engine.handle([TimerDue(timer)])
+
+    def _due(self) -> list[TimerRow]:
+        with self.store.read() as read:
+            return read.due_timers(read.now_us(), 100)
+
+    def kinds(self, subject: str) -> list[str]:
+        """The kinds of the log lines about a subject, oldest first."""
+        with self.store.read() as read:
+            return [row.kind for row in read.log_of(subject)]
+
+    def whys(self, subject: str, kind: str) -> list[str]:
+        """The reasons of the log lines of one kind about a subject, oldest first."""
+        with self.store.read() as read:
+            return [json.loads(row.body)["why"] for row in read.log_of(subject) if row.kind == kind]
+
+    def lanes(self) -> set[str]:
+        """The lanes of the effects that are open."""
+        with self.store.read() as read:
+            return {effect.lane for effect in read.open_effects()}
+
     def person(self, name: str, *roles: Role, office: str = "") -> Person:
         """Enrol somebody with the password `PASSWORD`."""
         return people.create_person(
             self.store, self.passwords, name=name, password=PASSWORD, roles=roles, office=office, by="test"
         )
+
+
+DUTY = frozenset({"duty_officer"})
+BOTH = frozenset({"duty_officer", "approver"})
+
+
+def released_by(person: str, b: Broadcast, roles: frozenset[str] = BOTH, lang: str = "zh") -> ReleaseGiven:
+    """A person confirms the sentence of this content."""
+    return ReleaseGiven(person, roles, b.content, sentences(b)[lang])
 
 
 def engine(store: Store, *playbooks: Playbook) -> Engine:

@@ -16,9 +16,12 @@ from simulators.bench.fanout import bench_fanout
 from simulators.bench.receipts import bench_receipts
 from simulators.bench.result import BenchFailed
 
+SPEAKERS_MAX = 18_000
+"""Mosquitto needs a file descriptor for each; a process may usually have 20,000."""
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure. 性能基准。")
 
-Speakers = Annotated[int, typer.Option(min=1, max=18_000, help="How many speakers. 终端数量。")]
+Speakers = Annotated[int, typer.Option(min=2, max=SPEAKERS_MAX, help="How many speakers. 终端数量。")]
 Folder = Annotated[
     Path | None,
     typer.Option(help="Where its files go for a while; the disk that is meant. 临时文件所在磁盘。"),

@@ -1,7 +1,7 @@
 """Many plain MQTT connections in one process, which say when the last of them holds a message. Run as a program.
 
-It stands for speakers where only the broker's fan-out is measured: each connection has a login of its own, subscribes to
-its own streams, acknowledges, and compares every byte; nothing else happens, so that the client is not what is measured.
+It stands for speakers where only the broker's fan-out is measured: each connection has a login of its own, subscribes
+to its own streams, acknowledges, and compares every byte; nothing else, so that the client is not what is measured.
 
 Standard input: one line of JSON, `{"port": …, "connections": [[name, secret, [filter, …]], …]}`; its end ends the
 program. Standard output, a line each: `{"ready": n}`, then for every message that all connections hold
@@ -118,7 +118,11 @@ class Connections:
         """The packet id when the bytes are exactly one of the messages under way."""
         for message in self._messages:
             at = len(message.head)
-            if len(data) == at + 2 + len(message.tail) and data.startswith(message.head) and data.endswith(message.tail):
+            if (
+                len(data) == at + 2 + len(message.tail)
+                and data.startswith(message.head)
+                and data.endswith(message.tail)
+            ):
                 self._hold(message)
                 return data[at : at + 2]
         return b""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
 from services.dispatcher.domain.incidents import Incident
-from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, IncidentClosed, SignalArrived, TimerDue
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Stream, TimerRow
@@ -40,7 +40,7 @@ DAY_US = 86_400_000_000
 
 
 class _Later:
-    """The clock of a time after an order has expired, so that each round's manifest carries that round's order alone."""
+    """The clock of a time when an order has expired, so that each round's manifest carries that round's order alone."""
 
     def __init__(self, ahead_us: int) -> None:
         self._clock, self._ahead_us = SystemClock(), ahead_us
@@ -95,12 +95,12 @@ class Fanout:
         """A red warning with its order drafted, staged, and released by the first officer."""
         self._number += 1
         incident_id = self._engine.handle([SignalArrived(town.storm(self._number))]).incidents[0]
-        self._run.settle()
         with self._run.store.read() as read:
             incident = read.get(Incident, incident_id)
             alert = read.get(Broadcast, incident.alert) if incident is not None else None
         if alert is None:
             raise BenchFailed("The red warning was not drafted: its playbook is not here.")
+        self._run.wait_for_audio(alert.id)
         self._release(alert, DUTY, Role.DUTY_OFFICER)
         self._run.settle()
         time.sleep(BETWEEN_ROUNDS_S)
@@ -162,8 +162,10 @@ def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[
         run.settle()
         run.wait_for_agents()
         fanout = Fanout(run, crowd)
-        approver = Person(run.api, APPROVER, run.passwords[APPROVER])
-        with Plain(run.settings.mqtt_port, RAW, run.raw_secret) as publisher:
+        with (
+            closing(Person(run.api, APPROVER, run.passwords[APPROVER])) as approver,
+            Plain(run.settings.mqtt_port, RAW, run.raw_secret) as publisher,
+        ):
             # The first round of each road warms it up: audio is rendered, the city is read into memory.
             fanout.ours()
             fanout.raw(publisher)
@@ -173,7 +175,6 @@ def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[
                 raw.append(fanout.raw(publisher))
                 ours.append(fanout.ours())
                 http.append(fanout.http(approver))
-        approver.close()
     return {
         "bench": "fanout",
         "speakers": speakers,

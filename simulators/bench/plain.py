@@ -35,7 +35,11 @@ class Plain:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise BenchFailed(f"The broker can't be reached: {error}.") from error
-        self._ask(hello, wire.CONNACK)
+        try:
+            self._ask(hello, wire.CONNACK)
+        except BenchFailed:
+            self._socket.close()
+            raise
 
     def subscribe(self, filters: Sequence[str]) -> None:
         self._ask(wire.subscribe(1, filters), wire.SUBACK)

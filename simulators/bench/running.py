@@ -13,6 +13,7 @@ from services.dispatcher.adapters.broker import BrokerLogin, new_secret
 from services.dispatcher.adapters.keystore import KeyFolder, Scope
 from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.broadcasts import Broadcast
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import Role, create_person, fresh_secret
@@ -22,7 +23,7 @@ from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import (
     Broker,
     broker_logins,
-    enrol_account,
+    enrol_gateway,
     enrol_speakers,
     speaker_settings,
 )
@@ -44,6 +45,8 @@ SETTLED_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.02
 SOON_US = 60_000_000
 """What is to be carried out later than that is not waited for."""
+TO_THE_BROKER = (Carry.PUBLISH_STREAM, Carry.PUBLISH_CONFIG, Carry.ASK_MISSING)
+SPEAKERS_MAX = 20_000
 
 
 @dataclass(slots=True)
@@ -62,12 +65,16 @@ class Running:
         return f"http://127.0.0.1:{self.settings.web_port}"
 
     def settle(self) -> None:
-        """Wait until nothing is left to carry out but the worker's canary. Raises BenchFailed."""
+        """Wait until nothing waits that goes to the broker. Raises BenchFailed."""
         self._wait(lambda: not _waiting(self.store), "effects were still waiting")
+
+    def wait_for_audio(self, broadcast: str) -> None:
+        """Wait until every text of a broadcast has its audio, as staged orders do. Raises BenchFailed."""
+        self._wait(lambda: _has_audio(self.store, broadcast), "its audio was not rendered")
 
     def wait_for_agents(self) -> None:
         """Wait until every real agent is online. Raises BenchFailed."""
-        self._wait(lambda: len(_online(self.store)) >= len(self.agents), "not every agent came online")
+        self._wait(lambda: _online(self.store) >= len(self.agents), "not every agent came online")
 
     def _wait(self, done: Callable[[], bool], otherwise: str) -> None:
         give_up = time.monotonic() + SETTLED_WITHIN_S
@@ -91,13 +98,15 @@ def running(folder: Path, speakers: int, agents: int) -> Iterator[Running]:
         city = CityInMemory().get(read)
     system = System(settings, store, city, Mosquitto(settings.var / "broker"), Redis(settings.var / "redis"), {})
     raw_secret = new_secret()
-    gateway_secret = enrol_account(store, GATEWAY, "bench")
+    gateway_secrets = enrol_gateway(store, GATEWAY, "bench")
     logins = [*broker_logins(store, city), BrokerLogin.with_secret(RAW, raw_secret, write=(RAW_TOPIC,))]
     try:
         mqtt_port = system.mosquitto.start(logins)
         system.redis.start()
-        write_private(settings.secrets, {GATEWAY: gateway_secret, "redis_url": system.redis.url})
-        ports = {name: free_port() for name in ("web_port", "panel_port", "gateway_metrics_port", "worker_metrics_port")}
+        write_private(settings.secrets, {**gateway_secrets, "redis_url": system.redis.url})
+        ports = {
+            name: free_port() for name in ("web_port", "panel_port", "gateway_metrics_port", "worker_metrics_port")
+        }
         urls = (f"http://127.0.0.1:{ports['web_port']}",)
         settings = settings.model_copy(
             update={**ports, "mqtt_port": mqtt_port, "audio_urls": urls, "web_secure_cookie": False}
@@ -136,7 +145,7 @@ def _fill(store: SqlStore, settings: Settings, speakers: int) -> dict[str, str]:
 def _leave_configs(store: SqlStore, plain: set[str]) -> None:
     """Plain connections ask for no config: theirs need not be signed before the first round."""
     with store.write() as tx:
-        for effect in tx.claim([Carry.PUBLISH_CONFIG], "bench", 60_000_000, 100_000):
+        for effect in tx.claim([Carry.PUBLISH_CONFIG], "bench", 60_000_000, SPEAKERS_MAX):
             if effect.subject in plain:
                 tx.done(effect)
 
@@ -156,9 +165,15 @@ def _start_agents(system: System, secrets: dict[str, str]) -> None:
 def _waiting(store: Store) -> bool:
     with store.read() as read:
         now_us = read.now_us()
-        return any(effect.carry != Carry.CANARY and effect.not_before_us <= now_us + SOON_US for effect in read.open_effects())
+        return any(e.carry in TO_THE_BROKER and e.not_before_us <= now_us + SOON_US for e in read.open_effects())
 
 
-def _online(store: Store) -> list[Live]:
+def _has_audio(store: Store, broadcast: str) -> bool:
     with store.read() as read:
-        return read.find(Live, Page(limit=20_000), online=True)
+        found = read.get(Broadcast, broadcast)
+    return found is not None and {audio.lang for audio in found.audio} == set(found.texts)
+
+
+def _online(store: Store) -> int:
+    with store.read() as read:
+        return len(read.find(Live, Page(limit=SPEAKERS_MAX), online=True))

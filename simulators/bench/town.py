@@ -1,4 +1,4 @@
-"""A made-up city of any number of speakers, for benchmarks: ten districts of ten streets, one square in each street."""
+"""A made-up city of two speakers or more, for benchmarks: ten districts of ten streets, one square in each street."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from services.dispatcher.engine.ports import CitySettings
 
 CITY, ISSUER = "990000000000", "city"
 DISTRICTS = tuple(f"9900{number:02}000000" for number in range(1, 11))
-STREETS = tuple(f"{district[:6]}{number:03}000" for district in DISTRICTS for number in range(1, 11))
+STREETS = tuple(f"{district[:6]}{number:03}000" for number in range(1, 11) for district in DISTRICTS)
+"""Next to each other lie streets of different districts, so that any two speakers have only the city in common."""
 SINCE = "2020-01-01"
 HAZARD, EVENT_CODE = "rainstorm", "11B03"
 """What the red rainstorm playbook answers to; two people release it."""

@@ -39,9 +39,9 @@ question: {zh: "{place}是否属实？"}
 order:
   target: places
   class: emergency
-  alert: {zh: "暴雨。"}
-  correction: {zh: "更正。"}
-  all_clear: {zh: "解除。"}
+  alert: {zh: "{place}暴雨。"}
+  correction: {zh: "{place}更正。"}
+  all_clear: {zh: "{place}解除。"}
   volume: 50
   repeat: 1
   gap_s: 0
@@ -178,6 +178,7 @@ def close_incident(town: Running, broadcast: str) -> None:
     """Stop the alert and close its incident, so that the next warning opens a new one."""
     duty = town.person("duty")
     shown = duty.get(f"/api/broadcasts/{broadcast}")["broadcast"]
+    duty.post(f"/api/broadcasts/{broadcast}/stop", {"why": "the round is over"})
     duty.post(f"/api/incidents/{shown['incident']}/close", {"why": "the round is over"})
 
 

@@ -16,7 +16,7 @@ from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.ports import Store
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests.adapters.neighbours import Neighbours, as_threads
-from tests.postgres import PostgresServer, started_postgres
+from tests.postgres import PostgresServer
 
 STORES = ("memory", "sqlite", "postgresql")
 
@@ -69,12 +69,6 @@ def sqlite_url(empty_sqlite: Path, tmp_path: Path) -> str:
     file = tmp_path / "tocsin.db"
     shutil.copyfile(empty_sqlite, file)
     return f"sqlite:///{file}"
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with started_postgres() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def row(name):
     return work
 
 app = make_celery(url)
-register_tasks(app, render=row("render"), canary=row("canary"), notify=row("notify"))
+register_tasks(app, render=row("render"), canary=row("canary"))
 app.conf.broker_transport_options["socket_timeout"] = 1
 app.worker_main(["worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO",
                  "--without-gossip", "--without-mingle", "--without-heartbeat"])
@@ -163,10 +163,10 @@ def test_a_worker_whose_acknowledgement_is_lost_in_a_hanging_redis_goes_on_liste
 def test_a_task_nobody_could_do_in_time_is_not_done_late(broker: Broker, worker: str, rows: str) -> None:
     app = make_celery(broker.url)
     app.send_task(
-        Task.NOTIFY.value, args=({"rows": rows, "late": True},), expires=datetime(2020, 1, 1, tzinfo=UTC), queue=QUEUE
+        Task.CANARY.value, args=({"rows": rows, "late": True},), expires=datetime(2020, 1, 1, tzinfo=UTC), queue=QUEUE
     )
-    enqueue(app, Task.NOTIFY, {"rows": rows}, expires_s=60)
-    assert broker.next_row(rows) == ["notify", {"rows": rows}]
+    enqueue(app, Task.CANARY, {"rows": rows}, expires_s=60)
+    assert broker.next_row(rows) == ["canary", {"rows": rows}]
 
 
 def test_nothing_but_json_is_executed(broker: Broker, worker: str, rows: str) -> None:
@@ -211,6 +211,6 @@ def test_a_task_is_redelivered_only_after_its_own_time_limit() -> None:
 
 def test_two_apps_in_one_process_keep_their_own_tasks() -> None:
     one, other = (make_celery("redis://127.0.0.1:1/0") for _ in range(2))
-    register_tasks(one, render=print, canary=print, notify=print)
+    register_tasks(one, render=print, canary=print)
     ours = {task.value for task in Task}
     assert (ours & set(one.tasks), ours & set(other.tasks)) == (ours, set())

@@ -419,7 +419,7 @@ def test_the_command_says_a_sound_pack_in_one_line(folder: Path) -> None:
     answer = CliRunner().invoke(city_app, ["check", str(folder)])
     assert (answer.exit_code, answer.stdout) == (
         0,
-        "大连市 (210200000000) is sound: 4 areas, 1 venues, 1 offices, 2 speakers, 0 samples.\n",
+        "大连市 (210200000000) is sound: 4 areas, 1 venues, 1 offices, 2 speakers, 0 departments, 0 samples.\n",
     )
 
 
@@ -439,7 +439,7 @@ def test_the_command_speaks_json_to_programs(folder: Path) -> None:
         "ok": True,
         "city": "210200000000",
         "name": "大连市",
-        "counts": {"areas": 4, "venues": 1, "offices": 1, "speakers": 2, "samples": 0},
+        "counts": {"areas": 4, "venues": 1, "offices": 1, "speakers": 2, "departments": 0, "samples": 0},
     }
     change(folder, "venues.csv", ",8000,", ",many,")
     bad = runner.invoke(city_app, ["check", str(folder), "--json"])

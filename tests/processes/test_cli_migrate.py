@@ -16,9 +16,7 @@ from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.ports import CitySettings, StoreUnavailable
 from services.dispatcher.processes.cli_migrate import MIGRATIONS, Tables, migrate_app, status, upgrade
-from tests.postgres import PostgresServer, postgres_server
-
-__all__ = ["postgres_server"]
+from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = sorted((MIGRATIONS / "versions").glob("[0-9]*.py"))[-1].name[:4]

@@ -72,7 +72,7 @@ def test_the_openapi_document_describes_every_answer(api: Api) -> None:
     assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
     for path, method, operation in operations:
         good = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-        if path not in ("/api/logout",) and not path.startswith("/audio/"):
+        if path not in ("/api/logout",) and not path.startswith(("/audio/", "/api/feeds/template.")):
             assert good["content"]["application/json"]["schema"], (method, path)
         assert set(operation["responses"]["4XX"]["content"]) == {"application/problem+json"}, (method, path)
 

@@ -37,7 +37,6 @@ class Task(StrEnum):
 
     RENDER = "tocsin.render"
     CANARY = "tocsin.canary"
-    NOTIFY = "tocsin.notify"
 
 
 class QueueAway(Refused):
@@ -89,12 +88,12 @@ def make_celery(broker_url: str) -> Celery:
     return app
 
 
-def register_tasks(app: Celery, *, render: Work, canary: Work, notify: Work) -> None:
+def register_tasks(app: Celery, *, render: Work, canary: Work) -> None:
     """Bind the worker process's own callables to the task names. Each takes the payload and writes its result row.
 
     A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
     app.steps["consumer"].add(_FirmAcknowledgement)
-    for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.NOTIFY, notify)):
+    for name, work in ((Task.RENDER, render), (Task.CANARY, canary)):
         app.task(_one_payload(work), name=name.value, shared=False)
 
 

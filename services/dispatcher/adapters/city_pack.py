@@ -24,12 +24,22 @@ from services.dispatcher.domain.places import (
     tree_faults,
 )
 
+from . import city_pack_departments
+from .city_pack_departments import Department, FeedWords, department
 from .city_pack_rows import Columns, PackProblem, Problems, Row, read_table, shown
 from .city_pack_settings import CitySettings, read_settings
 
-__all__ = ["CityPack", "CitySettings", "PackProblem", "PackRefused", "read_city_pack"]
+__all__ = [
+    "CityPack",
+    "CitySettings",
+    "Department",
+    "FeedWords",
+    "PackProblem",
+    "PackRefused",
+    "read_city_pack",
+]
 
-FILES = ("city.yaml", "areas.csv", "venues.csv", "offices.csv", "speakers.csv")
+FILES = ("city.yaml", "areas.csv", "venues.csv", "offices.csv", "speakers.csv", city_pack_departments.FILE)
 AREA_COLUMNS = Columns(
     required=("code", "name", "kind", "parent", "valid_from", "valid_to", "source"),
     optional=("overlay", "members", "synthetic", "sample", "centre_lat_e7", "centre_lon_e7", "radius_km"),
@@ -58,13 +68,17 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True)
 class CityPack:
-    """A whole checked city. Areas stand parents first, zones last; sources are sentences, not ids."""
+    """A whole checked city. Areas stand parents first, zones last; sources are sentences, not ids.
+
+    Departments are no rows of the city: they are enrolled as feeds, each with a key of its own.
+    """
 
     settings: CitySettings
     areas: tuple[Area, ...]
     venues: tuple[Venue, ...]
     offices: tuple[Office, ...]
     speakers: tuple[Speaker, ...]
+    departments: tuple[Department, ...] = ()
 
     def rows(self) -> Iterator[Area | Venue | Office | Speaker]:
         """Everything to import, each row after those it refers to."""
@@ -92,8 +106,10 @@ class _Ground:
     on: date
 
 
-def read_city_pack(folder: Path, on: date) -> CityPack | PackRefused:
+def read_city_pack(folder: Path, on: date, words: FeedWords | None = None) -> CityPack | PackRefused:
     """Read and check a folder as it would be used on the day `on`; gives the pack, or every problem in it.
+
+    With `words` the hazards and formats of departments are held against them; without, only their form.
 
     A file may be UTF-8 (with or without byte order mark) or GB18030. Nothing is read past the caps on file size,
     rows, cells and lists. Raises nothing for what stands in the folder.
@@ -112,6 +128,7 @@ def read_city_pack(folder: Path, on: date) -> CityPack | PackRefused:
     offices = _by_id(rows, "id", lambda row, office: _office(row, office, ground))
     rows = read_table(folder / "speakers.csv", SPEAKER_COLUMNS, problems)
     speakers = _by_id(rows, "id", lambda row, speaker: _speaker(row, speaker, venues))
+    departments = _departments(folder, words, ground, problems)
     if problems or settings is None or ground.tree is None:
         found = sorted(problems.found, key=lambda problem: (FILES.index(problem.file), problem.line))
         return PackRefused(tuple(found), problems.left_out)
@@ -121,7 +138,22 @@ def read_city_pack(folder: Path, on: date) -> CityPack | PackRefused:
         tuple(venues.values()),
         tuple(offices.values()),
         tuple(speakers.values()),
+        departments,
     )
+
+
+def _departments(folder: Path, words: FeedWords | None, ground: _Ground, problems: Problems) -> tuple[Department, ...]:
+    path = folder / city_pack_departments.FILE
+    if not path.exists():
+        return ()
+    city = ground.settings.code if ground.settings else ""
+
+    def standing(row: Row) -> str | None:
+        area = _standing(row, ground, zones=True)
+        return area.code if area else None
+
+    rows = read_table(path, city_pack_departments.COLUMNS, problems)
+    return tuple(_by_id(rows, "id", lambda row, id: department(row, id, words, city, standing)).values())
 
 
 def _by_id(rows: Iterable[Row], column: str, make: Callable[[Row, str], Thing | None]) -> dict[str, Thing]:

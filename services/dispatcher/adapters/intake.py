@@ -1,16 +1,18 @@
-"""Takes speakers' messages off the wire: receipts and states in batches, hellos at once; acknowledged after commit."""
+"""Takes speakers' messages off the wire in batches: receipts and states to rows, hellos answered; acknowledged after
+the commit."""
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import structlog
 
 from devices.protocols import speaker_link
 from devices.protocols.speaker_link import SpeakerState
 
+from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
@@ -18,133 +20,124 @@ from ..engine import receipts
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
-from .mqtt import Delivery
+from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 BATCH_MAX = receipts.BATCH_MAX
 BATCH_WAIT_S = 0.02
 PAUSE_S = 0.005
 STORE_AWAY_S = 0.5
 
+TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS)
+"""What the connection that an intake takes from is subscribed to."""
+
+
+class Inlet(Protocol):
+    """Where messages come from: `mqtt_inlet.MqttInlet`, driven by the intake's own thread."""
+
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]: ...
+    def acknowledge(self, taken: Sequence[Message]) -> None: ...
+    def rest(self, wait_s: float) -> None: ...
+
 
 class SpeakerIntake:
-    """One queue and one writer. What can't be read goes to the unread table and is then acknowledged.
-
-    With `city` one look at it serves a whole batch; without, `enrolled` is asked for every message.
-    """
+    """One thread that takes, writes and acknowledges. What can't be read goes to the unread table and is then
+    acknowledged; one look at the city serves a whole batch."""
 
     def __init__(
         self,
         store: Store,
-        enrolled: Callable[[str], bool],
+        inlet: Inlet,
+        city: Callable[[], City],
         answer_hello: Callable[[str, str], None],
         counted: Callable[[Counted], None] = lambda counted: None,
-        city: Callable[[], City] | None = None,
     ) -> None:
         self._store = store
-        self._enrolled = enrolled
+        self._inlet = inlet
+        self._city = city
         self._answer_hello = answer_hello
         self._counted = counted
-        self._city = city
-        self._queue: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._away = False
-
-    def put(self, delivery: Delivery) -> None:
-        """Queue a message; the broker's Receive Maximum bounds how many can wait here."""
-        self._queue.put(delivery)
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages. Pauses after each, so that a fire never waits."""
-        batch = self._collect(wait_s)
+        batch = self._inlet.take(BATCH_MAX, wait_s, BATCH_WAIT_S)
         if batch:
             self._commit(batch)
+            self._inlet.acknowledge(batch)
             time.sleep(PAUSE_S)
         return len(batch)
 
-    def _collect(self, wait_s: float) -> list[Delivery]:
-        try:
-            batch = [self._queue.get(timeout=wait_s)]
-        except queue.Empty:
-            return []
-        until = time.monotonic() + BATCH_WAIT_S
-        while len(batch) < BATCH_MAX:
-            try:
-                batch.append(self._queue.get(timeout=max(0.0, until - time.monotonic())))
-            except queue.Empty:
-                break
-        return batch
-
-    def _commit(self, batch: list[Delivery]) -> None:
+    def _commit(self, batch: Sequence[Message]) -> None:
         arrived: list[Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
-        enrolled = self._enrolled_now()
+        speakers = self._once_store_is_there(self._speakers)
         for message in batch:
-            speaker, branch = speaker_link.parse_speaker_topic(message.topic)
-            reason = "" if enrolled(speaker) else "speaker_not_enrolled"
-            if not reason:
-                reason = self._read(message, speaker, branch, arrived, states)
+            reason = self._read(message, speakers, arrived, states)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._keep(arrived, states, unread)
-        for message in batch:
-            message.ack()
+        self._once_store_is_there(lambda: self._keep(arrived, states, unread))
 
-    def _enrolled_now(self) -> Callable[[str], bool]:
-        """Who counts as enrolled for the batch at hand."""
-        if self._city is None:
-            return self._enrolled
+    def _speakers(self) -> Mapping[str, Speaker]:
         try:
-            speakers = self._city().speakers
+            return self._city().speakers
         except NotFound:
-            speakers = {}
-        return lambda id: (speaker := speakers.get(id)) is not None and speaker.enrolled
+            return {}
 
     def _read(
         self,
-        message: Delivery,
-        speaker: str,
-        branch: str,
+        message: Message,
+        speakers: Mapping[str, Speaker],
         arrived: list[Arrived],
         states: list[tuple[str, SpeakerState]],
     ) -> str:
         """Sort one message; the reason when it can't be read."""
         try:
+            id, branch = speaker_link.parse_speaker_topic(message.topic)
+            speaker = speakers.get(id)
+            if speaker is None or not speaker.enrolled:
+                return "speaker_not_enrolled"
             match branch:
                 case "receipt":
-                    arrived.append(Arrived(speaker, speaker_link.decode_receipt(message.payload), message.payload))
+                    arrived.append(Arrived(id, speaker_link.decode_receipt(message.payload), message.payload))
                 case "state" if message.payload:
-                    states.append((speaker, speaker_link.decode_state(message.payload)))
+                    states.append((id, speaker_link.decode_state(message.payload)))
                 case "hello":
-                    self._answer_hello(speaker, speaker_link.decode_hello(message.payload))
+                    self._answer_hello(id, speaker_link.decode_hello(message.payload))
                 case _:
                     return "not_expected_here"
         except speaker_link.Refused as refused:
             return str(refused.reason)
-        except (CarryFailed, Refused) as failed:
+        except (CarryFailed, Refused, StoreUnavailable) as failed:
             # The speaker says hello again until it is answered.
-            log.debug("a hello was not answered", speaker=speaker, reason=str(failed))
+            log.debug("a hello was not answered", topic=message.topic, reason=str(failed))
         return ""
 
     def _keep(self, arrived: list[Arrived], states: list[tuple[str, SpeakerState]], unread: list[Unread]) -> None:
-        """Write until it is written: nothing is acknowledged before, so nothing is lost while the database is away."""
+        if arrived:
+            self._counted(receipts.keep_receipts(self._store, arrived))
+        if states:
+            receipts.hear_speakers(self._store, states)
+        if unread:
+            with self._store.write() as tx:
+                tx.add_unread(unread)
+
+    def _once_store_is_there(self, do: Callable[[], T]) -> T:
+        """Do it until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
         while True:
             try:
-                if arrived:
-                    self._counted(receipts.keep_receipts(self._store, arrived))
-                if states:
-                    receipts.hear_speakers(self._store, states)
-                if unread:
-                    with self._store.write() as tx:
-                        tx.add_unread(unread)
-                self._away = False
-                return
+                done = do()
             except Conflict:
                 continue
             except StoreUnavailable as away:
                 if not self._away:
                     log.warning("the database is away: receipts wait at the broker", reason=str(away))
                 self._away = True
-                time.sleep(STORE_AWAY_S)
+                self._inlet.rest(STORE_AWAY_S)
+                continue
+            self._away = False
+            return done

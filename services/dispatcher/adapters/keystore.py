@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -26,10 +30,14 @@ from devices.protocols.speaker_link import (
 
 from ..domain.refusals import NoKey, Refused
 
+log = structlog.get_logger(__name__)
+
 DOCUMENT = "keys.jws"
 ROOT_PUBLIC = "root.json"
 ROOT_PRIVATE = "root.pem"
 LEVELS = (1, 2, 3, 4)
+KID_CHARS_MAX = 32
+KIDS_MAX = 1_000
 DAY_US = 86_400_000_000
 
 
@@ -43,6 +51,12 @@ class KeysExist(Refused):
     """There are keys in this folder already; nothing was overwritten."""
 
     code = "keys_exist"
+
+
+class KeyFileBroken(Refused):
+    """A private key file is no Ed25519 key, or not the one whose public half the key document lists."""
+
+    code = "key_file_broken"
 
 
 class RootOffline(Refused):
@@ -84,14 +98,21 @@ class KeyFolder:
     def make(self, scope: Scope, now_us: int) -> LinkKey:
         """A new key of one use, added to the key document. Raises KeysMissing or RootOffline."""
         document, root = self.document(), self._root_private()
-        taken = {key.kid for key in document.keys}
-        kid = next(name for n in range(1, 1_000) if (name := f"{scope.use}-{scope.issuer}-{n}"[:32]) not in taken)
+        kid = self._free_kid(scope, {key.kid for key in document.keys})
         key = SigningKey.generate(kid)
         self._keep(f"{kid}.pem", key)
         public = key.public_link_key(scope.use, scope.issuer, scope.area, scope.levels, now_us + scope.days * DAY_US)
         version = max(document.version + 1, now_us // 1_000)
         self._publish(replace(document, version=version, issued=now_us, keys=(*document.keys, public)), root)
         return public
+
+    def _free_kid(self, scope: Scope, taken: set[str]) -> str:
+        """A name that no key has, nor had here: a revoked key's file is never written over."""
+        for number in range(1, KIDS_MAX):
+            kid = f"{scope.use}-{scope.issuer}"[: KID_CHARS_MAX - len(f"-{number}")] + f"-{number}"
+            if kid not in taken and not (self.folder / f"{kid}.pem").exists():
+                return kid
+        raise KeysExist(f"{KIDS_MAX} keys for {scope.use} of {scope.issuer}")
 
     def revoke(self, kid: str, now_us: int) -> None:
         """Take a key out of the document. Raises NoKey for one that is not in it."""
@@ -124,23 +145,34 @@ class KeyFolder:
         except speaker_link.Refused as refused:
             raise KeysMissing(f"{self.folder}: {refused}") from refused
 
-    def private(self, kid: str) -> SigningKey | None:
-        """A private key of this folder, or None when it is kept elsewhere."""
-        try:
-            pem = (self.folder / f"{kid}.pem").read_bytes()
-        except OSError:
-            return None
-        key = serialization.load_pem_private_key(pem, password=None)
-        return SigningKey(kid, key) if isinstance(key, Ed25519PrivateKey) else None
+    def private(self, listed: LinkKey) -> SigningKey | None:
+        """The private half of a listed key, or None when it is kept elsewhere. Raises KeyFileBroken."""
+        return self._load(f"{listed.kid}.pem", listed)
 
     def _root_private(self) -> SigningKey:
+        root = self._load(ROOT_PRIVATE, self.root())
+        if root is None:
+            raise RootOffline(str(self.folder))
+        return root
+
+    def _load(self, name: str, public: LinkKey) -> SigningKey | None:
         try:
-            pem = (self.folder / ROOT_PRIVATE).read_bytes()
-        except OSError as missing:
-            raise RootOffline(str(self.folder)) from missing
-        key = serialization.load_pem_private_key(pem, password=None)
-        assert isinstance(key, Ed25519PrivateKey)
-        return SigningKey(self.root().kid, key)
+            pem = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as broken:
+            raise KeyFileBroken(f"{name}: {broken.strerror}") from broken
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as broken:
+            raise KeyFileBroken(name) from broken
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileBroken(name)
+        own = SigningKey(public.kid, key)
+        # A key of the same name from elsewhere would sign what every speaker refuses.
+        if own.public_link_key(public.use, public.issuer, public.area, public.levels, public.not_after) != public:
+            raise KeyFileBroken(name)
+        return own
 
     def _keep(self, name: str, key: SigningKey) -> None:
         pem = key.private.private_bytes(
@@ -153,30 +185,44 @@ class KeyFolder:
 
 
 class KeySigner:
-    """The gateway's signer: the private keys whose public half the key document lists, by use and area."""
+    """The gateway's signer: the private keys whose public half the key document lists, by use, area and levels. A key
+    that has expired signs nothing, because no speaker would obey it."""
 
-    def __init__(self, folder: KeyFolder) -> None:
+    def __init__(self, folder: KeyFolder, now_us: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
         self._folder = folder
+        self._now_us = now_us
+        self._keys: list[tuple[LinkKey, SigningKey]] = []
         self.reload()
 
     def reload(self) -> None:
-        """Read the folder again. Raises KeysMissing."""
+        """Read the folder again. A broken key file is left aside, loudly: the others still sign. Raises KeysMissing."""
         self.document = self._folder.document()
         self.signed_document = self._folder.signed_document()
-        self._keys = [(listed, own) for listed in self.document.keys if (own := self._folder.private(listed.kid))]
+        self._keys = []
+        for listed in self.document.keys:
+            try:
+                own = self._folder.private(listed)
+            except KeyFileBroken as broken:
+                log.critical("a key can't be used", key=listed.kid, reason=broken.sentence)
+                continue
+            if own is not None:
+                self._keys.append((listed, own))
 
     def uses(self) -> tuple[str, ...]:
-        """The uses for which a key is here, for the line that says what is loaded."""
-        return tuple(sorted({str(listed.use) for listed, _ in self._keys}))
+        """The uses for which a key is here and valid, for the line that says what is loaded."""
+        now_us = self._now_us()
+        return tuple(sorted({str(listed.use) for listed, _ in self._keys if now_us <= listed.not_after}))
 
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
         """Whether a key for this use reaches an area with this chain."""
         return self._find(use, area_chain) is not None
 
     def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
-        """Sign with the key of the stream's use. Raises NoKey."""
+        """Sign with the key of the stream's use that may speak for every order's level. Raises NoKey, and the link's
+        Refused for a manifest that speakers would refuse."""
         use = speaker_link.parse_manifest_topic(manifest.stream).use
-        return speaker_link.sign(manifest, self._need(str(use), area_chain))
+        levels = {order.level for order in manifest.orders}
+        return speaker_link.sign(manifest, self._need(str(use), area_chain, levels))
 
     def sign_config(self, config: SpeakerConfig) -> bytes:
         """Raises NoKey."""
@@ -186,17 +232,21 @@ class KeySigner:
         """Raises NoKey."""
         return speaker_link.sign(answer, self._need("clock", None))
 
-    def _need(self, use: str, area_chain: tuple[str, ...] | None) -> SigningKey:
-        key = self._find(use, area_chain)
+    def _need(self, use: str, area_chain: tuple[str, ...] | None, levels: Iterable[int] = ()) -> SigningKey:
+        key = self._find(use, area_chain, levels)
         if key is None:
             raise NoKey(use)
         return key
 
-    def _find(self, use: str, area_chain: tuple[str, ...] | None) -> SigningKey | None:
+    def _find(self, use: str, area_chain: tuple[str, ...] | None, levels: Iterable[int] = ()) -> SigningKey | None:
+        now_us, wanted = self._now_us(), set(levels)
         fitting = [
             (listed, own)
             for listed, own in self._keys
-            if listed.use == use and (area_chain is None or listed.area in area_chain)
+            if listed.use == use
+            and now_us <= listed.not_after
+            and wanted <= set(listed.levels)
+            and (area_chain is None or listed.area in area_chain)
         ]
         # The newest key signs: an older one stays listed only until every speaker holds its successor.
         return max(fitting, key=lambda pair: pair[0].not_after)[1] if fitting else None
@@ -205,10 +255,14 @@ class KeySigner:
 def _write(path: Path, data: bytes, mode: int) -> None:
     """Write a whole file durably: a crash leaves the old one or the new one."""
     temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

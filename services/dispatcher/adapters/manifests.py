@@ -15,10 +15,11 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
-from ..domain.refusals import Refused
+from ..domain.refusals import Refused, UnknownOnAir
 from ..engine import receipts, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import CarryFailed
+from ..engine.streams import Signed
 from .keystore import KeySigner
 from .mqtt import MqttLink
 
@@ -66,12 +67,38 @@ class SpeakerSide:
         if not self._reconciled.wait(RECONCILE_WAIT_S):
             raise CarryFailed("the broker's copies have not been compared yet")
         try:
+            signed = self._sign(effect.subject)
+        except UnknownOnAir as unknown:
+            # Whoever adopts or withdraws it saves this effect anew.
+            log.warning("nothing is published over what is unknown here", reason=unknown.sentence)
+            return
+        self._link.publish(signed.topic, signed.raw, retain=True)
+        while (newer := self._newer(signed)) is not None:
+            # Another gateway signed in between, and ours may have reached the broker after its own.
+            signed = newer
+            self._link.publish(signed.topic, signed.raw, retain=True)
+        self._published(signed.topic)
+
+    def _sign(self, topic: str) -> Signed:
+        try:
             with self._store.write() as tx:
-                signed = streams.sign_stream(tx, effect.subject, self._signer, self._city())
+                signed = streams.sign_stream(tx, topic, self._signer, self._city())
+        except UnknownOnAir:
+            raise
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
-        self._link.publish(signed.topic, signed.raw, retain=True)
-        self._published(signed.topic)
+        except speaker_link.Refused as refused:
+            raise CarryFailed(f"speakers would refuse it: {refused.reason}") from refused
+        for order in signed.refused:
+            log.critical("not signed: no valid release shows for it", order=order, stream=topic)
+        return signed
+
+    def _newer(self, signed: Signed) -> Signed | None:
+        with self._store.read() as read:
+            stream = read.get(Stream, signed.topic)
+        if stream is None or stream.manifest_version <= signed.version or not stream.orders:
+            return None
+        return Signed(stream.id, stream.manifest_version, stream.signed, fresh=False)
 
     def publish_config(self, effect: EffectRow) -> None:
         """The speaker's signed config, retained."""
@@ -82,6 +109,8 @@ class SpeakerSide:
             raw = self._signer.sign_config(self._config(speaker))
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
+        except speaker_link.Refused as refused:
+            raise CarryFailed(f"the speaker would refuse it: {refused.reason}", again=False) from refused
         self._link.publish(speaker_link.config_topic(speaker.id), raw, retain=True)
 
     def publish_keys(self) -> None:
@@ -132,7 +161,7 @@ class SpeakerSide:
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
         for stream in rows:
-            if stream.signed and not stream.foreign and stream.id not in seen:
+            if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self._link.publish(stream.id, stream.signed, retain=True)
         self._publish_lost_configs(seen)
@@ -162,9 +191,8 @@ class SpeakerSide:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
-        if verdict == "republish" and stream is not None:
-            self._link.publish(topic, stream.signed, retain=True)
-        elif verdict == "unknown here":
+        # A "republish" has saved the effect that signs and publishes.
+        if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
 
     def _config(self, speaker: Speaker) -> SpeakerConfig:

@@ -1,4 +1,6 @@
-"""The dispatcher's MQTT connection: one fixed client id, manual acknowledgement, publishing until the broker has it."""
+"""The dispatcher's connection for what it says: one fixed client id, publishing until the broker has it, and the copies
+that the broker holds. What speakers say comes by `mqtt_inlet`.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ class BrokenPlaybook(ValueError):
 
 def read_playbooks(folder: Path) -> tuple[Playbook, ...]:
     """Every playbook of the folder in file-name order. Raises BrokenPlaybook naming file and place."""
-    validator = Draft202012Validator(json.loads((folder / "schema.json").read_text("utf-8")))
+    try:
+        validator = Draft202012Validator(json.loads((folder / "schema.json").read_text("utf-8")))
+    except (OSError, ValueError) as broken:
+        raise BrokenPlaybook((f"schema.json can't be read in {folder.name}: {broken}",)) from broken
     problems: list[str] = []
     playbooks: list[Playbook] = []
     files = sorted(folder.glob("*.yaml"))
@@ -35,9 +38,11 @@ def read_playbooks(folder: Path) -> tuple[Playbook, ...]:
     for file in files:
         raw = file.read_bytes()
         found = _problems(file, raw, validator)
-        problems += found
         if not found:
-            playbooks.append(_playbook(yaml.safe_load(raw), hashlib.sha256(raw).hexdigest()[:12]))
+            playbook = _playbook(yaml.safe_load(raw), hashlib.sha256(raw).hexdigest()[:12])
+            playbooks.append(playbook)
+            found = [f"{file.name}: {problem}" for problem in _contradictions(playbook)]
+        problems += found
     names = [p.id for p in playbooks]
     problems += [f"the playbook id {name} stands in two files" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
@@ -54,6 +59,26 @@ def _problems(file: Path, raw: bytes, validator: Draft202012Validator) -> list[s
         return [f"{file.name} is not YAML: {broken}"]
     errors = sorted(validator.iter_errors(data), key=str)
     return [f"{file.name}: {'/'.join(map(str, e.absolute_path)) or 'the file'}: {e.message}" for e in errors]
+
+
+def _contradictions(playbook: Playbook) -> list[str]:
+    """What no schema can say: parts that each are right and together would not do what they promise."""
+    found = []
+    for phase in ("alert", "correction", "all_clear"):
+        texts: dict[str, str] = getattr(playbook.spoken, phase)
+        found += [
+            f"order/{phase}/{lang}: it does not name the {{place}}" for lang in texts if "{place}" not in texts[lang]
+        ]
+    standing = playbook.standing
+    if standing is not None:
+        if playbook.target is not Target.VENUE:
+            found.append("standing_order: it reaches the venue of the alarm alone, so order/target is venue")
+        for corroboration in standing.covers:
+            if corroboration not in playbook.corroborated_by:
+                found.append(f"standing_order/covers: {corroboration} is not among when/corroborated_by")
+    if playbook.level_corroborated > playbook.level_suspected:
+        found.append("level: what is corroborated is less grave than what is suspected")
+    return found
 
 
 def _playbook(data: dict[str, Any], version: str) -> Playbook:

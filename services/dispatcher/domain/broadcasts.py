@@ -11,8 +11,8 @@ from typing import assert_never
 from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
 from devices.protocols.selector import Selector
 
-from .effects import Carry, Effect, Record, Save, TellIncident, WakeAt
-from .incidents import AlertOver, AlertReleased
+from .effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, WakeAt
+from .incidents import AlertOver, AlertReleased, AlertStopped
 from .refusals import (
     AlreadyReleasedByYou,
     ApproverMissing,
@@ -27,10 +27,14 @@ from .signals import Use
 RESUME_WITHIN_US = 60_000_000
 TIMER_USELESS_US = 86_400_000_000
 RELEASING_ROLES = frozenset({"duty_officer", "approver"})
+PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
 
 
 class BroadcastState(StrEnum):
-    """DRAFT waits for people; HELD is a draft whose incident no longer stands; STOPPED may resume for 60 s."""
+    """DRAFT waits for people; HELD is a draft whose incident no longer stands; STOPPED may resume for 60 s.
+
+    WITHDRAWN is off the air before its time, ENDED after it.
+    """
 
     DRAFT = "draft"
     HELD = "held"
@@ -45,8 +49,9 @@ class BroadcastState(StrEnum):
 class Broadcast:
     """One order with its road to the air. `content` is the hash of what people release; times are µs UTC.
 
-    `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id;
-    `wordings` the ids of the texts to render, per language.
+    `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id
+    and `planned_city` the version of the city whose speakers stand in its expected rows; `wordings` the ids of the
+    texts to render, per language.
     """
 
     id: str
@@ -79,6 +84,7 @@ class Broadcast:
     approved: bool = False
     rule: str = ""
     rev: int = 0
+    planned_city: int = 0
     wordings: dict[str, str] = field(default_factory=dict)
     audio: tuple[Audio, ...] = ()
     start_at_us: int = 0
@@ -101,6 +107,7 @@ class Act(StrEnum):
     DECLINE = "decline"
     STOP = "stop"
     RESUME = "resume"
+    ADOPT = "adopt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,11 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeEnded:
+    """The time for resuming has passed: what was stopped needs a new release."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replaced:
     """A correction or an all-clear of this order goes on air."""
 
@@ -175,14 +187,23 @@ class AudioReady:
     audio: tuple[Audio, ...]
 
 
-BroadcastEvent = ReleaseGiven | StandingGiven | Declined | Held | Stopped | Resumed | Replaced | Expired | AudioReady
+BroadcastEvent = (
+    ReleaseGiven | StandingGiven | Declined | Held | Stopped | Resumed | ResumeEnded | Replaced | Expired | AudioReady
+)
+
+
+def people_needed(level: int, phase: Phase) -> int:
+    """Red and orange alerts need two people; a correction or an all-clear never more than one."""
+    return PEOPLE_FOR_LEVEL[level] if phase is Phase.ALERT else 1
 
 
 def content_hash(b: Broadcast) -> str:
-    """What a release stands for: hazard, level, area, status, verdict and the words; not audio files or times."""
+    """What a release stands for: hazard, level, area, status, verdict, the words, and how often, loud and long they are
+    said; not audio files or times. The verdict on its alert changes nothing about a correction or an all-clear."""
+    verdict = b.verdict if b.phase is Phase.ALERT else ""
     said = [
-        b.hazard, b.level, b.use, b.phase, b.verdict, b.order_class, b.original, b.stream, b.repeat,
-        b.texts, asdict(b.selector),
+        b.hazard, b.event_code, b.level, b.use, b.phase, verdict, b.order_class, b.original, b.stream,
+        b.repeat, b.gap_s, b.volume, b.valid_s, b.texts, asdict(b.selector),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -218,7 +239,9 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
                 return b, [Record("broadcast.standing_late", b.id, f"it is {b.state}: the standing order does nothing")]
             return _on_air(replace(b, rule=event.rule), now_us, f"standing order {event.rule}", "")
         case Declined():
-            _may(event.roles)
+            may_release(event.roles)
+            if b.phase is not Phase.ALERT:
+                raise WrongState("a correction or an all-clear stays prepared")
             if b.state not in (BroadcastState.DRAFT, BroadcastState.HELD):
                 raise WrongState(f"it is {b.state}")
             declined = replace(b, state=BroadcastState.DECLINED)
@@ -226,31 +249,24 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
         case Held() if b.state is BroadcastState.DRAFT:
             held = replace(b, state=BroadcastState.HELD, released_by=(), approved=False)
             return held, [Record("broadcast.held", b.id, event.why)]
+        case Held() if b.state is BroadcastState.STOPPED:
+            return _given_up(b, event.why)
         case Held():
             return b, [Record("broadcast.not_held", b.id, f"it is {b.state}: {event.why}")]
         case Stopped():
-            _may(event.roles)
-            if b.state is not BroadcastState.ON_AIR:
-                raise WrongState(f"it is {b.state}")
-            stopped = replace(
-                b, state=BroadcastState.STOPPED, rev=b.rev + 1, stopped_by=event.person, stopped_us=now_us
-            )
-            return stopped, [_publish(b), Record("broadcast.stopped", b.id, event.why, event.person)]
+            return _stop(b, event, now_us)
         case Resumed():
             return _resume(b, event, now_us)
+        case ResumeEnded() if b.state is BroadcastState.STOPPED:
+            return _given_up(b, "it was stopped, and nobody resumed it within 60 s")
+        case ResumeEnded():
+            return b, [Record("broadcast.timer_late", b.id, f"it is {b.state}: nothing waits to be resumed")]
         case Replaced() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED):
-            gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
-            why = f"{event.by} takes its place"
-            effects: list[Effect] = [_publish(b), Record("broadcast.withdrawn", b.id, why, event.person)]
-            return gone, [*effects, TellIncident(b.incident, AlertOver(b.id, why))]
+            return _replaced(b, event)
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
-        case Expired() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED) and now_us >= b.expires_us:
-            ended = replace(b, state=BroadcastState.ENDED)
-            effects_out: list[Effect] = [_publish(b), Record("broadcast.ended", b.id, "its time is over")]
-            return ended, [*effects_out, TellIncident(b.incident, AlertOver(b.id, "its time is over"))]
         case Expired():
-            return b, [_publish(b)] if b.on_manifest else []
+            return _expired(b, now_us)
         case AudioReady():
             return _audio(b, event)
         case _:
@@ -258,7 +274,7 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
 
 
 def _release(b: Broadcast, event: ReleaseGiven, now_us: int) -> tuple[Broadcast, list[Effect]]:
-    _may(event.roles)
+    may_release(event.roles)
     if b.state is not BroadcastState.DRAFT:
         raise WrongState(f"it is {b.state}")
     if event.content != b.content:
@@ -289,23 +305,89 @@ def _on_air(b: Broadcast, now_us: int, why: str, person: str) -> tuple[Broadcast
             "broadcast.on_air", b.id, why, person, {"rev": on_air.rev, "content": b.content, "speakers": b.speakers}
         ),
     ]
-    if b.phase is Phase.ALERT:
-        effects.append(TellIncident(b.incident, AlertReleased(b.id)))
-    return on_air, effects
+    return on_air, [*effects, *_tell(b, AlertReleased(b.id))]
+
+
+def _stop(b: Broadcast, event: Stopped, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    may_release(event.roles)
+    if b.state is not BroadcastState.ON_AIR:
+        raise WrongState(f"it is {b.state}")
+    stopped = replace(b, state=BroadcastState.STOPPED, rev=b.rev + 1, stopped_by=event.person, stopped_us=now_us)
+    resume_us = now_us + RESUME_WITHIN_US
+    return stopped, [
+        _publish(b),
+        WakeAt("broadcast", b.id, "resume", resume_us, resume_us + TIMER_USELESS_US),
+        Record("broadcast.stopped", b.id, event.why, event.person),
+        RecallPeople(b.id, "it was stopped"),
+        *_tell(b, AlertStopped(b.id)),
+    ]
 
 
 def _resume(b: Broadcast, event: Resumed, now_us: int) -> tuple[Broadcast, list[Effect]]:
-    _may(event.roles)
+    may_release(event.roles)
     if b.state is not BroadcastState.STOPPED:
         raise WrongState(f"it is {b.state}")
-    if event.person != b.stopped_by or now_us - b.stopped_us > RESUME_WITHIN_US:
+    if event.person != b.stopped_by or now_us - b.stopped_us > RESUME_WITHIN_US or now_us >= b.expires_us:
         raise ResumeTooLate
     resumed = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, stopped_by="", stopped_us=0)
-    return resumed, [_publish(b), Record("broadcast.resumed", b.id, "under the same release", event.person)]
+    prove_us = now_us + b.prove_within_s * 1_000_000
+    return resumed, [
+        _publish(b),
+        Sleep("broadcast", b.id, "resume"),
+        WakeAt("broadcast", b.id, "prove", prove_us, prove_us + TIMER_USELESS_US),
+        Record("broadcast.resumed", b.id, "under the same release", event.person),
+        *_tell(b, AlertReleased(b.id)),
+    ]
+
+
+def _given_up(b: Broadcast, why: str) -> tuple[Broadcast, list[Effect]]:
+    """What was stopped stays withdrawn; speakers hold that revision already."""
+    gone = replace(b, state=BroadcastState.WITHDRAWN)
+    return gone, [
+        Sleep("broadcast", b.id, "resume"),
+        Record("broadcast.withdrawn", b.id, why),
+        *_tell(b, AlertOver(b.id, why, answered=False)),
+    ]
+
+
+def _replaced(b: Broadcast, event: Replaced) -> tuple[Broadcast, list[Effect]]:
+    gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+    why = f"{event.by} takes its place"
+    return gone, [
+        _publish(b),
+        Sleep("broadcast", b.id, "resume"),
+        Record("broadcast.withdrawn", b.id, why, event.person),
+        RecallPeople(b.id, why),
+        *_tell(b, AlertOver(b.id, why, answered=True)),
+    ]
+
+
+def _expired(b: Broadcast, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    live = (BroadcastState.ON_AIR, BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
+    if b.state not in live:
+        return b, [Record("broadcast.timer_late", b.id, f"it is {b.state}: nothing is left to expire")]
+    if now_us < b.expires_us:
+        return b, [WakeAt("broadcast", b.id, "expires", b.expires_us, b.expires_us + TIMER_USELESS_US)]
+    why = "its time is over"
+    ended = replace(b, state=BroadcastState.ENDED)
+    effects: list[Effect] = [_publish(b), Record("broadcast.ended", b.id, why)]
+    if b.state is BroadcastState.WITHDRAWN:
+        return ended, effects
+    over = [
+        Sleep("broadcast", b.id, "resume"),
+        RecallPeople(b.id, why),
+        *_tell(b, AlertOver(b.id, why, answered=False)),
+    ]
+    return ended, [*effects, *over]
+
+
+def _tell(b: Broadcast, event: AlertReleased | AlertStopped | AlertOver) -> list[Effect]:
+    """Only an alert counts for its incident; a correction or an all-clear comes and goes beside it."""
+    return [TellIncident(b.incident, event)] if b.phase is Phase.ALERT else []
 
 
 def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
-    if event.audio == b.audio:
+    if event.audio == b.audio or b.state in _FINAL:
         return b, []
     heard = replace(b, audio=event.audio)
     if b.state is BroadcastState.ON_AIR:
@@ -313,7 +395,11 @@ def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
     return heard, []
 
 
-def _may(roles: frozenset[str]) -> None:
+_FINAL = (BroadcastState.DECLINED, BroadcastState.WITHDRAWN, BroadcastState.ENDED)
+
+
+def may_release(roles: frozenset[str]) -> None:
+    """Raise NotAllowed unless one of the roles may release, decline, stop and resume."""
     if not roles & RELEASING_ROLES:
         raise NotAllowed
 

@@ -106,6 +106,14 @@ class HoldBroadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class RecallPeople:
+    """The broadcast is off the air: people sent out to read it aloud at silent venues are called back."""
+
+    broadcast: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TellIncident:
     """Pass an event on to the incident in the same transaction."""
 
@@ -123,5 +131,6 @@ Effect: TypeAlias = (
     | PrepareBroadcast
     | ReleaseStanding
     | HoldBroadcast
+    | RecallPeople
     | TellIncident
 )

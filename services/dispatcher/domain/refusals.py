@@ -79,6 +79,18 @@ class Refuted(Refused):
     code = "refuted"
 
 
+class StillOnAir(Refused):
+    """Its alert is on air: stop it, correct it or give the all-clear, then close the incident."""
+
+    code = "still_on_air"
+
+
+class UnknownOnAir(Refused):
+    """The broker holds a newer manifest that is unknown here; nothing is published over it until a person decides."""
+
+    code = "unknown_on_air"
+
+
 class NoTargets(Refused):
     """No enrolled speaker stands where this order is meant for."""
 

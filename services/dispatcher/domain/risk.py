@@ -14,7 +14,7 @@ LEVEL_UNKNOWN_HAZARD = 3
 class Witness:
     """One independent reporter of an incident: a device of a panel, an authority, a person.
 
-    `automatic` is False when its word may never release by itself: test bit, maintenance, or not enrolled.
+    `automatic` is False when its word may never release by itself: test bit, maintenance, not enrolled, or too old.
     """
 
     reporter: str
@@ -44,11 +44,9 @@ def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
         return Rating(level, ("no playbook for this hazard and place: people decide",), found, ())
     counted = tuple(c for c in found if c in playbook.corroborated_by)
     level = playbook.level_corroborated if counted else playbook.level_suspected
-    reasons = tuple(f"{len(witnesses)} witnesses: {_words(c)}" for c in counted) or (_alone(witnesses),)
+    reasons = tuple(f"{_number(witnesses)}: {_words(c)}" for c in counted) or (_alone(witnesses),)
     if any(not w.automatic for w in witnesses):
-        reasons += (
-            "a witness with its test bit set or under maintenance counts for people, not for automatic release",
-        )
+        reasons += ("a witness with its test bit set, under maintenance or heard late never releases by itself",)
     if claimed:
         reasons += (f"the reporter claims level {min(claimed)}",)
         if Corroboration.AUTHORITY in counted:
@@ -75,7 +73,11 @@ def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
 
 def _alone(witnesses: tuple[Witness, ...]) -> str:
     kinds = sorted({str(w.evidence) for w in witnesses})
-    return f"one kind of witness only ({', '.join(kinds)}): not corroborated"
+    return f"{_number(witnesses)} ({', '.join(kinds)}): not corroborated"
+
+
+def _number(witnesses: tuple[Witness, ...]) -> str:
+    return "1 witness" if len(witnesses) == 1 else f"{len(witnesses)} witnesses"
 
 
 def _words(corroboration: Corroboration) -> str:

@@ -63,7 +63,8 @@ class Signal:
     """One report. `key` makes two deliveries one; times are µs UTC; `claimed_level` is 1 (red) to 4 (blue) or None.
 
     `device` names the reporting component within the reporter (two different devices are two witnesses).
-    `references` are keys of earlier signals this one updates or cancels.
+    `references` are keys of earlier signals this one updates or cancels. `signature` is what its signature proved
+    ("valid", "weak", "invalid", "unknown_signer", "unsigned"), empty where none was looked for.
     """
 
     key: str
@@ -84,11 +85,25 @@ class Signal:
     expires_us: int | None = None
     references: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    signature: str = ""
+
+
+class Datum(StrEnum):
+    """How a source states positions: WGS-84, or GCJ-02 (国测局坐标) as Chinese maps do, 100 to 700 m off."""
+
+    WGS84 = "wgs84"
+    GCJ02 = "gcj02"
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """An enrolled department feed. `key_hash` is argon2 of its own key; `hazards` None means every hazard."""
+    """An enrolled department feed. `key_hash` is argon2 of its own key; `hazards` None means every hazard.
+
+    `areas` are codes it may speak for beside `area` and all below it. `rhythm_s` is how often something is expected
+    of it, 0 when nothing is. `evidence` says what kind of witness it is: a hotline is no authority. `aliases` are
+    pairs of a word of its own and the name of the hazard that it means. `certificates` are whose XML signatures count,
+    in PEM; with `signature_required` nothing else is read, with `weak_signatures` SHA-1 is enough and shows as weak.
+    """
 
     id: str
     name: str
@@ -99,6 +114,14 @@ class Feed:
     area: str
     hazards: tuple[str, ...] | None = None
     enabled: bool = True
+    areas: tuple[str, ...] = ()
+    datum: Datum = Datum.WGS84
+    rhythm_s: int = 0
+    evidence: Evidence = Evidence.AUTHORITY
+    aliases: tuple[tuple[str, str], ...] = ()
+    certificates: tuple[str, ...] = ()
+    signature_required: bool = False
+    weak_signatures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +137,30 @@ class Panel:
     address: str
     use: Use
     venue: str
+    test_bit_meaningless: bool = False
+    maintenance_author: str = ""
+    maintenance_until_us: int | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """An enrolled MQTT sensor, the `device` behind a `gateway` as its topic names them; `kind` is a kind of the
+    protocol (`devices.protocols.sensor_mqtt`), `hazard` what its alarm means, empty for what its kind means by itself.
+
+    `rhythm_s` is how often it speaks at least, 0 when nothing is expected. `test_bit_meaningless` and the maintenance
+    mode are as a Panel's.
+    """
+
+    id: str
+    gateway: str
+    device: str
+    kind: str
+    venue: str
+    use: Use
+    name: str = ""
+    hazard: str = ""
+    rhythm_s: int = 0
     test_bit_meaningless: bool = False
     maintenance_author: str = ""
     maintenance_until_us: int | None = None

@@ -104,12 +104,8 @@ def decide(task: Task, event: TaskEvent, now_us: int) -> tuple[Task, list[Effect
             return task, [Record("task.answered_again", task.id, "the same answer again", event.person)]
         case Answered() if task.state is TaskState.WITHDRAWN:
             return task, [Record("task.answered_late", task.id, "the task was withdrawn", event.person)]
-        case Answered(verdict=Verdict.UNSURE) if task.state is TaskState.ASKED and not task.on_last_rung:
-            climbed, effects = _on_rung(task, task.rung + 1, now_us)
-            return climbed, [
-                Record("task.unsure", task.id, f"{event.office} can't say: the next office is asked", event.person),
-                *effects,
-            ]
+        case Answered(verdict=Verdict.UNSURE):
+            return _unsure(task, event, now_us)
         case Answered():
             return _answered(task, event)
         case RungTimedOut() if task.state is not TaskState.ASKED or event.rung != task.rung:
@@ -156,6 +152,19 @@ def _answered(task: Task, event: Answered) -> tuple[Task, list[Effect]]:
         answer = OfficeAnswered(task.id, event.office, event.person, event.verdict, event.note)
         effects.append(TellIncident(task.incident, answer))
     return done, effects
+
+
+def _unsure(task: Task, event: Answered, now_us: int) -> tuple[Task, list[Effect]]:
+    """Not knowing is no answer: the ladder goes on, at once when the office asked now says so, to its end."""
+    why = f"{event.office} can't say"
+    if task.state is not TaskState.ASKED:
+        return task, [Record("task.unsure", task.id, f"{why}; it is {task.state} already", event.person)]
+    if event.office != task.office:
+        return task, [Record("task.unsure", task.id, f"{why}; {task.office} is asked now", event.person)]
+    if task.on_last_rung:
+        return task, [Record("task.unsure", task.id, f"{why}; nobody is left to ask", event.person)]
+    climbed, effects = _on_rung(task, task.rung + 1, now_us)
+    return climbed, [Record("task.unsure", task.id, f"{why}: the next office is asked", event.person), *effects]
 
 
 def _asleep(task: Task) -> Sleep:

@@ -57,19 +57,30 @@ def set_service(tx: Tx, change: ServiceChanged) -> None:
 
 
 def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: str) -> int:
-    """Put a whole checked city pack in; speakers no longer named are struck off. Configs of all speakers are published
-    anew. The new version of the city."""
+    """Put a whole checked city pack in; speakers no longer named are struck off, offices no longer named are not asked
+    again, and what is out of service stays so. Configs of all speakers are published anew. The city's new version."""
     before = tx.get_locked(CitySettings, "city")
     if before is not None and before.code != settings.code:
         raise WrongState(f"the city here is {before.code}")
     version = (before.version if before else 0) + 1
     named = {row.id for row in rows if isinstance(row, Speaker)}
-    for old in tx.find(Speaker, Page(limit=ROWS_MAX)):
+    before_rows = tx.find(Speaker, Page(limit=ROWS_MAX))
+    for old in before_rows:
         if old.id not in named and old.enrolled:
             tx.put(replace(old, enrolled=False))
     # Milliseconds, so that a restored backup does not make configs that speakers have left behind.
     config_version = tx.now_us() // 1_000
-    fresh = [replace(row, config_version=config_version) if isinstance(row, Speaker) else row for row in rows]
+    service = {old.id: old.out_of_service for old in before_rows}
+    fresh = [
+        replace(row, config_version=config_version, out_of_service=service.get(row.id))
+        if isinstance(row, Speaker)
+        else row
+        for row in rows
+    ]
+    offices = {row.id for row in rows if isinstance(row, Office)}
+    for office in tx.find(Office, Page(limit=ROWS_MAX)):
+        if office.id not in offices:
+            tx.delete(Office, office.id)
     tx.put(replace(settings, version=version), *fresh)
     for speaker_id in sorted(named):
         tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))

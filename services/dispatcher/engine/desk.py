@@ -17,6 +17,12 @@ def adopt_stream(store: Store, topic: str, person: str) -> None:
         streams.adopt(tx, topic, person)
 
 
+def withdraw_stream(store: Store, topic: str, person: str) -> None:
+    """Take off the air what the broker holds on a stream and this database does not know. Raises NotFound."""
+    with store.write() as tx:
+        streams.withdraw_unknown(tx, topic, person)
+
+
 def switch(store: Store, kind: type[Feed] | type[Panel] | type[BrokerAccount], id: str, enabled: bool, by: str) -> None:
     """Switch an enrolled feed, panel or broker account off, or on again with its old secret. Raises NotFound."""
     name = {Feed: "feed", Panel: "panel", BrokerAccount: "account"}[kind]

@@ -9,14 +9,13 @@ from dataclasses import replace
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
 from devices.protocols.topics import manifest_topic
 
-from ..domain.broadcasts import Broadcast, BroadcastState, content_hash
+from ..domain.broadcasts import Broadcast, BroadcastState, content_hash, people_needed
 from ..domain.effects import Carry, Effect, Record, Save
 from ..domain.incidents import Incident, IncidentState
 from ..domain.planning import City, Plan, fill, make_plan, plan_id
 from ..domain.playbook import Playbook
 from .ports import Asset, Ids, Tx, Wording
 
-PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 
 
@@ -44,7 +43,7 @@ def draft(
         if changed:
             effects.append(Record("broadcast.release_expired", alert.id, changed, facts={"content": alert.content}))
     tx.put(alert)
-    if old is None or old.plan != plan.id or old.speakers != alert.speakers or old.selector != alert.selector:
+    if old is None or old.plan != plan.id or old.planned_city != plan.city_version:
         tx.plan_expected(alert.id, plan.speakers)
     for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
         follower_id = follower(tx, alert_id, phase) or ids.new()
@@ -93,13 +92,14 @@ def _broadcast(
         stream=manifest_topic(plan.stream_area, str(incident.use), city.issuer),
         speakers=len(plan.speakers),
         plan=plan.id,
+        planned_city=plan.city_version,
         verdict="confirmed" if incident.state is IncidentState.CONFIRMED else "unverified",
         volume=playbook.volume,
         repeat=playbook.repeat if phase is Phase.ALERT else min(2, playbook.repeat),
         gap_s=playbook.gap_s,
         valid_s=playbook.valid_s,
         prove_within_s=playbook.prove_within_s,
-        people_needed=PEOPLE_FOR_LEVEL[incident.level] if phase is Phase.ALERT else 1,
+        people_needed=people_needed(incident.level, phase),
     )
     return replace(body, content=content_hash(body))
 
@@ -111,9 +111,21 @@ def _carry_releases(old: Broadcast, new: Broadcast) -> tuple[Broadcast, str]:
         return replace(new, released_by=old.released_by, approved=old.approved), ""
     if not old.released_by:
         return new, ""
-    names = ("hazard", "level", "selector", "use", "verdict", "texts")
-    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
-    return new, f"{', '.join(changed)} changed: {', '.join(old.released_by)} must confirm again"
+    return new, f"{'; '.join(_changes(old, new))}: {', '.join(old.released_by)} must confirm again"
+
+
+def _changes(old: Broadcast, new: Broadcast) -> list[str]:
+    """What of the content changed, in words; where a value is short, from what to what."""
+    said = [
+        f"{name} changed from {getattr(old, name)} to {getattr(new, name)}"
+        for name in ("hazard", "level", "use", "verdict")
+        if getattr(old, name) != getattr(new, name)
+    ]
+    if (old.selector, old.stream) != (new.selector, new.stream):
+        said.append(f"area changed from {old.place_names.get('zh', '')} to {new.place_names.get('zh', '')}")
+    if old.texts != new.texts:
+        said.append("the words changed")
+    return said or ["how it is played changed"]
 
 
 def _worded(tx: Tx, b: Broadcast, audio_urls: tuple[str, ...], effects: list[Effect]) -> Broadcast:

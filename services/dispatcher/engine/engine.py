@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import assert_never
 
 from devices.protocols.speaker_link import Phase
 
-from ..domain import broadcasts, verification
+from ..domain import broadcasts, incidents, verification
 from ..domain.broadcasts import Broadcast, BroadcastState
 from ..domain.effects import Carry, Record, Save, Sleep, WakeAt
 from ..domain.incidents import Close, Incident
 from ..domain.planning import City, silent_venues
 from ..domain.playbook import Playbook
-from ..domain.refusals import NotFound, PlanOutOfDate
-from ..domain.signals import Evidence, Panel, Signal, SignalKind
+from ..domain.refusals import NotFound, PlanOutOfDate, Refused
+from ..domain.signals import Evidence, Panel, Signal, SignalKind, Unread
 from ..domain.verification import Task
 from . import ingest
 from .cities import CityInMemory, set_service
@@ -26,13 +28,14 @@ from .events import (
     EffectGaveUp,
     Event,
     IncidentClosed,
+    NotBroadcast,
     ServiceChanged,
     SignalArrived,
     TaskAnswered,
     TimerDue,
     UnreadArrived,
 )
-from .ports import Conflict, Ids, Outcome, Page, Store, TimerRow, Tx
+from .ports import Conflict, Ids, Outcome, Page, Store, StoreUnavailable, TimerRow, Tx
 from .work import Work
 
 EVENTS_MAX = 500
@@ -60,8 +63,36 @@ class Engine:
 
     def handle(self, events: Sequence[Event]) -> Outcome:
         """Commit a group of events together. Raises a refusal when a person's event may not be; nothing is then kept
-        but what a changed plan made necessary."""
+        but what a changed plan made necessary. A signal that breaks its group goes to the unread table by itself, and
+        the others are committed."""
         assert len(events) <= EVENTS_MAX
+        try:
+            return self._together(events)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if not events or not all(isinstance(event, SignalArrived | UnreadArrived) for event in events):
+                raise
+        outcome = Outcome()
+        for event in events:
+            self._alone(event, outcome)
+        return outcome
+
+    def _alone(self, event: Event, outcome: Outcome) -> None:
+        """Commit one event of a broken group; what can't be taken in even so is kept where people see it."""
+        try:
+            done = self._together([event])
+        except StoreUnavailable:
+            raise
+        except Exception as broken:
+            if not isinstance(event, SignalArrived):
+                raise
+            done = self._together([UnreadArrived(_unread(event.signal, broken))])
+        outcome.created += done.created
+        outcome.incidents += done.incidents
+        outcome.repeated += done.repeated
+
+    def _together(self, events: Sequence[Event]) -> Outcome:
         for _ in range(CONFLICTS_MAX):
             try:
                 return self._handle(events)
@@ -73,9 +104,12 @@ class Engine:
         outcome = Outcome()
         with self._store.write() as tx:
             work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)
+            signals = [event.signal for event in events if isinstance(event, SignalArrived)]
+            # All of the group's names at once and in order: two groups never wait for each other in a circle.
+            tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, ingest.spot_of(s, work.city))}))
             for event in events:
                 self._one(work, event, outcome)
-                work.run(())
+                work.run()
         self._wake()
         if work.refused is not None:
             raise work.refused
@@ -94,12 +128,14 @@ class Engine:
                 _act(work, event)
             case IncidentClosed():
                 work.incident(event.incident, Close(event.person, event.why))
+            case NotBroadcast():
+                _not_broadcast(work, event)
             case TimerDue():
                 _timer(work, event)
             case AudioRendered():
                 self._rendered(work, event)
             case EffectGaveUp():
-                work.tx.record(Record("effect.gave_up", event.lane, event.reason))
+                _gave_up(work, event)
             case ServiceChanged():
                 set_service(work.tx, event)
             case CanaryAnswered():
@@ -111,7 +147,6 @@ class Engine:
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
         spot = ingest.spot_of(signal, work.city)
-        tx.lock(*ingest.lock_names(signal, spot))
         if tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
             return
@@ -152,6 +187,12 @@ class Engine:
             return self._city.get(read)
 
 
+def _unread(signal: Signal, broken: Exception) -> Unread:
+    raw = json.dumps(asdict(signal), ensure_ascii=True, default=str).encode()
+    reason = broken.code if isinstance(broken, Refused) else "signal_broke_the_engine"
+    return Unread("engine", signal.reporter, reason, raw, signal.received_us)
+
+
 def _act(work: Work, event: BroadcastAct) -> None:
     b = work.tx.get_locked(Broadcast, event.broadcast)
     if b is None:
@@ -162,6 +203,24 @@ def _act(work: Work, event: BroadcastAct) -> None:
         work.refused = PlanOutOfDate()
         return
     work.broadcast(event.broadcast, event.act)
+
+
+def _not_broadcast(work: Work, event: NotBroadcast) -> None:
+    broadcasts.may_release(event.roles)
+    work.incident(event.incident, incidents.NotBroadcast(event.person, event.why))
+    incident = work.tx.get_locked(Incident, event.incident)
+    assert incident is not None
+    alert = work.tx.get_locked(Broadcast, incident.alert) if incident.alert else None
+    if alert is not None and alert.state in (BroadcastState.DRAFT, BroadcastState.HELD):
+        work.broadcast(alert.id, broadcasts.Declined(event.person, event.roles, event.why))
+
+
+def _gave_up(work: Work, event: EffectGaveUp) -> None:
+    """On record. What is on air must reach the speakers all the same, so a stream is tried for again from the start."""
+    work.tx.record(Record("effect.gave_up", event.lane, event.reason))
+    carry, _, subject = event.lane.partition(":")
+    if carry == Carry.PUBLISH_STREAM:
+        work.run([Save(Carry.PUBLISH_STREAM, subject)])
 
 
 def _timer(work: Work, event: TimerDue) -> None:
@@ -177,6 +236,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             work.broadcast(timer.subject, broadcasts.Expired())
         case "broadcast", "prove":
             _ask_the_ground(work, timer.subject)
+        case "broadcast", "resume":
+            work.broadcast(timer.subject, broadcasts.ResumeEnded())
         case "stream", "refresh":
             work.run([Save(Carry.PUBLISH_STREAM, timer.subject)])
         case "worker", "canary":

@@ -45,6 +45,16 @@ class IncidentClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBroadcast:
+    """A person decides not to broadcast for an incident; a draft that waits is declined with it."""
+
+    incident: str
+    person: str
+    roles: frozenset[str]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerDue:
     """A due timer row. `missed` says why it may no longer cause a release; empty when it may."""
 
@@ -84,6 +94,7 @@ Event = (
     | TaskAnswered
     | BroadcastAct
     | IncidentClosed
+    | NotBroadcast
     | TimerDue
     | AudioRendered
     | EffectGaveUp

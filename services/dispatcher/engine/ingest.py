@@ -17,6 +17,8 @@ CELL_E7 = 90_000
 OPEN_INCIDENTS_MAX = 500
 OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
+AUTOMATIC_WITHIN_US = 600_000_000
+"""A report that reaches the engine later than this, as after an outage, is for people to decide on."""
 
 
 class Spot:
@@ -65,6 +67,9 @@ def find_incident(read: Read, signal: Signal, spot: Spot, playbooks: dict[str, P
         incident = read.get(Incident, incident_id) if incident_id else None
         if incident is not None and incident.open and incident.use is signal.use:
             return incident.id
+    if signal.kind is SignalKind.CANCEL and signal.references:
+        # It takes back what it names and nothing that only lies near.
+        return None
     newest = Page(limit=OPEN_INCIDENTS_MAX, order="-opened_us")
     candidates = read.find(Incident, newest, use=signal.use, hazard=signal.hazard, state=OPEN_STATES)
     for incident in candidates:
@@ -90,9 +95,16 @@ def belongs(incident: Incident, signal: Signal, spot: Spot, playbook: Playbook |
         return near and not (playbook is not None and playbook.standing is not None)
     if spot.venue is None and incident.venue is None:
         return bool(set(spot.place.areas) & set(incident.place.areas)) or (
-            not spot.place.areas and not incident.place.areas and spot.area == incident.area
+            not spot.place.areas and not incident.place.areas and _same_nowhere(incident, signal, spot)
         )
     return False
+
+
+def _same_nowhere(incident: Incident, signal: Signal, spot: Spot) -> bool:
+    """Two places that nobody understands are the same only for one reporter."""
+    if spot.area != incident.area:
+        return False
+    return not spot.not_understood or any(w.reporter == signal.reporter for w in incident.witnesses)
 
 
 def open_incident(
@@ -125,13 +137,31 @@ def joined(signal: Signal, spot: Spot, incident: Incident, panel: Panel | None, 
     """The signal as the incident sees it, with its witness. A test bit or maintenance makes it a matter for people."""
     if signal.kind not in REPORTS or signal.evidence in (Evidence.FAULT, Evidence.SYSTEM):
         return SignalJoined(signal, None, incident.place)
-    place = incident.place if incident.venue is not None else spot.place
     automatic = _automatic(signal, panel, now_us)
     witness = Witness(signal.reporter, signal.device, signal.evidence, automatic, signal.claimed_level)
-    return SignalJoined(signal, witness, place)
+    return SignalJoined(signal, witness, _place(signal, spot, incident))
+
+
+def _place(signal: Signal, spot: Spot, incident: Incident) -> Place:
+    """A venue stays. An only reporter may draw its own area anew; a further one never takes from what others named."""
+    if incident.venue is not None:
+        return incident.place
+    if all(w.reporter == signal.reporter for w in incident.witnesses):
+        return spot.place
+    was, said = incident.place, spot.place
+    return Place(
+        None,
+        tuple(dict.fromkeys((*was.areas, *said.areas))),
+        tuple(dict.fromkeys((*was.shapes, *said.shapes))),
+        tuple(dict.fromkeys((*was.names, *said.names))),
+    )
 
 
 def _automatic(signal: Signal, panel: Panel | None, now_us: int) -> bool:
+    if now_us - signal.received_us > AUTOMATIC_WITHIN_US:
+        return False
+    if signal.expires_us is not None and signal.expires_us <= now_us:
+        return False
     if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
         return True
     if panel is None or not panel.enabled:

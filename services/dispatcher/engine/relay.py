@@ -85,6 +85,7 @@ class Relay:
             tx.done(effect)
 
     def _give_up(self, effect: EffectRow, reason: str) -> None:
+        """First the event, so that a crash in between repeats it instead of losing it."""
+        self._engine.handle([EffectGaveUp(effect.lane, reason)])
         with self._store.write() as tx:
             tx.done(effect)
-        self._engine.handle([EffectGaveUp(effect.lane, reason)])

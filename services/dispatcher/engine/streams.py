@@ -6,7 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json, speaker_link
-from devices.protocols.speaker_link import MANIFEST_BYTES_MAX, MANIFEST_ORDERS_MAX, Manifest, Order
+from devices.protocols.speaker_link import (
+    MANIFEST_BYTES_MAX,
+    MANIFEST_ORDERS_MAX,
+    Manifest,
+    Order,
+    OrderState,
+    Phase,
+)
 from devices.protocols.topics import parse_manifest_topic
 
 from ..domain.broadcasts import (
@@ -16,12 +23,13 @@ from ..domain.broadcasts import (
     BroadcastState,
     Release,
     content_hash,
+    people_needed,
     wire_order,
 )
 from ..domain.effects import Carry, Record, Save, WakeAt
-from ..domain.incidents import Incident
+from ..domain.incidents import Air, Incident
 from ..domain.planning import City
-from ..domain.refusals import NoKey, NotFound, OverCap
+from ..domain.refusals import NoKey, NotFound, OverCap, UnknownOnAir
 from .chain import chain_now
 from .ports import CitySettings, Page, Signer, Stream, Tx
 
@@ -29,23 +37,30 @@ FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 SIGNATURE_ROOM_BYTES = 600
 KEPT_AFTER_EXPIRY_US = 60_000_000
+ROWS_MAX = 1_000
 SILENT_STATES = (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
 ON_AIR_STATES = (BroadcastState.ON_AIR, *SILENT_STATES)
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What goes to the broker for one stream; `fresh` is False when the stored bytes still say everything."""
+    """What goes to the broker for one stream; `fresh` is False when the stored bytes still say everything.
+
+    `refused` names the orders that stand in the database as on air and were not signed, because no release shows.
+    """
 
     topic: str
     version: int
     raw: bytes
     fresh: bool
+    refused: tuple[str, ...] = ()
 
 
 def check_caps(tx: Tx, joining: Broadcast) -> None:
     """Raise OverCap when the stream's manifest would no longer fit the link with this order in it."""
-    orders = [wire_order(b) for b in _on_stream(tx, joining.stream) if b.id != joining.id] + [wire_order(joining)]
+    known = [wire_order(b) for b in _on_stream(tx, joining.stream) if b.id != joining.id] + [wire_order(joining)]
+    stream = tx.get(Stream, joining.stream)
+    orders = known if stream is None else merged(known, stream, tx.now_us())
     if len(orders) > MANIFEST_ORDERS_MAX:
         raise OverCap(f"{len(orders)} orders on one stream")
     size = len(document_json.encode(_manifest(joining.stream, 2**53, 0, "0" * 64, orders))) * 4 // 3
@@ -53,16 +68,30 @@ def check_caps(tx: Tx, joining: Broadcast) -> None:
         raise OverCap(f"a manifest of about {size} bytes")
 
 
+def revision_on_broker(tx: Tx, b: Broadcast) -> int:
+    """The revision at which only the broker knew this order, 0 when it did not: a person has not decided on it yet."""
+    stream = tx.get(Stream, b.stream)
+    found = [] if stream is None else _foreign(stream, tx.now_us())
+    return max((order.rev for order in found if order.id == b.id), default=0)
+
+
 def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
-    """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out."""
+    """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out.
+
+    Raises NoKey, and UnknownOnAir while the broker holds a newer one to which this database has nothing to add.
+    """
     now_us = tx.now_us()
     stream = tx.get_locked(Stream, topic) or _new_stream(topic)
     # Silence needs no release: what was stopped or withdrawn is said even where the release row is lost.
-    shown = [b for b in _on_stream(tx, topic) if b.state in SILENT_STATES or _release_shown(tx, b)]
+    rows = _on_stream(tx, topic)
+    shown = [b for b in rows if b.state in SILENT_STATES or _release_shown(tx, b)]
+    refused = tuple(b.id for b in rows if b not in shown)
     orders = merged([wire_order(b) for b in shown], stream, now_us)
+    if unknown_on_air(stream) and _adds_nothing(shown, _foreign(stream, now_us)):
+        raise UnknownOnAir(topic)
     said = _digest(orders)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
-        return Signed(topic, stream.manifest_version, stream.signed, fresh=False)
+        return Signed(topic, stream.manifest_version, stream.signed, False, refused)
     chain = city.tree.chain(stream.area).all
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
@@ -70,22 +99,49 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
     _, head = chain_now(tx)
     raw = signer.sign_manifest(_manifest(topic, version, now_us, head, orders), chain)
     refresh_us = now_us + REFRESH_US
-    tx.put(replace(stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us))
+    # What was found on the broker is kept until every order of it is known here or over.
+    foreign = stream.foreign if len(orders) > len(shown) or _outdone(shown, orders) else b""
+    signed = replace(stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign)
+    tx.put(signed)
     tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
     facts: dict[str, object] = {"version": version, "orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders]}
     tx.record(Record("stream.signed", topic, "what is in force changed or its freshness ran out", facts=facts))
-    return Signed(topic, version, raw, fresh=True)
+    return Signed(topic, version, raw, True, refused)
+
+
+def _adds_nothing(shown: list[Broadcast], foreign: list[Order]) -> bool:
+    """Whether the broker has all that this database has to say."""
+    there = {(order.id, order.rev) for order in foreign}
+    return all((b.id, b.rev) in there for b in shown)
+
+
+def _outdone(shown: list[Broadcast], orders: list[Order]) -> bool:
+    """Whether one of our orders goes out at a revision that only the broker knew."""
+    revisions = {b.id: b.rev for b in shown}
+    return any(revisions.get(order.id) != order.rev for order in orders)
 
 
 def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
     """The known orders and those only a newer manifest on the broker knows, each at its highest revision."""
     best = {order.id: order for order in known}
-    if stream.foreign:
-        for order in document_json.decode_manifest(stream.foreign).orders:
-            mine = best.get(order.id)
-            if order.expires + KEPT_AFTER_EXPIRY_US > now_us and (mine is None or order.rev > mine.rev):
-                best[order.id] = order
+    for order in _foreign(stream, now_us):
+        mine = best.get(order.id)
+        if mine is None or order.rev > mine.rev:
+            best[order.id] = order
     return [best[order_id] for order_id in sorted(best)]
+
+
+def unknown_on_air(stream: Stream) -> bool:
+    """Whether the broker holds a newer manifest that waits for a person to adopt or withdraw it."""
+    return _foreign_version(stream) > stream.manifest_version
+
+
+def _foreign(stream: Stream, now_us: int) -> list[Order]:
+    """The orders that only the broker knew and whose time is not over, by id."""
+    if not stream.foreign:
+        return []
+    found = document_json.decode_manifest(stream.foreign).orders
+    return sorted((order for order in found if order.expires > now_us), key=lambda order: order.id)
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
@@ -98,13 +154,19 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
     stream = tx.get_locked(Stream, topic)
     if stream is not None and stream.signed == raw:
         return "same"
-    if stream is not None and stream.manifest_version >= manifest.version:
+    row = stream or _new_stream(topic)
+    if row.foreign and _foreign_version(row) == manifest.version:
+        return "unknown here"
+    if row.manifest_version >= manifest.version:
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return "republish"
-    row = stream or _new_stream(topic)
-    if row.foreign and _foreign_version(row) >= manifest.version:
-        return "unknown here"
-    tx.put(replace(row, foreign=document_json.encode(manifest)))
+    known, found = [wire_order(b) for b in _on_stream(tx, topic)], replace(row, foreign=document_json.encode(manifest))
+    if row.signed and _digest(merged(known, found, tx.now_us())) == _digest(known):
+        # Only its number is news, as after an older backup: what is signed next goes above it.
+        tx.put(_above(row, manifest))
+        tx.save(Save(Carry.PUBLISH_STREAM, topic))
+        return "same"
+    tx.put(found)
     orders = [f"{o.id}@{o.rev}:{o.state}" for o in manifest.orders]
     why = f"version {manifest.version} is on air but unknown here: adopt or withdraw"
     tx.record(Record("stream.unknown_on_air", topic, why, facts={"orders": orders}))
@@ -112,38 +174,96 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
 
 
 def adopt(tx: Tx, topic: str, person: str) -> None:
-    """A person takes over what the broker holds: known broadcasts get its state, unknown orders run out."""
-    stream = tx.get_locked(Stream, topic)
-    if stream is None or not stream.foreign:
-        raise NotFound(f"nothing unknown on {topic}")
-    for order in document_json.decode_manifest(stream.foreign).orders:
+    """A person takes over what the broker holds: known broadcasts get its state, unknown orders run out.
+
+    Raises NotFound when nothing unknown is there.
+    """
+    for order in _unknown(tx, topic).orders:
         mine = tx.get_locked(Broadcast, order.id)
-        if mine is None or mine.rev >= order.rev:
-            continue
-        withdrawn = order.state is speaker_link.OrderState.WITHDRAWN
-        state = BroadcastState.WITHDRAWN if withdrawn else BroadcastState.ON_AIR
-        tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
-        tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
-        incident = tx.get_locked(Incident, mine.incident)
-        if incident is not None and mine.phase is speaker_link.Phase.ALERT:
-            # Its alert is out: a standing order must not release another.
-            tx.put(replace(incident, alert=mine.id, alert_released=True))
+        if mine is not None and mine.rev < order.rev and _same_words(mine, order):
+            _take_over(tx, mine, order, person)
+    stream = tx.get_locked(Stream, topic)
+    assert stream is not None
+    tx.put(_above(stream, _unknown(tx, topic)))
     tx.record(Record("stream.adopted", topic, "what the broker holds is taken over", person))
     tx.save(Save(Carry.PUBLISH_STREAM, topic))
 
 
+def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
+    """A person takes off the air what the broker holds and this database does not know; what it knows stays as it is
+    here. Raises NotFound when nothing unknown is there."""
+    manifest, now_us = _unknown(tx, topic), tx.now_us()
+    withdrawn = []
+    for order in manifest.orders:
+        mine = tx.get_locked(Broadcast, order.id)
+        over = order.state is OrderState.WITHDRAWN or order.expires <= now_us
+        if over or (mine is not None and mine.rev >= order.rev):
+            continue
+        withdrawn.append(replace(order, rev=order.rev + 1, state=OrderState.WITHDRAWN))
+        if mine is not None:
+            _take_over(tx, mine, withdrawn[-1], person)
+    changed = {order.id: order for order in withdrawn}
+    stream = tx.get_locked(Stream, topic)
+    assert stream is not None
+    orders = tuple(changed.get(order.id, order) for order in manifest.orders)
+    tx.put(_above(replace(stream, foreign=document_json.encode(replace(manifest, orders=orders))), manifest))
+    facts: dict[str, object] = {"orders": sorted(changed)}
+    tx.record(Record("stream.unknown_withdrawn", topic, "what was unknown here is taken off the air", person, facts))
+    tx.save(Save(Carry.PUBLISH_STREAM, topic))
+
+
+def _unknown(tx: Tx, topic: str) -> Manifest:
+    stream = tx.get_locked(Stream, topic)
+    if stream is None or not stream.foreign:
+        raise NotFound(f"nothing unknown on {topic}")
+    return document_json.decode_manifest(stream.foreign)
+
+
+def _above(stream: Stream, manifest: Manifest) -> Stream:
+    """The stream so that it is signed anew, above this version."""
+    return replace(stream, manifest_version=max(stream.manifest_version, manifest.version), orders="")
+
+
+def _same_words(mine: Broadcast, order: Order) -> bool:
+    """Whether the broadcast of this id is what the order says; a draft may have been written anew since."""
+    ours = wire_order(mine)
+    return (ours.texts, ours.selector, ours.level, ours.phase, ours.event_code) == (
+        order.texts, order.selector, order.level, order.phase, order.event_code,
+    )  # fmt: skip
+
+
+def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
+    """Give a known broadcast the state that the broker holds. The person answers for it, as the log then shows."""
+    silent = order.state is OrderState.WITHDRAWN
+    state = BroadcastState.WITHDRAWN if silent else BroadcastState.ON_AIR
+    tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
+    tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
+    if not silent:
+        name = hashlib.sha256(f"{mine.id} {order.rev} {person}".encode()).hexdigest()[:32]
+        why = "found on air and taken over"
+        tx.put(Release(name, mine.id, Act.ADOPT, person, mine.content, "", why, tx.now_us()))
+    incident = tx.get_locked(Incident, mine.incident)
+    if incident is not None and mine.phase is Phase.ALERT:
+        # Its alert is out: a standing order must not release another.
+        tx.put(replace(incident, alert=mine.id, air=Air.OVER if silent else Air.ON_AIR, alerted=True))
+
+
 def _on_stream(tx: Tx, topic: str) -> list[Broadcast]:
     """Orders that ever went on air and have not expired, withdrawn ones included."""
-    rows = tx.find(Broadcast, Page(limit=200, order="id"), stream=topic, state=ON_AIR_STATES)
+    rows = tx.find(Broadcast, Page(limit=ROWS_MAX, order="-id"), stream=topic, state=ON_AIR_STATES)
     return [b for b in rows if b.on_manifest and b.expires_us + KEPT_AFTER_EXPIRY_US > tx.now_us()]
 
 
 def _release_shown(tx: Tx, b: Broadcast) -> bool:
-    """Law 1, once more at the last door: release rows for exactly this content, by enough different people."""
+    """Law 1, once more at the last door: release rows for exactly this content, by enough different people. The row's
+    own word on how many are enough, and on its times, does not count."""
     acts = [r for r in tx.find(Release, broadcast=b.id) if r.content == b.content]
     people = {r.person for r in acts if r.act is Act.RELEASE and r.person}
     standing = any(r.act is Act.STANDING and r.rule == b.rule and b.rule for r in acts)
-    if b.content == content_hash(b) and (standing or len(people) >= b.people_needed):
+    adopted = any(r.act is Act.ADOPT and r.person for r in acts)
+    lasts = b.expires_us - b.start_at_us == b.valid_s * 1_000_000
+    enough = standing or adopted or len(people) >= people_needed(b.level, b.phase)
+    if b.content == content_hash(b) and lasts and enough:
         return True
     tx.record(Record("stream.release_not_shown", b.id, "no valid release for this content: it is not signed"))
     return False

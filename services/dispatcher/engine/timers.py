@@ -23,13 +23,15 @@ class TimerPass:
         self._store = store
         self._clock = clock
         self._last: tuple[int, int] | None = None
+        self._jump_left = ""
 
     def run(self) -> int:
         """One pass; how many timers were due."""
         with self._store.read() as read:
             now_us = read.now_us()
             due = read.due_timers(now_us, DUE_MAX)
-        jumped = self._clock_jumped(now_us)
+        jumped = self._clock_jumped(now_us) or self._jump_left
+        self._jump_left = jumped if len(due) == DUE_MAX else ""
         for timer in due:
             late_us = now_us - timer.due_us
             missed = ""

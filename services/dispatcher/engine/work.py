@@ -15,6 +15,7 @@ from ..domain.effects import (
     Effect,
     HoldBroadcast,
     PrepareBroadcast,
+    RecallPeople,
     Record,
     ReleaseStanding,
     Save,
@@ -23,11 +24,11 @@ from ..domain.effects import (
     WakeAt,
     WithdrawTask,
 )
-from ..domain.incidents import Incident, IncidentEvent
+from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded
 from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
-from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, WrongState
+from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
     LADDER_WITHOUT_PLAYBOOK,
@@ -39,10 +40,11 @@ from ..domain.verification import (
     ladder,
 )
 from . import drafts
-from .ports import Ids, Tx
-from .streams import check_caps
+from .ports import Ids, Page, Tx
+from .streams import SILENT_STATES, check_caps, revision_on_broker
 
 EFFECTS_MAX = 100_000
+GROUND_TASKS_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -57,14 +59,18 @@ class Work:
     refused: Refused | None = None
     _queue: deque[Effect] = field(default_factory=deque)
 
-    def run(self, effects: Iterable[Effect]) -> None:
-        """Carry effects out, and the effects of those, in the order they were decided."""
-        self._queue.extend(effects)
+    def run(self, effects: Iterable[Effect] = ()) -> None:
+        """Carry effects out in the order they were decided, each with everything that follows from it."""
+        self._next(effects)
         for _ in range(EFFECTS_MAX):
             if not self._queue:
                 return
             self._carry(self._queue.popleft())
         raise AssertionError("effects without end")
+
+    def _next(self, effects: Iterable[Effect]) -> None:
+        """Effects of a decision come before what was decided after it: a release finds the whole draft."""
+        self._queue.extendleft(reversed(list(effects)))
 
     def _carry(self, effect: Effect) -> None:
         match effect:
@@ -86,6 +92,8 @@ class Work:
                 self._release_standing(effect)
             case HoldBroadcast():
                 self._hold(effect)
+            case RecallPeople():
+                self._recall(effect)
             case TellIncident():
                 self.incident(effect.incident, effect.event)  # type: ignore[arg-type]
 
@@ -103,7 +111,7 @@ class Work:
         self.tx.put(after)
         if not after.open and after.task:
             effects = [*effects, WithdrawTask(after.task, "the incident is closed")]
-        self._queue.extend(effects)
+        self._next(effects)
 
     def task(self, task_id: str, event: TaskEvent) -> None:
         """Let a task decide."""
@@ -112,7 +120,7 @@ class Work:
             raise NotFound(f"task {task_id}")
         after, effects = verification.decide(task, event, self.tx.now_us())
         self.tx.put(after)
-        self._queue.extend(effects)
+        self._next(effects)
 
     def broadcast(self, broadcast_id: str, event: BroadcastEvent) -> None:
         """Let a broadcast decide, with everything that going on air needs."""
@@ -120,16 +128,31 @@ class Work:
         if before is None:
             raise NotFound(f"broadcast {broadcast_id}")
         after, effects = broadcasts.decide(before, event, self.tx.now_us())
-        self._act(before, event)
+        if after.rev > before.rev:
+            after = self._above_broker(before, after)
         if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:
             self.tx.lock("release")
             check_caps(self.tx, after)
             if after.original:
-                self._replace_original(after, event)
+                effects = [*self._replace_original(after, event), *effects]
+        # Last, so that an act which is refused leaves no row that a signer could take for a release.
+        self._act(before, event)
         self.tx.put(after)
-        self._queue.extend(effects)
+        self._next(effects)
 
-    def _replace_original(self, follower: Broadcast, event: BroadcastEvent) -> None:
+    def _above_broker(self, before: Broadcast, after: Broadcast) -> Broadcast:
+        """Silence goes above whatever the broker holds of this order. Sound does not: what was released, and perhaps
+        cancelled, in a time this database has lost is decided by people first. Raises UnknownOnAir."""
+        there = revision_on_broker(self.tx, after)
+        if there < after.rev:
+            return after
+        if after.state in SILENT_STATES:
+            return replace(after, rev=there + 1)
+        if before.state is not BroadcastState.ON_AIR:
+            raise UnknownOnAir(after.stream)
+        return after
+
+    def _replace_original(self, follower: Broadcast, event: BroadcastEvent) -> list[Effect]:
         """A correction or all-clear takes its original off the air, and goes to exactly the original's speakers."""
         original = self.tx.get_locked(Broadcast, follower.original)
         if original is None or not original.on_manifest:
@@ -137,8 +160,8 @@ class Work:
         self.tx.copy_expected(follower.original, follower.id)
         person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
         after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), self.tx.now_us())
-        self.tx.put(after)
-        self._queue.extend(effects)
+        self.tx.put(self._above_broker(original, after))
+        return effects
 
     def _act(self, before: Broadcast, event: BroadcastEvent) -> None:
         """Write the release row of a person's or a standing order's act."""
@@ -160,6 +183,8 @@ class Work:
         rungs = playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK
         task = self._open_task(TaskKind.VERIFY, incident, "", effect.venue, effect.area, question, rungs, 0)
         if task is None:
+            # A ladder without offices has ended: what the playbook says of that end holds, once all else is decided.
+            self._queue.append(TellIncident(incident.id, LadderEnded("")))
             return
         if incident.task:
             self._queue.append(WithdrawTask(incident.task, "asked anew"))
@@ -201,14 +226,14 @@ class Work:
         )  # fmt: skip
         after, effects = verification.decide(task, Asked(), self.tx.now_us())
         self.tx.put(after)
-        self._queue.extend(effects)
+        self._next(effects)
         return task.id
 
     def _prepare(self, incident_id: str) -> None:
         incident = self.tx.get_locked(Incident, incident_id)
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
-        if playbook is None or incident.alert_released:
+        if playbook is None or not incident.drafts:
             return
         try:
             plan = drafts.current_plan(self.tx, playbook, incident, self.city)
@@ -216,43 +241,56 @@ class Work:
             self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
             return
         alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids, self.audio_urls)
-        self.tx.put(replace(self._fresh(incident), alert=alert.id))
-        # What a draft wants comes before what was decided after it: its release may stand next in the queue.
-        self._queue.extendleft(reversed(effects))
+        self.tx.put(replace(self._fresh(incident), alert=alert.id, air=Air.NOT_YET))
+        self._next(effects)
 
     def _release_standing(self, effect: ReleaseStanding) -> None:
         incident = self.tx.get_locked(Incident, effect.incident)
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
-        if not incident.alert or playbook is None:
+        alert = self.tx.get_locked(Broadcast, incident.alert) if incident.alert else None
+        if alert is None or playbook is None:
             why = "the standing order covers it, but nothing could be planned: decide now"
             self.tx.record(Record("incident.missed", incident.id, why))
             return
         try:
-            self.broadcast(incident.alert, broadcasts.StandingGiven(effect.rule))
+            if self._plan_is_old(alert, incident, playbook):
+                self._next([PrepareBroadcast(incident.id), effect])
+                return
+            self.broadcast(alert.id, broadcasts.StandingGiven(effect.rule))
         except Refused as refused:
             why = f"the standing order covers it, but: {refused.sentence} Decide now"
             self.tx.record(Record("incident.missed", incident.id, why, facts={"code": refused.code}))
 
     def _hold(self, effect: HoldBroadcast) -> None:
         incident = self.tx.get(Incident, effect.incident)
-        if incident is not None and incident.alert:
+        if incident is not None and incident.alert and incident.air in (Air.NOT_YET, Air.STOPPED):
             self.broadcast(incident.alert, broadcasts.Held(effect.why))
+
+    def _recall(self, effect: RecallPeople) -> None:
+        sent = Page(limit=GROUND_TASKS_MAX)
+        for task in self.tx.find(Task, sent, broadcast=effect.broadcast, state=TaskState.ASKED):
+            self._queue.append(WithdrawTask(task.id, effect.why))
+
+    def _plan_is_old(self, b: Broadcast, incident: Incident, playbook: Playbook) -> bool:
+        """Whether a draft must be planned anew before it may go out. Raises NoTargets or OverCap."""
+        if b.phase is not Phase.ALERT or b.state is not BroadcastState.DRAFT:
+            return False
+        plan = drafts.current_plan(self.tx, playbook, incident, self.city)
+        if plan.id != b.plan or plan.selector != b.selector or len(plan.speakers) != b.speakers:
+            return True
+        if plan.city_version != b.planned_city:
+            self.tx.plan_expected(b.id, plan.speakers)
+            self.tx.put(replace(b, planned_city=plan.city_version))
+        return False
 
     def replan(self, b: Broadcast) -> bool:
         """Make the plan of a draft anew if it no longer fits; True when what people read is still the same."""
         incident = self.tx.get_locked(Incident, b.incident)
         playbook = self.playbooks.get(b.playbook)
-        if incident is None or playbook is None or b.phase is not Phase.ALERT or b.state is not BroadcastState.DRAFT:
-            return True
-        plan = drafts.current_plan(self.tx, playbook, incident, self.city)
-        if plan.id == b.plan and plan.selector == b.selector and len(plan.speakers) == b.speakers:
-            kept = {row.speaker for row in self.tx.expected(b.id)}
-            if kept != set(plan.speakers):
-                self.tx.plan_expected(b.id, plan.speakers)
+        if incident is None or playbook is None or not self._plan_is_old(b, incident, playbook):
             return True
         self._prepare(incident.id)
-        self.run(())
         return False
 
 

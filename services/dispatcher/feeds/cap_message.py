@@ -1,11 +1,12 @@
-"""A CAP alert as values, and what of it is capped. Pure; `cap` reads it from XML and turns it into signals.
+"""A CAP alert as values, and what of it is capped. Pure; read by `cap_read`, written by `cap_write`.
 
-Times are µs UTC, shapes WGS-84 in 1e-7 degree with radii in metres, texts stripped, absent texts empty.
+Times are µs UTC, shapes WGS-84 in 1e-7 degree with radii in metres, texts stripped, absent texts empty. They are named
+tuples because an alert makes many on its way to a siren, and a frozen dataclass takes five times as long to make.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.domain.signals import Problem
@@ -23,28 +24,27 @@ TEXT_CHARS_MAX = 32_768
 PROBLEMS_MAX = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One `sender,identifier,sent` of an earlier message; `text` as written."""
+class Reference(NamedTuple):
+    """One `sender,identifier,sent` of an earlier message; `text` as written. CAP 1.0 names no time."""
 
     sender: str
     identifier: str
-    sent_us: int
+    sent_us: int | None
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CapResource:
-    """A file that goes with an info; it is named, never fetched."""
+class CapResource(NamedTuple):
+    """A file that goes with an info; it is named, never fetched. `size` in bytes; `digest` as written."""
 
     description: str
     mime_type: str
     uri: str
     embedded: bool
+    size: int | None = None
+    digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CapArea:
+class CapArea(NamedTuple):
     """An area: the union of its shapes and codes. `codes` are (scheme, value) pairs; altitudes in feet as written."""
 
     name: str
@@ -55,8 +55,7 @@ class CapArea:
     ceiling: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CapInfo:
+class CapInfo(NamedTuple):
     """One info block: one language or one region of the alert."""
 
     language: str
@@ -78,10 +77,11 @@ class CapInfo:
     parameters: tuple[tuple[str, str], ...] = ()
     resources: tuple[CapResource, ...] = ()
     areas: tuple[CapArea, ...] = ()
+    audience: str = ""
+    contact: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CapMessage:
+class CapMessage(NamedTuple):
     """One alert. `sent` is the time as written, `sent_us` the instant; `signed` says that a Signature is there."""
 
     version: str
@@ -99,11 +99,22 @@ class CapMessage:
     references: tuple[Reference, ...] = ()
     infos: tuple[CapInfo, ...] = ()
     signed: bool = False
+    source: str = ""
+    incidents: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CapReading:
-    """The message, or None where an error refuses it; every problem found on the way."""
+class CapReading(NamedTuple):
+    """The message, or None where an error refuses it; every problem found on the way.
+
+    Of an envelope (EDXL-DE) `further` are the other alerts; with any error `message` is None and they are those that
+    could be read all the same.
+    """
 
     message: CapMessage | None
     problems: tuple[Problem, ...]
+    further: tuple[CapMessage, ...] = ()
+
+    @property
+    def messages(self) -> tuple[CapMessage, ...]:
+        """Every alert that was read."""
+        return self.further if self.message is None else (self.message, *self.further)

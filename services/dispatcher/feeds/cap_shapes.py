@@ -1,10 +1,21 @@
-"""CAP polygons and circles: text in, WGS-84 shapes out. Pure."""
+"""CAP polygons and circles: text in, WGS-84 shapes out. Pure.
+
+No polygon that leaves here crosses the 180° meridian, which `devices.protocols.selector` does not know: it is cut.
+"""
 
 from __future__ import annotations
 
-from devices.protocols.selector import Circle, Polygon
+import re
+
+from devices.protocols.selector import LAT_E7_MAX, LON_E7_MAX, Circle, Polygon
 
 RADIUS_KM_MAX = 20_040.0
+POINTS_MAX = 50_000
+_TURN = 2 * LON_E7_MAX
+_DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_PAIR = re.compile(rf"([+-]?{_DECIMAL}),([+-]?{_DECIMAL})", re.ASCII)
+_RADIUS = re.compile(rf"\+?{_DECIMAL}", re.ASCII)
+Point = tuple[int, int]
 
 
 class BadShape(Exception):
@@ -16,17 +27,26 @@ class BadShape(Exception):
         self.sentence = sentence
 
 
-def polygon_of(text: str) -> Polygon:
-    """A ring of at least four lat,lon pairs, first = last (OASIS CAP 1.2, polygon); the repeated point is left out.
+def polygons_of(text: str) -> tuple[Polygon, ...]:
+    """The ring of at least four lat,lon pairs, first = last (OASIS CAP 1.2, polygon); the repeated point is left out.
 
-    Raises BadShape.
+    Two polygons, one on each side, when it crosses the 180° meridian. Raises BadShape.
     """
-    points = [_point(pair) for pair in text.split()]
+    points = _points(text)
     if len(points) < 4:
         raise BadShape("polygon_points", "A polygon needs at least four points.")
     if points[0] != points[-1]:
         raise BadShape("polygon_open", "A polygon's last point must be its first.")
-    return Polygon(tuple(points[:-1]))
+    del points[-1]
+    lons = [lon for _, lon in points]
+    if max(lons) - min(lons) <= LON_E7_MAX:
+        return (Polygon(tuple(points)),)
+    return _cut(points)
+
+
+def points_of(text: str) -> list[Point]:
+    """lat,lon pairs in 1e-7 degree, whatever line they make. Raises BadShape."""
+    return _points(text)
 
 
 def circle_of(text: str) -> Circle:
@@ -34,29 +54,78 @@ def circle_of(text: str) -> Circle:
     parts = text.split()
     if len(parts) != 2:
         raise BadShape("circle_malformed", "A circle is lat,lon and a radius in km.")
-    lat_e7, lon_e7 = _point(parts[0])
-    radius_km = _number(parts[1])
-    if radius_km is None or not 0.0 <= radius_km <= RADIUS_KM_MAX:
+    ((lat_e7, lon_e7),) = _points(parts[0])
+    if not _RADIUS.fullmatch(parts[1]) or not (radius_km := float(parts[1])) <= RADIUS_KM_MAX:
         raise BadShape("circle_radius", "The radius is not a number of km from 0 to half the Earth.")
     return Circle(lat_e7, lon_e7, round(radius_km * 1_000))
 
 
-def _point(pair: str) -> tuple[int, int]:
-    lat, _, lon = pair.partition(",")
-    y, x = _number(lat), _number(lon)
-    if y is None or x is None:
-        raise BadShape("coordinates_malformed", f"{pair[:40]!r} is not lat,lon.")
-    if not (-90.0 <= y <= 90.0 and -180.0 <= x <= 180.0):
-        raise BadShape("coordinates_range", f"{pair[:40]!r} lies outside latitude 90 or longitude 180.")
-    return round(y * 1e7), round(x * 1e7)
+def passes_meridian(circle: Circle) -> bool:
+    """True when the circle reaches over the 180° meridian, where a selector ends."""
+    e7_per_m = 90.0
+    return abs(circle.lon_e7) + circle.radius_m * e7_per_m > LON_E7_MAX
 
 
-def _number(text: str) -> float | None:
-    # float() also takes 1_000, which no standard of ours does; nan and inf fail the range checks.
+def _points(text: str) -> list[Point]:
+    """Every pair of the text, in one go: feeds send thousands of points, and nearly all of them are right."""
+    pairs = text.split()
+    if len(pairs) > POINTS_MAX:
+        raise BadShape("too_many", f"The shape has more than {POINTS_MAX} points.")
     try:
-        return None if "_" in text else float(text)
-    except ValueError:
-        return None
+        points = [(round(float(lat) * 1e7), round(float(lon) * 1e7)) for lat, lon in [p.split(",") for p in pairs]]
+    except (ValueError, OverflowError):
+        return [_point(pair) for pair in pairs]
+    lats, lons = zip(*points, strict=True) if points else ((0,), (0,))
+    fits = -LAT_E7_MAX <= min(lats) and max(lats) <= LAT_E7_MAX and -LON_E7_MAX <= min(lons) and max(lons) <= LON_E7_MAX
+    # float() takes more than a decimal number: exponents, nan, infinities, 1_000 and the digits of every script.
+    if not fits or not text.isascii() or any(sign in text for sign in "eEnN_"):
+        return [_point(pair) for pair in pairs]
+    return points
+
+
+def _point(pair: str) -> Point:
+    """One pair by itself, to say which one is wrong."""
+    found = _PAIR.fullmatch(pair)
+    if found is None:
+        raise BadShape("coordinates_malformed", f"{pair[:40]!r} is not lat,lon.")
+    lat_e7, lon_e7 = float(found[1]) * 1e7, float(found[2]) * 1e7
+    if abs(lat_e7) > LAT_E7_MAX or abs(lon_e7) > LON_E7_MAX:
+        raise BadShape("coordinates_range", f"{pair[:40]!r} lies outside latitude 90 or longitude 180.")
+    return round(lat_e7), round(lon_e7)
+
+
+def _cut(ring: list[Point]) -> tuple[Polygon, ...]:
+    """The parts of a ring on either side of the meridian. Between two points a ring takes the shorter way round."""
+    lat, lon = ring[0]
+    unrolled = [(lat, lon)]
+    for lat, step in ring[1:]:
+        lon += (step - lon + LON_E7_MAX) % _TURN - LON_E7_MAX
+        unrolled.append((lat, lon))
+    lons = [lon for _, lon in unrolled]
+    if abs(lons[-1] - lons[0]) > LON_E7_MAX or max(lons) - min(lons) > _TURN:
+        raise BadShape("polygon_around_pole", "The polygon runs around a pole or the whole Earth.")
+    parts = []
+    for turn in (-1, 0, 1):
+        part = [(lat, lon - turn * _TURN) for lat, lon in unrolled]
+        part = _clipped(_clipped(part, LON_E7_MAX, keep_west=True), -LON_E7_MAX, keep_west=False)
+        if len(set(part)) >= 3 and len({lon for _, lon in part}) >= 2:
+            parts.append(Polygon(tuple(part)))
+    # Nothing left: a box drawn from -180 to 180, which means the Earth and no line.
+    return tuple(parts) or (Polygon(tuple(ring)),)
+
+
+def _clipped(ring: list[Point], meridian: int, *, keep_west: bool) -> list[Point]:
+    """The part of a ring on one side of a meridian (Sutherland and Hodgman)."""
+    sign = 1 if keep_west else -1
+    kept: list[Point] = []
+    for index, (lat, lon) in enumerate(ring):
+        before_lat, before_lon = ring[index - 1]
+        inside, was_inside = sign * (meridian - lon) >= 0, sign * (meridian - before_lon) >= 0
+        if inside != was_inside:
+            kept.append((before_lat + (lat - before_lat) * (meridian - before_lon) // (lon - before_lon), meridian))
+        if inside:
+            kept.append((lat, lon))
+    return kept
 
 
 def crosses_itself(polygon: Polygon) -> bool:
@@ -69,7 +138,7 @@ def crosses_itself(polygon: Polygon) -> bool:
         if a != b:
             edges.append((min(a[1], b[1]), max(a[1], b[1]), index, a, b))
     edges.sort()
-    open_edges: list[tuple[int, int, tuple[int, int], tuple[int, int]]] = []
+    open_edges: list[tuple[int, int, Point, Point]] = []
     for west, east, index, a, b in edges:
         open_edges = [each for each in open_edges if each[0] >= west]
         for _, other, c, d in open_edges:
@@ -79,11 +148,11 @@ def crosses_itself(polygon: Polygon) -> bool:
     return False
 
 
-def _cross(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int], d: tuple[int, int]) -> bool:
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
     """True when the open segments ab and cd cross in one inner point; touching is common in real data and harmless."""
     return _side(a, b, c) * _side(a, b, d) < 0 and _side(c, d, a) * _side(c, d, b) < 0
 
 
-def _side(a: tuple[int, int], b: tuple[int, int], p: tuple[int, int]) -> int:
+def _side(a: Point, b: Point, p: Point) -> int:
     turn = (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])
     return (turn > 0) - (turn < 0)

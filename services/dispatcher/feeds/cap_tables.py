@@ -8,11 +8,14 @@ NAMESPACES: dict[str, str] = {
     "1.0": "http://www.incident.com/cap/1.0",
 }
 VERSIONS: dict[str, str] = {space: version for version, space in NAMESPACES.items()}
+ROOTS: dict[str, str] = {f"{{{space}}}alert": version for version, space in NAMESPACES.items()}
 SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}Signature"
 
 LEAF, LEAVES, NODES = 0, 1, 2
+Field = tuple[int, str, int]
+"""Its place in the order, its name, its form: one text, several texts, or elements that nest."""
 
-_ORDER: dict[str, str] = {
+ORDER: dict[str, str] = {
     "alert": (
         "identifier sender sent status msgType password source scope restriction addresses code* note references"
         " incidents info+"
@@ -28,7 +31,7 @@ _ORDER: dict[str, str] = {
 _FORMS = {"*": LEAVES, "+": NODES}
 
 
-def _table(version: str, names: str) -> dict[str, tuple[int, str, int]]:
+def _table(version: str, names: str) -> dict[str, Field]:
     space = NAMESPACES[version]
     return {
         f"{{{space}}}{name.rstrip('*+')}": (order, name.rstrip("*+"), _FORMS.get(name[-1], LEAF))
@@ -37,9 +40,23 @@ def _table(version: str, names: str) -> dict[str, tuple[int, str, int]]:
     }
 
 
-# By version and parent: qualified child name → its place in the order, its name, its form.
-FIELDS: dict[str, dict[str, dict[str, tuple[int, str, int]]]] = {
-    version: {parent: _table(version, names) for parent, names in _ORDER.items()} for version in NAMESPACES
+# By version and parent: the fields of every qualified child name.
+FIELDS: dict[str, dict[str, dict[str, Field]]] = {
+    version: {parent: _table(version, names) for parent, names in ORDER.items()} for version in NAMESPACES
+}
+
+_REQUIRED: dict[str, str] = {
+    "alert": "identifier sender sent status msgType scope",
+    "info": "category event urgency severity certainty",
+    "resource": "resourceDesc mimeType",
+    "area": "areaDesc",
+}
+_OPTIONAL = {"1.2": "", "1.1": "mimeType", "1.0": "scope category mimeType"}
+
+# By version and parent: the names without which it means nothing.
+REQUIRED: dict[str, dict[str, frozenset[str]]] = {
+    version: {parent: frozenset(names.split()) - set(optional.split()) for parent, names in _REQUIRED.items()}
+    for version, optional in _OPTIONAL.items()
 }
 
 ENUMS: dict[str, frozenset[str]] = {

@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ..adapters.city_pack import CityPack, PackRefused, read_city_pack
+from ..adapters.city_pack import CityPack, FeedWords, PackRefused, read_city_pack
 from ..domain.refusals import Refused
 from ..engine.cities import import_city
 from ..engine.ports import CitySettings, Store
+from ..feeds import FEEDS
+from ..feeds.hazards import BY_NAME, OTHER
 from .settings import Settings
 from .wiring import make_store
 
@@ -30,7 +32,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Read a city pack and print every problem with file and line. Ends with 1 when there is any."""
-    verdict = read_city_pack(folder, datetime.now(UTC).date())
+    verdict = read_city_pack(folder, datetime.now(UTC).date(), feed_words())
     typer.echo(json.dumps(as_fields(verdict), ensure_ascii=False) if as_json else "\n".join(as_lines(verdict)))
     if isinstance(verdict, PackRefused):
         raise typer.Exit(1)
@@ -41,7 +43,7 @@ def import_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the city pack.")],
 ) -> None:
     """Check a city pack and put it into the database; every speaker's config is published anew. 导入城市数据包。"""
-    pack = read_city_pack(folder, datetime.now(UTC).date())
+    pack = read_city_pack(folder, datetime.now(UTC).date(), feed_words())
     if isinstance(pack, PackRefused):
         typer.echo("\n".join(as_lines(pack)), err=True)
         raise typer.Exit(1)
@@ -51,6 +53,11 @@ def import_command(
         typer.echo(f"{refused.code}: {refused.sentence}", err=True)
         raise typer.Exit(1) from refused
     typer.echo(f"{as_lines(pack)[0]} It is version {version} of the city here.")
+
+
+def feed_words() -> FeedWords:
+    """The hazards and formats that departments may be enrolled for here."""
+    return FeedWords(frozenset((*BY_NAME, OTHER)), frozenset(FEEDS))
 
 
 def put_in(store: Store, pack: CityPack, person: str) -> int:
@@ -89,5 +96,8 @@ def _counts(pack: CityPack) -> dict[str, int]:
         "venues": len(pack.venues),
         "offices": len(pack.offices),
         "speakers": len(pack.speakers),
-        "samples": sum(row.sample for rows in (pack.areas, pack.venues, pack.offices) for row in rows),
+        "departments": len(pack.departments),
+        "samples": sum(
+            row.sample for rows in (pack.areas, pack.venues, pack.offices, pack.departments) for row in rows
+        ),
     }

@@ -10,6 +10,7 @@ import getpass
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,27 @@ from typing import Annotated
 
 import typer
 
+from ..adapters.city_pack import PackRefused, read_city_pack
 from ..adapters.keystore import KeyFolder
 from ..adapters.passwords import Argon2Passwords
 from ..domain.places import Area
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Feed, Panel, Use
+from ..domain.signals import Datum, Evidence, Feed, Panel, Use
 from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from .cli_city import as_lines, feed_words
 from .cli_migrate import status
-from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
+from .enrolment import (
+    RHYTHM_S_MAX,
+    Broker,
+    department_feeds,
+    enrol_feed,
+    enrol_panel,
+    enrol_speakers,
+    put_feeds,
+    speaker_settings,
+)
 from .private import write_private
 from .settings import Settings
 from .wiring import make_store
@@ -83,14 +95,86 @@ def feed(
     department: Annotated[str, typer.Option(help="Whose feed it is. 所属部门。")],
     area: Annotated[str, typer.Option(help="12-digit code of what it speaks for. 所辖区划代码。")],
     use: UseOption,
+    format: Annotated[str, typer.Option(help="What it sends, as in the address it posts to. 报文格式。")] = "cap",
+    hazard: Annotated[
+        list[str] | None, typer.Option(help="Only this hazard; may be given more than once. 限定灾种，可多次给出。")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another area it may speak for, more than once. 另外可报送的区划。")
+    ] = None,
+    datum: Annotated[Datum, typer.Option(help="The datum of its positions. 坐标系。")] = Datum.WGS84,
+    rhythm: Annotated[
+        int,
+        typer.Option(
+            min=0, max=RHYTHM_S_MAX, help="Seconds within which it should speak; 0: any. 应有报送间隔（秒）。"
+        ),
+    ] = 0,
+    evidence: Annotated[Evidence, typer.Option(help="What kind of witness it is. 信源性质。")] = Evidence.AUTHORITY,
+    alias: Annotated[
+        list[str] | None, typer.Option(help="WORD=HAZARD for a word of its own, more than once. 自用词汇对应灾种。")
+    ] = None,
 ) -> None:
     """A department feed with a generated key, printed once. 登记一个信源，生成的密钥只显示一次。"""
     with _store() as store:
         with store.read() as read:
             if read.get(Area, area) is None:
                 raise NotFound(f"area {area}")
-        key = enrol_feed(store, id, name, department, use, area, _me())
+        key = enrol_feed(
+            store, id, name, department, use, area, _me(),
+            format=format, hazards=tuple(hazard) if hazard else None, areas=tuple(also or ()), datum=datum,
+            rhythm_s=rhythm, evidence=evidence, aliases=_aliases(alias or []),
+        )  # fmt: skip
     _once("key", key)
+
+
+def _aliases(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for each in given:
+        word, equals, hazard = each.rpartition("=")
+        if not equals or not word.strip():
+            raise typer.BadParameter("An alias is written WORD=HAZARD.")
+        pairs[word.strip()] = hazard.strip()
+    return pairs
+
+
+@enrol_app.command()
+def departments(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the city pack. 城市数据包文件夹。")],
+    use: UseOption,
+    file: Annotated[
+        Path | None, typer.Option(help="Write the keys to this new file, which only you can read. 密钥写入此新文件。")
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="New keys for those enrolled already as well. 重新生成。")
+    ] = False,
+) -> None:
+    """Every department of a city pack as a feed with a key of its own. 按城市数据包登记全部部门信源。"""
+    pack = read_city_pack(folder, datetime.now(UTC).date(), feed_words())
+    if isinstance(pack, PackRefused):
+        typer.echo("\n".join(as_lines(pack)), err=True)
+        raise typer.Exit(1)
+    if file is not None and file.exists():
+        raise typer.BadParameter("The file is there already; name a new one.")
+    with _store() as store:
+        with store.read() as read:
+            there = {d.id for d in pack.departments if not renew and read.get(Feed, d.id) is not None}
+        made = department_feeds([d for d in pack.departments if d.id not in there], use)
+        keys = {id: {"format": feed.format, "key": key} for id, (feed, key) in made.items()}
+        if file is not None and keys:
+            # Before they are stored: keys that nobody holds would have to be made again.
+            write_private(file, keys)
+        try:
+            put_feeds(store, [feed for feed, _ in made.values()], _me())
+        except (Refused, StoreUnavailable):
+            if file is not None:
+                file.unlink(missing_ok=True)
+            raise
+    for id in sorted(there):
+        typer.echo(f"{id} is enrolled already; its key stays.")
+    if file is None:
+        for id, (_, key) in made.items():
+            _once(f"key of {id}", key)
+    typer.echo(f"Enrolled {len(made)} departments, {use}.")
 
 
 @enrol_app.command()

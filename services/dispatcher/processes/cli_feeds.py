@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +26,17 @@ from devices.protocols.gb26875_objects import (
 from devices.protocols.gb26875_units import decode_unit
 from devices.protocols.selector import Polygon
 from services.dispatcher.domain.signals import Feed, Problem, Signal, Use
-from services.dispatcher.feeds import cap
-from services.dispatcher.feeds.cap_message import RAW_BYTES_MAX, CapArea, CapMessage
+from services.dispatcher.feeds import FEEDS, atom, cap, ebd
+from services.dispatcher.feeds.cap_message import CapArea, CapMessage
 from services.dispatcher.feeds.cap_rules import shape_warnings
+from services.dispatcher.feeds.detect import detect
+from services.dispatcher.feeds.ebd_message import Order
+from services.dispatcher.feeds.ebd_tar import TAR_BYTES_MAX
 from services.dispatcher.feeds.gb26875_names import component_name, system_name
 
 CAPTURE_BYTES_MAX = 16_777_216
+# The largest file of any format; each format has its own bound below it.
+FILE_BYTES_MAX = TAR_BYTES_MAX
 PIECE_BYTES = 4_096
 
 feed_app = typer.Typer(help="Check department feed files.", no_args_is_help=True)
@@ -48,15 +55,18 @@ def _gb26875() -> None:
 
 @feed_app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="CAP alert files.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of department feeds.")],
+    format: Annotated[str, typer.Option(help="The format of all of them; empty: told by how each begins.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array, one object per file.")] = False,
 ) -> None:
-    """Say of each CAP file whether it is accepted, which signals it makes, and every problem.
+    """Say of each file whether it is accepted, which signals it makes, and every problem.
 
-    Exit code 0 when all files are accepted, else 1. Files are judged as of the time they were sent. In JSON a polygon
-    is a closed list of [lat, lon], a circle is [lat, lon, radius in km].
+    Exit code 0 when all files are accepted whole, else 1. CAP and EBD files are judged as of the time they were
+    sent, others as of now. In JSON a polygon is a closed list of [lat, lon], a circle is [lat, lon, radius in km].
     """
-    results = [check_file(path) for path in files]
+    if format and format not in FEEDS:
+        raise typer.BadParameter(f"The format is one of {', '.join(FEEDS)}.")
+    results = [check_file(path, format) for path in files]
     if as_json:
         typer.echo(json.dumps(results, ensure_ascii=False, indent=2))
     else:
@@ -65,24 +75,103 @@ def check(
     raise typer.Exit(0 if all(result["accepted"] for result in results) else 1)
 
 
-def check_file(path: Path) -> dict[str, Any]:
-    """The verdict on one file, ready for JSON."""
+def check_file(path: Path, format: str = "") -> dict[str, Any]:
+    """The verdict on one file, ready for JSON; the format is told by the file where none is given."""
     try:
         with path.open("rb") as file:
-            raw = file.read(RAW_BYTES_MAX + 1)
+            raw = file.read(FILE_BYTES_MAX + 1)
     except OSError as cause:
         problem = Problem(
             "error", "file_unreadable", "", f"The file cannot be read: {cause.strerror or 'input error'}."
         )
         return _verdict(path, [], (problem,), accepted=False)
+    format = format or detect(raw)
+    if format not in _IN_FULL:
+        return _check_any(path, format, raw)
+    rows, problems = _IN_FULL[format](raw)
+    accepted = all(problem.severity != "error" for problem in problems)
+    return _verdict(path, rows, problems, accepted=accepted) | {"format": format}
+
+
+def _cap_rows(raw: bytes) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
     found = cap.read(raw)
-    if found.message is None:
-        return _verdict(path, [], found.problems, accepted=False)
-    message = found.message
-    judged = cap.signals(message, _ANY_FEED, message.sent_us)
-    groups = cap.groups(message) or (cap.NO_GROUP,)
-    rows = [_signal_row(message, *pair) for pair in zip(groups, judged.signals, strict=True)]
-    return _verdict(path, rows, (*found.problems, *judged.problems, *shape_warnings(message)), accepted=True)
+    rows, problems = [], list(found.problems)
+    for message in found.messages:
+        judged = cap.signals(message, _ANY_FEED, message.sent_us)
+        groups = cap.groups(message) or (cap.NO_GROUP,)
+        rows += [_signal_row(message, *pair) for pair in zip(groups, judged.signals, strict=True)]
+        problems += (*judged.problems, *shape_warnings(message))
+    return rows, tuple(problems)
+
+
+def _list_rows(raw: bytes) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """The alerts inside a list; those it only links are named."""
+    listing = atom.read_list(raw)
+    rows, problems = [], list(listing.problems)
+    for index, entry in enumerate(listing.entries, 1):
+        where = f"entry[{index}]"
+        if entry.embedded is None:
+            problems.append(Problem("warning", "entry_linked", where, f"The alert lies at {entry.cap_url}."))
+            continue
+        found, said = _cap_rows(entry.embedded)
+        rows += found
+        problems += (replace(problem, where=f"{where}/{problem.where}") for problem in said)
+    return rows, tuple(problems)
+
+
+def _packet_rows(raw: bytes) -> tuple[list[dict[str, Any]], tuple[Problem, ...]]:
+    """The signal of an EBD packet that is an order, as of the time it was sent."""
+    found = ebd.read(raw)
+    if found.packet is None:
+        return [], found.problems
+    head, order = found.packet.head, found.packet.body
+    received_us = order.sent_us if isinstance(order, Order) and order.sent_us is not None else head.time_us
+    judged = ebd.signals(found.packet, replace(_ANY_FEED, format=ebd.FORMAT), received_us or 0)
+    rows = [_order_row(order, signal) for signal in judged.signals if isinstance(order, Order)]
+    return rows, (*found.problems, *judged.problems)
+
+
+def _order_row(order: Order, signal: Signal) -> dict[str, Any]:
+    codes = list(signal.place.areas)
+    return {
+        "key": signal.key,
+        "identifier": order.id,
+        "sender": order.sender_code,
+        "sent": order.sent,
+        "status": "Test" if signal.test_bit else "Actual",
+        "kind": str(signal.kind),
+        "event": order.event_type,
+        "hazard": signal.hazard,
+        "level": signal.claimed_level,
+        "languages": [order.content.language] if order.content else [],
+        "areas": [{"name": "", "codes": codes, "polygons": [], "circles": []}] if codes else [],
+        "references": list(order.related),
+    }
+
+
+_IN_FULL = {cap.FORMAT: _cap_rows, atom.FORMAT: _list_rows, ebd.FORMAT: _packet_rows}
+
+
+def _check_any(path: Path, format: str, raw: bytes) -> dict[str, Any]:
+    """The verdict on a file whose signals say all there is; some of it may be accepted and the rest not."""
+    found = FEEDS[format](raw, replace(_ANY_FEED, format=format), time.time_ns() // 1_000)
+    errors = [problem for problem in found.problems if problem.severity == "error"]
+    rows = [
+        {
+            "key": signal.key,
+            "kind": str(signal.kind),
+            "event": signal.headline,
+            "hazard": signal.hazard,
+            "level": signal.claimed_level,
+            "status": str(signal.use),
+            "sent": datetime.fromtimestamp(signal.observed_us // 1_000_000, UTC).isoformat(),
+            "areas": list(signal.place.areas),
+            "places": list(signal.place.names),
+            "references": list(signal.references),
+        }
+        for signal in found.signals
+    ]
+    return _verdict(path, rows, found.problems, accepted=bool(found.signals) and not errors) | {"format": format}
 
 
 # Checking a file asks what it says, not whether some feed may say it.
@@ -135,7 +224,8 @@ def _closed(polygon: Polygon) -> list[list[float]]:
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    lines = [f"{result['file']}: {'accepted' if result['accepted'] else 'refused'}"]
+    verdict = "accepted" if result["accepted"] else "accepted in part" if result["signals"] else "refused"
+    lines = [f"{result['file']}: {verdict}"]
     for row in result["signals"]:
         level = "no level" if row["level"] is None else f"level {row['level']}"
         lines.append(f"  {row['kind']} {row['hazard']} ({row['event']}), {level}, {row['status']}, sent {row['sent']}")

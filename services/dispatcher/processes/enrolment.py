@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devices.protocols.speaker_link import LinkKey
 
 from ..adapters.broker import BrokerLogin, gateway_login, hash_secret, new_secret, speaker_login
+from ..adapters.city_pack import Department
+from ..adapters.intake import TOPICS
 from ..adapters.passwords import Argon2Passwords
 from ..domain.effects import Record
-from ..domain.places import Speaker, Venue
+from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
-from ..domain.refusals import NotFound
-from ..domain.signals import Feed, Panel, Use
+from ..domain.refusals import NotFound, Refused
+from ..domain.signals import Datum, Evidence, Feed, Panel, Use
 from ..engine.ports import BrokerAccount, Page, Store
+from ..feeds import FEEDS
+from ..feeds.hazards import BY_NAME, OTHER
 
 ACCOUNTS_MAX = 200_000
+RHYTHM_S_MAX = 31_622_400
+FEED_AREAS_MAX = 100
+ALIASES_MAX = 500
+ALIAS_CHARS_MAX = 64
 GATEWAY_PREFIX = "gw-"
+INTAKE_SUFFIX = "-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,16 @@ def enrol_account(store: Store, name: str, by: str) -> str:
         tx.put(BrokerAccount(name, hash_secret(secret)))
         tx.record(Record("account.enrolled", name, "a new broker secret", by))
     return secret
+
+
+def intake_account(gateway: str) -> str:
+    """The account, and client id, by which a gateway takes in what speakers say."""
+    return gateway + INTAKE_SUFFIX
+
+
+def enrol_gateway(store: Store, name: str, by: str) -> dict[str, str]:
+    """The new secrets of a gateway's two accounts, by name; old ones stop working."""
+    return {account: enrol_account(store, account, by) for account in (name, intake_account(name))}
 
 
 def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
@@ -62,6 +82,11 @@ def speaker_settings(name: str, secret: str, root: LinkKey, broker: Broker, fold
     }
 
 
+def intake_login(name: str, password_hash: str) -> BrokerLogin:
+    """The login of a gateway's intake: hears what speakers say, and says nothing."""
+    return BrokerLogin(name, password_hash, read=TOPICS)
+
+
 def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
     """Every login the broker must know: gateways, and enrolled speakers with their own area chain."""
     with store.read() as read:
@@ -69,21 +94,91 @@ def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
     logins = []
     for account in accounts:
         speaker = city.speakers.get(account.id)
-        if account.id.startswith(GATEWAY_PREFIX):
+        if account.id.startswith(GATEWAY_PREFIX) and account.id.endswith(INTAKE_SUFFIX):
+            logins.append(intake_login(account.id, account.password_hash))
+        elif account.id.startswith(GATEWAY_PREFIX):
             logins.append(gateway_login(account.id, account.password_hash))
         elif speaker is not None and speaker.enrolled:
             logins.append(speaker_login(account.id, account.password_hash, city.tree.chain(speaker.area).all))
     return logins
 
 
-def enrol_feed(store: Store, feed_id: str, name: str, department: str, use: Use, area: str, by: str) -> str:
-    """A department feed with a new key; the key, which is not kept."""
+class FeedRefused(Refused):
+    """A feed can't be enrolled like this."""
+
+    code = "feed_refused"
+
+
+def enrol_feed(
+    store: Store,
+    feed_id: str,
+    name: str,
+    department: str,
+    use: Use,
+    area: str,
+    by: str,
+    *,
+    format: str = "cap",
+    hazards: tuple[str, ...] | None = None,
+    areas: tuple[str, ...] = (),
+    datum: Datum = Datum.WGS84,
+    rhythm_s: int = 0,
+    evidence: Evidence = Evidence.AUTHORITY,
+    aliases: Mapping[str, str] | None = None,
+) -> str:
+    """A department feed with a new key; the key, which is not kept. An old one stops working.
+
+    `hazards` None means every hazard; `areas` are codes it may speak for beside `area`; `aliases` are words of its own
+    by hazard. Raises FeedRefused for a format, a hazard, an area or a rhythm that there is not.
+    """
     key = new_secret()
-    feed = Feed(feed_id, name, department, "cap", use, Argon2Passwords().hash(key), area)
+    feed = Feed(feed_id, name, department, format, use, Argon2Passwords().hash(key), area, hazards)
+    own = tuple(sorted((aliases or {}).items()))
+    feed = replace(feed, areas=areas, datum=datum, rhythm_s=rhythm_s, evidence=evidence, aliases=own)
+    _check_feed(feed)
     with store.write() as tx:
+        for code in areas:
+            if tx.get(Area, code) is None:
+                raise FeedRefused(f"area {code[:ALIAS_CHARS_MAX]}")
         tx.put(feed)
         tx.record(Record("feed.enrolled", feed_id, f"{name}, {use}", by))
     return key
+
+
+def department_feeds(departments: Sequence[Department], use: Use) -> dict[str, tuple[Feed, str]]:
+    """(feed, key) by id for the departments of a city pack, nothing of it stored yet. Raises FeedRefused."""
+    made: dict[str, tuple[Feed, str]] = {}
+    for each in departments:
+        key = new_secret()
+        feed = Feed(each.id, each.name, each.name, each.format, use, Argon2Passwords().hash(key), each.area)
+        feed = replace(feed, hazards=each.hazards, datum=each.datum, rhythm_s=each.rhythm_s, evidence=each.evidence)
+        _check_feed(feed)
+        made[each.id] = (feed, key)
+    return made
+
+
+def put_feeds(store: Store, feeds: Collection[Feed], by: str) -> None:
+    """Store feeds made by `department_feeds`, all or none. Raises FeedRefused for an area the city does not have."""
+    with store.write() as tx:
+        for feed in feeds:
+            if tx.get(Area, feed.area) is None:
+                raise FeedRefused(f"area {feed.area}: import the city first")
+            tx.put(feed)
+            tx.record(Record("feed.enrolled", feed.id, f"{feed.name}, {feed.use}", by))
+
+
+def _check_feed(feed: Feed) -> None:
+    if feed.format not in FEEDS:
+        raise FeedRefused(f"the format is one of {', '.join(FEEDS)}")
+    for hazard in (*(feed.hazards or ()), *(hazard for _, hazard in feed.aliases)):
+        if hazard not in BY_NAME and hazard != OTHER:
+            raise FeedRefused(f"there is no hazard {hazard[:ALIAS_CHARS_MAX]}")
+    if not 0 <= feed.rhythm_s <= RHYTHM_S_MAX:
+        raise FeedRefused(f"the rhythm is 0 to {RHYTHM_S_MAX} s")
+    if len(feed.areas) > FEED_AREAS_MAX or len(feed.aliases) > ALIASES_MAX:
+        raise FeedRefused(f"at most {FEED_AREAS_MAX} areas and {ALIASES_MAX} aliases")
+    if any(not 0 < len(word) <= ALIAS_CHARS_MAX for word, _ in feed.aliases):
+        raise FeedRefused(f"a word of an alias has 1 to {ALIAS_CHARS_MAX} characters")
 
 
 def enrol_panel(store: Store, panel: Panel, by: str) -> None:

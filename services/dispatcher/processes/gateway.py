@@ -21,12 +21,13 @@ from devices.protocols import speaker_link, topics
 from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
-from ..adapters.intake import SpeakerIntake
+from ..adapters.intake import TOPICS, SpeakerIntake
 from ..adapters.intake_journal import IntakeJournal
 from ..adapters.keystore import KeyFolder, KeySigner
 from ..adapters.manifests import SpeakerSide, Spreads
 from ..adapters.metrics import GatewayMetrics
 from ..adapters.mqtt import Delivery, MqttLink
+from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
 from ..adapters.playbooks import read_playbooks
 from ..adapters.store import SqlStore
@@ -43,6 +44,7 @@ from ..engine.relay import Carrier, CarryFailed, NotYet, Relay
 from ..engine.staging import stage
 from ..engine.timers import TimerPass
 from ..feeds import gb26875
+from .enrolment import intake_account
 from .settings import Settings
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
@@ -91,7 +93,8 @@ class Gateway:
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.client_id = self._lease_client()
-        self.intake = SpeakerIntake(self.store, self._enrolled, self._hello, self.metrics.counted)
+        self.inlet = self._make_inlet()
+        self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
         self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
         carriers = self._carriers()
@@ -128,6 +131,9 @@ class Gateway:
         self.link.stop()
         for loop in self.loops:
             loop.stop()
+        self.inlet.close()
+        # What was written last must not stay outside the chain while the system is down.
+        chain_pass(self.store)
 
     async def _serve_panels(self) -> None:
         server = PanelServer(
@@ -145,24 +151,28 @@ class Gateway:
         await server.stop()
 
     def _commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        """Commit what panels said; while the database is away the synced journal counts as commit for signals."""
-        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
+        """Commit what panels said; while the database is away the synced journal counts as commit."""
         try:
             if self.journal.waiting():
                 raise StoreUnavailable("earlier signals wait in the journal")
-            for start in range(0, len(events), EVENTS_MAX):
-                self.engine.handle(events[start : start + EVENTS_MAX])
+            self._handle(signals, unread)
         except StoreUnavailable:
-            if unread and not signals:
-                raise
-            self.journal.keep(signals)
+            self.journal.keep(signals, unread)
             self.metrics.journal.inc(len(signals))
+
+    def _handle(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
+        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
+        for start in range(0, len(events), EVENTS_MAX):
+            self.engine.handle(events[start : start + EVENTS_MAX])
+
+    def _make_inlet(self) -> MqttInlet:
+        """What speakers say comes by a connection of its own, so that no herd of receipts holds a manifest up."""
+        client_id = intake_account(self.client_id)
+        host, port = self.settings.mqtt_host, self.settings.mqtt_port
+        return MqttInlet(client_id, self.settings.secret(client_id), TOPICS, host, port)
 
     def _make_link(self) -> MqttLink:
         subscriptions = [
-            (speaker_link.ALL_RECEIPTS, 1),
-            (speaker_link.ALL_STATES, 1),
-            (speaker_link.ALL_HELLOS, 1),
             (speaker_link.ALL_AREA_MANIFESTS, 1),
             (speaker_link.ALL_SPEAKER_MANIFESTS, 1),
             (speaker_link.KEYS_TOPIC, 1),
@@ -172,15 +182,11 @@ class Gateway:
         return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """In the network thread: sort and queue, nothing else."""
-        if "/manifest/" in delivery.topic or delivery.topic.endswith(("/keys", "/config")):
-            self.side.seen(delivery.topic, delivery.payload)
-            delivery.ack()
-        else:
-            self.intake.put(delivery)
+        """In the network thread: what the broker holds, to be compared."""
+        self.side.seen(delivery.topic, delivery.payload)
+        delivery.ack()
 
     def _connected(self) -> None:
-        self.metrics.broker.set(1)
         self.side.forget_seen()
         self._compare_at = time.monotonic() + SETTLE_S
 
@@ -238,9 +244,9 @@ class Gateway:
             log.critical("another gateway holds this client id", client=self.client_id)
             os._exit(71)
         self.panels.load()
-        self.metrics.broker.set(1 if self.link.connected else 0)
+        self.metrics.broker.set(1 if self.link.connected and self.inlet.connected else 0)
         if self.journal.waiting():
-            replayed = self.journal.replay(self._replay, self._unread)
+            replayed = self.journal.replay(self._handle, SystemClock().now_us())
             log.info("the intake journal was replayed", signals=replayed)
         try:
             city = self.engine.read_city()
@@ -253,13 +259,6 @@ class Gateway:
             self._wake()
         return False
 
-    def _unread(self, line: bytes) -> None:
-        row = Unread("journal", "intake.journal", "line_unreadable", line, SystemClock().now_us())
-        self.engine.handle([UnreadArrived(row)])
-
-    def _replay(self, batch: Sequence[Signal]) -> None:
-        self.engine.handle([SignalArrived(s) for s in batch])
-
     def _reconcile(self) -> bool:
         if time.monotonic() < self._compare_at or not self.link.connected:
             return False
@@ -271,13 +270,6 @@ class Gateway:
             self._compare_at = time.monotonic() + 1.0
         self._wake()
         return False
-
-    def _enrolled(self, speaker_id: str) -> bool:
-        try:
-            speaker = self.engine.read_city().speakers.get(speaker_id)
-        except NotFound:
-            return False
-        return speaker is not None and speaker.enrolled
 
     def _hello(self, speaker_id: str, nonce: str) -> None:
         self.side.answer_hello(speaker_id, nonce)

@@ -33,7 +33,7 @@ from .children import Child, ChildWontStart, Mosquitto, Redis, free_port
 from .cli_city import as_lines, put_in
 from .cli_migrate import upgrade
 from .demo import Demo
-from .enrolment import broker_logins, enrol_account
+from .enrolment import broker_logins, enrol_gateway
 from .private import write_private
 from .settings import Settings
 from .wiring import make_store
@@ -190,7 +190,9 @@ def start_system(settings: Settings, store: SqlStore, city: City) -> System:
     mosquitto, redis = Mosquitto(settings.var / "broker"), Redis(settings.var / "redis")
     system = System(settings, store, city, mosquitto, redis, {})
     try:
-        secrets = {f"gw-{n}": enrol_account(store, f"gw-{n}", "up") for n in range(settings.gateway_clients)}
+        secrets: dict[str, str] = {}
+        for number in range(settings.gateway_clients):
+            secrets |= enrol_gateway(store, f"gw-{number}", "up")
         system.logins = broker_logins(store, city)
         mqtt_port = mosquitto.start(system.logins)
         redis.start()

@@ -1,12 +1,19 @@
-"""The worker: Celery tasks that may run late or twice; each writes its result through the engine."""
+"""The worker: Celery tasks that may run late or twice; each writes its result through the engine.
+
+The parent process takes tasks off the queue; two children do them, so that one which hangs can be ended. Nothing that
+must not be shared over a fork, a database connection above all, is made before the fork.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from celery.signals import worker_process_init, worker_ready
 
 from devices.protocols.speaker_link import Phase
 
@@ -23,28 +30,32 @@ from ..engine.ports import Asset, Wording
 from .settings import Settings
 from .wiring import make_engine, make_store, start_logging
 
+if TYPE_CHECKING:
+    from ..adapters.worker_metrics import WorkerMetrics
+
 log = structlog.get_logger(__name__)
 
-app = typer.Typer(help="The worker: speech, audio, notifications. 任务进程：语音合成、音频、通知。")
+TASKS_AT_ONCE = 2
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+app = typer.Typer(help="The worker: speech and audio. 任务进程：语音合成与音频。")
 
 
 class Renderer:
     """Turns wordings into audio in the blob store and tells the engine."""
 
-    def __init__(self, settings: Settings, engine: Engine, registry: CollectorRegistry) -> None:
+    def __init__(self, settings: Settings, engine: Engine, metrics: WorkerMetrics) -> None:
         self._engine = engine
+        self._metrics = metrics
         self._blobs = Blobs(settings.audio)
         self._speech = Espeak()
         self._phrases = Phrases(settings.phrases)
         self._ffmpeg = Ffmpeg()
-        self._rendered = Counter("tocsin_audio_rendered", "Wordings rendered.", ["spoken"], registry=registry)
-        self._render_s = Histogram("tocsin_audio_render_seconds", "Time to render a wording.", registry=registry)
-        self._alive = Counter("tocsin_worker_canaries", "Canary tasks answered.", registry=registry)
 
     def render(self, payload: dict[str, Any]) -> None:
         """Render one wording."""
         wording = Wording(**payload)
-        with self._render_s.time():
+        with self._metrics.render_s.time():
             sound = audio.render(
                 wording.text,
                 wording.lang,
@@ -61,12 +72,49 @@ class Renderer:
         sha256 = self._blobs.put(sound.data)
         asset = Asset(wording.id, wording.lang, sound.codec, sha256, sound.ms, len(sound.data), sound.spoken)
         self._engine.handle([AudioRendered(asset)])
-        self._rendered.labels(str(sound.spoken).lower()).inc()
+        self._metrics.rendered.labels(str(sound.spoken).lower()).inc()
 
     def canary(self, payload: dict[str, Any]) -> None:
         """Come back."""
         self._engine.handle([CanaryAnswered(int(payload["asked_us"]))])
-        self._alive.inc()
+        self._metrics.canaries.inc()
+
+
+class InChildren:
+    """The renderer of whichever child runs; each makes its own after the fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._mine: Renderer | None = None
+
+    def begin(self, **_: object) -> None:
+        """Called by Celery in every child, before its first task."""
+        from ..adapters.worker_metrics import WorkerMetrics
+
+        self._mine = Renderer(self._settings, make_engine(self._settings, make_store(self._settings)), WorkerMetrics())
+
+    def render(self, payload: dict[str, Any]) -> None:
+        """Render one wording."""
+        self._here.render(payload)
+
+    def canary(self, payload: dict[str, Any]) -> None:
+        """Come back."""
+        self._here.canary(payload)
+
+    @property
+    def _here(self) -> Renderer:
+        assert self._mine is not None, "a child begins before its first task"
+        return self._mine
+
+
+def share_metrics(folder: Path) -> None:
+    """Have every process of this worker keep its numbers in `folder`, which begins empty: the files are named by
+    process number, and an earlier run's would be taken for ours. `PROMETHEUS_MULTIPROC_DIR` chooses another folder."""
+    assert "prometheus_client" not in sys.modules, "it has looked at the environment already"
+    chosen = Path(os.environ.setdefault(SHARED_METRICS, str(folder.resolve())))
+    chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in chosen.glob("*.db"):
+        old.unlink()
 
 
 @app.callback(invoke_without_command=True)
@@ -74,16 +122,21 @@ def main() -> None:
     """Run the worker until it is told to stop."""
     start_logging("worker")
     settings = Settings()
-    registry = CollectorRegistry()
+    share_metrics(settings.var / "metrics" / "worker")
+    from ..adapters.worker_metrics import serve
+
     made = make_phrases(settings.phrases, Espeak())
     for problem in made.problems:
         log.warning("a phrase could not be made", code=problem.code, why=problem.message)
     celery = make_celery(settings.secret("redis_url"))
-    renderer = Renderer(settings, make_engine(settings, make_store(settings)), registry)
-    register_tasks(celery, render=renderer.render, canary=renderer.canary, notify=_no_channel)
-    start_http_server(settings.worker_metrics_port, settings.web_host, registry)
-    celery.Worker(pool="threads", concurrency=2, loglevel="WARNING", quiet=True).start()
+    children = InChildren(settings)
+    register_tasks(celery, render=children.render, canary=children.canary)
 
+    def ready(**_: object) -> None:
+        serve(settings.worker_metrics_port, settings.web_host)
+        log.info("worker started", tasks_at_once=TASKS_AT_ONCE)
 
-def _no_channel(payload: dict[str, Any]) -> None:
-    log.warning("a notification was asked for, but no channel to people is configured", payload=payload)
+    worker_process_init.connect(children.begin, weak=False)
+    # After the fork, so that no child holds the port or is forked beside a running thread at the start.
+    worker_ready.connect(ready, weak=False)
+    celery.Worker(pool="prefork", concurrency=TASKS_AT_ONCE, loglevel="WARNING", quiet=True).start()

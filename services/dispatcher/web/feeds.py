@@ -1,6 +1,7 @@
 """Intake of department feeds over HTTP: the feed's own key, its message as raw bytes, an answer after commit.
 
-A message that can't be read is kept as unread and answered with its problems. Keys are checked with argon2 once, and
+A message that can't be read is kept as unread and answered with its problems; one of which a part can't be read is
+accepted in its other parts, and kept as unread as well. Keys are checked with argon2 once, and
 then by digest in bounded memory, so that a busy feed costs no more than a lookup.
 """
 
@@ -9,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from enum import StrEnum
 
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Problem, Reading, Unread
+from ..engine.engine import EVENTS_MAX
 from ..engine.events import SignalArrived, UnreadArrived
 from ..feeds import FEEDS
+from ..feeds.table_template import template
 from .auth import address_of
 from .deps import WebDeps
 from .intake import Intake
@@ -35,7 +39,15 @@ PROBLEMS_SHOWN_MAX = 100
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="FeedKey", description="The key that the feed was enrolled with.")
 _RAW = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {"requestBody": {"required": True, "content": {"application/cap+xml": _RAW, "application/octet-stream": _RAW}}}
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_TYPES = ("application/cap+xml", "application/json", "text/csv", _XLSX, "application/octet-stream")
+_BODY = {"requestBody": {"required": True, "content": dict.fromkeys(_TYPES, _RAW)}}
+_TEMPLATE_TYPES = {"csv": "text/csv; charset=utf-8", "xlsx": _XLSX}
+
+
+class TemplateFormat(StrEnum):
+    CSV = "csv"
+    XLSX = "xlsx"
 
 
 async def raw_body(request: Request) -> bytes:
@@ -68,13 +80,27 @@ def feeds_router(deps: WebDeps) -> APIRouter:
         found = FEEDS[format](raw, feed, now_us)
         if not found.signals:
             return _not_read(deps, feed, raw, found, now_us)
+        if any(p.severity == "error" for p in found.problems):
+            _keep_unread(deps, feed, raw, found, now_us)
         return _taken(deps, intake, found)
+
+    content = dict.fromkeys(_TEMPLATE_TYPES.values(), _RAW)
+
+    @router.get("/api/feeds/template.{format}", response_class=Response, responses={200: {"content": content}})
+    def table_template(format: TemplateFormat) -> Response:
+        """The empty table for departments that have only a spreadsheet. It holds nothing of this city."""
+        headers = {"Content-Disposition": f'attachment; filename="tocsin-template.{format}"'}
+        return Response(template(format), media_type=_TEMPLATE_TYPES[format], headers=headers)
 
     return router
 
 
 def _taken(deps: WebDeps, intake: Intake, found: Reading) -> FeedAnswer:
-    created = intake.accept([SignalArrived(signal) for signal in found.signals])
+    events = [SignalArrived(signal) for signal in found.signals]
+    created: set[str] = set()
+    for start in range(0, len(events), EVENTS_MAX):
+        # A table may hold more than one group; what was committed of it counts as repeated when it is sent again.
+        created |= intake.accept(events[start : start + EVENTS_MAX])
     deps.counts.feed_signals.labels("new").inc(len(created))
     deps.counts.feed_signals.labels("repeated").inc(len(found.signals) - len(created))
     with deps.store.read() as read:
@@ -86,9 +112,7 @@ def _taken(deps: WebDeps, intake: Intake, found: Reading) -> FeedAnswer:
 
 
 def _not_read(deps: WebDeps, feed: Feed, raw: bytes, found: Reading, now_us: int) -> JSONResponse:
-    reason = next((p.code for p in found.problems if p.severity == "error"), "not_read")
-    deps.engine.handle([UnreadArrived(Unread("http", f"feed/{feed.id}", reason, raw[:UNREAD_KEPT_BYTES_MAX], now_us))])
-    deps.counts.feed_unread.labels(reason).inc()
+    _keep_unread(deps, feed, raw, found, now_us)
     return problem(
         422,
         "not_read",
@@ -96,6 +120,12 @@ def _not_read(deps: WebDeps, feed: Feed, raw: bytes, found: Reading, now_us: int
         "无法读取此消息；已作为未读输入保存并显示。",
         errors=[{"where": p.where, "code": p.code, "message": p.message} for p in found.problems[:PROBLEMS_SHOWN_MAX]],
     )
+
+
+def _keep_unread(deps: WebDeps, feed: Feed, raw: bytes, found: Reading, now_us: int) -> None:
+    reason = next((p.code for p in found.problems if p.severity == "error"), "not_read")
+    deps.engine.handle([UnreadArrived(Unread("http", f"feed/{feed.id}", reason, raw[:UNREAD_KEPT_BYTES_MAX], now_us))])
+    deps.counts.feed_unread.labels(reason).inc()
 
 
 def _shown(problems: tuple[Problem, ...]) -> list[ProblemOfInput]:

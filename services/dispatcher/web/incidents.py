@@ -46,7 +46,7 @@ def incidents_router(deps: WebDeps, gate: Gate) -> APIRouter:
 
     @router.post("/api/incidents/{id}/close")
     def close(id: str, wanted: WhyRequest, caller: Caller = officer) -> IncidentDetail:
-        """Close it: its task is withdrawn, a draft not yet released is held, what is on air stays on air."""
+        """Close it: its task is withdrawn, a draft not yet released is held. Refused while its alert is on air."""
         deps.engine.handle([IncidentClosed(id, caller.person.id, wanted.why)])
         return _detail(deps, id)
 

@@ -1,0 +1,46 @@
+"""CAP's dateTime: text in, µs UTC out, and back. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+TIME = re.compile(
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]|24(?=:00:00[+-])):\d\d:\d\d(?:\.\d{1,9})?"
+    r"(?:[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)",
+    re.ASCII,
+)
+DAY_US = 86_400_000_000
+_WHOLE_CHARS = 25
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def us_of(text: str) -> int | None:
+    """µs UTC of a date and time with a numeric offset (OASIS CAP 1.2, section 3.3.2), or None for anything else.
+
+    Fractions of a second are read, which CAP does not know; 24:00:00 is the end of its day, as in XML Schema.
+    """
+    if TIME.fullmatch(text) is None:
+        return None
+    try:
+        since = datetime.fromisoformat(text) - _EPOCH
+    except ValueError:
+        if text[11:19] != "24:00:00" or len(text) != _WHOLE_CHARS:
+            return None
+        midnight = us_of(f"{text[:11]}00{text[13:]}")
+        return None if midnight is None else midnight + DAY_US
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def text_of(us: int, offset_min: int) -> str:
+    """A time as CAP writes it, at an offset from UTC in minutes; UTC itself is +00:00, never Z.
+
+    ValueError for a time with fractions of a second or beyond the years 1 to 9999.
+    """
+    if us % 1_000_000:
+        raise ValueError("CAP knows no fractions of a second.")
+    try:
+        moment = (_EPOCH + timedelta(microseconds=us)).astimezone(timezone(timedelta(minutes=offset_min)))
+    except OverflowError as cause:
+        raise ValueError("The time lies beyond the years 1 to 9999.") from cause
+    return moment.isoformat(timespec="seconds")

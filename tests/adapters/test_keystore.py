@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from devices.protocols import speaker_link
+from devices.protocols.documents import Manifest, Use
+from devices.protocols.topics import manifest_topic
+from services.dispatcher.adapters.keystore import (
+    DAY_US,
+    DOCUMENT,
+    ROOT_PRIVATE,
+    KeyFileBroken,
+    KeyFolder,
+    KeysExist,
+    KeySigner,
+    KeysMissing,
+    RootOffline,
+    Scope,
+)
+from services.dispatcher.domain.refusals import NoKey
+from tests.builders import CITY, DISTRICT, NOON_US, STREET
+
+CHAIN = (CITY, DISTRICT, STREET)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> KeyFolder:
+    made = KeyFolder(tmp_path / "keys")
+    made.init("city", CITY, NOON_US)
+    return made
+
+
+def scope(use: Use, area: str = CITY, days: int = 365, levels: tuple[int, ...] = (1, 2, 3, 4)) -> Scope:
+    return Scope(use, "city", area, days, levels)
+
+
+def signer(folder: KeyFolder, now_us: int = NOON_US) -> KeySigner:
+    return KeySigner(folder, lambda: now_us)
+
+
+def manifest(use: str = "actual", area: str = STREET) -> Manifest:
+    return Manifest(manifest_topic(area, use, "city"), 1, NOON_US, NOON_US + 1, "", ())
+
+
+def kids(folder: KeyFolder) -> list[str]:
+    return [key.kid for key in folder.document().keys]
+
+
+def test_a_new_folder_holds_no_key_that_could_make_a_sound(folder: KeyFolder) -> None:
+    assert [key.use for key in folder.document().keys] == [Use.CONFIG, Use.CLOCK]
+    assert signer(folder).uses() == ("clock", "config")
+    assert not any(signer(folder).signs(use, CHAIN) for use in ("actual", "exercise"))
+    for use in ("actual", "exercise"):
+        with pytest.raises(NoKey):
+            signer(folder).sign_manifest(manifest(use), CHAIN)
+
+
+def test_an_exercise_key_makes_no_actual_sound(folder: KeyFolder) -> None:
+    folder.make(scope(Use.EXERCISE), NOON_US)
+    assert signer(folder).signs("exercise", CHAIN)
+    with pytest.raises(NoKey):
+        signer(folder).sign_manifest(manifest("actual"), CHAIN)
+
+
+def test_private_files_are_their_owners_alone(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.folder.iterdir()}
+    assert {mode for name, mode in modes.items() if name.endswith(".pem")} == {0o600}
+    assert stat.S_IMODE(folder.folder.stat().st_mode) == 0o700
+    assert sorted(modes) == [
+        "actual-city-1.pem",
+        "clock-city-1.pem",
+        "config-city-1.pem",
+        "keys.jws",
+        "root.json",
+        "root.pem",
+    ]
+
+
+def test_a_file_left_over_by_somebody_else_does_not_open_a_private_one(folder: KeyFolder) -> None:
+    planted = folder.folder / "actual-city-1.pem.new"
+    planted.write_bytes(b"")
+    planted.chmod(0o666)
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    assert stat.S_IMODE((folder.folder / "actual-city-1.pem").stat().st_mode) == 0o600
+
+
+def test_keys_are_never_made_over_others(folder: KeyFolder) -> None:
+    with pytest.raises(KeysExist):
+        folder.init("city", CITY, NOON_US)
+
+
+def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(KeysMissing):
+        KeySigner(KeyFolder(tmp_path))
+
+
+@pytest.mark.parametrize("damaged", [b"", b"not a document", b"a.b.c"])
+def test_a_damaged_document_is_not_read(folder: KeyFolder, damaged: bytes) -> None:
+    (folder.folder / DOCUMENT).write_bytes(damaged)
+    with pytest.raises(KeysMissing):
+        signer(folder)
+
+
+def test_a_document_of_another_root_is_not_read(folder: KeyFolder, tmp_path: Path) -> None:
+    other = KeyFolder(tmp_path / "other")
+    other.init("city", CITY, NOON_US)
+    (folder.folder / DOCUMENT).write_bytes(other.signed_document())
+    with pytest.raises(KeysMissing):
+        signer(folder)
+
+
+def test_with_the_root_offline_nothing_changes_and_everything_signs_on(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    (folder.folder / ROOT_PRIVATE).unlink()
+    with pytest.raises(RootOffline):
+        folder.make(scope(Use.EXERCISE), NOON_US)
+    with pytest.raises(RootOffline):
+        folder.revoke("actual-city-1", NOON_US)
+    assert signer(folder).signs("actual", CHAIN)
+    assert kids(folder) == ["config-city-1", "clock-city-1", "actual-city-1"]
+
+
+def test_what_is_signed_is_read_with_the_document(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    raw = signer(folder).sign_manifest(manifest(), CHAIN)
+    assert speaker_link.read_manifest(raw, manifest().stream, folder.document(), None, NOON_US) == manifest()
+
+
+def test_an_expired_key_signs_nothing(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL, days=1), NOON_US)
+    assert signer(folder, NOON_US + DAY_US).signs("actual", CHAIN)
+    late = signer(folder, NOON_US + DAY_US + 1)
+    assert (late.signs("actual", CHAIN), late.uses()) == (False, ("clock", "config"))
+    with pytest.raises(NoKey):
+        late.sign_manifest(manifest(), CHAIN)
+
+
+def test_a_key_signs_only_below_its_own_area(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL, area=DISTRICT), NOON_US)
+    assert signer(folder).signs("actual", CHAIN)
+    assert not signer(folder).signs("actual", (CITY,))
+
+
+def test_rotation_adds_signs_with_the_newest_and_then_removes(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL, days=30), NOON_US)
+    folder.make(scope(Use.ACTUAL, days=365), NOON_US)
+    both = folder.document()
+    raw = signer(folder).sign_manifest(manifest(), CHAIN)
+    folder.revoke("actual-city-1", NOON_US + 5_000_000)
+    after = folder.document()
+    assert after.version > both.version
+    assert kids(folder) == ["config-city-1", "clock-city-1", "actual-city-2"]
+    assert speaker_link.read_manifest(raw, manifest().stream, after, None, NOON_US) == manifest()
+
+
+def test_a_revoked_key_signs_nothing_and_its_name_never_comes_back(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    folder.revoke("actual-city-1", NOON_US)
+    assert not signer(folder).signs("actual", CHAIN)
+    assert folder.make(scope(Use.ACTUAL), NOON_US).kid == "actual-city-2"
+    with pytest.raises(NoKey):
+        folder.revoke("actual-city-1", NOON_US)
+
+
+def test_the_documents_version_never_goes_back(folder: KeyFolder) -> None:
+    first = folder.document().version
+    folder.make(scope(Use.ACTUAL), NOON_US - 365 * DAY_US)
+    assert folder.document().version == first + 1
+
+
+def test_names_stay_apart_for_an_issuer_with_a_long_one(tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path / "keys")
+    issuer = "a" * 32
+    folder.init(issuer, CITY, NOON_US)
+    made = [folder.make(Scope(Use.EXERCISE, issuer, CITY, 1), NOON_US).kid for _ in range(2)]
+    assert made == [f"exercise-{'a' * 21}-1", f"exercise-{'a' * 21}-2"]
+
+
+BROKEN = {
+    "nothing": b"",
+    "text": b"not a key",
+    "damaged": b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+}
+
+
+@pytest.mark.parametrize("damage", list(BROKEN))
+def test_a_broken_key_file_is_left_aside_and_the_others_sign_on(folder: KeyFolder, damage: str) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    folder.make(scope(Use.EXERCISE), NOON_US)
+    (folder.folder / "actual-city-1.pem").write_bytes(BROKEN[damage])
+    assert signer(folder).uses() == ("clock", "config", "exercise")
+    with pytest.raises(KeyFileBroken):
+        folder.private(folder.document().keys[2])
+
+
+def test_a_key_of_the_same_name_from_elsewhere_is_not_taken_for_ours(folder: KeyFolder, tmp_path: Path) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    other = KeyFolder(tmp_path / "other")
+    other.init("city", CITY, NOON_US)
+    other.make(scope(Use.ACTUAL), NOON_US)
+    pem = (other.folder / "actual-city-1.pem").read_bytes()
+    (folder.folder / "actual-city-1.pem").write_bytes(pem)
+    assert not signer(folder).signs("actual", CHAIN)
+
+
+def test_a_private_key_kept_elsewhere_is_no_fault(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    (folder.folder / "actual-city-1.pem").unlink()
+    assert signer(folder).uses() == ("clock", "config")

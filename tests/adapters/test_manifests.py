@@ -1,0 +1,223 @@
+"""What the gateway says to speakers, on a real broker, with real keys, over the store in memory."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from devices.protocols import speaker_link
+from devices.protocols.documents import Manifest, Phase, Use
+from services.dispatcher.adapters import broker, manifests
+from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
+from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
+from services.dispatcher.adapters.mqtt import Delivery, MqttLink
+from services.dispatcher.domain.broadcasts import Stopped
+from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.signals import Use as SignalUse
+from services.dispatcher.engine.ports import EffectRow, Stream
+from services.dispatcher.engine.relay import CarryFailed
+from services.dispatcher.processes.children import Mosquitto
+from tests import builders
+from tests.builders import CITY, DUTY, NOON_US, StoppedClock, Town
+
+SECRETS = {name: broker.new_secret() for name in ("gw-0", "gw-1")}
+LOGINS = [broker.gateway_login(name, broker.hash_secret(secret)) for name, secret in SECRETS.items()]
+ANSWER_S = 30
+
+
+@dataclass
+class Gateway:
+    """A gateway's half of the road to speakers, and beside it a client that hears what the broker passes on."""
+
+    town: Town
+    folder: KeyFolder
+    port: int
+    told: queue.Queue[Delivery] = field(default_factory=queue.Queue)
+    heard: queue.Queue[Delivery] = field(default_factory=queue.Queue)
+    published: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.link = self._link("gw-0", self.told)
+        self.ears = self._link("gw-1", self.heard)
+        self.signer = KeySigner(self.folder, lambda: NOON_US)
+        self.side = SpeakerSide(
+            self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), self.published.append
+        )
+
+    def _link(self, name: str, into: queue.Queue[Delivery]) -> MqttLink:
+        ready: queue.Queue[bool] = queue.Queue()
+        topics = [(speaker_link.ALL_AREA_MANIFESTS, 1), (speaker_link.KEYS_TOPIC, 1), ("tocsin/v1/speaker/+/config", 1)]
+        link = MqttLink(name, SECRETS[name], topics, into.put, lambda: ready.put(True))
+        link.start("127.0.0.1", self.port)
+        ready.get(timeout=ANSWER_S)
+        return link
+
+    def stop(self) -> None:
+        self.link.stop()
+        self.ears.stop()
+
+    def next(self, part: str) -> Delivery:
+        """The next message on a topic with this part."""
+        while True:
+            heard = self.heard.get(timeout=ANSWER_S)
+            if part in heard.topic:
+                return heard
+
+    def carry(self, topic: str) -> None:
+        self.side.publish_stream(EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None))
+
+    def seen(self, topic: str, raw: bytes) -> None:
+        self.side.forget_seen()
+        self.side.seen(topic, raw)
+
+    def read(self, delivery: Delivery) -> Manifest:
+        return speaker_link.read_manifest(delivery.payload, delivery.topic, self.signer.document, None, NOON_US)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """A broker for each test: sessions and retained messages outlive their clients."""
+    with Mosquitto(tmp_path / "broker") as mosquitto:
+        yield mosquitto.start(LOGINS)
+
+
+@pytest.fixture
+def gateway(port: int, tmp_path: Path) -> Iterator[Gateway]:
+    folder = KeyFolder(tmp_path / "keys")
+    folder.init("city", CITY, NOON_US)
+    folder.make(Scope(Use.ACTUAL, "city", CITY, 365), NOON_US)
+    running = Gateway(builders.town(clock=StoppedClock()), folder, port)
+    yield running
+    running.stop()
+
+
+TOPIC = "tocsin/v1/area/210202000000/manifest/actual/city"
+
+
+def test_nothing_is_said_before_the_brokers_copies_were_compared(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "RECONCILE_WAIT_S", 0.0)
+    alert = gateway.town.on_air()
+    with pytest.raises(CarryFailed):
+        gateway.carry(alert.stream)
+
+
+def test_what_is_on_air_is_signed_and_retained(gateway: Gateway) -> None:
+    alert = gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(alert.stream)
+    heard = gateway.next("/manifest/")
+    assert (heard.topic, alert.stream, gateway.published) == (TOPIC, TOPIC, [TOPIC])
+    assert [order.id for order in gateway.read(heard).orders] == [alert.id]
+
+
+def test_a_stop_is_said_with_a_higher_version(gateway: Gateway) -> None:
+    alert = gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    first = gateway.read(gateway.next("/manifest/"))
+    gateway.town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    gateway.carry(TOPIC)
+    second = gateway.read(gateway.next("/manifest/"))
+    assert second.version > first.version
+    assert [(order.rev, str(order.state)) for order in second.orders] == [(2, "withdrawn")]
+
+
+def test_a_manifest_that_the_broker_lost_is_said_again(gateway: Gateway) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    said = gateway.next("/manifest/").payload
+    gateway.side.forget_seen()
+    gateway.side.reconcile()
+    assert gateway.next("/manifest/").payload == said
+
+
+@pytest.mark.parametrize("forged", [b"not a manifest", b"a.b.c"])
+def test_bytes_on_the_broker_that_nobody_signed_are_replaced(gateway: Gateway, forged: bytes) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    said = gateway.next("/manifest/").payload
+    gateway.seen(TOPIC, forged)
+    gateway.side.reconcile()
+    assert gateway.next("/manifest/").payload == said
+
+
+def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gateway) -> None:
+    # What people do now goes out above it, and keeps what is unknown.
+    alert = gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    known = gateway.read(gateway.next("/manifest/"))
+    orders = (*known.orders, replace(known.orders[0], id="f" * 32))
+    newer = replace(known, version=known.version + 60_000, orders=orders)
+    raw = gateway.signer.sign_manifest(newer, (CITY,))
+    gateway.seen(TOPIC, raw)
+    gateway.side.reconcile()
+    gateway.published.clear()
+    gateway.carry(TOPIC)
+    assert gateway.published == []
+    assert gateway.town.get(Stream, TOPIC).foreign
+    clear = gateway.town.release(gateway.town.follower(alert.id, Phase.ALL_CLEAR).id, "wang")
+    gateway.carry(TOPIC)
+    merged = gateway.read(gateway.next("/manifest/"))
+    assert merged.version > newer.version
+    assert {order.id for order in merged.orders} == {alert.id, clear.id, "f" * 32}
+
+
+def test_a_stream_whose_unknown_orders_are_settled_is_said_again_when_the_broker_lost_it(gateway: Gateway) -> None:
+    test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway)
+    gateway.side.forget_seen()
+    gateway.side.reconcile()
+    assert gateway.next("/manifest/").topic == TOPIC
+
+
+def test_without_a_key_the_effect_fails_with_the_sentence(gateway: Gateway) -> None:
+    gateway.side.reconcile()
+    drill = gateway.town.on_air(builders.storm_signal(use=SignalUse.EXERCISE))
+    with pytest.raises(CarryFailed) as failed:
+        gateway.carry(drill.stream)
+    assert failed.value.reason.startswith("The signer holds no key")
+
+
+def test_a_key_that_may_not_speak_for_the_level_signs_nothing(port: int, tmp_path: Path) -> None:
+    folder = KeyFolder(tmp_path / "keys")
+    folder.init("city", CITY, NOON_US)
+    folder.make(Scope(Use.ACTUAL, "city", CITY, 365, (3, 4)), NOON_US)
+    running = Gateway(builders.town(), folder, port)
+    try:
+        running.side.reconcile()
+        running.town.on_air()
+        with pytest.raises(CarryFailed):
+            running.carry(TOPIC)
+    finally:
+        running.stop()
+
+
+def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:
+    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
+    heard = gateway.next("/mall-1/config")
+    config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
+    assert (config.venue, config.area_chain[0], config.version) == ("mall", CITY, NOON_US // 1_000)
+
+
+def test_nobody_else_gets_a_config(gateway: Gateway) -> None:
+    with pytest.raises(CarryFailed) as failed:
+        gateway.side.publish_config(EffectRow("publish_config:eve", Carry.PUBLISH_CONFIG, "eve", 1, 0, 0, None))
+    assert not failed.value.again
+
+
+def test_a_broker_that_is_away_fails_the_effect_and_what_was_signed_stays(gateway: Gateway) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.link.stop()
+    with pytest.raises(CarryFailed):
+        gateway.carry(TOPIC)
+    assert gateway.town.get(Stream, TOPIC).signed
+    gateway.link = gateway._link("gw-0", gateway.told)

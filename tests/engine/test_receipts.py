@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
+from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.planning import Coverage
+from services.dispatcher.domain.signals import Unread
+from services.dispatcher.engine import receipts
+from services.dispatcher.engine.ports import Expected, Live
+from services.dispatcher.engine.receipts import Arrived, Counted
+from tests import builders
+from tests.builders import NOON_US, SECOND_US, Town
+
+PLAYING, FINISHED, REFUSED, FAILED = StepKind.PLAYING, StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED
+
+
+@pytest.fixture
+def town() -> Town:
+    return builders.town()
+
+
+def receipt(order: str, *steps: Step, seq: int = 1, **changes: Any) -> Receipt:
+    return replace(Receipt("journal", seq, order, 1, steps), **changes)
+
+
+def keep(town: Town, speaker: str, *said: Receipt) -> Counted:
+    return receipts.keep_receipts(town.store, [Arrived(speaker, r, b"raw") for r in said])
+
+
+def state(**changes: Any) -> SpeakerState:
+    now = SpeakerState(True, 1, {}, 1, NOON_US // 1_000, "journal", 0, 80, "mains", (), "")
+    return replace(now, **changes)
+
+
+def counts(town: Town, broadcast: str) -> Coverage:
+    with town.store.read() as read:
+        return read.coverage(broadcast)
+
+
+def row(town: Town, broadcast: str, speaker: str) -> Expected:
+    with town.store.read() as read:
+        return next(r for r in read.expected(broadcast) if r.speaker == speaker)
+
+
+def test_steps_move_the_expected_row_on_and_the_first_time_of_a_step_stays(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, 10), Step(PLAYING, 20)))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 99), Step(FINISHED, 120), seq=2))
+    assert row(town, alert.id, "mall-1") == Expected(alert.id, "mall-1", accepted_us=10, playing_us=20, finished_us=120)
+
+
+def test_the_same_receipt_twice_changes_nothing(town: Town) -> None:
+    alert = town.on_air()
+    said = receipt(alert.id, Step(PLAYING, 20))
+    keep(town, "mall-1", said)
+    before = counts(town, alert.id)
+    keep(town, "mall-1", said, said)
+    assert counts(town, alert.id) == before
+    assert before == Coverage(3, 0, 1, 0, 0, 0, 0, 0)
+
+
+def test_only_a_microphone_proves(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20, evidence={"repeat": 1, "of": 3})))
+    assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 0)
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 21, evidence={"mic_db": 74}), seq=2))
+    assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [StepKind.ACCEPTED, StepKind.READY, REFUSED, FAILED, StepKind.SUPERSEDED])
+def test_a_microphone_proves_nothing_before_there_is_sound(town: Town, kind: StepKind) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(kind, 20, evidence={"mic_db": 74})))
+    assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (0, 0)
+
+
+def test_refusing_and_failing_are_counted_and_stay_with_their_reason(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(REFUSED, 1, "rate_limit")))
+    keep(town, "mall-1", receipt(alert.id, Step(FAILED, 2), seq=2))
+    shown = row(town, alert.id, "mall-1")
+    assert (shown.refused, shown.failed) == ("rate_limit", "failed")
+    assert (counts(town, alert.id).refused, counts(town, alert.id).failed) == (1, 1)
+
+
+def test_a_receipt_about_an_order_never_given_is_unread_and_counts_for_nothing(town: Town) -> None:
+    alert = town.on_air()
+    counted = keep(
+        town,
+        "mall-1",
+        receipt("f" * 32, Step(PLAYING, 20, evidence={"mic_db": 74})),
+        receipt(alert.id, Step(PLAYING, 20), seq=2),
+    )
+    assert (counted.stored, counted.unknown) == (1, 1)
+    with town.store.read() as read:
+        assert read.unread() == [Unread("mqtt", "receipt/mall-1", "receipt_unknown_order", b"raw", NOON_US)]
+    assert counts(town, alert.id).playing == 1
+
+
+def test_a_speaker_that_an_order_is_not_meant_for_proves_nothing(town: Town) -> None:
+    fire = town.on_air(builders.fire_signal())
+    assert keep(town, "square-1", receipt(fire.id, Step(PLAYING, 20, evidence={"mic_db": 74}))).unknown == 1
+    assert counts(town, fire.id) == Coverage(1, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_the_refusal_of_a_whole_document_is_in_the_log(town: Town) -> None:
+    said = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    keep(town, "mall-1", said)
+    assert town.whys("mall-1", "speaker.refuses") == ["version_back"]
+
+
+# States
+
+
+def hear(town: Town, speaker: str, *said: SpeakerState) -> Live:
+    receipts.hear_speakers(town.store, [(speaker, s) for s in said])
+    return town.get(Live, speaker)
+
+
+def test_only_changes_are_in_the_log(town: Town) -> None:
+    hear(town, "mall-1", state(), state(), state(seq=0))
+    town.clock.advance(60)
+    live = hear(town, "mall-1", state())
+    assert (live.online, live.heard_us) == (True, NOON_US + 60 * SECOND_US)
+    hear(town, "mall-1", state(online=False))
+    assert town.kinds("mall-1") == ["speaker.online", "speaker.offline"]
+
+
+def test_the_last_will_of_an_older_connection_is_ignored(town: Town) -> None:
+    hear(town, "mall-1", state(connection=2))
+    assert hear(town, "mall-1", state(connection=1, online=False)).online
+    assert town.kinds("mall-1") == ["speaker.online"]
+
+
+def test_two_connections_with_one_id_are_counted_as_cloned(town: Town) -> None:
+    hear(town, "mall-1", state(connection=5))
+    live = hear(town, "mall-1", state(connection=4))
+    assert (live.connection, live.cloned) == (5, 1)
+    assert town.kinds("mall-1") == ["speaker.online", "speaker.cloned"]
+
+
+def test_a_lost_journal_is_noticed(town: Town) -> None:
+    hear(town, "mall-1", state(connection=9))
+    hear(town, "mall-1", state(journal="fresh"))
+    assert town.kinds("mall-1") == ["speaker.online", "speaker.journal_lost"]
+
+
+def test_gaps_in_the_receipts_are_asked_for(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
+    hear(town, "mall-1", state(seq=3))
+    assert f"{Carry.ASK_MISSING}:mall-1" in town.lanes()
+    assert receipts.missing(town.store, "mall-1") == ("journal", [1, 3])
+    assert receipts.missing(town.store, "never-heard") == ("", [])
+
+
+def test_an_old_config_is_sent_anew(town: Town) -> None:
+    with town.store.write() as tx:
+        for effect in tx.claim([Carry.PUBLISH_CONFIG], "x", 1, 10):
+            tx.done(effect)
+    hear(town, "mall-1", state())
+    hear(town, "square-1", state(config_version=1))
+    assert [lane for lane in town.lanes() if lane.startswith("publish_config")] == ["publish_config:square-1"]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from services.dispatcher.domain.effects import WakeAt
+from services.dispatcher.domain.incidents import Air
+from services.dispatcher.domain.playbook import OnUnanswered, Rung
+from services.dispatcher.engine.timers import CLOCKS_APART_US, DUE_MAX, RELEASE_LATE_US, TimerPass
+from tests import builders
+from tests.builders import NOON_US, SECOND_US, StoppedClock, Town, fire_playbook, fire_signal, panel, standing_order
+
+
+class TwoClocks(StoppedClock):
+    """A wall clock that can jump while the monotonic one goes on."""
+
+    jumped_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.jumped_us
+
+    def mono_us(self) -> int:
+        return super().now_us() - NOON_US
+
+
+def waiting_town(clock: TwoClocks) -> tuple[Town, str]:
+    """A corroborated fire whose standing order can act only when the ladder ends: before, no speaker stood there."""
+    playbook = fire_playbook(standing=standing_order(on_unanswered=OnUnanswered.RELEASE), verify=(Rung(0, 60),))
+    town = builders.town(clock=clock, playbooks=(playbook,))
+    with town.store.write() as tx:
+        tx.put(panel())
+    town.rebuild(without=("mall-1",))
+    incident = town.signal(fire_signal())
+    town.signal(fire_signal("panel/mall/2", device="smoke-2"))
+    mall = town.engine.read_city().venues[builders.MALL]
+    town.rebuild(builders.speaker("mall-1", mall), without=("mall-1",))
+    return town, incident
+
+
+@pytest.fixture
+def clock() -> TwoClocks:
+    return TwoClocks()
+
+
+def test_a_ladder_that_ends_in_time_releases_under_the_standing_order(clock: TwoClocks) -> None:
+    town, incident = waiting_town(clock)
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    clock.advance(60 + RELEASE_LATE_US / SECOND_US)
+    timers.run()
+    assert town.incident(incident).air is Air.ON_AIR
+
+
+@pytest.mark.parametrize("late_s", [61, 3_600])
+def test_a_timer_more_than_a_minute_late_releases_nothing_and_says_so(clock: TwoClocks, late_s: int) -> None:
+    town, incident = waiting_town(clock)
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    clock.advance(60 + late_s)
+    timers.run()
+    assert town.incident(incident).air is Air.NOT_YET
+    assert town.whys(incident, "incident.missed")[-1] == f"missed, decide now: the timer came {late_s} s late"
+
+
+@pytest.mark.parametrize("apart_s", [6, 50])
+def test_a_timer_after_the_clock_jumped_releases_nothing_and_says_so(clock: TwoClocks, apart_s: int) -> None:
+    town, incident = waiting_town(clock)
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    clock.advance(60 - apart_s)
+    clock.jumped_us = apart_s * SECOND_US
+    timers.run()
+    assert town.incident(incident).air is Air.NOT_YET
+    assert town.whys(incident, "incident.missed")[-1] == (f"missed, decide now: the clocks moved apart by {apart_s} s")
+
+
+def test_clocks_that_drift_a_little_are_no_jump(clock: TwoClocks) -> None:
+    town, incident = waiting_town(clock)
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    clock.advance(60)
+    clock.jumped_us = CLOCKS_APART_US
+    timers.run()
+    assert town.incident(incident).air is Air.ON_AIR
+
+
+def test_a_pass_after_a_restart_knows_no_jump_but_still_knows_lateness(clock: TwoClocks) -> None:
+    town, incident = waiting_town(clock)
+    clock.advance(60 + 61)
+    TimerPass(town.engine, town.store, clock).run()
+    assert town.incident(incident).air is Air.NOT_YET
+
+
+def test_a_jump_counts_for_all_that_was_due_then_however_much_it_was(clock: TwoClocks) -> None:
+    town, incident = waiting_town(clock)
+    with town.store.write() as tx:
+        for number in range(DUE_MAX):
+            tx.wake_at(WakeAt("broadcast", f"none-{number:04}", "prove", NOON_US + 1, NOON_US + 2))
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    clock.advance(50)
+    clock.jumped_us = 10 * SECOND_US
+    assert timers.run() == DUE_MAX
+    timers.run()
+    assert town.incident(incident).air is Air.NOT_YET
+
+
+def test_each_timer_is_an_event_once(clock: TwoClocks) -> None:
+    town, _ = waiting_town(clock)
+    clock.advance(60)
+    timers = TimerPass(town.engine, town.store, clock)
+    assert (timers.run() > 0, timers.run()) == (True, 0)

@@ -1,0 +1,432 @@
+"""Each law with a bug planted against it: a real part is wrapped, and the simulation must name the law that it breaks.
+
+Without these, checks that look at nothing would pass as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from devices.protocols.documents import Manifest
+from devices.protocols.jws import Typ, decode_base64url
+from devices.protocols.jws import sign as sign_bytes
+from devices.protocols.speaker_link import Phase
+from devices.speaker import events as e
+from devices.speaker.events import SegmentKind
+from devices.speaker.machine import decide
+from devices.speaker.state import State
+from services.dispatcher.domain.broadcasts import (
+    Act,
+    Broadcast,
+    BroadcastState,
+    Declined,
+    Release,
+    StandingGiven,
+    wire_order,
+)
+from services.dispatcher.domain.effects import Sleep
+from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.verification import Task, TaskState
+from services.dispatcher.engine import streams
+from services.dispatcher.engine.engine import Engine
+from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
+from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
+from services.dispatcher.engine.relay import Relay
+from services.dispatcher.engine.timers import TimerPass
+from simulators.checks import Violation
+from simulators.city import Keys
+from simulators.dispatcher import Parts
+from simulators.endpoint import Decide
+from simulators.faults import EVERY_FAULT, Fault
+from simulators.offices import Temper
+from simulators.sources import Fire
+from simulators.world import Run, World
+
+SEEDS = range(100, 112)
+Machine = Callable[[State, e.Event], tuple[State, list[e.Effect]]]
+
+
+def found(
+    parts: Parts | None = None,
+    machine: Decide = decide,
+    faults: Sequence[Fault] = EVERY_FAULT,
+    seeds: range = SEEDS,
+    rough_s: int = 1_800,
+    prepare: Callable[[World], None] = lambda world: None,
+) -> tuple[Violation, ...]:
+    """What the first violating seed breaks; empty when none does."""
+    for seed in seeds:
+        world = World(Run(seed, tuple(faults), rough_s, 1_260), parts, machine)
+        prepare(world)
+        outcome = world.run()
+        if outcome.violations:
+            return outcome.violations
+    return ()
+
+
+def laws_broken(*parts: Any, **how: Any) -> set[int]:
+    """The laws that the first violating seed breaks."""
+    return {violation.law for violation in found(*parts, **how)}
+
+
+# Law 1: nothing sounds without a release
+
+
+def test_law_1_catches_a_signer_that_skips_the_release() -> None:
+    def sign_drafts_too(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+        """Puts every draft of the stream on the air, as if the last check were not there."""
+        signed = streams.sign_stream(tx, topic, signer, city)
+        drafts = tx.find(Broadcast, Page(limit=16), stream=topic, state=BroadcastState.DRAFT, phase=Phase.ALERT)
+        now_us = tx.now_us()
+        orders = [
+            replace(wire_order(b), rev=1, start_at=now_us, expires=now_us + 600_000_000) for b in drafts if b.rev == 0
+        ]
+        if not orders:
+            return signed
+        version = signed.version + 1
+        manifest = Manifest(topic, version, now_us, now_us + 600_000_000, "0" * 64, tuple(orders))
+        raw = signer.sign_manifest(manifest, city.tree.chain(city.code).all)
+        signer.heads.pop()
+        return streams.Signed(topic, version, raw, fresh=True)
+
+    assert laws_broken(Parts(sign_stream=sign_drafts_too)) == {1}
+
+
+def test_law_1_catches_a_release_by_somebody_who_never_pressed_the_button() -> None:
+    class Forges(Engine):
+        """Writes a release of its own beside every draft, and lets one person's release count for two."""
+
+        def handle(self, events: Sequence[Event]) -> Outcome:
+            outcome = super().handle(events)
+            with self._store.write() as tx:
+                for b in tx.find(Broadcast, Page(limit=100), state=BroadcastState.DRAFT, phase=Phase.ALERT):
+                    if b.released_by and len(b.released_by) < b.people_needed:
+                        tx.put(Release(self._ids.new(), b.id, Act.RELEASE, "ghost", b.content, "", "", tx.now_us()))
+                        tx.put(replace(b, released_by=("ghost",), approved=True, people_needed=1))
+            return outcome
+
+    assert 1 in laws_broken(Parts(engine=Forges))
+
+
+def test_law_1_catches_a_no_that_is_not_recorded() -> None:
+    class Forgets(Engine):
+        """Takes a decision not to broadcast, and keeps no row of it."""
+
+        def handle(self, events: Sequence[Event]) -> Outcome:
+            outcome = super().handle(events)
+            for event in events:
+                if isinstance(event, BroadcastAct) and isinstance(event.act, Declined):
+                    with self._store.write() as tx:
+                        for row in tx.find(Release, Page(limit=100), broadcast=event.broadcast):
+                            tx.delete(Release, row.id)
+            return outcome
+
+    assert laws_broken(Parts(engine=Forgets)) == {1}
+
+
+def test_law_1_catches_an_altered_line_of_the_log() -> None:
+    def alter(world: World) -> None:
+        def change() -> None:
+            log = world._database.rows("log")
+            row: LogRow = log[3]
+            log[3] = replace(row, person="nobody")
+
+        world.clock.at(world.clock.us + 1_900_000_000, change)
+
+    assert laws_broken(faults=(), prepare=alter) == {1}
+
+
+# Law 2: a drill is always a drill
+
+
+def test_law_2_catches_a_speaker_that_drops_the_preface() -> None:
+    def no_preface(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        return after, [_bare(effect) for effect in effects]
+
+    assert laws_broken(machine=no_preface) == {2}
+
+
+def test_law_2_catches_a_speaker_that_plays_a_drill_as_actual() -> None:
+    def always_actual(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        return after, [
+            replace(each, plan=replace(each.plan, use="actual")) if isinstance(each, e.Load) else each
+            for each in effects
+        ]
+
+    assert laws_broken(machine=always_actual) == {2}
+
+
+def _bare(effect: e.Effect) -> e.Effect:
+    if not isinstance(effect, e.Load):
+        return effect
+    kept = tuple(s for s in effect.plan.segments if s.kind is not SegmentKind.PREFACE)
+    return replace(effect, plan=replace(effect.plan, segments=kept))
+
+
+# Law 4: correction and all-clear
+
+
+def test_law_4_catches_an_alert_without_its_followers() -> None:
+    class Bare(Engine):
+        """Drafts alerts and throws their correction and all-clear away."""
+
+        def handle(self, events: Sequence[Event]) -> Outcome:
+            outcome = super().handle(events)
+            with self._store.write() as tx:
+                for b in tx.find(Broadcast, Page(limit=200), state=BroadcastState.DRAFT):
+                    if b.original:
+                        tx.delete(Broadcast, b.id)
+            return outcome
+
+    assert laws_broken(Parts(engine=Bare), faults=()) == {4}
+
+
+def test_law_4_catches_a_correction_that_no_speaker_plays() -> None:
+    def only_alerts(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Takes the start of whatever was on air for not heard, so that nothing is left to correct."""
+        marks = {key: replace(mark, started_us=0) for key, mark in state.marks.items()}
+        return decide(replace(state, marks=marks), event)
+
+    assert laws_broken(machine=only_alerts, faults=()) == {4}
+
+
+# Law 5: only what was signed, for here, now
+
+
+@dataclass(frozen=True)
+class Gullible:
+    """Believes whatever claims to be signed: it signs it again with the real key before it looks."""
+
+    keys: Keys
+
+    def __call__(self, state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        if isinstance(event, e.Message) and "/manifest/" in event.topic and event.payload.count(b".") == 2:
+            try:
+                body = decode_base64url(event.payload.split(b".")[1].decode())
+            except ValueError:
+                return decide(state, event)
+            use = event.topic.split("/")[5]
+            event = replace(event, payload=sign_bytes(body, Typ.MANIFEST, self.keys.private[use]))
+        return decide(state, event)
+
+
+def test_law_5_catches_a_speaker_that_does_not_check_signatures() -> None:
+    machine = Swappable()
+    faults = (Fault.ATTACK,)
+    laws = laws_broken(machine=machine, faults=faults, prepare=lambda w: machine.become(Gullible(w._keys)))
+    assert laws == {5}
+
+
+class Swappable:
+    """A machine that is chosen once the world with its keys stands."""
+
+    def __init__(self) -> None:
+        self._machine: Machine = decide
+
+    def become(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __call__(self, state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        return self._machine(state, event)
+
+
+def replay_after(*seconds: int, streams_max: int = 16) -> Callable[[World], None]:
+    """An attacker who sends the first manifest of every stream, the oldest before the others, again at these times."""
+
+    def prepare(world: World) -> None:
+        def replay() -> None:
+            first: dict[str, bytes] = {}
+            for genuine in world._keys.genuine.values():
+                first.setdefault(genuine.manifest.stream, genuine.raw)
+            for stream, raw in list(first.items())[:streams_max]:
+                world.broker.publish(stream, raw, False)
+
+        for second in seconds:
+            world.clock.later(second * 1_000_000, replay)
+
+    return prepare
+
+
+def test_law_5_catches_a_speaker_that_goes_back_to_older_versions() -> None:
+    def forgets_versions(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        if isinstance(event, e.Message) and event.topic in state.papers.streams:
+            held = replace(state.papers.streams[event.topic], version=0)
+            papers = replace(state.papers, streams={**state.papers.streams, event.topic: held})
+            state = replace(state, papers=papers)
+        return decide(state, event)
+
+    assert laws_broken(machine=forgets_versions, faults=(), prepare=replay_after(600, 1_000, 1_400)) == {5}
+
+
+def test_law_5_catches_a_speaker_that_ignores_freshness() -> None:
+    def timeless(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Lives in the second after the manifest was signed, and has forgotten which one it held."""
+        offset_us = state.clock.offset_us
+        if not isinstance(event, e.Message) or "/manifest/" not in event.topic or offset_us is None:
+            return decide(state, event)
+        issued = json.loads(decode_base64url(event.payload.split(b".")[1].decode()))["issued"]
+        clock = replace(state.clock, offset_us=issued + 1_000_000 - event.mono_us)
+        held = {topic: stream for topic, stream in state.papers.streams.items() if topic != event.topic}
+        then = replace(state, clock=clock, papers=replace(state.papers, streams=held))
+        after, effects = decide(then, event)
+        return replace(after, clock=replace(after.clock, offset_us=offset_us)), effects
+
+    broken = found(machine=timeless, faults=(), rough_s=7_200, prepare=replay_after(7_000, streams_max=1))
+    assert any(violation.law == 5 and violation.sentence.endswith("which is stale") for violation in broken)
+
+
+def test_law_5_catches_a_speaker_without_rate_limit() -> None:
+    def tireless(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        return decide(replace(state, starts=()), event)
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    assert laws_broken(machine=tireless, faults=faults, rough_s=9_000, seeds=range(100, 140)) == {5}
+
+
+# Law 7: acknowledge after commit, at most once heard
+
+
+def test_law_7_catches_a_frame_confirmed_before_its_commit() -> None:
+    assert laws_broken(Parts(confirms_first=True), faults=()) == {7}
+
+
+def test_law_7_catches_a_speaker_that_forgets_what_it_has_played() -> None:
+    def forgetful(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        if isinstance(event, e.Booted):
+            facts = tuple(entry for entry in event.image.entries if entry.kind != "mark")
+            event = replace(event, image=replace(event.image, entries=facts))
+        return decide(state, event)
+
+    assert laws_broken(machine=forgetful, faults=(Fault.SPEAKER_CRASH,)) == {7}
+
+
+def test_law_7_catches_repeats_that_are_never_finished() -> None:
+    def one_is_enough(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        marks = {key: replace(m, heard=9) if m.heard else m for key, m in state.marks.items()}
+        return decide(replace(state, marks=marks), event)
+
+    assert laws_broken(machine=one_is_enough, faults=()) == {7}
+
+
+# Law 8: no deadline and no effect is lost
+
+
+def test_law_8_catches_a_relay_that_ticks_off_before_it_has_published() -> None:
+    class Hasty(Relay):
+        """Marks an effect done and then carries it out."""
+
+        def _carry(self, effect: EffectRow) -> None:
+            with self._store.write() as tx:
+                tx.done(effect)
+            super()._carry(effect)
+
+    assert 8 in laws_broken(Parts(relay=Hasty), faults=(Fault.GATEWAY_KILLED, Fault.BROKER_DOWN))
+
+
+def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
+    class Loses(TimerPass):
+        """Removes a due timer in a transaction of its own, and acts in the next."""
+
+        def run(self) -> int:
+            with self._store.write() as tx:
+                due = tx.due_timers(tx.now_us(), 10)
+                for timer in due:
+                    if timer.subject_kind == "task":
+                        tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name))
+            return super().run()
+
+    assert 8 in laws_broken(Parts(timers=Loses), faults=())
+
+
+def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
+    def says_nothing(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+        """Takes an order on air without a word to the speakers."""
+        tx.delete(Stream, topic)
+        return streams.Signed(topic, 1, b"", fresh=False)
+
+    assert 8 in laws_broken(Parts(sign_stream=says_nothing), faults=())
+
+
+# Law 10: where nobody answers
+
+
+def test_law_10_catches_a_ladder_that_does_not_climb() -> None:
+    class Patient(Engine):
+        """Asks the same rung again and again."""
+
+        def handle(self, events: Sequence[Event]) -> Outcome:
+            before = {}
+            with self._store.read() as read:
+                for task in read.find(Task, Page(limit=500)):
+                    before[task.id] = task.rung
+            outcome = super().handle(events)
+            if any(isinstance(event, TimerDue) for event in events):
+                with self._store.write() as tx:
+                    for task in tx.find(Task, Page(limit=500)):
+                        if task.state is TaskState.ASKED and task.rung != before.get(task.id, task.rung):
+                            tx.put(replace(task, rung=before[task.id]))
+            return outcome
+
+    assert laws_broken(Parts(engine=Patient), faults=()) == {10}
+
+
+class Eager(Engine):
+    """Releases at the end of every ladder, whatever the playbook says and however late it is."""
+
+    def handle(self, events: Sequence[Event]) -> Outcome:
+        outcome = super().handle(events)
+        for event in events:
+            if isinstance(event, TimerDue) and event.timer.subject_kind == "task":
+                self._release_for(event.timer.subject)
+        return outcome
+
+    def _release_for(self, task_id: str) -> None:
+        with self._store.read() as read:
+            task = read.get(Task, task_id)
+            incident = read.get(Incident, task.incident) if task is not None else None
+            alert = read.get(Broadcast, incident.alert) if incident is not None else None
+        if task is not None and task.state is TaskState.UNANSWERED and alert is not None:
+            super().handle([BroadcastAct(alert.id, StandingGiven("because nobody answered"))])
+
+
+def test_law_10_catches_a_release_that_the_playbook_does_not_allow() -> None:
+    broken = found(Parts(engine=Eager), faults=())
+    assert any(v.law == 10 and v.sentence.endswith("but its playbook holds") for v in broken)
+
+
+class Silent(Temper):
+    """Offices that never answer."""
+
+    def of(self, rough: int, calm: int) -> int:
+        return 100
+
+
+class EagerAtTheHub(Eager):
+    """Releases where the playbook allows it, and asks nobody how late it is."""
+
+    def _release_for(self, task_id: str) -> None:
+        with self._store.read() as read:
+            task = read.get(Task, task_id)
+            incident = read.get(Incident, task.incident) if task is not None else None
+        if incident is not None and incident.playbook == "hub-fire":
+            super()._release_for(task_id)
+
+
+def test_law_10_catches_a_release_by_a_timer_that_came_too_late() -> None:
+    def jumps_and_silence(world: World) -> None:
+        for panel in world._panels.values():
+            panel.fires += [Fire(world.clock.us, panel.panel, device, False, True) for device in (b"1", b"2")]
+        world.clock.later(1_000_000, lambda: setattr(world._offices, "temper", Silent()))
+        for second in range(100, 1_700, 200):
+            world.clock.later(second * 1_000_000, lambda: world.jump(230_000_000))
+            world.clock.later((second + 50) * 1_000_000, lambda: world.jump(-230_000_000))
+
+    broken = found(Parts(engine=EagerAtTheHub), faults=(), prepare=jumps_and_silence)
+    assert {v.law for v in broken} == {10}
+    assert any("s late released" in v.sentence for v in broken)
+    assert any(v.sentence.endswith("though the clock had jumped") for v in broken)

@@ -24,7 +24,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.staging import stage
+from services.dispatcher.engine.staging import stage, stage_audio
 from services.dispatcher.engine.timers import TimerPass
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
@@ -36,6 +36,7 @@ from simulators.voice import Voice
 CLIENT = "gw-0"
 SETTLE_US = 300_000
 COMPARE_US = 60_000_000
+AUDIO_URLS = ("http://127.0.0.1",)
 INTAKE_US = 20_000
 AWAY_US = 500_000
 RENDER_AGAIN_US = 30_000_000
@@ -77,7 +78,7 @@ def make_engine(
     parts: Parts, store: Store, ids: Ids, playbooks: Sequence[Playbook], wake: Callable[[], None]
 ) -> Engine:
     """An engine with audio that is served nowhere."""
-    return parts.engine(store, ids, playbooks, ("http://127.0.0.1",), wake)
+    return parts.engine(store, ids, playbooks, AUDIO_URLS, wake)
 
 
 class Gateway:
@@ -187,6 +188,7 @@ class Gateway:
         if city.version != self._staged:
             self._staged = city.version
             stage(self.process, city, self._playbooks)
+        stage_audio(self.process, city, self._playbooks, AUDIO_URLS)
 
     def _replay(self) -> None:
         self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])

@@ -67,6 +67,7 @@ class Voice:
             venue=speaker.venue, venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7,
             lon_e7=speaker.lon_e7, volume_max=speaker.volume_max, reconnect_spread_s=20, fetch_spread_s=10,
             accepted_spread_ms=2_000, starts_per_hour_max=STARTS_PER_HOUR_MAX,
+            staged=city.venues[speaker.venue].staged,
         )  # fmt: skip
         self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
 

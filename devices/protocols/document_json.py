@@ -118,6 +118,7 @@ def decode_config(payload: bytes) -> d.SpeakerConfig:
         fetch_spread_s=members.integer("fetch_spread_s", 0, d.SPREAD_S_MAX),
         accepted_spread_ms=members.integer("accepted_spread_ms", 0, d.ACCEPTED_SPREAD_MS_MAX),
         starts_per_hour_max=members.integer("starts_per_hour_max", 1, d.STARTS_PER_HOUR_MAX),
+        staged=tuple(_audio(item) for item in members.items("staged", d.STAGED_MAX)) if "staged" in members else (),
     )
     members.done()
     if not config.area_chain:

@@ -36,6 +36,7 @@ OVERLAY_MAX = 16
 SPREAD_S_MAX = 3_600
 ACCEPTED_SPREAD_MS_MAX = 2_000
 STARTS_PER_HOUR_MAX = 3_600
+STAGED_MAX = 16
 
 HELLO_BYTES_MAX = 256
 HELLO_ANSWER_BYTES_MAX = 32_768
@@ -180,6 +181,7 @@ class SpeakerConfig:
 
     `area_chain` runs from the top of the tree down to the speaker's own area; `overlay` names the overlay zones
     (功能区) beside it, never repeated in the chain. The height of an area is its index from the bottom of the chain.
+    `staged` is what it fetches ahead and keeps: the recordings of orders that may have to sound at once.
     """
 
     speaker: str
@@ -195,6 +197,7 @@ class SpeakerConfig:
     fetch_spread_s: int
     accepted_spread_ms: int
     starts_per_hour_max: int
+    staged: tuple[Audio, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class Agent:
 
         def job() -> tuple[str, ...] | FetchFailed:
             try:
-                return fetch(store, effect.sha256, effect.urls, effect.bytes, tls_ca)
+                return fetch(store, effect, tls_ca)
             except FetchFailed as failed:
                 return failed
 

@@ -282,12 +282,16 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get audio by its hash, not before `not_before_us` (monotonic); answer with AudioStored or AudioFailed."""
+    """Get audio by its hash, not before `not_before_us` (monotonic); answer with AudioStored or AudioFailed.
+
+    `keep` are the hashes that must not make room for it.
+    """
 
     sha256: str
     urls: tuple[str, ...]
     bytes: int
     not_before_us: int
+    keep: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import closing
 from urllib.parse import SplitResult, urlsplit
 
+from devices.speaker.events import Fetch
 from devices.speaker.store import AudioStore, StoreRefused
 
 TIMEOUT_S = 10
@@ -25,13 +26,13 @@ class FetchFailed(Exception):
         self.again = again
 
 
-def fetch(store: AudioStore, sha256: str, urls: tuple[str, ...], size: int, ca: str | None = None) -> tuple[str, ...]:
+def fetch(store: AudioStore, wanted: Fetch, ca: str | None = None) -> tuple[str, ...]:
     """Get the recording from the first place that has it; returns the hashes that made room. Raises FetchFailed."""
     failure = FetchFailed("no_url", again=False)
-    for url in urls:
+    for url in wanted.urls:
         with closing(_pieces(url, ca)) as pieces:
             try:
-                return store.add(sha256, pieces, size)
+                return store.add(wanted.sha256, pieces, wanted.bytes, wanted.keep)
             except FetchFailed as error:
                 failure = error
             except StoreRefused as error:

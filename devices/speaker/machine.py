@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from typing import Any, assert_never
 
-from devices.protocols.documents import KeyDocument, LinkKey, SpeakerConfig, Use
+from devices.protocols.documents import Audio, KeyDocument, LinkKey, SpeakerConfig, Use
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
@@ -149,22 +149,29 @@ def _stopping(t: Turn) -> None:
 
 
 def _fetch(t: Turn) -> None:
-    """Ask for the audio that orders in force name and the store lacks, spread over the fleet."""
-    now_us = t.now_us
-    if now_us is None or t.config is None:
+    """Ask for the audio that the config stages or orders in force name, and the store lacks; spread over the fleet."""
+    if t.config is None:
         return
-    after_us = spread(t.speaker, t.config.fetch_spread_s * 1_000_000)
-    for key in t.live:
-        wants = choice.obstacle(t, key, now_us) in _MAY_SOUND
-        for audio in t.orders[key].order.audio if wants else ():
-            again_us = t.sound.fetching.get(audio.sha256)
-            if audio.sha256 in t.sound.cached or not audio.urls:
-                continue
-            if again_us is None or 0 < again_us <= t.mono_us:
-                t.sound = replace(t.sound, fetching={**t.sound.fetching, audio.sha256: 0})
-                t.effect(e.Fetch(audio.sha256, audio.urls, audio.bytes, t.mono_us + after_us))
-            elif 0 < again_us < NEVER_US:
-                t.wake(again_us)
+    after_us = t.mono_us + spread(t.speaker, t.config.fetch_spread_s * 1_000_000)
+    keep = frozenset(audio.sha256 for audio in t.config.staged)
+    for audio in (*_said_soon(t), *t.config.staged):
+        again_us = t.sound.fetching.get(audio.sha256)
+        if audio.sha256 in t.sound.cached or not audio.urls:
+            continue
+        if again_us is None or 0 < again_us <= t.mono_us:
+            t.sound = replace(t.sound, fetching={**t.sound.fetching, audio.sha256: 0})
+            t.effect(e.Fetch(audio.sha256, audio.urls, audio.bytes, after_us, keep))
+        elif 0 < again_us < NEVER_US:
+            t.wake(again_us)
+
+
+def _said_soon(t: Turn) -> list[Audio]:
+    """The recordings of the orders that may sound, now or later."""
+    now_us = t.now_us
+    if now_us is None:
+        return []
+    wanted = [key for key in t.live if choice.obstacle(t, key, now_us) in _MAY_SOUND]
+    return [audio for key in wanted for audio in t.orders[key].order.audio]
 
 
 _MAY_SOUND = {

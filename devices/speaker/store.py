@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 AUDIO_BYTES_TOTAL_MAX = 268_435_456
@@ -74,24 +74,29 @@ class AudioStore:
         except OSError as error:
             raise StoreRefused(_code(error)) from error
 
-    def add(self, sha256: str, chunks: Iterable[bytes], bytes_max: int) -> tuple[str, ...]:
-        """Store a recording; returns the hashes that made room for it. Raises StoreRefused, or what `chunks` raises."""
+    def add(self, sha256: str, chunks: Iterable[bytes], bytes_max: int, keep: Collection[str] = ()) -> tuple[str, ...]:
+        """Store a recording; returns the hashes that made room for it, never one of `keep`.
+
+        Raises StoreRefused, or what `chunks` raises.
+        """
         if not _SHA256.fullmatch(sha256) or bytes_max > self._bytes_max:
             raise StoreRefused("over_cap")
-        gone = self._make_room(bytes_max)
+        gone = self._make_room(bytes_max, keep)
         try:
             _write(self.audio, sha256, _checked(sha256, chunks, bytes_max))
         except OSError as error:
             raise StoreRefused(_code(error)) from error
         return gone
 
-    def _make_room(self, needed: int) -> tuple[str, ...]:
+    def _make_room(self, needed: int, keep: Collection[str]) -> tuple[str, ...]:
         files = [(p, p.stat()) for p in self.audio.iterdir() if _SHA256.fullmatch(p.name)]
         total = sum(stat.st_size for _, stat in files)
         gone = []
         for path, stat in sorted(files, key=lambda item: (item[1].st_mtime_ns, item[0].name)):
             if total + needed <= self._bytes_max:
                 break
+            if path.name in keep:
+                continue
             path.unlink(missing_ok=True)
             total -= stat.st_size
             gone.append(path.name)

@@ -105,6 +105,7 @@ def test_member_limits_are_the_codes() -> None:
         (SCHEMAS["Receipt"]["properties"]["steps"]["maxItems"], documents.RECEIPT_STEPS_MAX),
         (config["accepted_spread_ms"]["maximum"], documents.ACCEPTED_SPREAD_MS_MAX),
         (config["starts_per_hour_max"]["maximum"], documents.STARTS_PER_HOUR_MAX),
+        (config["staged"]["maxItems"], documents.STAGED_MAX),
         (step["reason"]["maxLength"], documents.REASON_CHARS_MAX),
     ):
         assert said == meant

@@ -9,10 +9,10 @@ from services.dispatcher.domain.playbook import Target
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Place
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.engine.events import ServiceChanged
+from services.dispatcher.engine.events import AudioRendered, ServiceChanged
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import CitySettings, Page
-from services.dispatcher.engine.staging import stage
+from services.dispatcher.engine.ports import Asset, CitySettings, Page, Wording
+from services.dispatcher.engine.staging import stage, stage_audio
 from tests import builders
 from tests.builders import (
     DISTRICT,
@@ -112,6 +112,48 @@ def test_nothing_is_staged_for_what_people_release_or_where_nobody_would_hear_it
         storm_playbook(),
     )
     assert stage(town.store, town.engine.read_city(), playbooks) == 0
+
+
+def rendered(town: Town, count: int = 100) -> list[Asset]:
+    """The worker renders the first `count` of the words it was asked for."""
+    with town.store.read() as read:
+        wordings = read.find(Wording, Page())[:count]
+    assets = [Asset(w.id, w.lang, "opus", w.id * 2, 9_000, 27_000, spoken=True) for w in wordings]
+    town.engine.handle([AudioRendered(asset) for asset in assets])
+    return assets
+
+
+URLS = ("http://127.0.0.1",)
+
+
+def test_speakers_of_a_standing_order_hold_its_audio_ready_once_all_of_it_is_rendered(town: Town) -> None:
+    playbooks = (fire_playbook(standing=standing_order()), storm_playbook())
+    stage(town.store, town.engine.read_city(), playbooks)
+    rendered(town, 3)
+    assert stage_audio(town.store, town.engine.read_city(), playbooks, URLS) == 0
+    before = town.engine.read_city()
+    assets = rendered(town)
+    assert stage_audio(town.store, before, playbooks, URLS) == 1
+    after = town.engine.read_city()
+    staged = after.venues[MALL].staged
+    assert {audio.sha256 for audio in staged} == {asset.sha256 for asset in assets}
+    assert [audio.lang for audio in staged] == ["zh", "en", "zh", "en"]
+    assert {s.id for s in after.speakers.values() if s.config_version > before.speakers[s.id].config_version} == {
+        "mall-1"
+    }
+    assert f"{Carry.PUBLISH_CONFIG}:mall-1" in town.lanes()
+    assert stage_audio(town.store, after, playbooks, URLS) == 0
+
+
+def test_what_is_staged_survives_an_import_and_goes_with_its_standing_order(town: Town) -> None:
+    playbooks = (fire_playbook(standing=standing_order()),)
+    stage(town.store, town.engine.read_city(), playbooks)
+    rendered(town)
+    stage_audio(town.store, town.engine.read_city(), playbooks, URLS)
+    town.rebuild()
+    assert len(town.engine.read_city().venues[MALL].staged) == 4
+    assert stage_audio(town.store, town.engine.read_city(), (fire_playbook(),), URLS) == 1
+    assert town.engine.read_city().venues[MALL].staged == ()
 
 
 # Leases

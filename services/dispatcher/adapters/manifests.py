@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from devices.protocols import speaker_link
+from devices.protocols.documents import CONFIG_BYTES_MAX
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
@@ -198,7 +199,7 @@ class SpeakerSide:
     def _config(self, speaker: Speaker) -> SpeakerConfig:
         city = self._city()
         chain = city.tree.chain(speaker.area)
-        return SpeakerConfig(
+        config = SpeakerConfig(
             speaker=speaker.id,
             version=speaker.config_version,
             area_chain=chain.codes,
@@ -212,4 +213,8 @@ class SpeakerSide:
             fetch_spread_s=self._spreads.fetch_s,
             accepted_spread_ms=self._spreads.accepted_ms,
             starts_per_hour_max=self._spreads.starts_per_hour_max,
+            staged=city.venues[speaker.venue].staged,
         )
+        while config.staged and speaker_link.signed_bytes(config) > CONFIG_BYTES_MAX:
+            config = replace(config, staged=config.staged[:-1])
+        return config

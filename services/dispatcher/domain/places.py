@@ -11,6 +11,8 @@ from datetime import date
 from enum import StrEnum
 from math import asin, cos, radians, sin, sqrt
 
+from devices.protocols.documents import Audio
+
 from .refusals import NotFound
 
 AREA_DEPTH_MAX = 8
@@ -71,7 +73,10 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """A square, station, building or underground space (场所). Position WGS-84, integers of 1e-7 degree."""
+    """A square, station, building or underground space (场所). Position WGS-84, integers of 1e-7 degree.
+
+    `staged` is the audio of its standing orders, which its speakers hold ready.
+    """
 
     id: str
     name: str
@@ -83,6 +88,7 @@ class Venue:
     source: str
     precision_m: int
     sample: bool = False
+    staged: tuple[Audio, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def set_service(tx: Tx, change: ServiceChanged) -> None:
 
 def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: str) -> int:
     """Put a whole checked city pack in; speakers no longer named are struck off, offices no longer named are not asked
-    again, and what is out of service stays so. Configs of all speakers are published anew. The city's new version."""
+    again, and what is out of service or staged stays so. Configs of all speakers are published anew. The city's new
+    version."""
     before = tx.get_locked(CitySettings, "city")
     if before is not None and before.code != settings.code:
         raise WrongState(f"the city here is {before.code}")
@@ -71,12 +72,15 @@ def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: 
     # Milliseconds, so that a restored backup does not make configs that speakers have left behind.
     config_version = tx.now_us() // 1_000
     service = {old.id: old.out_of_service for old in before_rows}
-    fresh = [
-        replace(row, config_version=config_version, out_of_service=service.get(row.id))
-        if isinstance(row, Speaker)
-        else row
-        for row in rows
-    ]
+    staged = {old.id: old.staged for old in tx.find(Venue, Page(limit=ROWS_MAX))}
+    fresh: list[object] = []
+    for row in rows:
+        match row:
+            case Speaker():
+                row = replace(row, config_version=config_version, out_of_service=service.get(row.id))
+            case Venue():
+                row = replace(row, staged=staged.get(row.id, ()))
+        fresh.append(row)
     offices = {row.id for row in rows if isinstance(row, Office)}
     for office in tx.find(Office, Page(limit=ROWS_MAX)):
         if office.id not in offices:

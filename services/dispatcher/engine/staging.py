@@ -1,16 +1,25 @@
-"""Staging: plans and words of standing orders are made ahead, so that an alarm finds them ready."""
+"""Staging: plans, words and audio of standing orders are made ahead, so that an alarm finds them ready."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from ..domain.effects import Carry, Save
-from ..domain.planning import City, Plan, fill, make_plan, plan_id
+from devices.protocols.documents import STAGED_MAX, Audio
+from devices.protocols.selector import Selector
+
+from ..domain.effects import Carry, Record, Save
+from ..domain.places import Speaker, Venue
+from ..domain.planning import City, Plan, fill, make_plan, place_names, plan_id
 from ..domain.playbook import Playbook, Target
 from ..domain.refusals import NoTargets, OverCap
 from ..domain.signals import Place, Use
-from .drafts import wording_for
-from .ports import Asset, Store, Tx, Wording
+from .cities import city_changed
+from .drafts import wire_audio, wording_for
+from .ports import Asset, Page, Read, Store, Tx, Wording
+
+VENUES_A_PASS = 100
+ASSETS_A_READ = 500
 
 
 def stage(store: Store, city: City, playbooks: Iterable[Playbook]) -> int:
@@ -18,34 +27,91 @@ def stage(store: Store, city: City, playbooks: Iterable[Playbook]) -> int:
     were made or made anew. One transaction a venue, so that an alarm never waits for this."""
     made = 0
     for playbook in playbooks:
-        if playbook.standing is None or playbook.target is not Target.VENUE:
-            continue
-        for venue in city.venues.values():
-            if playbook.venue_kinds is None or str(venue.kind) in playbook.venue_kinds:
-                with store.write() as tx:
-                    made += _stage_venue(tx, city, playbook, venue.id)
+        for venue in _covered(playbook, city):
+            with store.write() as tx:
+                made += _stage_venue(tx, city, playbook, venue)
     return made
 
 
-def _stage_venue(tx: Tx, city: City, playbook: Playbook, venue: str) -> bool:
-    place = Place(venue=venue)
-    kept = tx.get(Plan, plan_id(playbook, venue, place))
+def _covered(playbook: Playbook, city: City) -> Iterator[Venue]:
+    """The venues where a standing order of this playbook may act."""
+    if playbook.standing is None or playbook.target is not Target.VENUE:
+        return
+    for venue in city.venues.values():
+        if playbook.venue_kinds is None or str(venue.kind) in playbook.venue_kinds:
+            yield venue
+
+
+def _stage_venue(tx: Tx, city: City, playbook: Playbook, venue: Venue) -> bool:
+    place = Place(venue=venue.id)
+    kept = tx.get(Plan, plan_id(playbook, venue.id, place))
     if kept is not None and kept.fits(playbook, city, tx.now_us()):
         return False
     try:
-        plan = make_plan(playbook, venue, place, city, tx.now_us())
+        plan = make_plan(playbook, venue.id, place, city, tx.now_us())
     except (NoTargets, OverCap):
         # A venue without speakers, or beyond the link: an incident there says so when its order is drafted.
         return False
     tx.put(plan)
-    texts = fill(playbook.spoken.alert, plan.place_names)
-    for use in Use:
-        for lang, text in texts.items():
-            _want(tx, wording_for(lang, text, str(use), "alert", playbook.level_corroborated, playbook.event_code))
+    for wording in _words(playbook, plan.place_names):
+        if tx.get(Asset, wording.id) is None:
+            tx.put(wording)
+            tx.save(Save(Carry.RENDER_AUDIO, wording.id))
     return True
 
 
-def _want(tx: Tx, wording: Wording) -> None:
-    if tx.get(Asset, wording.id) is None:
-        tx.put(wording)
-        tx.save(Save(Carry.RENDER_AUDIO, wording.id))
+def _words(playbook: Playbook, names: dict[str, str]) -> list[Wording]:
+    """What the playbook's alert says at a place of this name, in both uses; actual first, Chinese first."""
+    texts = sorted(fill(playbook.spoken.alert, names).items(), key=lambda said: (not said[0].startswith("zh"), said))
+    return [
+        wording_for(lang, text, str(use), "alert", playbook.level_corroborated, playbook.event_code)
+        for use in (Use.ACTUAL, Use.EXERCISE)
+        for lang, text in texts
+    ]
+
+
+def stage_audio(store: Store, city: City, playbooks: Iterable[Playbook], audio_urls: tuple[str, ...]) -> int:
+    """Tell the speakers of each venue which rendered audio to hold ready for its standing orders; how many venues
+    changed. A venue waits until all its words are rendered, so that its speakers take one new config and not several.
+    """
+    words: dict[str, list[Wording]] = {venue: [] for venue in city.venues}
+    for playbook in sorted(playbooks, key=lambda playbook: (playbook.level_corroborated, playbook.id)):
+        for venue in _covered(playbook, city):
+            words[venue.id] += _words(playbook, place_names(Selector(venues=(venue.id,)), city))
+    with store.read() as read:
+        assets = _assets(read, sorted({wording.id for wanted in words.values() for wording in wanted}))
+    changed: dict[str, tuple[Audio, ...]] = {}
+    for venue_id, wanted in words.items():
+        found = [assets[wording.id] for wording in wanted if wording.id in assets]
+        audio = tuple(wire_audio(asset, audio_urls) for asset in found[:STAGED_MAX])
+        if len(found) == len(wanted) and audio != city.venues[venue_id].staged and len(changed) < VENUES_A_PASS:
+            changed[venue_id] = audio
+    if changed:
+        with store.write() as tx:
+            _hold_ready(tx, city, changed)
+    return len(changed)
+
+
+def _assets(read: Read, ids: Sequence[str]) -> dict[str, Asset]:
+    found: dict[str, Asset] = {}
+    for start in range(0, len(ids), ASSETS_A_READ):
+        some = tuple(ids[start : start + ASSETS_A_READ])
+        found.update((asset.id, asset) for asset in read.find(Asset, Page(limit=ASSETS_A_READ), id=some))
+    return found
+
+
+def _hold_ready(tx: Tx, city: City, changed: Mapping[str, tuple[Audio, ...]]) -> None:
+    for venue_id, audio in changed.items():
+        venue = tx.get_locked(Venue, venue_id)
+        if venue is not None:
+            tx.put(replace(venue, staged=audio))
+    told = sorted(s.id for s in city.speakers.values() if s.enrolled and s.venue in changed)
+    now_ms = tx.now_us() // 1_000
+    for speaker_id in told:
+        speaker = tx.get_locked(Speaker, speaker_id)
+        if speaker is not None:
+            tx.put(replace(speaker, config_version=max(speaker.config_version + 1, now_ms)))
+            tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))
+    city_changed(tx)
+    facts: dict[str, object] = {"venues": sorted(changed), "speakers": len(told)}
+    tx.record(Record("audio.staged", city.code, "audio of standing orders lies ready on its speakers", facts=facts))

@@ -35,7 +35,6 @@ from .ports import CitySettings, Page, Signer, Stream, Tx
 
 FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
-SIGNATURE_ROOM_BYTES = 600
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
 SILENT_STATES = (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
@@ -63,8 +62,8 @@ def check_caps(tx: Tx, joining: Broadcast) -> None:
     orders = known if stream is None else merged(known, stream, tx.now_us())
     if len(orders) > MANIFEST_ORDERS_MAX:
         raise OverCap(f"{len(orders)} orders on one stream")
-    size = len(document_json.encode(_manifest(joining.stream, 2**53, 0, "0" * 64, orders))) * 4 // 3
-    if size + SIGNATURE_ROOM_BYTES > MANIFEST_BYTES_MAX:
+    size = speaker_link.signed_bytes(_manifest(joining.stream, 2**53, 0, "0" * 64, orders))
+    if size > MANIFEST_BYTES_MAX:
         raise OverCap(f"a manifest of about {size} bytes")
 
 

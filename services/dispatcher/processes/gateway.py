@@ -41,7 +41,7 @@ from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, NotYet, Relay
-from ..engine.staging import stage
+from ..engine.staging import stage, stage_audio
 from ..engine.timers import TimerPass
 from ..feeds import gb26875
 from .enrolment import intake_account
@@ -54,6 +54,7 @@ LEASE_US = 3_000_000
 SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
+STAGE_AUDIO_EVERY_S = 10.0
 PANELS_MAX = 50_000
 
 app = typer.Typer(
@@ -104,6 +105,7 @@ class Gateway:
         self.relay = Relay(self.store, self.engine, carriers, self.owner)
         self.timers = TimerPass(self.engine, self.store, SystemClock())
         self._staged = -1
+        self._stage_audio_at = 0.0
         self._compare_at = float("inf")
         self.loops += [
             Loop("air", partial(_pass, self.air_relay), 0.5),
@@ -257,6 +259,10 @@ class Gateway:
             made = stage(self.store, city, read_playbooks(self.settings.playbooks))
             log.info("plans staged", city=city.code, plans=made)
             self._wake()
+        if time.monotonic() >= self._stage_audio_at:
+            self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
+            if stage_audio(self.store, city, read_playbooks(self.settings.playbooks), self.settings.audio_urls):
+                self._wake()
         return False
 
     def _reconcile(self) -> bool:

@@ -361,6 +361,9 @@ def key_documents() -> list[Case]:
     ]
 
 
+STAGED = {"lang": "zh-CN", "sha256": "5" * 64, "codec": "opus", "ms": 9_000, "bytes": 27_000, "urls": []}
+
+
 def configs() -> list[Case]:
     """Configs of sp-0001."""
     base = plain(CONFIG)
@@ -380,9 +383,12 @@ def configs() -> list[Case]:
         ("starts_per_hour_max", 0, "malformed"),
         ("venue", "Square!", "malformed"),
         ("pitch", 1, "malformed"),
+        ("staged", [{"sha256": "0"}], "malformed"),
+        ("staged", [STAGED] * 17, "over_cap"),
     ]
     return [
         made("signed by the city's config key", base),
+        made("with recordings to hold ready", changed(base, "staged", [STAGED])),
         made("signed by an order key", base, "actual-city", "key_use"),
         made("signed by another district's config key", base, "config-other", "key_area"),
         made("another speaker's", changed(base, "speaker", "sp-0002"), refused="stream_mismatch"),

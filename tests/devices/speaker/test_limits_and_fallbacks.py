@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from devices.protocols.documents import OrderClass
+from devices.protocols.speaker_link import config_topic, sign
 from devices.speaker import events as e
 from devices.speaker.turn import spread
-from tests.devices.speaker.world import HOUR, T0, S, World, an_audio, an_order, withdrawn
+from tests.devices.speaker.world import CONFIG, HOUR, SETUP, SPEAKER, T0, S, World, an_audio, an_order, withdrawn
 
 FETCH_AFTER = spread("sp-1", 30_000_000)
 
@@ -105,6 +106,21 @@ def test_staged_audio_sounds_at_once_and_nothing_is_fetched() -> None:
     assert world.heard[0].kinds == ("chime", "audio")
     assert not any(isinstance(effect, e.Fetch) for effect in world.effects)
     assert (world.step("o-1", "finished").evidence or {})["source"] == "recording"
+
+
+def test_what_the_config_stages_is_fetched_before_any_order_and_makes_room_for_nothing() -> None:
+    staged, other = an_audio("a"), an_audio("b")
+    world = World().up()
+    world.publish(config_topic(SPEAKER), sign(replace(SETUP, version=2, staged=(staged,)), CONFIG))
+    kept = frozenset({staged.sha256})
+    assert [effect for effect in world.effects if isinstance(effect, e.Fetch)] == [
+        e.Fetch(staged.sha256, staged.urls, 1_000, world.mono + FETCH_AFTER, kept)
+    ]
+    world.feed(e.AudioStored, sha256=staged.sha256)
+    world.order(an_order(audio=(staged, other))).advance(30)
+    assert world.heard[0].kinds == ("chime", "audio")
+    fetched = [effect for effect in world.effects if isinstance(effect, e.Fetch)]
+    assert [(effect.sha256, effect.keep) for effect in fetched] == [(staged.sha256, kept), (other.sha256, kept)]
 
 
 def test_the_same_audio_is_fetched_once_for_many_orders() -> None:

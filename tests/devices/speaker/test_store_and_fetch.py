@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from devices.speaker.events import Fetch
 from devices.speaker.fetch import FetchFailed, fetch
 from devices.speaker.store import AudioStore, StoreRefused
 
@@ -56,6 +57,16 @@ def test_the_least_recently_used_makes_room_and_staged_phrases_never_do(tmp_path
     assert store.cached() == tuple(sorted([names[0], names[2]]))
     assert store.preface() is not None
     assert store.phrase("11B03") is not None
+
+
+def test_a_staged_recording_never_makes_room(tmp_path: Path) -> None:
+    store = AudioStore(tmp_path, bytes_max=8)
+    staged, old, new = (sha(data) for data in (b"aaaa", b"bbbb", b"cccc"))
+    store.add(staged, [b"aaaa"], 4)
+    os.utime(store.audio / staged, ns=(1, 1))
+    store.add(old, [b"bbbb"], 4)
+    assert store.add(new, [b"cccc"], 4, keep={staged}) == (old,)
+    assert store.cached() == tuple(sorted([staged, new]))
 
 
 def test_the_phrase_for_the_longest_part_of_the_event_code_is_found(tmp_path: Path) -> None:
@@ -108,7 +119,7 @@ def shelf() -> Iterator[str]:
 def test_audio_is_fetched_from_the_first_place_that_has_it(tmp_path: Path, shelf: str) -> None:
     store = AudioStore(tmp_path)
     name = sha(b"recording")
-    fetch(store, name, (f"{shelf}/gone", f"{shelf}/good"), 9)
+    fetch(store, Fetch(name, (f"{shelf}/gone", f"{shelf}/good"), 9, 0))
     assert store.cached() == (name,)
 
 
@@ -117,12 +128,12 @@ def test_audio_is_fetched_from_the_first_place_that_has_it(tmp_path: Path, shelf
 ])  # fmt: skip
 def test_failures_of_fetching_have_a_code(tmp_path: Path, shelf: str, path: str, size: int, code: str) -> None:
     with pytest.raises(FetchFailed) as failed:
-        fetch(AudioStore(tmp_path), sha(b"recording"), (f"{shelf}/{path}",), size)
+        fetch(AudioStore(tmp_path), Fetch(sha(b"recording"), (f"{shelf}/{path}",), size, 0))
     assert failed.value.code == code
     assert AudioStore(tmp_path).cached() == ()
 
 
 def test_a_dead_server_is_unreachable_and_worth_another_try(tmp_path: Path) -> None:
     with pytest.raises(FetchFailed) as failed:
-        fetch(AudioStore(tmp_path), sha(b"x"), ("http://127.0.0.1:1/x",), 1)
+        fetch(AudioStore(tmp_path), Fetch(sha(b"x"), ("http://127.0.0.1:1/x",), 1, 0))
     assert (failed.value.code, failed.value.again) == ("unreachable", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -47,6 +48,29 @@ def test_every_dependency_is_locked() -> None:
     wanted = {normal(requirement) for requirement in PROJECT["dependencies"]} | {"setuptools"}
     assert wanted - run == set()
     assert {normal(requirement) for requirement in PROJECT["optional-dependencies"]["dev"]} - check == set()
+
+
+LOAD_EVERYTHING = """
+import importlib, pkgutil, sys
+from importlib.metadata import packages_distributions
+for root in ("services", "devices", "simulators"):
+    for found in pkgutil.walk_packages(importlib.import_module(root).__path__, root + "."):
+        importlib.import_module(found.name)
+from services.dispatcher.adapters.celery_app import make_celery
+make_celery("redis://127.0.0.1:1/0").connection_for_write().transport
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*sorted({d for top, found in packages_distributions().items() if top in loaded for d in found}))
+"""
+
+
+def test_what_tocsin_loads_comes_from_the_run_lock() -> None:
+    """The tests' own packages would hide one that only they bring along."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOAD_EVERYTHING], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    loaded = {normal(name) for name in ended.stdout.split()}
+    assert {"celery", "kombu", "redis", "fastapi"} <= loaded
+    assert loaded - set(entries("requirements.lock")) - {"tocsin"} == set()
 
 
 def test_tests_run_on_the_versions_that_run() -> None:

@@ -113,8 +113,8 @@ class Demo:
         for name in self._own():
             yield name, ["speaker", "--settings", str(var / "speakers" / f"{name}.json")]
 
-    def drill(self, settings: Settings, environment: dict[str, str]) -> int:
-        """Run the drill against the running system, over HTTP and TCP alone; its exit status."""
+    def start_drill(self, settings: Settings, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start the drill against the running system, over HTTP and TCP alone; it ends by itself."""
         report = settings.var.resolve() / "drill-report.json"
         command = [
             sys.executable, "-m", "devices.command", "drill", SCENARIO,
@@ -123,4 +123,4 @@ class Demo:
             "--logins", str(self._logins_file.resolve()),
             "--report", str(report),
         ]  # fmt: skip
-        return subprocess.run(command, env=environment, check=False).returncode
+        return subprocess.Popen(command, env=environment)

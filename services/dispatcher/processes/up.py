@@ -138,11 +138,15 @@ def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
             for name, arguments in simulated.processes():
                 system.start(name, *arguments)
         _say(system, demo)
-        status = 0 if simulated is None else simulated.drill(system.settings, system.environment)
-        while not once:
-            time.sleep(LOOK_EVERY_S)
-            system.look_after()
-        return status
+        drill = None if simulated is None else simulated.start_drill(system.settings, system.environment)
+        try:
+            while drill is None or not once or drill.poll() is None:
+                time.sleep(LOOK_EVERY_S)
+                system.look_after()
+        finally:
+            if drill is not None:
+                drill.terminate()
+        return drill.wait()
     finally:
         system.stop()
 

@@ -237,6 +237,9 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
     silent = order.state is OrderState.WITHDRAWN
     state = BroadcastState.WITHDRAWN if silent else BroadcastState.ON_AIR
     tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
+    if mine.original and not mine.on_manifest:
+        # What going on air does for a correction or all-clear; what speakers have said of it since counts.
+        tx.copy_expected(mine.original, mine.id)
     tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
     if not silent:
         name = hashlib.sha256(f"{mine.id} {order.rev} {person}".encode()).hexdigest()[:32]

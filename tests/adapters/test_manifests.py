@@ -68,7 +68,11 @@ class Gateway:
                 return heard
 
     def carry(self, topic: str) -> None:
-        self.side.publish_stream(EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None))
+        finish = self.side.publish_stream(
+            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None)
+        )
+        if finish is not None:
+            finish()
 
     def seen(self, topic: str, raw: bytes) -> None:
         self.side.forget_seen()

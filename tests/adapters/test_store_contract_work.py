@@ -278,4 +278,7 @@ def test_receipts_and_the_plan_of_their_order_at_the_same_time_count_whole(
     at_once("plan_or_say")
     with store.read() as read:
         for turn in range(TIMES):
-            assert read.expected(f"b-{turn}") == [Expected(f"b-{turn}", "s-0"), Expected(f"b-{turn}", "s-1", playing_us=5)]
+            assert read.expected(f"b-{turn}") == [
+                Expected(f"b-{turn}", "s-0"),
+                Expected(f"b-{turn}", "s-1", playing_us=5),
+            ]

@@ -80,7 +80,7 @@ class Refuted(Refused):
 
 
 class StillOnAir(Refused):
-    """Its alert is on air: stop it, correct it or give the all-clear, then close the incident."""
+    """Its alert is on air: stop it, correct it or give the all-clear first."""
 
     code = "still_on_air"
 

@@ -89,7 +89,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.ContentChanged: (409, "您阅读之后内容已有变化；请重新阅读并确认。"),
     refusals.SentenceDiffers: (409, "您确认的语句与本指令的语句不一致。"),
     refusals.WrongState: (409, "当前状态下不能执行这一步。"),
-    refusals.StillOnAir: (409, "警报仍在播出：请先停止、更正或解除，再关闭事件。"),
+    refusals.StillOnAir: (409, "警报仍在播出：请先停止、更正或解除。"),
     refusals.UnknownOnAir: (409, "消息代理上有本库不知的更新清单，须由人员决定接管或撤下，此前不予播发。"),
     refusals.Refuted: (409, "值守单位已判定此事件不实，不能据此播发。"),
     refusals.NoTargets: (409, "该指令所指范围内没有已登记的终端。"),

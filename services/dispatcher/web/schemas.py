@@ -383,7 +383,7 @@ class StreamList(View):
     streams: list[StreamView]
 
 
-class AdoptRequest(Asked):
+class StreamRequest(Asked):
     topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
 
 

@@ -184,6 +184,24 @@ def test_messages_that_nobody_acknowledges_fail_together_when_their_time_is_over
             assert failed.value.again
 
 
+def test_link_that_breaks_says_so_and_is_not_alive(mosquitto: Mosquitto) -> None:
+    assert mosquitto.port is not None
+    broken: queue.Queue[bool] = queue.Queue()
+
+    def breaks(delivery: Delivery) -> None:
+        broken.put(True)
+        raise ZeroDivisionError
+
+    with linked(mosquitto.port) as made:
+        made.connected().publish(TOPIC, b"1", retain=True)
+        assert made.link.alive
+    link = MqttLink("gw-0", SECRET, [(TOPIC, 1)], breaks)
+    link.start("127.0.0.1", mosquitto.port)
+    assert broken.get(timeout=WITHIN_S)
+    link.stop()
+    assert (link.alive, link.connected) == (False, False)
+
+
 def test_link_that_has_left_says_nothing_more(mosquitto: Mosquitto) -> None:
     with linked(mosquitto.port) as made:
         link = made.connected()

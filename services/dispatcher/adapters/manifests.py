@@ -27,7 +27,8 @@ from .mqtt import MqttLink
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
-RECONCILE_WAIT_S = 10.0
+RECONCILE_WAIT_S = 3.0
+"""Shorter than the lease of an effect, so that it can still be said why nothing was published."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,11 @@ class MqttLink:
     def connected(self) -> bool:
         return self._connected.is_set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still connects, or tries to; when it does not, and was not stopped, that is a mistake of ours."""
+        return self._thread.is_alive()
+
     def start(self, host: str, port: int) -> None:
         """Connect in the background and stay connected; the broker may be away now."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -136,6 +141,8 @@ class MqttLink:
                     wait_s = RECONNECT_MIN_S
                 self._ended.wait(wait_s)
                 wait_s = min(wait_s * 2, RECONNECT_MAX_S)
+        except Exception:
+            log.critical("the link to the broker has died", client=self.client_id, exc_info=True)
         finally:
             self._connected.clear()
 

@@ -127,14 +127,14 @@ class Gateway:
             now_us = tx.now_us()
             tx.wake_at(WakeAt("worker", "worker", "canary", now_us, now_us + 10 * 365 * 86_400_000_000))
         start_http_server(self.settings.gateway_metrics_port, self.settings.panel_host, self.registry)
+        self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         for loop in self.loops:
             loop.start()
-        self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         log.info("gateway started", client=self.client_id, keys=",".join(self.signer.uses()))
         asyncio.run(self._serve_panels())
-        self.link.stop()
         for loop in self.loops:
             loop.stop()
+        self.link.stop()
         self.inlet.close()
         # What was written last must not stay outside the chain while the system is down.
         chain_pass(self.store)
@@ -266,6 +266,9 @@ class Gateway:
         if not hold(self.store, self.client_id, self.owner, LEASE_US):
             log.critical("another gateway holds this client id", client=self.client_id)
             os._exit(71)
+        if not self.link.alive:
+            log.critical("nothing reaches the broker any more: the process ends so that it starts whole")
+            os._exit(70)
         self.panels.load()
         self.metrics.broker.set(1 if self.link.connected and self.inlet.connected else 0)
         if self.journal.waiting():

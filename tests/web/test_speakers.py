@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Manifest, Order, OrderClass, OrderState, Phase
 from devices.protocols.topics import manifest_topic
@@ -196,3 +198,19 @@ def test_only_streams_with_something_unknown_are_listed_where_that_is_asked(api:
     assert {s["topic"] for s in api.get("duty", "/api/streams").json()["streams"]} == {known.stream, TOPIC}
     listed = api.get("duty", "/api/streams", unknown=True).json()["streams"]
     assert [s["topic"] for s in listed] == [TOPIC]
+
+
+@pytest.mark.parametrize("decision", ["adopt", "withdraw"])
+def test_what_changed_on_air_since_it_was_read_is_not_decided_on(api: Api, decision: str) -> None:
+    manifest = unknown_on_air(api)
+    (read,) = api.get("duty", "/api/streams").json()["streams"]
+    assert read["unknown_version"] == manifest.version
+    with api.town.store.write() as tx:
+        assert found_on_broker(tx, TOPIC, b"newer", replace(manifest, version=manifest.version + 1)) == "unknown here"
+    body = {"topic": TOPIC, "version": read["unknown_version"]}
+    assert refusal(api.post("duty", f"/api/streams/{decision}", body)) == (409, "changed_on_air")
+    assert api.town.kinds(TOPIC) == ["stream.unknown_on_air", "stream.unknown_on_air"]
+    (stream,) = api.post("duty", f"/api/streams/{decision}", {**body, "version": manifest.version + 1}).json()[
+        "streams"
+    ]
+    assert (stream["unknown_on_air"], stream["unknown_version"]) == ([], 0)

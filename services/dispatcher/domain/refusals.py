@@ -85,6 +85,12 @@ class StillOnAir(Refused):
     code = "still_on_air"
 
 
+class ChangedOnAir(Refused):
+    """What is on air there has changed since it was read: read it again."""
+
+    code = "changed_on_air"
+
+
 class UnknownOnAir(Refused):
     """The broker holds a newer manifest that is unknown here; nothing is published over it until a person decides."""
 

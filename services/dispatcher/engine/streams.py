@@ -29,7 +29,7 @@ from ..domain.broadcasts import (
 from ..domain.effects import Carry, Record, Save, WakeAt
 from ..domain.incidents import Air, Incident
 from ..domain.planning import City
-from ..domain.refusals import NoKey, NotFound, OverCap, UnknownOnAir
+from ..domain.refusals import ChangedOnAir, NoKey, NotFound, OverCap, UnknownOnAir
 from .chain import chain_now
 from .ports import CitySettings, Page, Signer, Stream, Tx
 
@@ -171,6 +171,13 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
     why = f"version {manifest.version} is on air but unknown here: adopt or withdraw"
     tx.record(Record("stream.unknown_on_air", topic, why, facts={"orders": orders}))
     return "unknown here"
+
+
+def check_unknown(tx: Tx, topic: str, version: int | None) -> None:
+    """Raise ChangedOnAir when what is unknown on a stream is no longer what a person has read, NotFound when nothing
+    is."""
+    if version is not None and _unknown(tx, topic).version != version:
+        raise ChangedOnAir(topic)
 
 
 def adopt(tx: Tx, topic: str, person: str) -> None:

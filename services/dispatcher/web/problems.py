@@ -97,6 +97,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.ResumeTooLate: (409, "只有停止者本人可在60秒内恢复；之后需要重新签发。"),
     refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),
     refusals.ReleaseNotShown: (409, "签名机没有找到该指令的有效审签，未予签名。"),
+    refusals.ChangedOnAir: (409, "该处播出的内容在阅读之后已有变化；请再阅读一次。"),
     refusals.PlanOutOfDate: (409, "该指令的计划已过期并已重新制定；请再阅读一次。"),
     people.NotLoggedIn: (401, "请先登录；登录可能已过期。"),
     people.WrongPassword: (401, "姓名或密码不正确。"),

@@ -80,13 +80,13 @@ def speakers_router(deps: WebDeps, gate: Gate) -> APIRouter:
     @router.post("/api/streams/adopt")
     def adopt(wanted: StreamRequest, caller: Caller = officer) -> StreamList:
         """Take over what the broker holds on one stream: it stays on air as an order of ours."""
-        desk.adopt_stream(deps.store, wanted.topic, caller.person.id)
+        desk.adopt_stream(deps.store, wanted.topic, caller.person.id, wanted.version)
         return streams_as_they_are()
 
     @router.post("/api/streams/withdraw")
     def withdraw(wanted: StreamRequest, caller: Caller = officer) -> StreamList:
         """Take off the air what the broker holds on one stream and nobody here knows; what is known stays as it is."""
-        desk.withdraw_stream(deps.store, wanted.topic, caller.person.id)
+        desk.withdraw_stream(deps.store, wanted.topic, caller.person.id, wanted.version)
         return streams_as_they_are()
 
     return router

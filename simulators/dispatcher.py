@@ -102,8 +102,8 @@ class Gateway:
         on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.voice.publish_stream}
         owner = f"{client}/{rng.getrandbits(32):08x}"
         self._relays = (
-            parts.relay(process, self.engine, on_air, owner),
-            parts.relay(process, self.engine, carriers, owner),
+            parts.relay(process, self.engine, on_air, owner, wall),
+            parts.relay(process, self.engine, carriers, owner, wall),
         )
         self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]

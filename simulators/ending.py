@@ -44,7 +44,12 @@ class Ending:
             if not had or speaker.id not in planned or not self._reachable(speaker, since_us):
                 continue
             self._truth.counts["law4.checked"] += 1
-            begun = any(h.plan.order == key and h.began_us >= since_us for h in speaker.heard)
+            # This very revision may have sounded in a time that the database has lost: at most once is a law too.
+            begun = any(
+                h.plan.order == key
+                and (h.began_us >= since_us or (h.plan.rev == row.rev and h.journal == speaker.disk.journal))
+                for h in speaker.heard
+            )
             if not begun and not self._outranked(speaker, row, since_us):
                 late = f"has not begun the {row.phase} {follower_id} of {row.original} after 60 s"
                 self._truth.broken(4, follower_id, f"{speaker.id} {late}")

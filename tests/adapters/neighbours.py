@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -20,7 +21,7 @@ from services.dispatcher.domain.effects import Carry, Record
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.signals import Place, Use
 from services.dispatcher.engine.chain import chain_pass
-from services.dispatcher.engine.ports import Conflict, Store, Tx
+from services.dispatcher.engine.ports import Conflict, ReceiptRow, Store, Tx
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = 40
@@ -87,14 +88,34 @@ def chain(store: Store, number: int) -> None:
         chain_pass(store)
 
 
+def plan_or_say(store: Store, number: int) -> None:
+    """One plans orders, with and again without a speaker, while the other keeps that speaker's receipts of them."""
+    for turn in range(TIMES):
+        order = f"b-{turn}"
+        if number:
+            receipt = ReceiptRow("s-1", "j", turn + 1, order, 1, b"", 1, playing_us=5)
+            _insist(store, partial(_keep, receipt))
+            continue
+        for speakers in (("s-0", "s-1"), ("s-0",), ("s-0", "s-1")):
+            _insist(store, partial(_plan, order, speakers))
+
+
 DEEDS: dict[str, Callable[[Store, int], None]] = {
-    deed.__name__: deed for deed in (count, count_locked, join, claim, chain)
+    deed.__name__: deed for deed in (count, count_locked, join, claim, chain, plan_or_say)
 }
 
 
 def _count_on(tx: Tx, incident: Incident | None) -> None:
     assert incident is not None
     tx.put(replace(incident, signal_count=incident.signal_count + 1))
+
+
+def _keep(receipt: ReceiptRow, tx: Tx) -> None:
+    tx.add_receipts([receipt])
+
+
+def _plan(order: str, speakers: tuple[str, ...], tx: Tx) -> None:
+    tx.plan_expected(order, speakers)
 
 
 def _insist(store: Store, change: Callable[[Tx], None]) -> None:

@@ -41,11 +41,11 @@ class Heard(NamedTuple):
 class Client:
     """A paho client whose callbacks end in queues, so that a test waits for what it expects."""
 
-    def __init__(self, port: int, name: str, *, session: bool = False) -> None:
+    def __init__(self, port: int, name: str, *, session: bool = False, client_id: str = "") -> None:
         self.heard: queue.Queue[Heard] = queue.Queue()
         self.answers: queue.Queue[str] = queue.Queue()
         self.closed: queue.Queue[str] = queue.Queue()
-        self.paho = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        self.paho = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id or name, protocol=mqtt.MQTTv5)
         self.paho.username_pw_set(name, SECRETS[name])
         self.paho.on_message = lambda client, data, message: self.heard.put(
             Heard(message.topic, bytes(message.payload))
@@ -83,8 +83,8 @@ class Client:
 
 
 @contextmanager
-def connected(port: int, name: str, *, session: bool = False) -> Iterator[Client]:
-    client = Client(port, name, session=session)
+def connected(port: int, name: str, *, session: bool = False, client_id: str = "") -> Iterator[Client]:
+    client = Client(port, name, session=session, client_id=client_id)
     try:
         yield client
     finally:
@@ -284,6 +284,33 @@ def test_retained_manifest_and_waiting_receipts_survive_a_restart(tmp_path: Path
             speaker.subscribe(manifest)
             assert speaker.next() == Heard(manifest, b"signed")
             assert [gateway.next().payload for _ in range(300)] == [b"%d" % number for number in range(300)]
+
+
+def test_speaker_that_calls_itself_gw_0_neither_puts_the_gateway_out_nor_gets_what_waits_for_it(port: int) -> None:
+    receipts = "tocsin/v1/speaker/+/receipt"
+    with connected(port, "gw-0", session=True) as gateway:
+        gateway.subscribe(receipts)
+        with connected(port, "sp-1", session=True, client_id="gw-0") as impostor:
+            assert impostor.publish("tocsin/v1/speaker/sp-1/receipt", b"1") == "Success"
+            assert gateway.next().payload == b"1"
+            assert (gateway.closed.empty(), impostor.closed.empty()) == (True, True)
+    with connected(port, "sp-1") as speaker:
+        speaker.publish("tocsin/v1/speaker/sp-1/receipt", b"2")
+    # Also while the gateway is away its session is its own.
+    with connected(port, "sp-1", session=True, client_id="gw-0") as impostor:
+        impostor.subscribe("tocsin/v1/keys")
+    with connected(port, "sp-1", client_id="gw-0"):
+        pass
+    with connected(port, "gw-0", session=True) as gateway:
+        assert gateway.next() == Heard("tocsin/v1/speaker/sp-1/receipt", b"2")
+    with connected(port, "gw-0"):
+        pass
+
+
+def test_name_has_one_connection_at_a_time_whatever_ids_it_asks_for(port: int) -> None:
+    with connected(port, "sp-1") as first, connected(port, "sp-1", client_id="another") as second:
+        assert first.closed.get(timeout=ANSWER_WITHIN_S)
+        assert second.publish("tocsin/v1/speaker/sp-1/receipt", b"own") in ("Success", "No matching subscribers")
 
 
 def test_queue_of_an_absent_gateway_is_bounded_by_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from devices.protocols import speaker_link
 from devices.protocols.documents import Audio, Manifest, Phase, Use
-from services.dispatcher.adapters import broker, manifests
+from services.dispatcher.adapters import broker, manifests, mqtt
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
@@ -21,10 +21,10 @@ from services.dispatcher.domain.places import Venue
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.ports import EffectRow, Stream
-from services.dispatcher.engine.relay import CarryFailed
+from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
-from tests.builders import CITY, DUTY, NOON_US, StoppedClock, Town
+from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town
 
 SECRETS = {name: broker.new_secret() for name in ("gw-0", "gw-1")}
 LOGINS = [broker.gateway_login(name, broker.hash_secret(secret)) for name, secret in SECRETS.items()]
@@ -41,6 +41,7 @@ class Gateway:
     told: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     heard: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     published: list[str] = field(default_factory=list)
+    ready: list[queue.Queue[bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.link = self._link("gw-0", self.told)
@@ -56,6 +57,7 @@ class Gateway:
         link = MqttLink(name, SECRETS[name], topics, into.put, lambda: ready.put(True))
         link.start("127.0.0.1", self.port)
         ready.get(timeout=ANSWER_S)
+        self.ready.append(ready)
         return link
 
     def stop(self) -> None:
@@ -70,7 +72,11 @@ class Gateway:
                 return heard
 
     def carry(self, topic: str) -> None:
-        self.side.publish_stream(EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None))
+        finish = self.side.publish_stream(
+            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None)
+        )
+        if finish is not None:
+            finish()
 
     def seen(self, topic: str, raw: bytes) -> None:
         self.side.forget_seen()
@@ -81,10 +87,17 @@ class Gateway:
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker for each test: sessions and retained messages outlive their clients."""
-    with Mosquitto(tmp_path / "broker") as mosquitto:
-        yield mosquitto.start(LOGINS)
+    with Mosquitto(tmp_path / "broker") as started:
+        started.start(LOGINS)
+        yield started
+
+
+@pytest.fixture
+def port(mosquitto: Mosquitto) -> int:
+    assert mosquitto.port is not None
+    return mosquitto.port
 
 
 @pytest.fixture
@@ -222,6 +235,46 @@ def test_a_config_takes_as_much_of_what_is_staged_as_the_link_allows(gateway: Ga
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert 0 < len(config.staged) < 16
     assert config.staged == staged[: len(config.staged)]
+
+
+def many_configs(gateway: Gateway) -> tuple[Relay, set[str]]:
+    """A relay that publishes configs, and the topics of those that a city's import has made to be published."""
+    mall = builders.venue("mall", builders.OTHER_STREET)
+    gateway.town.rebuild(*(builders.speaker(f"more-{number}", mall) for number in range(250)))
+    carriers: dict[str, Carrier] = {Carry.PUBLISH_CONFIG: gateway.side.publish_config}
+    relay = Relay(gateway.town.store, gateway.town.engine, carriers, "one", gateway.town.clock)
+    wanted = {lane.partition(":")[2] for lane in gateway.town.lanes() if lane.startswith(Carry.PUBLISH_CONFIG)}
+    assert len(wanted) > 250
+    return relay, {speaker_link.config_topic(name) for name in wanted}
+
+
+def test_many_configs_are_on_the_broker_when_the_relay_says_so(gateway: Gateway) -> None:
+    relay, topics = many_configs(gateway)
+    while relay.run():
+        pass
+    assert not relay.waiting()
+    assert {gateway.next("/config").topic for _ in topics} == topics
+
+
+def test_configs_that_a_broker_that_goes_does_not_acknowledge_are_said_when_it_is_back(
+    gateway: Gateway, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "PUBACK_TIMEOUT_S", 0.2)
+    relay, topics = many_configs(gateway)
+    mosquitto.stop()
+    assert relay.run() == len(topics)
+    assert {speaker_link.config_topic(lane.partition(":")[2]) for lane in gateway.town.lanes()} >= topics
+    mosquitto.start(LOGINS)
+    for ready in gateway.ready:
+        ready.get(timeout=ANSWER_S)
+    monkeypatch.undo()
+    gateway.town.clock.advance(BACKOFF_MAX_US / SECOND_US)
+    while relay.run():
+        pass
+    assert not relay.waiting()
+    heard: set[str] = set()
+    while heard != topics:
+        heard.add(gateway.next("/config").topic)
 
 
 def test_nobody_else_gets_a_config(gateway: Gateway) -> None:

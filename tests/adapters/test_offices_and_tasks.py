@@ -10,7 +10,7 @@ from services.dispatcher.adapters.tasks import WorkerTasks
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine.ports import Asset, EffectRow, Wording
-from services.dispatcher.engine.relay import CarryFailed
+from services.dispatcher.engine.relay import CarryFailed, Finish
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town, fire_signal
 
@@ -30,8 +30,16 @@ def effect(carry: Carry, subject: str) -> EffectRow:
 def test_every_office_asked_so_far_is_told_how_the_task_stands(town: Town) -> None:
     said: dict[str, bytes] = {}
     task = town.get(Task, town.incident(town.signal(fire_signal())).task)
-    carrier = OfficeTasks(town.store, said.__setitem__)
-    carrier.carry(effect(Carry.OFFICE_TASK, task.id))
+
+    def publish_soon(topic: str, raw: bytes) -> Finish:
+        return lambda: said.__setitem__(topic, raw)
+
+    def carry() -> None:
+        finish = OfficeTasks(town.store, publish_soon).carry(effect(Carry.OFFICE_TASK, task.id))
+        assert finish is not None
+        finish()
+
+    carry()
     assert {topic: json.loads(raw) for topic, raw in said.items()} == {
         "tocsin/v1/office/other-office/task": {
             "task": task.id,
@@ -47,7 +55,7 @@ def test_every_office_asked_so_far_is_told_how_the_task_stands(town: Town) -> No
     }
     town.clock.advance(60)
     town.pass_timers()
-    carrier.carry(effect(Carry.OFFICE_TASK, task.id))
+    carry()
     assert sorted(said) == ["tocsin/v1/office/district-centre/task", "tocsin/v1/office/other-office/task"]
     assert {json.loads(raw)["office"] for raw in said.values()} == {"district-centre"}
 

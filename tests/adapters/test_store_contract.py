@@ -300,10 +300,26 @@ def test_planning_replaces_the_expected_set(store: Store) -> None:
         tx.add_receipts([_receipt("s-1", 1, playing_us=5)])
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-3", "s-1"])
-        assert tx.expected("b-1") == [Expected("b-1", "s-1"), Expected("b-1", "s-3")]
+        assert tx.expected("b-1") == [Expected("b-1", "s-1", playing_us=5), Expected("b-1", "s-3")]
         assert tx.expected("b-2") == [Expected("b-2", "s-9")]
         tx.plan_expected("b-1", [])
         assert tx.expected("b-1") == []
+
+
+def test_what_a_speaker_has_shown_outlives_a_plan_without_it(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        tx.add_receipts([_receipt("s-1", 1, playing_us=5, proved=True), _receipt("s-2", 1, refused="clock")])
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-2"])
+        assert tx.expected("b-1") == [Expected("b-1", "s-2", refused="clock")]
+        assert tx.add_receipts([_receipt("s-1", 2, finished_us=9)]) == [_receipt("s-1", 2, finished_us=9)]
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2", "s-3"])
+        shown = Expected("b-1", "s-1", playing_us=5, finished_us=9, proved=True)
+        assert tx.expected("b-1") == [shown, Expected("b-1", "s-2", refused="clock"), Expected("b-1", "s-3")]
+        tx.add_receipts([_receipt("s-1", 3, failed="player")])
+        assert tx.expected("b-1")[0] == replace(shown, failed="player")
 
 
 def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
@@ -315,6 +331,14 @@ def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
     with store.read() as read:
         assert read.expected("b-2") == [Expected("b-2", "s-1"), Expected("b-2", "s-2")]
         assert read.expected("b-1")[0].finished_us == 5
+
+
+def test_a_follower_shows_what_was_said_of_it_before_it_was_expected(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        tx.add_receipts([_receipt("s-1", 1, finished_us=5), _receipt("s-2", 1, "b-2", accepted_us=7)])
+        tx.copy_expected("b-1", "b-2")
+        assert tx.expected("b-2") == [Expected("b-2", "s-1"), Expected("b-2", "s-2", accepted_us=7)]
 
 
 def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
@@ -339,16 +363,56 @@ def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
         assert read.missing_receipts("s-1", "j", 4, 5) == [4]
 
 
-def test_receipts_about_nothing_expected_are_given_back_and_not_stored(store: Store) -> None:
+def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: Store) -> None:
     known = [_receipt("s-1", 1, playing_us=1), _receipt("s-2", 1, playing_us=1)]
-    strangers = [_receipt("s-3", 1, playing_us=1), _receipt("s-1", 2, "b-9", playing_us=1)]
+    of_no_order = _receipt("s-2", 2, "", refused="version_back")
+    strangers = [_receipt("s-3", 1, playing_us=1), _receipt("s-1", 2, "b-9", playing_us=1), of_no_order]
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
-        assert tx.add_receipts([known[0], *strangers, known[1]]) == strangers
+        assert tx.add_receipts([known[0], *strangers, known[1], strangers[0]]) == strangers
+        assert tx.add_receipts([*strangers, *known]) == []
+    with store.write() as tx:
+        fresh = _receipt("s-3", 2, playing_us=1)
+        assert tx.add_receipts([*strangers, fresh, *known]) == [fresh]
     with store.read() as read:
-        assert [row.playing_us for row in read.expected("b-1")] == [1, 1]
-        assert read.missing_receipts("s-1", "j", 2, 5) == [2]
-        assert read.missing_receipts("s-3", "j", 1, 5) == [1]
+        assert read.expected("b-1") == [Expected("b-1", "s-1", playing_us=1), Expected("b-1", "s-2", playing_us=1)]
+        assert [read.missing_receipts(s, "j", 2, 5) for s in ("s-1", "s-2", "s-3")] == [[], [], []]
+
+
+def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: Store) -> None:
+    early = [
+        _receipt("s-1", 1, accepted_us=1, ready_us=2),
+        _receipt("s-1", 2, accepted_us=9, playing_us=3, proved=True),
+        _receipt("s-2", 1, refused="clock", failed="player"),
+        _receipt("s-2", 2, refused="area", finished_us=4),
+        _receipt("s-3", 1, playing_us=5),
+        _receipt("s-1", 3, "b-2", playing_us=6),
+    ]
+    with store.write() as tx:
+        for receipt in early:
+            assert tx.add_receipts([receipt]) == [receipt]
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2", "s-4"])
+        assert tx.expected("b-1") == [
+            Expected("b-1", "s-1", accepted_us=1, ready_us=2, playing_us=3, proved=True),
+            Expected("b-1", "s-2", finished_us=4, refused="clock", failed="player"),
+            Expected("b-1", "s-4"),
+        ]
+        assert tx.add_receipts(early[:4]) == []
+        tx.plan_expected("b-2", ["s-1"])
+        assert tx.expected("b-2") == [Expected("b-2", "s-1", playing_us=6)]
+
+
+def test_a_plan_that_is_given_up_counts_nothing_early(store: Store) -> None:
+    with store.write() as tx:
+        tx.add_receipts([_receipt("s-1", 1, playing_us=5)])
+    with pytest.raises(ZeroDivisionError), store.write() as tx:
+        tx.plan_expected("b-1", ["s-1"])
+        1 / 0  # noqa: B018
+    with store.write() as tx:
+        assert tx.expected("b-1") == []
+        tx.plan_expected("b-1", ["s-1"])
+        assert tx.expected("b-1") == [Expected("b-1", "s-1", playing_us=5)]
 
 
 def test_missing_receipts_are_counted_as_far_back_as_a_speaker_keeps_them(store: Store) -> None:

@@ -9,7 +9,7 @@ from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeA
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.chain import chain_pass, verify
-from services.dispatcher.engine.ports import EffectRow, LogRow, Store, TimerRow
+from services.dispatcher.engine.ports import EffectRow, Expected, LogRow, Store, TimerRow
 from tests.adapters.neighbours import INCIDENT, TIMES
 
 
@@ -270,3 +270,15 @@ def test_a_log_line_is_what_its_row_says(store: Store) -> None:
         (row,) = tx.unchained(5)
     assert row == LogRow(row.seq, row.at_us, "kind", "subject", "person", '{"facts": {}, "why": "why"}')
     assert 0 <= now_us - row.at_us < 3_600_000_000
+
+
+def test_receipts_and_the_plan_of_their_order_at_the_same_time_count_whole(
+    store: Store, at_once: Callable[[str], None]
+) -> None:
+    at_once("plan_or_say")
+    with store.read() as read:
+        for turn in range(TIMES):
+            assert read.expected(f"b-{turn}") == [
+                Expected(f"b-{turn}", "s-0"),
+                Expected(f"b-{turn}", "s-1", playing_us=5),
+            ]

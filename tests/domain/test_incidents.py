@@ -429,6 +429,8 @@ def test_word_of_an_older_alert_changes_nothing(event: Any) -> None:
 
 def test_deciding_not_to_broadcast_is_recorded_where_nothing_was_drafted() -> None:
     before = incident(alert="", playbook="")
+    with pytest.raises(StillOnAir):
+        after(replace(before, air=Air.ON_AIR), NotBroadcast("li", "a drill nearby"), None)
     same, effects = after(before, NotBroadcast("li", "a drill nearby"), None)
     assert (same, effects) == (before, [Record("incident.not_broadcast", "incident", "a drill nearby", "li")])
 

@@ -8,8 +8,10 @@ import pytest
 from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.planning import Coverage
+from services.dispatcher.domain.refusals import PlanOutOfDate
 from services.dispatcher.domain.signals import Unread
 from services.dispatcher.engine import receipts
+from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Expected, Live
 from services.dispatcher.engine.receipts import Arrived, Counted
 from tests import builders
@@ -111,6 +113,32 @@ def test_the_refusal_of_a_whole_document_is_in_the_log(town: Town) -> None:
     said = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
     keep(town, "mall-1", said)
     assert town.whys("mall-1", "speaker.refuses") == ["version_back"]
+
+
+def test_what_is_about_no_order_we_gave_is_shown_once_and_never_asked_for_again(town: Town) -> None:
+    refusal = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    strange = receipt("f" * 32, Step(PLAYING, 20), seq=2)
+    assert keep(town, "mall-1", refusal, strange, strange) == Counted(stored=2, unknown=1)
+    for _ in range(3):
+        assert keep(town, "mall-1", strange, refusal) == Counted(stored=2)
+    hear(town, "mall-1", state(seq=2))
+    assert f"{Carry.ASK_MISSING}:mall-1" not in town.lanes()
+    assert town.kinds("mall-1") == ["speaker.refuses", "speaker.online"]
+    with town.store.read() as read:
+        assert [row.source for row in read.unread()] == ["receipt/mall-1"]
+
+
+def test_what_was_said_of_a_draft_counts_also_after_it_is_planned_anew(town: Town) -> None:
+    """As after an older backup: speakers play what the database holds for a draft."""
+    incident = town.signal(builders.storm_signal())
+    draft = town.alert(incident)
+    keep(town, "mall-1", receipt(draft.id, Step(PLAYING, 20, evidence={"mic_db": 74})))
+    town.rebuild(without=("square-2",))
+    town.engine.handle([SignalArrived(replace(builders.storm_signal(), key="again"))])
+    with pytest.raises(PlanOutOfDate):
+        town.release(draft.id, "li")
+    assert town.alert(incident).speakers == draft.speakers - 1
+    assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=20, proved=True)
 
 
 # States

@@ -1,13 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.domain.effects import Carry, Save
-from services.dispatcher.engine.ports import Conflict, EffectRow
-from services.dispatcher.engine.relay import BACKOFF_MAX_US, LEASE_US, TRIES_MAX, Carrier, CarryFailed, NotYet, Relay
+from services.dispatcher.engine.ports import Conflict, EffectRow, StoreUnavailable, Tx
+from services.dispatcher.engine.relay import (
+    BACKOFF_MAX_US,
+    CLAIM_MAX,
+    GROUP_US,
+    LEASE_US,
+    TRIES_MAX,
+    Carrier,
+    CarryFailed,
+    Ended,
+    Finish,
+    NotYet,
+    Relay,
+)
 from tests import builders
 from tests.builders import SECOND_US, Town
 
@@ -42,7 +56,7 @@ def town() -> Town:
 
 def relay(town: Town, carrier: Carried, owner: str = "one") -> Relay:
     carriers: dict[str, Carrier] = {Carry.PUBLISH_STREAM: carrier, Carry.OFFICE_TASK: carrier}
-    return Relay(town.store, town.engine, carriers, owner)
+    return Relay(town.store, town.engine, carriers, owner, town.clock)
 
 
 def save(town: Town, *effects: Save) -> None:
@@ -180,18 +194,13 @@ def test_a_crash_while_giving_up_records_it_again_rather_than_not_at_all(town: T
     class Dies(Relay):
         """Killed after the event is committed, before the effect is closed."""
 
-        def _give_up(self, effect: EffectRow, reason: str) -> None:
-            store, self._store = self._store, None  # type: ignore[assignment]
-            try:
-                super()._give_up(effect, reason)
-            except AttributeError:
-                raise Killed from None
-            finally:
-                self._store = store
+        def _note(self, ends: Sequence[Ended]) -> None:
+            raise Killed
 
     save(town, TASK)
+    carriers: dict[str, Carrier] = {Carry.OFFICE_TASK: Carried([CarryFailed("x", again=False)])}
     with pytest.raises(Killed):
-        Dies(town.store, town.engine, {Carry.OFFICE_TASK: Carried([CarryFailed("x", again=False)])}, "one").run()
+        Dies(town.store, town.engine, carriers, "one", town.clock).run()
     assert len(ours(town)) == 1
     town.clock.advance(LEASE_US / SECOND_US)
     relay(town, Carried([CarryFailed("x", again=False)])).run()
@@ -202,3 +211,214 @@ def test_a_relay_leaves_alone_what_it_has_no_carrier_for(town: Town) -> None:
     save(town, Save(Carry.CANARY, "worker"))
     assert (relay(town, Carried()).waiting(), relay(town, Carried()).run()) == (False, 0)
     assert "canary:worker" in town.lanes()
+
+
+# Groups
+
+
+@dataclass
+class Wire:
+    """Sets effects under way, and acknowledges them only when each is waited for."""
+
+    answers: dict[str, BaseException] = field(default_factory=dict)
+    under_way: list[str] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
+    most: int = 0
+    when_begun: Callable[[str], None] = lambda subject: None
+    when_awaited: Callable[[str], None] = lambda subject: None
+
+    def __call__(self, effect: EffectRow) -> Finish:
+        self.under_way.append(effect.subject)
+        self.most = max(self.most, len(self.under_way) - len(self.acknowledged))
+        self.when_begun(effect.subject)
+        return lambda: self._finish(effect.subject)
+
+    def _finish(self, subject: str) -> None:
+        self.when_awaited(subject)
+        if subject in self.answers:
+            raise self.answers[subject]
+        self.acknowledged.append(subject)
+
+
+class Counting(MemoryStore):
+    """A store that counts commits, and can lose races or be away at the next ones."""
+
+    def __init__(self, clock: builders.StoppedClock) -> None:
+        super().__init__(clock)
+        self.commits = 0
+        self.trouble: list[StoreUnavailable] = []
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with super().write() as tx:
+            yield tx
+            if self.trouble:
+                raise self.trouble.pop(0)
+        self.commits += 1
+
+
+def configs(town: Town, count: int) -> list[str]:
+    """So many configs to publish, and nothing else; their subjects in order."""
+    names = [f"{number:05}" for number in range(count)]
+    with town.store.write() as tx:
+        for effect in tx.claim([Carry.PUBLISH_CONFIG], "builder", 1, 100):
+            tx.done(effect)
+    save(town, *(Save(Carry.PUBLISH_CONFIG, name) for name in names))
+    return names
+
+
+def wired(town: Town, wire: Wire, owner: str = "one") -> Relay:
+    return Relay(town.store, town.engine, {Carry.PUBLISH_CONFIG: wire}, owner, town.clock)
+
+
+def waiting(town: Town) -> dict[str, tuple[int, str]]:
+    """Tries and reason of every config that is still to be published."""
+    with town.store.read() as read:
+        return {e.subject: (e.tries, e.reason) for e in read.open_effects() if e.carry == Carry.PUBLISH_CONFIG}
+
+
+def test_a_group_is_under_way_together_and_noted_in_one_transaction() -> None:
+    clock = builders.StoppedClock()
+    store = Counting(clock)
+    town, wire = builders.town(store, clock), Wire()
+    names = configs(town, 40)
+    before = store.commits
+    assert wired(town, wire).run() == 40
+    assert (wire.under_way, wire.acknowledged, wire.most) == (names, names, 40)
+    # One to claim them, one to note how they ended.
+    assert (store.commits - before, waiting(town)) == (2, {})
+
+
+def test_no_more_are_under_way_than_may_be(town: Town) -> None:
+    wire, names = Wire(), configs(town, 2 * CLAIM_MAX + 5)
+    relay = wired(town, wire)
+    assert [relay.run() for _ in range(4)] == [CLAIM_MAX, CLAIM_MAX, 5, 0]
+    assert (wire.acknowledged, wire.most, waiting(town)) == (names, CLAIM_MAX, {})
+
+
+def test_every_effect_of_a_group_ends_for_itself(town: Town) -> None:
+    configs(town, 6)
+    answers: dict[str, BaseException] = {
+        "00001": CarryFailed("not acknowledged in time"),
+        "00002": Conflict("raced"),
+        "00003": CarryFailed("no such speaker", again=False),
+        "00004": NotYet(SECOND_US),
+    }
+    wire = Wire(answers)
+    wired(town, wire).run()
+    assert wire.acknowledged == ["00000", "00005"]
+    assert waiting(town) == {
+        "00001": (1, "not acknowledged in time"), "00002": (1, "another transaction went first"), "00004": (1, ""),
+    }  # fmt: skip
+    assert town.whys("publish_config:00003", "effect.gave_up") == ["no such speaker"]
+    wire.answers.clear()
+    town.clock.advance(1)
+    wired(town, wire).run()
+    assert waiting(town) == {}
+
+
+def test_one_of_a_group_whose_time_ran_out_is_given_up_and_the_others_are_carried(town: Town) -> None:
+    names = configs(town, 3)
+    save(town, Save(Carry.PUBLISH_CONFIG, "late", town.clock.now_us() + SECOND_US))
+    town.clock.advance(2)
+    wire = Wire()
+    wired(town, wire).run()
+    assert (wire.acknowledged, waiting(town)) == (names, {})
+    assert town.whys("publish_config:late", "effect.gave_up") == ["its time ran out"]
+
+
+def test_time_also_runs_out_while_the_others_of_a_group_are_set_under_way(town: Town) -> None:
+    configs(town, 1)
+    save(town, Save(Carry.PUBLISH_CONFIG, "late", town.clock.now_us() + SECOND_US // 10))
+    wire = Wire(when_begun=lambda subject: town.clock.advance(0.2))
+    wired(town, wire).run()
+    assert wire.acknowledged == ["00000"]
+    assert town.whys("publish_config:late", "effect.gave_up") == ["its time ran out"]
+
+
+def test_nothing_is_done_before_it_is_acknowledged(town: Town) -> None:
+    names = configs(town, 3)
+
+    def killed(subject: str) -> None:
+        assert set(waiting(town)) == set(names)
+        if subject == names[-1]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        wired(town, Wire(when_awaited=killed)).run()
+    assert set(waiting(town)) == set(names)
+    town.clock.advance(LEASE_US / SECOND_US)
+    survivor = Wire()
+    wired(town, survivor, "two").run()
+    assert (survivor.acknowledged, waiting(town)) == (names, {})
+
+
+def test_what_another_has_claimed_meanwhile_is_left_to_it(town: Town) -> None:
+    names = configs(town, 3)
+
+    def meanwhile(subject: str) -> None:
+        if subject == names[0]:
+            town.clock.advance(LEASE_US / SECOND_US)
+            with town.store.write() as tx:
+                assert len(tx.claim([Carry.PUBLISH_CONFIG], "two", LEASE_US, 2)) == 2
+
+    wired(town, Wire({names[1]: CarryFailed("away")}, when_awaited=meanwhile)).run()
+    with town.store.read() as read:
+        left = [(e.subject, e.leased_by, e.tries) for e in read.open_effects() if e.carry == Carry.PUBLISH_CONFIG]
+    assert left == [(names[0], "two", 0), (names[1], "two", 0)]
+
+
+def test_what_the_lease_is_too_short_for_is_claimed_anew(town: Town) -> None:
+    names, wire = configs(town, 4), Wire()
+    wire.when_begun = lambda subject: town.clock.advance(LEASE_US / SECOND_US / 2)
+    relay = wired(town, wire)
+    assert relay.run() == 4
+    assert wire.acknowledged == names[:2]
+    assert relay.run() == 2
+    assert (wire.acknowledged, waiting(town)) == (names, {})
+
+
+def test_who_takes_long_to_begin_holds_up_no_more_than_its_group(town: Town) -> None:
+    names, wire = configs(town, 3), Wire()
+    wire.when_begun = lambda subject: town.clock.advance(GROUP_US / SECOND_US)
+    wired(town, wire).run()
+    assert (wire.acknowledged, wire.most, waiting(town)) == (names, 1, {})
+
+
+def test_a_group_that_lost_a_race_when_it_is_noted_is_noted_again() -> None:
+    clock = builders.StoppedClock()
+    store = Counting(clock)
+    town, wire = builders.town(store, clock), Wire()
+    names = configs(town, 3)
+    wire.when_awaited = lambda subject: store.trouble.__setitem__(slice(None), [Conflict("raced")] * 2)
+    wired(town, wire).run()
+    assert (wire.acknowledged, waiting(town)) == (names, {})
+
+
+def test_a_group_that_cannot_be_noted_is_carried_again() -> None:
+    clock = builders.StoppedClock()
+    store = Counting(clock)
+    town, wire = builders.town(store, clock), Wire()
+    names = configs(town, 2)
+    wire.when_awaited = lambda subject: store.trouble.__setitem__(slice(None), [StoreUnavailable("away")])
+    with pytest.raises(StoreUnavailable):
+        wired(town, wire).run()
+    wire.when_awaited = lambda subject: None
+    clock.advance(LEASE_US / SECOND_US)
+    wired(town, wire).run()
+    assert (wire.acknowledged, waiting(town)) == (names * 2, {})
+
+
+def test_one_that_breaks_does_not_have_the_others_carried_again(town: Town) -> None:
+    names = configs(town, 3)
+    wire = Wire({names[1]: ZeroDivisionError()})
+    with pytest.raises(ZeroDivisionError):
+        wired(town, wire).run()
+    assert sorted(waiting(town)) == names[1:]
+
+
+def test_what_is_wanted_again_while_its_group_is_under_way_is_carried_again(town: Town) -> None:
+    names = configs(town, 2)
+    wire = Wire(when_awaited=lambda subject: save(town, Save(Carry.PUBLISH_CONFIG, names[1])))
+    wired(town, wire).run()
+    assert waiting(town) == {names[1]: (0, "")}

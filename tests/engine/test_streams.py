@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devices.protocols import document_json, speaker_link
-from devices.protocols.documents import MANIFEST_ORDERS_MAX, Manifest, Phase, Use
+from devices.protocols.documents import MANIFEST_ORDERS_MAX, Manifest, Phase, Receipt, Step, StepKind, Use
 from devices.protocols.selector import Polygon
 from services.dispatcher.domain.broadcasts import (
     Act,
@@ -19,12 +19,14 @@ from services.dispatcher.domain.broadcasts import (
     wire_order,
 )
 from services.dispatcher.domain.incidents import Air
+from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.playbook import Spoken
 from services.dispatcher.domain.refusals import NoKey, NotFound, OverCap, PlanOutOfDate, Refused, UnknownOnAir
 from services.dispatcher.domain.signals import Place
 from services.dispatcher.domain.signals import Use as SignalUse
-from services.dispatcher.engine import desk, streams
+from services.dispatcher.engine import desk, receipts, streams
 from services.dispatcher.engine.ports import Page, Stream
+from services.dispatcher.engine.receipts import Arrived
 from services.dispatcher.engine.streams import FRESH_US, KEPT_AFTER_EXPIRY_US, REFRESH_US
 from simulators.database import Database
 from tests import builders
@@ -376,6 +378,25 @@ def test_adopting_takes_over_what_is_known_with_its_deadline_and_its_person(keys
     town.clock.advance(3_600)
     town.pass_timers()
     assert town.get(Broadcast, adopted.id).state is BroadcastState.ENDED
+
+
+def test_an_adopted_all_clear_expects_its_alerts_speakers_and_shows_what_they_said_meanwhile(keys: Keys) -> None:
+    clock = builders.StoppedClock()
+    database = Database(clock)
+    town = builders.town(database, clock)
+    alert = town.on_air()
+    clear = town.follower(alert.id, Phase.ALL_CLEAR)
+    backup = database.backup()
+    town.release(clear.id, "wang")
+    signed = sign(town, alert.stream, keys)
+    database.restore(backup)
+    clock.advance(5)
+    said = Receipt("journal", 1, clear.id, 1, (Step(StepKind.FINISHED, NOON_US),))
+    receipts.keep_receipts(town.store, [Arrived("mall-1", said, b"raw")])
+    found(town, read(signed, keys), signed.raw)
+    desk.adopt_stream(town.store, alert.stream, "li")
+    with town.store.read() as tx:
+        assert tx.coverage(clear.id) == Coverage(3, 0, 1, 0, 1, 0, 0, 0)
 
 
 def test_a_draft_written_anew_since_is_not_adopted_under_the_same_id(keys: Keys) -> None:

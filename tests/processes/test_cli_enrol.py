@@ -15,11 +15,13 @@ from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.signals import Feed, Panel, Use
 from services.dispatcher.engine import people
-from services.dispatcher.engine.cities import import_city
+from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import WrongPassword
 from services.dispatcher.engine.ports import BrokerAccount, Page
 from services.dispatcher.processes.cli_enrol import enrol_app
 from services.dispatcher.processes.cli_migrate import upgrade
+from services.dispatcher.processes.enrolment import broker_logins
+from services.dispatcher.processes.private import write_private
 from services.dispatcher.processes.settings import Settings
 from tests import builders
 
@@ -144,6 +146,60 @@ def test_many_speakers_get_a_file_and_a_secret_each_that_only_the_owner_reads(st
 def test_speakers_that_the_city_does_not_have_are_refused(store: SqlStore) -> None:
     assert refused("speaker", "nowhere-1") == (1, "not_found")
     assert refused("speaker", "mall-1", "square-1")[0] == 2
+
+
+def test_a_gateway_gets_a_secret_for_each_of_its_two_accounts(store: SqlStore) -> None:
+    lines = run("gateway", "3").splitlines()
+    secrets = {line.split(",")[0].removeprefix("The secret "): secret_of(line) for line in lines}
+    assert list(secrets) == ["gw-3", "gw-3-in"]
+    assert secrets["gw-3"] != secrets["gw-3-in"]
+    with store.read() as read:
+        city = CityInMemory().get(read)
+    logins = broker_logins(store, city)
+    assert sorted((login.name, bool(login.write)) for login in logins) == [("gw-3", True), ("gw-3-in", False)]
+    assert not any(secret in run("list", "gateway", "--json") for secret in secrets.values())
+
+
+def test_a_gateways_secrets_are_added_to_the_file_its_settings_read(store: SqlStore) -> None:
+    file = Settings().secrets
+    write_private(file, {"redis_url": "redis://elsewhere", "gw-0": "old"})
+    said = run("gateway", "0", "--file", str(file)) + run("gateway", "1", "--file", str(file))
+    assert Settings().secret("redis_url") == "redis://elsewhere"
+    secrets = [Settings().secret(name) for name in ("gw-0", "gw-0-in", "gw-1", "gw-1-in")]
+    assert len({*secrets, "old"}) == 5
+    assert not any(secret in said for secret in secrets)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "\xff"])
+def test_a_file_that_holds_no_secrets_is_left_alone(store: SqlStore, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "notes"
+    file.write_text(content, "latin-1")
+    assert refused("gateway", "0", "--file", str(file))[0] == 2
+    assert file.read_text("latin-1") == content
+    assert run("list", "gateway") == ""
+
+
+def test_a_gateway_that_no_client_id_is_for_is_refused(store: SqlStore) -> None:
+    assert [refused("gateway", number)[0] for number in ("-1", "100", "gw-0")] == [2, 2, 2]
+
+
+def test_both_accounts_of_a_gateway_are_switched_off_and_on(store: SqlStore) -> None:
+    run("gateway", "0")
+    run("speaker", "mall-1")
+    for word, enabled in (("off", False), ("on", True)):
+        run(word, "gateway", "gw-0")
+        listed = [json.loads(line) for line in run("list", "gateway", "--json").splitlines()]
+        assert listed == [{"id": "gw-0", "enabled": enabled}, {"id": "gw-0-in", "enabled": enabled}]
+    assert run("list", "speaker") == "mall-1  True\n"
+    assert refused("off", "gateway", "gw-7") == (1, "not_found")
+
+
+def test_no_speaker_gets_the_account_of_a_gateway(store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.put(builders.speaker("gw-0", builders.venue("mall", builders.OTHER_STREET)))
+    assert refused("speaker", "gw-0") == (1, "speaker_refused")
+    assert run("list", "gateway") == ""
 
 
 @pytest.mark.parametrize("kind", ["person", "feed", "panel", "speaker"])

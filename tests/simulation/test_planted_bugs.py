@@ -320,10 +320,10 @@ def test_law_8_catches_a_relay_that_ticks_off_before_it_has_published() -> None:
     class Hasty(Relay):
         """Marks an effect done and then carries it out."""
 
-        def _carry(self, effect: EffectRow) -> None:
+        def _begin(self, effect: EffectRow, *group: Any) -> None:
             with self._store.write() as tx:
                 tx.done(effect)
-            super()._carry(effect)
+            super()._begin(effect, *group)
 
     assert 8 in laws_broken(Parts(relay=Hasty), faults=(Fault.GATEWAY_KILLED, Fault.BROKER_DOWN))
 

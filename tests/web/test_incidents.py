@@ -74,6 +74,40 @@ def test_closing_needs_a_reason_and_an_incident(api: Api) -> None:
     assert refusal(api.get("duty", "/api/incidents/unknown")) == (404, "not_found")
 
 
+def test_deciding_not_to_broadcast_is_recorded_and_declines_the_draft(api: Api) -> None:
+    id = api.town.signal(builders.fire_signal())
+    told = api.post("chief", f"/api/incidents/{id}/not-broadcast", {"why": "厨房油烟"}).json()
+    assert told["incident"]["state"] == "verifying"
+    assert told["broadcasts"][0]["state"] == "declined"
+    line = next(line for line in told["log"] if line["kind"] == "incident.not_broadcast")
+    assert (line["person"], line["why"], told["names"]) == ("chief", "厨房油烟", {"chief": "chief"})
+
+
+def test_deciding_not_to_broadcast_where_nothing_is_drafted_is_recorded_too(api: Api) -> None:
+    id = api.town.signal(builders.storm_signal(hazard="hail", event_code="11B06"))
+    told = api.post("duty", f"/api/incidents/{id}/not-broadcast", {"why": "只是小雨"}).json()
+    assert told["broadcasts"] == []
+    assert "incident.not_broadcast" in [line["kind"] for line in told["log"]]
+
+
+def test_what_is_on_air_is_stopped_and_not_decided_against(api: Api) -> None:
+    on_air = api.town.on_air()
+    path = f"/api/incidents/{on_air.incident}/not-broadcast"
+    assert refusal(api.post("duty", path, {"why": "误报"})) == (409, "still_on_air")
+    assert api.page(on_air.id)["broadcast"]["state"] == "on_air"
+    assert "incident.not_broadcast" not in api.town.kinds(on_air.incident)
+
+
+def test_only_those_who_may_release_decide_not_to_broadcast_and_they_say_why(api: Api) -> None:
+    id = api.town.signal(builders.fire_signal())
+    path = f"/api/incidents/{id}/not-broadcast"
+    for who in ("admin", "street"):
+        assert refusal(api.post(who, path, {"why": "误报"})) == (403, "not_allowed")
+    assert refusal(api.post("duty", path, {"why": " "})) == (422, "malformed")
+    assert refusal(api.post("duty", "/api/incidents/unknown/not-broadcast", {"why": "误报"})) == (404, "not_found")
+    assert "incident.not_broadcast" not in api.town.kinds(id)
+
+
 def test_pages_have_limits(api: Api) -> None:
     for query in ({"size": 0}, {"size": 201}, {"page": 0}, {"page": 51}, {"state": "open"}, {"use": "real"}):
         assert refusal(api.get("duty", "/api/incidents", **query)) == (422, "malformed")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-from devices.protocols import document_json
+from dataclasses import replace
+
+import pytest
+
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Manifest, Order, OrderClass, OrderState, Phase
 from devices.protocols.topics import manifest_topic
-from services.dispatcher.engine.streams import found_on_broker
+from services.dispatcher.domain.signals import Use
+from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.streams import found_on_broker, merged
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.web.api import Api, refusal
@@ -103,7 +108,8 @@ def test_an_unknown_speaker_is_not_found(api: Api) -> None:
     assert refusal(api.post("duty", "/api/speakers/unknown/out-of-service", body)) == (404, "not_found")
 
 
-def test_what_is_on_air_but_unknown_here_is_shown_and_adopted_by_an_officer(api: Api) -> None:
+def unknown_on_air(api: Api) -> Manifest:
+    """A broker that holds an order nobody here knows."""
     order = Order(
         id="stranger",
         rev=3,
@@ -124,9 +130,13 @@ def test_what_is_on_air_but_unknown_here_is_shown_and_adopted_by_an_officer(api:
         corrects=None,
     )
     manifest = Manifest(TOPIC, 7, NOON_US, NOON_US + HOUR_US, "0" * 64, (order,))
-    assert document_json.decode_manifest(document_json.encode(manifest)) == manifest
     with api.town.store.write() as tx:
         assert found_on_broker(tx, TOPIC, b"signed elsewhere", manifest) == "unknown here"
+    return manifest
+
+
+def test_what_is_on_air_but_unknown_here_is_shown_and_adopted_by_an_officer(api: Api) -> None:
+    unknown_on_air(api)
     streams = api.get("admin", "/api/streams").json()["streams"]
     assert [(s["topic"], s["manifest_version"], s["unknown_on_air"]) for s in streams] == [
         (
@@ -156,3 +166,51 @@ def test_what_is_on_air_but_unknown_here_is_shown_and_adopted_by_an_officer(api:
 
 def test_a_stream_with_nothing_unknown_has_nothing_to_adopt(api: Api) -> None:
     assert refusal(api.post("duty", "/api/streams/adopt", {"topic": TOPIC})) == (404, "not_found")
+    assert refusal(api.post("duty", "/api/streams/withdraw", {"topic": TOPIC})) == (404, "not_found")
+    assert refusal(api.post("duty", "/api/streams/withdraw", {"topic": ""})) == (422, "malformed")
+
+
+def test_what_is_on_air_but_unknown_here_is_taken_off_the_air_by_an_officer(api: Api) -> None:
+    (stranger,) = unknown_on_air(api).orders
+    body = {"topic": TOPIC}
+    for who in ("admin", "street"):
+        assert refusal(api.post(who, "/api/streams/withdraw", body)) == (403, "not_allowed")
+    (stream,) = api.post("duty", "/api/streams/withdraw", body).json()["streams"]
+    assert stream["unknown_on_air"] == []
+    with api.town.store.write() as tx:
+        row = tx.get(Stream, TOPIC)
+        assert row is not None
+        (said,) = merged([], row, NOON_US)
+    assert said == replace(stranger, rev=4, state=OrderState.WITHDRAWN)
+    assert f"publish_stream:{TOPIC}" in api.town.lanes()
+    lines = api.get("duty", "/api/log", subject=TOPIC).json()["lines"]
+    assert [(line["kind"], line["person"]) for line in lines] == [
+        ("stream.unknown_on_air", ""),
+        ("stream.unknown_withdrawn", "duty"),
+    ]
+
+
+def test_only_streams_with_something_unknown_are_listed_where_that_is_asked(api: Api) -> None:
+    known = api.town.on_air(builders.storm_signal(use=Use.EXERCISE))
+    with api.town.store.write() as tx:
+        tx.put(Stream(known.stream, builders.CITY, "exercise", "city"))
+    unknown_on_air(api)
+    assert {s["topic"] for s in api.get("duty", "/api/streams").json()["streams"]} == {known.stream, TOPIC}
+    listed = api.get("duty", "/api/streams", unknown=True).json()["streams"]
+    assert [s["topic"] for s in listed] == [TOPIC]
+
+
+@pytest.mark.parametrize("decision", ["adopt", "withdraw"])
+def test_what_changed_on_air_since_it_was_read_is_not_decided_on(api: Api, decision: str) -> None:
+    manifest = unknown_on_air(api)
+    (read,) = api.get("duty", "/api/streams").json()["streams"]
+    assert read["unknown_version"] == manifest.version
+    with api.town.store.write() as tx:
+        assert found_on_broker(tx, TOPIC, b"newer", replace(manifest, version=manifest.version + 1)) == "unknown here"
+    body = {"topic": TOPIC, "version": read["unknown_version"]}
+    assert refusal(api.post("duty", f"/api/streams/{decision}", body)) == (409, "changed_on_air")
+    assert api.town.kinds(TOPIC) == ["stream.unknown_on_air", "stream.unknown_on_air"]
+    (stream,) = api.post("duty", f"/api/streams/{decision}", {**body, "version": manifest.version + 1}).json()[
+        "streams"
+    ]
+    assert (stream["unknown_on_air"], stream["unknown_version"]) == ([], 0)

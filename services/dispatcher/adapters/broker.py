@@ -171,6 +171,9 @@ def access_lines(logins: Sequence[BrokerLogin]) -> str:
 def config_lines(port: int, *, queued_bytes_max: int = QUEUED_BYTES_MAX) -> str:
     """The configuration: loopback only, nobody anonymous, paths relative to the folder Mosquitto runs in.
 
+    The name somebody logs in with is their client id, whatever id they ask for: nobody can take over a gateway's
+    connection or session, and a name has one connection at a time.
+
     Nothing is limited by count, so that no receipt is dropped while there is room; `queued_bytes_max` is the room per
     client. Mosquitto reads 0 as "no limit".
     """
@@ -180,6 +183,7 @@ def config_lines(port: int, *, queued_bytes_max: int = QUEUED_BYTES_MAX) -> str:
             "allow_anonymous false",
             f"password_file {PASSWORD_FILE}",
             f"acl_file {ACCESS_FILE}",
+            "use_username_as_clientid true",
             "persistence true",
             "persistence_location ./",
             "persistence_file mosquitto.db",
@@ -219,7 +223,10 @@ def write_private(path: Path, text: str, owner: tuple[int, int] | None) -> None:
 
 
 def connects(port: int, name: str, secret: str) -> bool | None:
-    """Whether the broker at 127.0.0.1 lets this login in; None when it gives no answer. An empty name is anonymous."""
+    """Whether the broker at 127.0.0.1 lets this login in; None when it gives no answer. An empty name is anonymous.
+
+    It takes the place of whoever is connected under this login.
+    """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_PROBE_TIMEOUT_S) as link:
             link.sendall(_connect_packet(name, secret))

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -19,7 +20,7 @@ from ..domain.planning import City
 from ..domain.refusals import Refused, UnknownOnAir
 from ..engine import receipts, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
-from ..engine.relay import CarryFailed
+from ..engine.relay import CarryFailed, Finish
 from ..engine.streams import Signed
 from .keystore import KeySigner
 from .mqtt import MqttLink
@@ -27,7 +28,8 @@ from .mqtt import MqttLink
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
-RECONCILE_WAIT_S = 10.0
+RECONCILE_WAIT_S = 3.0
+"""Shorter than the lease of an effect, so that it can still be said why nothing was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class SpeakerSide:
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
 
-    def publish_stream(self, effect: EffectRow) -> None:
+    def publish_stream(self, effect: EffectRow) -> Finish | None:
         """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
         that a restored database never speaks over what is on air."""
         if not self._reconciled.wait(RECONCILE_WAIT_S):
@@ -72,8 +74,11 @@ class SpeakerSide:
         except UnknownOnAir as unknown:
             # Whoever adopts or withdraws it saves this effect anew.
             log.warning("nothing is published over what is unknown here", reason=unknown.sentence)
-            return
-        self._link.publish(signed.topic, signed.raw, retain=True)
+            return None
+        return partial(self._published_stream, signed, self._link.publish_soon(signed.topic, signed.raw, retain=True))
+
+    def _published_stream(self, signed: Signed, finish: Finish) -> None:
+        finish()
         while (newer := self._newer(signed)) is not None:
             # Another gateway signed in between, and ours may have reached the broker after its own.
             signed = newer
@@ -101,18 +106,19 @@ class SpeakerSide:
             return None
         return Signed(stream.id, stream.manifest_version, stream.signed, fresh=False)
 
-    def publish_config(self, effect: EffectRow) -> None:
+    def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
-        speaker = self._city().speakers.get(effect.subject)
+        city = self._city()
+        speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
         try:
-            raw = self._signer.sign_config(self._config(speaker))
+            raw = self._signer.sign_config(self._config(speaker, city))
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
         except speaker_link.Refused as refused:
             raise CarryFailed(f"the speaker would refuse it: {refused.reason}", again=False) from refused
-        self._link.publish(speaker_link.config_topic(speaker.id), raw, retain=True)
+        return self._link.publish_soon(speaker_link.config_topic(speaker.id), raw, retain=True)
 
     def publish_keys(self) -> None:
         """The key document, retained, when the broker's copy is another."""
@@ -121,12 +127,13 @@ class SpeakerSide:
         if held != self._signer.signed_document:
             self._link.publish(speaker_link.KEYS_TOPIC, self._signer.signed_document, retain=True)
 
-    def ask_missing(self, effect: EffectRow) -> None:
+    def ask_missing(self, effect: EffectRow) -> Finish | None:
         """Ask a speaker for the receipts that never came."""
         journal, missing = receipts.missing(self._store, effect.subject)
-        if missing:
-            ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
-            self._link.publish(speaker_link.ask_topic(effect.subject), ask)
+        if not missing:
+            return None
+        ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
+        return self._link.publish_soon(speaker_link.ask_topic(effect.subject), ask)
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:
         """The signed clock and the current version of each stream of this speaker. Raises CarryFailed or NoKey."""
@@ -175,7 +182,7 @@ class SpeakerSide:
         lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
         if lost:
             with self._store.write() as tx:
-                for name in lost:
+                for name in sorted(lost):
                     tx.save(Save(Carry.PUBLISH_CONFIG, name))
 
     def _compare(self, topic: str, raw: bytes) -> None:
@@ -196,8 +203,7 @@ class SpeakerSide:
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
 
-    def _config(self, speaker: Speaker) -> SpeakerConfig:
-        city = self._city()
+    def _config(self, speaker: Speaker, city: City) -> SpeakerConfig:
         chain = city.tree.chain(speaker.area)
         config = SpeakerConfig(
             speaker=speaker.id,

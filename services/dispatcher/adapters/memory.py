@@ -132,7 +132,14 @@ class MemoryTx:
         return list(reversed(self._table("unread").values()))[:limit]
 
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
-        self._set(self._table("expected"), broadcast, {s: Expected(broadcast, s) for s in speakers})
+        early = self._table("early")
+        for row in self.expected(broadcast):
+            if row != Expected(broadcast, row.speaker):
+                self._set(early, (broadcast, row.speaker), row)
+        rows = {s: early.get((broadcast, s), Expected(broadcast, s)) for s in speakers}
+        for s in rows:
+            self._drop(early, (broadcast, s))
+        self._set(self._table("expected"), broadcast, rows)
 
     def copy_expected(self, original: str, broadcast: str) -> None:
         self.plan_expected(broadcast, sorted(self._table("expected").get(original, {})))
@@ -146,15 +153,19 @@ class MemoryTx:
         ]
 
     def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-        receipts, table = self._table("receipt"), self._table("expected")
+        receipts, table, early = self._table("receipt"), self._table("expected"), self._table("early")
         strangers = []
         for row in rows:
-            planned = table.get(row.broadcast, {})
-            if row.speaker not in planned:
+            key, pair = (row.speaker, row.journal, row.seq), (row.broadcast, row.speaker)
+            planned, is_new = table.get(row.broadcast, {}), key not in receipts
+            if is_new:
+                self._set(receipts, key, row)
+            if row.speaker in planned:
+                self._set(planned, row.speaker, _moved(planned[row.speaker], row))
+            elif is_new:
                 strangers.append(row)
-                continue
-            self._set(receipts, (row.speaker, row.journal, row.seq), row)
-            self._set(planned, row.speaker, _moved(planned[row.speaker], row))
+                if row.broadcast:
+                    self._set(early, pair, _moved(early.get(pair, Expected(*pair)), row))
         return strangers
 
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:

@@ -1,22 +1,33 @@
 """The dispatcher's connection for what it says: one fixed client id, publishing until the broker has it, and the copies
 that the broker holds. What speakers say comes by `mqtt_inlet`.
+
+The thread that drives paho is our own: paho's waits with select(), which fails for a descriptor above 1,023, and a
+gateway with a thousand fire panels has more than that.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from ..engine.relay import CarryFailed
+from ..engine.relay import CarryFailed, Finish
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +35,12 @@ RECEIVE_MAXIMUM = 2_000
 KEEPALIVE_S = 20
 SESSION_EXPIRY_S = 7 * 86_400
 PUBACK_TIMEOUT_S = 5.0
+RECONNECT_MIN_S = 1.0
 RECONNECT_MAX_S = 5
+LOOK_EVERY_S = 1.0
+"""How often paho is asked whether a ping is due or overdue."""
+LEAVE_WITHIN_S = 2.0
+_WAKES_READ = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class Delivery:
 class MqttLink:
     """A connection under one fixed client id with a session that outlives it.
 
-    `on_delivery` runs in the network thread and must only queue; `on_connected` too.
+    `on_delivery` runs in the network thread and must only queue; `on_connected` too. Started once and stopped once.
     """
 
     def __init__(
@@ -65,14 +81,24 @@ class MqttLink:
         )
         self._client.username_pw_set(client_id, password)
         self._client.max_inflight_messages_set(RECEIVE_MAXIMUM)
-        self._client.reconnect_delay_set(1, RECONNECT_MAX_S)
         self._client.on_connect = self._connected_now
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._message
+        self._client.on_socket_register_write = self._something_to_write
+        self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
 
     @property
     def connected(self) -> bool:
         return self._connected.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still connects, or tries to; when it does not, and was not stopped, that is a mistake of ours."""
+        return self._thread.is_alive()
 
     def start(self, host: str, port: int) -> None:
         """Connect in the background and stay connected; the broker may be away now."""
@@ -80,31 +106,97 @@ class MqttLink:
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
         self._client.connect_async(host, port, KEEPALIVE_S, clean_start=False, properties=properties)
-        self._client.loop_start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Disconnect; the session stays at the broker."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._ended.set()
+        self._wake_up()
+        self._thread.join()
+        self._wake.close()
+        self._waker.close()
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publish and wait until the broker has it. Raises CarryFailed."""
-        self.finish(self.publish_soon(topic, payload, qos=qos, retain=retain))
+        self.publish_soon(topic, payload, qos=qos, retain=retain)()
 
-    def publish_soon(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> MQTTMessageInfo:
-        """Put a message on the wire; `finish` waits for it. Raises CarryFailed while not connected."""
+    def publish_soon(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Finish:
+        """Put a message on the wire; what this returns waits until the broker has it, `PUBACK_TIMEOUT_S` from now at
+        most, and raises CarryFailed. So does this itself while not connected."""
         if not self._connected.is_set():
             raise CarryFailed("the broker is not connected")
-        return self._client.publish(topic, payload, qos, retain)
+        sent = self._client.publish(topic, payload, qos, retain)
+        return partial(_finish, sent, time.monotonic() + PUBACK_TIMEOUT_S)
 
-    def finish(self, sent: MQTTMessageInfo) -> None:
-        """Wait until the broker has acknowledged a message. Raises CarryFailed."""
+    def _run(self) -> None:
+        """Connect, serve the connection until it ends, and again, later each time that it does not come to be."""
+        wait_s = RECONNECT_MIN_S
         try:
-            sent.wait_for_publish(PUBACK_TIMEOUT_S)
-        except (RuntimeError, ValueError) as failed:
-            raise CarryFailed(f"the broker did not take it: {failed}") from failed
-        if not sent.is_published():
-            raise CarryFailed("the broker did not acknowledge it in time")
+            while not self._ended.is_set():
+                try:
+                    self._client.reconnect()
+                except OSError as failed:
+                    self._away(f"it can't be reached: {failed}")
+                if self._serve():
+                    wait_s = RECONNECT_MIN_S
+                self._ended.wait(wait_s)
+                wait_s = min(wait_s * 2, RECONNECT_MAX_S)
+        except Exception:
+            log.critical("the link to the broker has died", client=self.client_id, exc_info=True)
+        finally:
+            self._connected.clear()
+
+    def _serve(self) -> bool:
+        """Read, write and ping until the connection ends; whether the broker had let us in."""
+        welcome, leave_by_s = False, None
+        code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        while (connection := self._client.socket()) is not None and code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if self._ended.is_set() and leave_by_s is None:
+                self._client.disconnect()
+                leave_by_s = time.monotonic() + LEAVE_WITHIN_S
+            if leave_by_s is not None and time.monotonic() > leave_by_s:
+                break
+            code = self._turn(connection)
+            welcome = welcome or self._connected.is_set()
+        return welcome
+
+    def _turn(self, connection: SocketLike) -> MQTTErrorCode:
+        """Wait until there is something to read, to write or to ping, and do it."""
+        number = connection.fileno()
+        if number < 0:
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        poll.register(number, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        ready = dict(poll.poll(LOOK_EVERY_S * 1_000))
+        if ready.get(self._wake.fileno()):
+            self._wake.recv(_WAKES_READ)
+        # An error or a hang-up shows in reading.
+        if ready.get(number, 0) & ~select.POLLOUT:
+            code = self._client.loop_read()
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return code
+        if self._client.want_write():
+            code = self._client.loop_write()
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return code
+        return self._client.loop_misc()
+
+    def _something_to_write(self, client: Client, userdata: object, connection: object) -> None:
+        """Called by whichever thread publishes."""
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            # It has been woken thousands of times already, or it has ended.
+            return
+
+    def _away(self, why: str) -> None:
+        if not self._down:
+            log.warning("the broker is away", client=self.client_id, reason=why)
+        self._down = True
 
     def _connected_now(
         self, client: Client, userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -132,9 +224,8 @@ class MqttLink:
         properties: Properties | None,
     ) -> None:
         self._connected.clear()
-        if not self._down and reason.is_failure:
-            log.warning("the broker is away", client=self.client_id, reason=str(reason))
-        self._down = True
+        if reason.is_failure:
+            self._away(str(reason))
 
     def _message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         mid, qos = message.mid, message.qos
@@ -143,3 +234,12 @@ class MqttLink:
             client.ack(mid, qos)
 
         self._on_delivery(Delivery(message.topic, bytes(message.payload), message.retain, ack))
+
+
+def _finish(sent: MQTTMessageInfo, until_s: float) -> None:
+    try:
+        sent.wait_for_publish(max(0.0, until_s - time.monotonic()))
+    except (RuntimeError, ValueError) as failed:
+        raise CarryFailed(f"the broker did not take it: {failed}") from failed
+    if not sent.is_published():
+        raise CarryFailed("the broker did not acknowledge it in time")

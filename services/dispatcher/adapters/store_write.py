@@ -28,13 +28,40 @@ CHANNEL = "tocsin"
 """Where PostgreSQL tells other processes that an effect was saved."""
 PAIRS_MAX = 500
 
-_RECEIPT = "INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_RECEIPT = """
+INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
 _MOVE_ON = """
 UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(ready_us, ?),
   playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
   refused = CASE WHEN refused = '' THEN ? ELSE refused END, failed = CASE WHEN failed = '' THEN ? ELSE failed END,
   proved = proved OR ?
 WHERE broadcast = ? AND speaker = ?
+"""
+_STEPS = "accepted_us, ready_us, playing_us, finished_us, refused, failed, proved"
+_EARLY = f"""
+INSERT INTO early ({_STEPS}, broadcast, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (broadcast, speaker) DO UPDATE SET
+  accepted_us = COALESCE(early.accepted_us, excluded.accepted_us),
+  ready_us = COALESCE(early.ready_us, excluded.ready_us),
+  playing_us = COALESCE(early.playing_us, excluded.playing_us),
+  finished_us = COALESCE(early.finished_us, excluded.finished_us),
+  refused = CASE WHEN early.refused = '' THEN excluded.refused ELSE early.refused END,
+  failed = CASE WHEN early.failed = '' THEN excluded.failed ELSE early.failed END,
+  proved = early.proved OR excluded.proved
+"""
+_DROP_SILENT = """
+DELETE FROM expected WHERE broadcast = ? AND COALESCE(accepted_us, ready_us, playing_us, finished_us) IS NULL
+  AND refused = '' AND failed = '' AND NOT proved
+"""
+_DROP_SHOWN = f"DELETE FROM expected WHERE broadcast = ? RETURNING {_STEPS}, broadcast, speaker"
+_COUNT_EARLY = f"""
+UPDATE expected SET ({_STEPS}) = (SELECT {_STEPS} FROM early e WHERE e.broadcast = ? AND e.speaker = expected.speaker)
+WHERE broadcast = ? AND speaker IN (SELECT speaker FROM early WHERE broadcast = ?)
+"""
+_COUNTED_EARLY = """
+DELETE FROM early WHERE broadcast = ? AND speaker IN (SELECT speaker FROM expected WHERE broadcast = ?)
 """
 _SAVE = """
 INSERT INTO effect (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason)
@@ -100,35 +127,28 @@ class SqlTx(SqlRead):
         self._many(sql, [(r.wire, readable(r.source), r.reason, r.raw, r.at_us) for r in rows])
 
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
-        """Make these speakers the expected set, with nothing shown yet; one statement for any number of them."""
-        self._run("DELETE FROM expected WHERE broadcast = ?", (broadcast,))
+        """Make these speakers the expected set, showing what they have said of it; one statement for any number."""
         each = "json_array_elements_text(CAST(? AS json))" if self._postgres else "json_each(?)"
-        sql = f"INSERT INTO expected (broadcast, speaker) SELECT CAST(? AS text), value FROM {each} AS speakers"
-        self._run(sql, (broadcast, encode(list(dict.fromkeys(speakers)))))
+        self._expect(broadcast, f"value FROM {each} AS speakers", encode(list(dict.fromkeys(speakers))))
 
     def copy_expected(self, original: str, broadcast: str) -> None:
-        """Expect exactly the original's speakers, with nothing shown yet."""
-        self._run("DELETE FROM expected WHERE broadcast = ?", (broadcast,))
-        sql = (
-            "INSERT INTO expected (broadcast, speaker)"
-            " SELECT CAST(? AS text), speaker FROM expected WHERE broadcast = ?"
-        )
-        self._run(sql, (broadcast, original))
+        """Expect exactly the original's speakers, showing what they have said of this one."""
+        self._expect(broadcast, "speaker FROM expected WHERE broadcast = ?", original)
 
     def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
         """Store receipts and move their expected rows on; the first time of a step wins and proof stays.
 
-        Returns those about a speaker and broadcast that nothing was expected of: they are not stored.
+        Returns the strangers among those that are new here: those about a speaker and broadcast that nothing was
+        expected of. What they show is kept until it is.
         """
         # Sorted, so that two writers lock in one order and neighbours are on the same page.
         ours = sorted(rows, key=lambda r: (r.broadcast, r.speaker))
         strangers: list[ReceiptRow] = []
         if self._many(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
-            known = self._known({(r.broadcast, r.speaker) for r in ours})
-            strangers = [r for r in rows if (r.broadcast, r.speaker) not in known]
-            ours = [r for r in ours if (r.broadcast, r.speaker) in known]
-        stored = [(r.speaker, r.journal, r.seq, r.broadcast, r.rev, r.received_us, r.raw) for r in ours]
-        self._many(f"{_RECEIPT} ON CONFLICT DO NOTHING", stored)
+            unknown = self._unknown(ours)
+            strangers = self._new_strangers([r for r in rows if (r.broadcast, r.speaker) in unknown])
+            ours = [r for r in ours if (r.broadcast, r.speaker) not in unknown]
+        self._many(_RECEIPT, [_stored(r) for r in ours])
         return strangers
 
     def heard(self, rows: Sequence[Live]) -> None:
@@ -227,6 +247,34 @@ class SqlTx(SqlRead):
             raise Conflict(f"another transaction changed {ENTITIES[kind].name} {values[0]}")
         self._versions[kind, values[0]] = (before or 0) + 1
 
+    def _expect(self, broadcast: str, speakers: str, of: str) -> None:
+        """Expect the order of these speakers alone. What they have shown of it counts, whenever that was; what others
+        have shown is set aside, in case the order is planned for them again."""
+        self.lock(_expecting(broadcast))
+        # In this order, so that a step which another transaction notes meanwhile is among what was shown.
+        self._run(_DROP_SILENT, (broadcast,))
+        self._many(_EARLY, self._all(_DROP_SHOWN, (broadcast,)))
+        self._run(f"INSERT INTO expected (broadcast, speaker) SELECT CAST(? AS text), {speakers}", (broadcast, of))
+        if self._first("SELECT 1 FROM early WHERE broadcast = ? LIMIT 1", (broadcast,)) is not None:
+            self._run(_COUNT_EARLY, (broadcast,) * 3)
+            self._run(_COUNTED_EARLY, (broadcast,) * 2)
+
+    def _unknown(self, rows: Sequence[ReceiptRow]) -> set[tuple[str, str]]:
+        """Pairs (broadcast, speaker) of these rows that nothing is expected of, until the end. Another transaction may
+        just have planned them anew: what is said of those is counted here."""
+        pairs = {(r.broadcast, r.speaker) for r in rows}
+        self.lock(*(_expecting(broadcast) for broadcast, _ in pairs))
+        known = self._known(pairs)
+        self._many(_MOVE_ON, [_moves(r) for r in rows if (r.broadcast, r.speaker) in known])
+        return pairs - known
+
+    def _new_strangers(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+        """Store them, and what they show; those that were not stored before. One by one: there are few of them."""
+        new = [r for r in rows if self._run(_RECEIPT, _stored(r)).rowcount == 1]
+        shown = sorted((r for r in new if r.broadcast), key=lambda r: (r.broadcast, r.speaker))
+        self._many(_EARLY, [_moves(r) for r in shown])
+        return new
+
     def _known(self, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the (broadcast, speaker) pairs that are expected."""
         speakers: dict[str, list[str]] = defaultdict(list)
@@ -254,6 +302,15 @@ def _moves(r: ReceiptRow) -> tuple[object, ...]:
     return (
         r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.refused, r.failed, r.proved, r.broadcast, r.speaker,
     )  # fmt: skip
+
+
+def _stored(r: ReceiptRow) -> tuple[object, ...]:
+    return (r.speaker, r.journal, r.seq, r.broadcast, r.rev, r.received_us, r.raw)
+
+
+def _expecting(broadcast: str) -> str:
+    """The name that whoever changes what is expected of an order holds."""
+    return f"expected/{broadcast}"
 
 
 def _lock_number(name: str) -> int:

@@ -144,20 +144,28 @@ UNREAD = Table(
     _int("at_us"),
     sqlite_autoincrement=True,
 )
-EXPECTED = Table(
-    "expected",
-    METADATA,
-    Column("broadcast", TEXT, primary_key=True),
-    Column("speaker", TEXT, primary_key=True),
-    _int("accepted_us", null=True),
-    _int("ready_us", null=True),
-    _int("playing_us", null=True),
-    _int("finished_us", null=True),
-    Column("refused", TEXT, nullable=False, server_default=""),
-    Column("failed", TEXT, nullable=False, server_default=""),
-    Column("proved", Boolean, nullable=False, server_default=false()),
-    sqlite_with_rowid=False,
-)
+
+
+def _what_speakers_show(name: str) -> Table:
+    return Table(
+        name,
+        METADATA,
+        Column("broadcast", TEXT, primary_key=True),
+        Column("speaker", TEXT, primary_key=True),
+        _int("accepted_us", null=True),
+        _int("ready_us", null=True),
+        _int("playing_us", null=True),
+        _int("finished_us", null=True),
+        Column("refused", TEXT, nullable=False, server_default=""),
+        Column("failed", TEXT, nullable=False, server_default=""),
+        Column("proved", Boolean, nullable=False, server_default=false()),
+        sqlite_with_rowid=False,
+    )
+
+
+EXPECTED = _what_speakers_show("expected")
+EARLY = _what_speakers_show("early")
+"""What speakers showed of orders that nothing was expected of; a pair is here or in `expected`, never in both."""
 RECEIPT = Table(
     "receipt",
     METADATA,

@@ -163,7 +163,7 @@ def decide(
 ) -> tuple[Incident, list[Effect]]:
     """What an event makes of an incident. Late, repeated and contradicting events are ordinary.
 
-    Raises StillOnAir for closing one whose alert sounds.
+    Raises StillOnAir for closing one whose alert sounds, or deciding not to broadcast it.
     """
     match event:
         case SignalJoined() if event.signal.kind is SignalKind.CANCEL:
@@ -182,6 +182,8 @@ def decide(
             return _over(incident, event, playbook)
         case AlertStopped() | AlertOver():
             return incident, [Record("incident.other_alert_off", incident.id, f"{event.broadcast} was not its newest")]
+        case NotBroadcast() if incident.air is Air.ON_AIR:
+            raise StillOnAir
         case NotBroadcast():
             return incident, [Record("incident.not_broadcast", incident.id, event.why, event.person)]
         case Close() if incident.air is Air.ON_AIR:

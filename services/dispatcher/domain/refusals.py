@@ -80,9 +80,15 @@ class Refuted(Refused):
 
 
 class StillOnAir(Refused):
-    """Its alert is on air: stop it, correct it or give the all-clear, then close the incident."""
+    """Its alert is on air: stop it, correct it or give the all-clear first."""
 
     code = "still_on_air"
+
+
+class ChangedOnAir(Refused):
+    """What is on air there has changed since it was read: read it again."""
+
+    code = "changed_on_air"
 
 
 class UnknownOnAir(Refused):

@@ -11,15 +11,19 @@ from . import streams
 from .ports import BrokerAccount, Store
 
 
-def adopt_stream(store: Store, topic: str, person: str) -> None:
-    """Take over what the broker holds on a stream that this database does not know. Raises NotFound."""
+def adopt_stream(store: Store, topic: str, person: str, version: int | None = None) -> None:
+    """Take over what the broker holds on a stream that this database does not know; `version` is the manifest's that
+    the person has read. Raises NotFound, or ChangedOnAir when it is another by now."""
     with store.write() as tx:
+        streams.check_unknown(tx, topic, version)
         streams.adopt(tx, topic, person)
 
 
-def withdraw_stream(store: Store, topic: str, person: str) -> None:
-    """Take off the air what the broker holds on a stream and this database does not know. Raises NotFound."""
+def withdraw_stream(store: Store, topic: str, person: str, version: int | None = None) -> None:
+    """Take off the air what the broker holds on a stream and this database does not know; `version` and refusals as in
+    `adopt_stream`."""
     with store.write() as tx:
+        streams.check_unknown(tx, topic, version)
         streams.withdraw_unknown(tx, topic, person)
 
 

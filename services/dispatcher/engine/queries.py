@@ -167,19 +167,22 @@ class StreamNow:
 
     stream: Stream
     unknown_on_air: tuple[Order, ...]
+    unknown_version: int
 
 
 def streams_now(read: Read) -> tuple[StreamNow, ...]:
     """Every stream of this dispatcher."""
-    return tuple(StreamNow(s, _unknown(s)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+    return tuple(_stream_now(s) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
 
 
-def _unknown(stream: Stream) -> tuple[Order, ...]:
+def _stream_now(stream: Stream) -> StreamNow:
     if not stream.foreign:
-        return ()
+        return StreamNow(stream, (), 0)
     manifest = document_json.decode_manifest(stream.foreign)
     # Once something newer was signed here, what was found is taken over or has run out.
-    return manifest.orders if manifest.version > stream.manifest_version else ()
+    if manifest.version <= stream.manifest_version:
+        return StreamNow(stream, (), 0)
+    return StreamNow(stream, manifest.orders, manifest.version)
 
 
 def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:

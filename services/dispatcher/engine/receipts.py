@@ -27,28 +27,27 @@ class Arrived:
 
 @dataclass(slots=True)
 class Counted:
-    """What a batch of receipts was: stored rows (repeats included), those about nothing we asked, and steps by kind."""
+    """What a batch of receipts was: rows as expected (repeats included), and new ones about an order never given."""
 
     stored: int = 0
     unknown: int = 0
 
 
 def keep_receipts(store: Store, arrived: Sequence[Arrived]) -> Counted:
-    """Store a batch and move its expected rows on, in one transaction. Repeats change nothing."""
-    counted = Counted()
+    """Store a batch and move its expected rows on, in one transaction. Repeats change nothing, and what a speaker says
+    about no order, or about one never given to it, is shown to people once."""
     with store.write() as tx:
         now_us = tx.now_us()
-        rows = [_row(a, now_us) for a in arrived if a.receipt.order]
-        strangers = tx.add_receipts(rows)
-        counted.stored = len(rows) - len(strangers)
-        counted.unknown = len(strangers)
-        unread = [Unread("mqtt", f"receipt/{r.speaker}", "receipt_unknown_order", r.raw, now_us) for r in strangers]
-        if unread:
-            tx.add_unread(unread)
-        for a in arrived:
-            if not a.receipt.order:
-                _document_refused(tx, a)
-    return counted
+        strangers = tx.add_receipts([_row(a, now_us) for a in arrived])
+        if not strangers:
+            return Counted(stored=len(arrived))
+        unknown = [r for r in strangers if r.broadcast]
+        tx.add_unread([Unread("mqtt", f"receipt/{r.speaker}", "receipt_unknown_order", r.raw, now_us) for r in unknown])
+        said = {(a.speaker, a.receipt.journal, a.receipt.seq): a for a in reversed(arrived)}
+        for r in strangers:
+            if not r.broadcast:
+                _document_refused(tx, said[r.speaker, r.journal, r.seq])
+    return Counted(stored=len(arrived) - len(unknown), unknown=len(unknown))
 
 
 def _row(a: Arrived, now_us: int) -> ReceiptRow:

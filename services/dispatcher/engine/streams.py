@@ -29,7 +29,7 @@ from ..domain.broadcasts import (
 from ..domain.effects import Carry, Record, Save, WakeAt
 from ..domain.incidents import Air, Incident
 from ..domain.planning import City
-from ..domain.refusals import NoKey, NotFound, OverCap, UnknownOnAir
+from ..domain.refusals import ChangedOnAir, NoKey, NotFound, OverCap, UnknownOnAir
 from .chain import chain_now
 from .ports import CitySettings, Page, Signer, Stream, Tx
 
@@ -172,6 +172,13 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
     return "unknown here"
 
 
+def check_unknown(tx: Tx, topic: str, version: int | None) -> None:
+    """Raise ChangedOnAir when what is unknown on a stream is no longer what a person has read, NotFound when nothing
+    is."""
+    if version is not None and _unknown(tx, topic).version != version:
+        raise ChangedOnAir(topic)
+
+
 def adopt(tx: Tx, topic: str, person: str) -> None:
     """A person takes over what the broker holds: known broadcasts get its state, unknown orders run out.
 
@@ -236,6 +243,9 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
     silent = order.state is OrderState.WITHDRAWN
     state = BroadcastState.WITHDRAWN if silent else BroadcastState.ON_AIR
     tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
+    if mine.original and not mine.on_manifest:
+        # What going on air does for a correction or all-clear; what speakers have said of it since counts.
+        tx.copy_expected(mine.original, mine.id)
     tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
     if not silent:
         name = hashlib.sha256(f"{mine.id} {order.rev} {person}".encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The `tocsin enrol` commands: people, feeds, fire panels and speakers, each with a secret made for it alone.
+"""The `tocsin enrol` commands: people, feeds, fire panels, speakers and gateways, each with a secret made for it alone.
 
 A secret is printed once and kept as a hash; nobody chooses one and none is shared. Enrolling again makes a new secret,
 and the old one stops working.
@@ -30,23 +30,27 @@ from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
 from .cli_city import as_lines, feed_words
 from .cli_migrate import status
 from .enrolment import (
+    GATEWAY_PREFIX,
+    GATEWAYS_MAX,
     RHYTHM_S_MAX,
     Broker,
     department_feeds,
     enrol_feed,
+    enrol_gateway,
     enrol_panel,
     enrol_speakers,
     put_feeds,
     speaker_settings,
+    switch_gateway,
 )
-from .private import write_private
+from .private import add_private, read_private, write_private
 from .settings import Settings
 from .wiring import make_store
 
 LISTED_MAX = 200_000
 
 enrol_app = typer.Typer(
-    no_args_is_help=True, help="Enrol people, feeds, panels and speakers. 登记人员、信源、主机与终端。"
+    no_args_is_help=True, help="Enrol people, feeds, panels, speakers, gateways. 登记人员、信源、主机、终端与网关。"
 )
 
 
@@ -57,6 +61,7 @@ class Kind(StrEnum):
     FEED = "feed"
     PANEL = "panel"
     SPEAKER = "speaker"
+    GATEWAY = "gateway"
 
 
 Id = Annotated[str, typer.Argument(help="Its id. 编号。")]
@@ -225,6 +230,35 @@ def speaker(
 
 
 @enrol_app.command()
+def gateway(
+    number: Annotated[
+        int, typer.Argument(metavar="N", min=0, max=GATEWAYS_MAX - 1, help="The N of its client id gw-N. 网关编号。")
+    ],
+    file: Annotated[
+        Path | None, typer.Option(help="Add them to this file of secrets, which only you can read. 写入此密钥文件。")
+    ] = None,
+) -> None:
+    """A gateway's two broker accounts with a secret each, printed once. 登记一个网关，两个密钥只显示一次。
+
+    A gateway reads them by name, gw-N and gw-N-in, from the secrets.json of its folder; every gateway that may take the
+    place of gw-N needs them. The old ones stop working once the broker has its new files.
+    """
+    if file is not None:
+        try:
+            read_private(file)
+        except (OSError, ValueError) as wrong:
+            raise typer.BadParameter("The file is there already and holds no secrets; name another one.") from wrong
+    with _store() as store:
+        made = enrol_gateway(store, f"{GATEWAY_PREFIX}{number}", _me())
+    if file is None:
+        for account, secret in made.items():
+            _once(f"secret {account}", secret)
+    else:
+        add_private(file, made)
+        typer.echo(f"Wrote the secrets {' and '.join(made)} to {file}.")
+
+
+@enrol_app.command()
 def off(kind: Kind, id: Id) -> None:
     """Switch off: logins end, keys stop working; what was recorded stays. 停用。"""
     _switch(kind, id, enabled=False)
@@ -269,8 +303,12 @@ def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
                     | {"enabled": p.enabled}
                     for p in read.find(Panel, everything)
                 ]
-            case Kind.SPEAKER:
-                return [{"id": a.id, "enabled": a.enabled} for a in read.find(BrokerAccount, everything)]
+            case Kind.SPEAKER | Kind.GATEWAY:
+                return [
+                    {"id": a.id, "enabled": a.enabled}
+                    for a in read.find(BrokerAccount, everything)
+                    if a.id.startswith(GATEWAY_PREFIX) is (kind is Kind.GATEWAY)
+                ]
 
 
 def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
@@ -279,6 +317,7 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
         Kind.FEED: partial(desk.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
         Kind.PANEL: partial(desk.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
         Kind.SPEAKER: partial(desk.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
+        Kind.GATEWAY: partial(switch_gateway, name=id, enabled=enabled, by=_me()),
     }
     with _store() as store:
         switches[kind](store)

@@ -17,6 +17,7 @@ from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Datum, Evidence, Feed, Panel, Use
+from ..engine import desk
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
@@ -26,6 +27,7 @@ RHYTHM_S_MAX = 31_622_400
 FEED_AREAS_MAX = 100
 ALIASES_MAX = 500
 ALIAS_CHARS_MAX = 64
+GATEWAYS_MAX = 100
 GATEWAY_PREFIX = "gw-"
 INTAKE_SUFFIX = "-in"
 
@@ -57,8 +59,24 @@ def enrol_gateway(store: Store, name: str, by: str) -> dict[str, str]:
     return {account: enrol_account(store, account, by) for account in (name, intake_account(name))}
 
 
+def switch_gateway(store: Store, name: str, enabled: bool, by: str) -> None:
+    """Switch both accounts of a gateway off, or on again with their old secrets. Raises NotFound."""
+    for account in (name, intake_account(name)):
+        desk.switch(store, BrokerAccount, account, enabled, by)
+
+
+class SpeakerRefused(Refused):
+    """A speaker can't be enrolled under this id: ids with this beginning are gateways'."""
+
+    code = "speaker_refused"
+
+
 def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
-    """New secrets for many speakers of the city at once. Raises NotFound for one that the city does not have."""
+    """New secrets for many speakers of the city at once. Raises NotFound for one that the city does not have, and
+    SpeakerRefused for an id under which the broker would let it do what gateways may."""
+    for name in names:
+        if name.startswith(GATEWAY_PREFIX):
+            raise SpeakerRefused(name)
     secrets = {name: new_secret() for name in names}
     with store.write() as tx:
         for name, secret in secrets.items():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
@@ -40,7 +42,7 @@ from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable
-from ..engine.relay import Carrier, CarryFailed, NotYet, Relay
+from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.staging import stage, stage_audio
 from ..engine.timers import TimerPass
 from ..feeds import gb26875
@@ -98,18 +100,20 @@ class Gateway:
         self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
         self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
-        carriers = self._carriers()
-        # Manifests have a relay of their own: an alarm never waits behind three hundred configs.
-        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: carriers.pop(Carry.PUBLISH_STREAM)}
-        self.air_relay = Relay(self.store, self.engine, on_air, self.owner)
-        self.relay = Relay(self.store, self.engine, carriers, self.owner)
+        # Manifests have a relay of their own, so that an alarm never waits behind ten thousand configs; and so has what
+        # goes to the workers, because a queue that is away takes its time to say so.
+        self.relays = tuple(
+            Relay(self.store, self.engine, carriers, self.owner, SystemClock()) for carriers in self._carriers()
+        )
         self.timers = TimerPass(self.engine, self.store, SystemClock())
         self._staged = -1
         self._stage_audio_at = 0.0
         self._compare_at = float("inf")
         self.loops += [
-            Loop("air", partial(_pass, self.air_relay), 0.5),
-            Loop("relay", partial(_pass, self.relay), 0.5),
+            *(
+                Loop(name, partial(_pass, relay), 0.5)
+                for name, relay in zip(("air", "relay", "work"), self.relays, strict=True)
+            ),
             Loop("receipts", self.intake.run, 0.0),
             Loop("timers", self._timers, 0.2),
             Loop("chainer", self._chain, 1.0),
@@ -125,14 +129,14 @@ class Gateway:
             now_us = tx.now_us()
             tx.wake_at(WakeAt("worker", "worker", "canary", now_us, now_us + 10 * 365 * 86_400_000_000))
         start_http_server(self.settings.gateway_metrics_port, self.settings.panel_host, self.registry)
+        self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         for loop in self.loops:
             loop.start()
-        self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         log.info("gateway started", client=self.client_id, keys=",".join(self.signer.uses()))
         asyncio.run(self._serve_panels())
-        self.link.stop()
         for loop in self.loops:
             loop.stop()
+        self.link.stop()
         self.inlet.close()
         # What was written last must not stay outside the chain while the system is down.
         chain_pass(self.store)
@@ -192,36 +196,55 @@ class Gateway:
         self.side.forget_seen()
         self._compare_at = time.monotonic() + SETTLE_S
 
-    def _carriers(self) -> dict[str, Carrier]:
+    def _carriers(self) -> tuple[dict[str, Carrier], ...]:
+        """What each relay carries out."""
         tasks = WorkerTasks(self.store, make_celery(self.settings.secret("redis_url")))
-        offices = OfficeTasks(self.store, lambda topic, payload: self.link.publish(topic, payload))
-        carriers: dict[str, Carrier] = {
-            Carry.PUBLISH_STREAM: self.side.publish_stream,
+        offices = OfficeTasks(self.store, self.link.publish_soon)
+        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.side.publish_stream}
+        rest: dict[str, Carrier] = {
             Carry.PUBLISH_CONFIG: self.side.publish_config,
             Carry.ASK_MISSING: self.side.ask_missing,
             Carry.OFFICE_TASK: offices.carry,
-            Carry.RENDER_AUDIO: tasks.render,
-            Carry.CANARY: tasks.canary,
         }
-        return {carry: partial(self._timed, carrier) for carry, carrier in carriers.items()}
+        work: dict[str, Carrier] = {Carry.RENDER_AUDIO: tasks.render, Carry.CANARY: tasks.canary}
+        return tuple(
+            {carry: partial(self._timed, carrier) for carry, carrier in carriers.items()}
+            for carriers in (on_air, rest, work)
+        )
 
-    def _timed(self, carrier: Carrier, effect: EffectRow) -> None:
-        started, result = time.perf_counter(), "done"
+    def _timed(self, carrier: Carrier, effect: EffectRow) -> Finish | None:
+        started = time.perf_counter()
+        with self._counted(effect, started):
+            finish = carrier(effect)
+        if finish is not None:
+            return partial(self._finish, effect, started, finish)
+        self._count(effect, started, "done")
+        return None
+
+    def _finish(self, effect: EffectRow, started: float, finish: Finish) -> None:
+        with self._counted(effect, started):
+            finish()
+        self._count(effect, started, "done")
+
+    @contextmanager
+    def _counted(self, effect: EffectRow, started: float) -> Iterator[None]:
+        """Count an effect that is not carried out."""
         try:
-            carrier(effect)
+            yield
         except CarryFailed:
-            result = "failed"
+            self._count(effect, started, "failed")
             raise
         except NotYet:
-            result = "handed_on"
+            self._count(effect, started, "handed_on")
             raise
-        finally:
-            self.metrics.effects.labels(effect.carry, result).inc()
-            self.metrics.carry_s.labels(effect.carry).observe(time.perf_counter() - started)
+
+    def _count(self, effect: EffectRow, started: float, result: str) -> None:
+        self.metrics.effects.labels(effect.carry, result).inc()
+        self.metrics.carry_s.labels(effect.carry).observe(time.perf_counter() - started)
 
     def _wake(self) -> None:
         """Called after every commit of this process's engine."""
-        for loop in self.loops[:2]:
+        for loop in self.loops[: len(self.relays)]:
             loop.wake()
 
     def _watch(self) -> bool:
@@ -245,6 +268,9 @@ class Gateway:
         if not hold(self.store, self.client_id, self.owner, LEASE_US):
             log.critical("another gateway holds this client id", client=self.client_id)
             os._exit(71)
+        if not self.link.alive:
+            log.critical("nothing reaches the broker any more: the process ends so that it starts whole")
+            os._exit(70)
         self.panels.load()
         self.metrics.broker.set(1 if self.link.connected and self.inlet.connected else 0)
         if self.journal.waiting():
@@ -305,4 +331,7 @@ def main(check: Annotated[bool, typer.Option(help="Only read settings and keys, 
     if check:
         typer.echo(",".join(KeySigner(KeyFolder(settings.keys)).uses()))
         return
+    # Every fire panel has a descriptor, and what a process starts with is often 1,024.
+    _, descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
     Gateway(settings).run()

@@ -1,4 +1,4 @@
-"""Incidents: the list, one with its whole story, and closing it."""
+"""Incidents: the list, one with its whole story, deciding not to broadcast for one, and closing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from ..domain.incidents import Incident, IncidentState
 from ..domain.signals import Use
 from ..engine import queries
-from ..engine.events import IncidentClosed
+from ..engine.events import IncidentClosed, NotBroadcast
 from ..engine.people import Role
 from .auth import DESK, Caller, Gate
 from .broadcast_schemas import IncidentDetail
@@ -48,6 +48,13 @@ def incidents_router(deps: WebDeps, gate: Gate) -> APIRouter:
     def close(id: str, wanted: WhyRequest, caller: Caller = officer) -> IncidentDetail:
         """Close it: its task is withdrawn, a draft not yet released is held. Refused while its alert is on air."""
         deps.engine.handle([IncidentClosed(id, caller.person.id, wanted.why)])
+        return _detail(deps, id)
+
+    @router.post("/api/incidents/{id}/not-broadcast")
+    def not_broadcast(id: str, wanted: WhyRequest, caller: Caller = officer) -> IncidentDetail:
+        """Decide not to broadcast for it, whether or not anything is drafted: recorded with who and why, and a draft
+        that waits is declined. Refused while its alert is on air."""
+        deps.engine.handle([NotBroadcast(id, caller.person.id, caller.roles, wanted.why)])
         return _detail(deps, id)
 
     return router

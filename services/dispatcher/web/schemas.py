@@ -363,6 +363,7 @@ class StreamView(View):
     manifest_version: int
     refresh_us: int
     unknown_on_air: list[UnknownOrder] = Field(description="On air at the broker but unknown here: adopt or withdraw.")
+    unknown_version: int = Field(description="Names what is unknown on air when it is decided on; 0 for nothing.")
 
     @classmethod
     def of(cls, now: StreamNow) -> StreamView:
@@ -376,6 +377,7 @@ class StreamView(View):
             manifest_version=s.manifest_version,
             refresh_us=s.refresh_us,
             unknown_on_air=[UnknownOrder.model_validate(order) for order in now.unknown_on_air],
+            unknown_version=now.unknown_version,
         )
 
 
@@ -383,8 +385,11 @@ class StreamList(View):
     streams: list[StreamView]
 
 
-class AdoptRequest(Asked):
+class StreamRequest(Asked):
     topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
+    version: int | None = Field(
+        default=None, description="The `unknown_version` that was read; refused when it is another by now."
+    )
 
 
 def task_page(tasks: tuple[Task, ...], *, more: bool, names: Mapping[str, str]) -> TaskPage:

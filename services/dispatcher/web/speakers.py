@@ -11,11 +11,11 @@ from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .problems import EndRefused
 from .schemas import (
-    AdoptRequest,
     OutOfServiceRequest,
     SpeakerPage,
     SpeakerView,
     StreamList,
+    StreamRequest,
     StreamView,
     WhyRequest,
 )
@@ -65,16 +65,28 @@ def speakers_router(deps: WebDeps, gate: Gate) -> APIRouter:
             return SpeakerView.of(queries.speaker_now(read, change.speaker))
 
     @router.get("/api/streams")
-    def streams(_: Caller = reader) -> StreamList:
+    def streams(
+        _: Caller = reader,
+        unknown: bool = Query(default=False, description="Only those with something unknown on air."),
+    ) -> StreamList:
         """Every stream, with what is on air at the broker but unknown here."""
+        found = streams_as_they_are()
+        return StreamList(streams=[s for s in found.streams if s.unknown_on_air]) if unknown else found
+
+    def streams_as_they_are() -> StreamList:
         with deps.store.read() as read:
             return StreamList(streams=[StreamView.of(now) for now in queries.streams_now(read)])
 
     @router.post("/api/streams/adopt")
-    def adopt(wanted: AdoptRequest, caller: Caller = officer) -> StreamList:
-        """Take over what the broker holds on one stream."""
-        desk.adopt_stream(deps.store, wanted.topic, caller.person.id)
-        with deps.store.read() as read:
-            return StreamList(streams=[StreamView.of(now) for now in queries.streams_now(read)])
+    def adopt(wanted: StreamRequest, caller: Caller = officer) -> StreamList:
+        """Take over what the broker holds on one stream: it stays on air as an order of ours."""
+        desk.adopt_stream(deps.store, wanted.topic, caller.person.id, wanted.version)
+        return streams_as_they_are()
+
+    @router.post("/api/streams/withdraw")
+    def withdraw(wanted: StreamRequest, caller: Caller = officer) -> StreamList:
+        """Take off the air what the broker holds on one stream and nobody here knows; what is known stays as it is."""
+        desk.withdraw_stream(deps.store, wanted.topic, caller.person.id, wanted.version)
+        return streams_as_they_are()
 
     return router

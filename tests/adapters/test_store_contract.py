@@ -14,8 +14,21 @@ from services.dispatcher.domain.incidents import Incident, IncidentState, Verdic
 from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfService, Speaker, Venue, VenueKind
 from services.dispatcher.domain.planning import Coverage, Plan
 from services.dispatcher.domain.playbook import Rung
+from services.dispatcher.domain.polling import Poll, Round
 from services.dispatcher.domain.risk import Witness
-from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Problem, Signal, SignalKind, Unread, Use
+from services.dispatcher.domain.signals import (
+    Evidence,
+    Feed,
+    Panel,
+    Place,
+    Problem,
+    Sensor,
+    Signal,
+    SignalKind,
+    Unread,
+    Use,
+)
+from services.dispatcher.domain.silence import Heard
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
 from services.dispatcher.engine.ports import (
     Asset,
@@ -104,6 +117,11 @@ TASK = Task(
     due_us=BIG_US,
     verdict=Verdict.UNSURE,
 )
+POLL = Poll(
+    "f-1", "https://example.cn/list.atom", 60, '"v1"', "Wed, 01 Jul 2026 00:00:00 GMT", "digest", BIG_US, 2, "http_503",
+    ("a", "b"), (("b", 3), ("c", 1)), Round('"v2"', "", "digest-2", ("c",), more=True, again=True), asked=True,
+    plain_http=True,
+)  # fmt: skip
 ROWS: tuple[object, ...] = (
     Area("210202000000", "中山区", "district", "210200000000", "2020-01-01", members=("a", "b"), centre_lat_e7=-1),
     Venue("v-1", "青泥洼桥站", VenueKind.UNDERGROUND, "210202000000", 389_140_000, 1_216_140_000, 9_000, "survey", 10),
@@ -111,7 +129,12 @@ ROWS: tuple[object, ...] = (
     Speaker("s-1", "v-1", "210202000000", "1号口", 1, 2, out_of_service=OutOfService("p-1", "flooded", BIG_US)),
     Speaker("s-2", "v-1", "210202000000", "2号口", 1, 2, enrolled=False),
     Feed("f-1", "气象局", "weather", "cap", Use.ACTUAL, "$argon2id$x", "210200000000", hazards=()),
-    Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, enabled=False),
+    Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, False, 7_500),
+    Sensor(
+        "sn-1", "box-1", "smoke-1", "smoke", "v-1", Use.ACTUAL, "烟感", "fire", 300, True, "somebody", BIG_US, False
+    ),
+    POLL,
+    Heard("panel/p-1", BIG_US, BIG_US + 1, 7_500, "i-1", True, "alarm"),
     replace(INCIDENT, place=PLACE, witnesses=(Witness("p", "d", Evidence.DETECTOR, True, None),), reasons=("甲", "乙")),
     TASK,
     BROADCAST,

@@ -116,7 +116,7 @@ def test_a_panel_is_enrolled_by_its_address_on_the_wire(store: SqlStore) -> None
     )
     assert run(*words) == "Enrolled mall-panel at mall, actual.\n"
     with store.read() as read:
-        assert read.find(Panel, Page()) == [builders.panel()]
+        assert read.find(Panel, Page()) == [builders.panel(rhythm_s=7_500)]
     assert refused(*words[:5], "01020304", *words[6:])[0] == 2
     assert refused(*words[:7], "nowhere", *words[8:]) == (1, "not_found")
 

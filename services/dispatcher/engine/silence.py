@@ -192,11 +192,7 @@ def _recovered(work: Work, incident_id: str) -> None:
     """The last one that speaks again closes the incident."""
     # Locked first: of two that speak again at once, the second must see the first.
     incident = work.tx.get_locked(Incident, incident_id)
-    left = work.tx.find(Heard, Page(limit=OPEN_MAX), incident=incident_id)
-    if incident is None or not incident.open:
-        return
-    if left:
-        work.tx.record(Record("incident.source_back", incident_id, f"{len(left)} of its sources are still silent"))
+    if incident is None or not incident.open or work.tx.find(Heard, Page(limit=1), incident=incident_id):
         return
     work.incident(incident_id, Close("", "every source of it speaks again"))
     work.run()

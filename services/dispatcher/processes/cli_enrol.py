@@ -6,10 +6,8 @@ and the old one stops working.
 
 from __future__ import annotations
 
-import getpass
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -23,12 +21,15 @@ from ..adapters.keystore import KeyFolder
 from ..adapters.passwords import Argon2Passwords
 from ..domain.places import Area
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Datum, Evidence, Feed, Panel, Use
+from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from . import cli_enrol_sources as sources
 from .cli_city import as_lines, feed_words
-from .cli_migrate import status
+from .cli_desk import me as _me
+from .cli_desk import once as _once
+from .cli_desk import opened_store as _store
 from .enrolment import (
     RHYTHM_S_MAX,
     Broker,
@@ -41,13 +42,17 @@ from .enrolment import (
 )
 from .private import write_private
 from .settings import Settings
-from .wiring import make_store
 
 LISTED_MAX = 200_000
+PANEL_RHYTHM_S = 7_500
+"""GB/T 26875.3 has a device check its line at least every two hours."""
 
 enrol_app = typer.Typer(
-    no_args_is_help=True, help="Enrol people, feeds, panels and speakers. 登记人员、信源、主机与终端。"
+    no_args_is_help=True, help="Enrol people, feeds, panels, sensors and speakers. 登记人员、信源、主机、传感器与终端。"
 )
+enrol_app.command()(sources.poll)
+enrol_app.command()(sources.sensor)
+enrol_app.command("sensor-gateway")(sources.sensor_gateway)
 
 
 class Kind(StrEnum):
@@ -56,6 +61,7 @@ class Kind(StrEnum):
     PERSON = "person"
     FEED = "feed"
     PANEL = "panel"
+    SENSOR = "sensor"
     SPEAKER = "speaker"
 
 
@@ -187,13 +193,16 @@ def panel(
     test_bit_meaningless: Annotated[
         bool, typer.Option("--test-bit-meaningless", help="Commissioned so: its real fires carry the test bit.")
     ] = False,
+    rhythm: Annotated[
+        int, typer.Option(min=0, max=RHYTHM_S_MAX, help="Seconds within which it speaks; 0: any. 应有报送间隔（秒）。")
+    ] = PANEL_RHYTHM_S,
 ) -> None:
     """A fire panel; it has no secret, its protocol knows none. 登记一台消防主机。"""
     wire = address.lower()
     if len(wire) != 12 or set(wire) - set("0123456789abcdef"):
         raise typer.BadParameter("The address has 12 hex digits.")
     with _store() as store:
-        enrol_panel(store, Panel(id, name, wire, use, venue, test_bit_meaningless), _me())
+        enrol_panel(store, Panel(id, name, wire, use, venue, test_bit_meaningless, rhythm_s=rhythm), _me())
     typer.echo(f"Enrolled {id} at {venue}, {use}.")
 
 
@@ -269,6 +278,12 @@ def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
                     | {"enabled": p.enabled}
                     for p in read.find(Panel, everything)
                 ]
+            case Kind.SENSOR:
+                return [
+                    {"id": s.id, "name": s.name, "gateway": s.gateway, "device": s.device, "kind": s.kind}
+                    | {"use": s.use, "venue": s.venue, "enabled": s.enabled}
+                    for s in read.find(Sensor, everything)
+                ]
             case Kind.SPEAKER:
                 return [{"id": a.id, "enabled": a.enabled} for a in read.find(BrokerAccount, everything)]
 
@@ -278,36 +293,9 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
         Kind.PERSON: partial(people.set_enabled, name=id, enabled=enabled, by=_me()),
         Kind.FEED: partial(desk.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
         Kind.PANEL: partial(desk.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
+        Kind.SENSOR: partial(desk.switch, kind=Sensor, id=id, enabled=enabled, by=_me()),
         Kind.SPEAKER: partial(desk.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
     }
     with _store() as store:
         switches[kind](store)
     typer.echo(f"{kind} {id} is {'on' if enabled else 'off'}.")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    """The store of the settings; a refusal or an absent database ends the command with one sentence."""
-    settings = Settings()
-    store = make_store(settings)
-    try:
-        if not status(settings.database).ready:
-            raise StoreUnavailable("The database lacks tables: run `tocsin migrate upgrade`.")
-        yield store
-    except Refused as refused:
-        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
-        raise typer.Exit(1) from refused
-    except StoreUnavailable as away:
-        typer.echo(f"store_unavailable: {away}", err=True)
-        raise typer.Exit(1) from away
-    finally:
-        store.close()
-
-
-def _me() -> str:
-    """Who types, as this machine knows them."""
-    return f"{getpass.getuser()} (command line)"
-
-
-def _once(what: str, secret: str) -> None:
-    typer.echo(f"The {what}, shown this once: {secret}")

@@ -20,7 +20,7 @@ from services.dispatcher.domain.effects import Carry, WakeAt
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.polling import USELESS_AFTER_US, Poll
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.engine.relay import Relay
+from services.dispatcher.engine.relay import Carrier, Relay
 from services.dispatcher.engine.timers import TimerPass
 from services.dispatcher.processes.children import Child, Redis, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
@@ -117,8 +117,8 @@ def system(tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
         redis.start()
         (tmp_path / "secrets.json").write_text(json.dumps({"redis_url": redis.url}))
         engine = builders.engine(store)
-        carriers = {Carry.POLL_FEED: WorkerTasks(store, make_celery(redis.url)).poll}
-        relay = Relay(store, engine, dict(carriers), "test")
+        carriers: dict[str, Carrier] = {Carry.POLL_FEED: WorkerTasks(store, make_celery(redis.url)).poll}
+        relay = Relay(store, engine, carriers, "test")
         running = System(tmp_path, store, redis, relay, TimerPass(engine, store, SystemClock()), start_worker(tmp_path))
         try:
             yield running

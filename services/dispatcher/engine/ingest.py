@@ -17,6 +17,7 @@ CELL_E7 = 90_000
 OPEN_INCIDENTS_MAX = 500
 OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
+SENSOR_KEYS = "mqtt/"
 AUTOMATIC_WITHIN_US = 600_000_000
 """A report that reaches the engine later than this, as after an outage, is for people to decide on."""
 
@@ -161,7 +162,8 @@ def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
     """The enrolled panel or sensor that speaks, None for every other reporter."""
     if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
         return None
-    return read.get(Panel, signal.reporter) or read.get(Sensor, signal.reporter)
+    # A panel and a sensor may have the same name; the wire says which of them it is.
+    return read.get(Sensor if signal.key.startswith(SENSOR_KEYS) else Panel, signal.reporter)
 
 
 def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bool:

@@ -236,6 +236,18 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
         assert read.due_timers(5, 10) == [TimerRow("task", "t-1", "rung", 5, 10)]
 
 
+def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store: Store) -> None:
+    sensors = [Sensor(f"sn-{n}", "box-1", f"s{n}", "smoke", "v-1", Use.ACTUAL) for n in range(3)]
+    heard = [Heard(f"panel/p-{n}", BIG_US, incident="i-1" if n else "") for n in range(3)]
+    with store.write() as tx:
+        tx.put(*sensors, *heard)
+    with store.read() as read:
+        assert read.find(Sensor, gateway="box-1", device="s1") == sensors[1:2]
+        assert read.find(Sensor, gateway="box-2", device="s1") == []
+        assert read.find(Heard, id=("panel/p-0", "panel/p-2", "panel/p-9")) == [heard[0], heard[2]]
+        assert read.find(Heard, Page(limit=1), incident="i-1") == [heard[1]]
+
+
 def test_rows_are_found_by_their_fields(store: Store) -> None:
     incidents = [
         replace(INCIDENT, id=f"i-{n}", opened_us=10 - n, hazard=hazard, state=state, venue=venue)

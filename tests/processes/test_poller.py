@@ -200,6 +200,14 @@ def test_a_list_that_came_safely_does_not_lead_into_the_clear(weather: Weather) 
     assert weather.poll.reason == "plain_http_refused"
 
 
+def test_a_feed_that_must_be_signed_takes_nothing_unsigned(weather: Weather) -> None:
+    with weather.town.store.write() as tx:
+        tx.put(feed("x", format="atom", signature_required=True))
+    weather.pass_on()
+    assert weather.incidents() == []
+    assert weather.unread() == [("poll", "feed/weather", "signature_required")] * 2
+
+
 def test_as_many_errands_run_on_a_machine_as_there_are_places(tmp_path: Path) -> None:
     with one_of(tmp_path, 2) as first, one_of(tmp_path, 2) as second:
         assert (first, second) == (True, True)

@@ -53,9 +53,8 @@ def enrol_poll(
             raise PollRefused(f"its rhythm of {feed.rhythm_s} s is shorter than two polls: it would seem silent")
         before = tx.get_locked(Poll, feed_id)
         seen = before.seen if before is not None else ()
-        version = before.version if before is not None else 0
         now_us = tx.now_us()
-        tx.put(Poll(feed_id, url, every_s, next_due_us=now_us, seen=seen, plain_http=plain_http, version=version))
+        tx.put(Poll(feed_id, url, every_s, next_due_us=now_us, seen=seen, plain_http=plain_http))
         tx.wake_at(WakeAt("poll", feed_id, "due", now_us, now_us + USELESS_AFTER_US))
         tx.record(Record("feed.polled", feed_id, f"{url} every {every_s} s", by))
 

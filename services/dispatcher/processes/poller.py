@@ -12,18 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ..adapters.http_poll import Answer, HttpPoll, PollFailed
+from ..adapters.signatures import verify_for
 from ..domain.polling import Answered, Entry, Failed, Poll, PollEvent, Settled, conditions
 from ..domain.signals import Feed, Reading, Unread
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, PollTold, SignalArrived, UnreadArrived
 from ..engine.ports import Store
 from ..feeds import FEEDS, atom, cap
+from ..feeds.signed import with_signature
 
 log = structlog.get_logger(__name__)
 
@@ -130,8 +133,7 @@ class Poller:
 
     def _take(self, feed: Feed, raw: bytes) -> None:
         """Commit what a document says, and keep it as unread where something of it can't be read."""
-        read = cap.reading if feed.format == atom.FORMAT else FEEDS[feed.format]
-        found: Reading = read(raw, feed, self._now_us())
+        found = _read(feed, raw, self._now_us())
         events: list[Event] = [SignalArrived(signal) for signal in found.signals]
         bad = next((p.code for p in found.problems if p.severity == "error"), "" if found.signals else "not_read")
         if bad:
@@ -149,6 +151,15 @@ class Poller:
     def _now_us(self) -> int:
         with self._store.read() as read:
             return read.now_us()
+
+
+def _read(feed: Feed, raw: bytes, now_us: int) -> Reading:
+    """What a document says, with what its XML signature proves, as for one that was sent here."""
+    found = (cap.reading if feed.format == atom.FORMAT else FEEDS[feed.format])(raw, feed, now_us)
+    verdict = verify_for(feed, raw, datetime.fromtimestamp(now_us / 1e6, UTC)) if found.signals else None
+    if verdict is None:
+        return found
+    return with_signature(found, verdict.state, verdict.sentence, required=feed.signature_required)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from services.dispatcher.domain.silence import (
     Due,
     Expected,
     Heard,
+    Listening,
     Raise,
     Recovered,
     SilenceEvent,
@@ -107,6 +108,21 @@ def test_silence_under_maintenance_is_excused_and_a_whole_rhythm_given_after_it(
     back, effects = decide(excused, Due(), later_us)
     assert (back.excused, effects) == (False, [wake(later_us + HOUR_S * S + GRACE_US)])
     assert decide(back, Due(), later_us + HOUR_S * S + GRACE_US)[1] == [Raise(T0)]
+
+
+def test_silence_counts_from_when_this_system_began_to_listen() -> None:
+    later = replace(HEARD, from_us=T0 + 600 * S)
+    assert decide(HEARD, Due(listening_us=T0 + 600 * S), DUE_US) == (later, [wake(DUE_US + 600 * S)])
+    assert decide(later, Due(listening_us=T0 + 600 * S), DUE_US + 600 * S) == (later, [Raise(T0)])
+
+
+def test_a_wire_listens_anew_after_it_was_deaf() -> None:
+    wire, effects = decide(Heard("wire/mqtt"), Listening(T0), T0)
+    assert (wire, effects) == (Heard("wire/mqtt", T0, T0), [])
+    wire, _ = decide(wire, Listening(T0 + 60 * S), T0 + 60 * S)
+    assert wire == Heard("wire/mqtt", T0 + 60 * S, T0)
+    wire, _ = decide(wire, Listening(T0 + 121 * S), T0 + 121 * S)
+    assert wire == Heard("wire/mqtt", T0 + 121 * S, T0 + 121 * S)
 
 
 def test_nobody_is_silent_while_this_system_was_away() -> None:

@@ -9,7 +9,7 @@ import pytest
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.places import OfficeKind
 from services.dispatcher.domain.signals import Sensor, Unread, Use
-from services.dispatcher.domain.silence import COARSE_US, GRACE_US, Heard
+from services.dispatcher.domain.silence import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import silence
 from services.dispatcher.engine.events import SignalArrived, SourceHeard, TimerDue, UnreadArrived
@@ -181,6 +181,23 @@ def test_a_system_that_was_away_itself_gives_everybody_a_rhythm(town: Town) -> N
     assert silences(town) == []
     after_a_rhythm(town)
     assert len(silences(town)) == 1
+
+
+def test_no_sensor_is_silent_while_its_broker_is_away_nor_until_a_rhythm_after(town: Town) -> None:
+    watch(town, SENSOR)
+    heard(town, SENSORS_WIRE)
+    heard(town, SENSOR)
+    for _ in range(3):
+        after_a_rhythm(town)
+    heard(town, SENSORS_WIRE)
+    assert silences(town) == []
+    for _ in range(4 * HOUR_S // 60):
+        town.clock.advance(60)
+        heard(town, SENSORS_WIRE)
+        town.pass_timers()
+        if silences(town):
+            break
+    assert town.clock.now_us() - row(town, SENSORS_WIRE).from_us == HOUR_S * SECOND_US + GRACE_US
 
 
 def test_every_signal_and_every_unread_message_of_a_feed_is_a_sign_of_life(town: Town) -> None:

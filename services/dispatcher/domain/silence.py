@@ -2,7 +2,8 @@
 
 What was heard is written coarsely, at most once in `COARSE_US` for each source, and no timer moves with it: the timer
 row is compared with what was heard when it is due, and set anew. The grace covers that coarseness. Silence is not held
-against a source that is switched off or under maintenance, nor for a time in which this system itself was away.
+against a source that is switched off or under maintenance, nor for a time in which this system itself was away, or was
+deaf on the wire that the source speaks on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ SOURCE_SILENT = "source_silent"
 LEVEL_SILENT = 4
 COARSE_US = 15_000_000
 GRACE_US = 60_000_000
+DEAF_US = 60_000_000
+SENSORS_WIRE = "wire/mqtt"
+"""The row that says when the sensors' broker was last connected, and since when it is."""
+
 USELESS_AFTER_US = 10 * 365 * 86_400_000_000
 TIMER = ("source", "silent")
 _SECOND_US = 1_000_000
@@ -61,6 +66,13 @@ class Spoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """A wire was open at `at_us`."""
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """How often it is expected to speak, 0 when nothing is."""
 
@@ -69,13 +81,15 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Its timer is due. `excuse` says why its silence is nobody's business now, `missed` that this system was away."""
+    """Its timer is due. `excuse` says why its silence is nobody's business now, `missed` that this system was away or
+    is deaf; it has been listening since `listening_us`."""
 
     excuse: str = ""
     missed: str = ""
+    listening_us: int = 0
 
 
-SilenceEvent: TypeAlias = Spoke | Expected | Due
+SilenceEvent: TypeAlias = Spoke | Listening | Expected | Due
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,9 @@ def decide(heard: Heard, event: SilenceEvent, now_us: int) -> tuple[Heard, list[
     match event:
         case Spoke():
             return _spoke(heard, event)
+        case Listening(at_us):
+            since_us = at_us if at_us - heard.heard_us > DEAF_US else heard.from_us
+            return replace(heard, heard_us=max(heard.heard_us, at_us), from_us=since_us), []
         case Expected(rhythm_s) if rhythm_s == heard.rhythm_s:
             return heard, []
         case Expected(0):
@@ -117,10 +134,9 @@ def decide(heard: Heard, event: SilenceEvent, now_us: int) -> tuple[Heard, list[
             # A whole rhythm for everybody who may have spoken in vain.
             anew = replace(heard, excused=False, from_us=now_us)
             return anew, [_wake(anew)]
-        case Due() if heard.due_us > now_us:
-            return heard, [_wake(heard)]
-        case Due():
-            return heard, [Raise(heard.heard_us)]
+        case Due(listening_us=listening_us):
+            counted = replace(heard, from_us=max(heard.from_us, listening_us))
+            return counted, [_wake(counted) if counted.due_us > now_us else Raise(heard.heard_us)]
         case _:
             assert_never(event)
 

@@ -163,7 +163,9 @@ def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
     if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
         return None
     # A panel and a sensor may have the same name; the wire says which of them it is.
-    return read.get(Sensor if signal.key.startswith(SENSOR_KEYS) else Panel, signal.reporter)
+    if signal.key.startswith(SENSOR_KEYS):
+        return read.get(Sensor, signal.reporter)
+    return read.get(Panel, signal.reporter)
 
 
 def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bool:

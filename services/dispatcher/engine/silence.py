@@ -72,7 +72,8 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
 def hear(work: Work, said: Mapping[str, Spoke]) -> None:
     """Write down who was heard. In the order of their names, so that two transactions never wait in a circle."""
     for id in sorted(said):
-        _decide(work, work.tx.get_locked(Heard, id) or Heard(id), said[id])
+        wire = silence.Listening(said[id].at_us) if id == silence.SENSORS_WIRE else None
+        _decide(work, work.tx.get_locked(Heard, id) or Heard(id), wire or said[id])
 
 
 def watch(store: Store, rhythms: Mapping[str, int]) -> int:
@@ -108,7 +109,17 @@ def due(work: Work, timer: TimerRow, missed: str) -> None:
     if source is None:
         work.tx.delete(Heard, heard.id)
         return
-    _decide(work, heard, silence.Due(source.excuse, missed), source)
+    listening_us, deaf = _listening(work, heard.id)
+    _decide(work, heard, silence.Due(source.excuse, missed or deaf, listening_us), source)
+
+
+def _listening(work: Work, id: str) -> tuple[int, str]:
+    """Since when this system could hear such a source, µs UTC, and why it can't now."""
+    wire = work.tx.get(Heard, silence.SENSORS_WIRE) if silence.source_of(id)[0] is SourceKind.SENSOR else None
+    if wire is None:
+        return 0, ""
+    deaf = work.tx.now_us() - wire.heard_us > silence.DEAF_US
+    return wire.from_us, "the sensors' broker is away" if deaf else ""
 
 
 def _decide(work: Work, heard: Heard, event: SilenceEvent, source: _Source | None = None) -> None:

@@ -106,7 +106,10 @@ class Gateway:
             self.store, self.engine, self.sensor_inlet, self.sensors, mqtt_sensor.signals_of, SystemClock().now_us,
             lambda result: self.metrics.sensors.labels(result).inc(), alive_us,
         )  # fmt: skip
-        self.watch = Watch(self.store, self.engine, self.panels.all, self.sensors.all)
+        self.watch = Watch(
+            self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected,
+            SystemClock().now_us,
+        )  # fmt: skip
         self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
         self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..domain.signals import Feed, Panel, Sensor
-from ..domain.silence import SourceKind, source_id
+from ..domain.silence import SENSORS_WIRE, SourceKind, source_id
 from ..engine import silence
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import SourceHeard
@@ -20,7 +20,8 @@ FEEDS_MAX = 10_000
 
 
 class Watch:
-    """`step` is called again and again by one thread. `panels_heard_us` says when each panel was last heard, by id."""
+    """`step` is called again and again by one thread. `panels_heard_us` says when each panel was last heard, by id;
+    `listening` whether sensors could be heard now."""
 
     def __init__(
         self,
@@ -28,17 +29,23 @@ class Watch:
         engine: Engine,
         panels: Callable[[], Iterable[Panel]],
         sensors: Callable[[], Iterable[Sensor]],
+        listening: Callable[[], bool],
+        now_us: Callable[[], int],
     ) -> None:
         self._store = store
         self._engine = engine
         self._panels = panels
         self._sensors = sensors
+        self._listening = listening
+        self._now_us = now_us
         self.panels_heard_us: Callable[[], dict[str, int]] = dict
         self._rhythms: dict[str, int] = {}
         self._noted_us: dict[str, int] = {}
 
     def step(self) -> int:
         """Write down which panels spoke, and have what is new or changed watched; how many are."""
+        if self._listening():
+            self._engine.handle([SourceHeard(SENSORS_WIRE, self._now_us())])
         self._panels_spoke()
         expected = self._expected()
         changed = {id: rhythm_s for id, rhythm_s in expected.items() if self._rhythms.get(id, 0) != rhythm_s}

@@ -27,9 +27,8 @@ from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
 from . import cli_enrol_sources as sources
 from .cli_city import as_lines, feed_words
-from .cli_desk import me as _me
-from .cli_desk import once as _once
-from .cli_desk import opened_store as _store
+from .commands import my_name as _me
+from .commands import opened_store as _store
 from .enrolment import (
     RHYTHM_S_MAX,
     Broker,
@@ -299,3 +298,7 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
     with _store() as store:
         switches[kind](store)
     typer.echo(f"{kind} {id} is {'on' if enabled else 'off'}.")
+
+
+def _once(what: str, secret: str) -> None:
+    typer.echo(f"The {what}, shown this once: {secret}")

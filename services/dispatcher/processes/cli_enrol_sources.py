@@ -10,7 +10,7 @@ from devices.protocols.sensor_mqtt import SensorKind
 
 from ..domain.polling import EVERY_S_MIN
 from ..domain.signals import Sensor, Use
-from .cli_desk import me, once, opened_store
+from .commands import my_name, opened_store
 from .enrolment import RHYTHM_S_MAX
 from .enrolment_sources import EVERY_S_MAX, enrol_poll, enrol_sensor, renew_gateway_device, stop_poll
 from .settings import Settings
@@ -33,9 +33,9 @@ def poll(
     loopback = Settings().poll_loopback
     with opened_store() as store:
         if stop:
-            stop_poll(store, feed, me())
+            stop_poll(store, feed, my_name())
         else:
-            enrol_poll(store, feed, url, every, me(), plain_http=plain_http, loopback=loopback)
+            enrol_poll(store, feed, url, every, my_name(), plain_http=plain_http, loopback=loopback)
     typer.echo(f"{feed} is polled no more." if stop else f"{feed} is polled every {every} s.")
 
 
@@ -58,14 +58,14 @@ def sensor(
     """An MQTT sensor; its gateway device gets an account with the first one. 登记一个传感器。"""
     made = Sensor(id, gateway, device, str(kind), venue, use, name, hazard, rhythm, test_bit_meaningless)
     with opened_store() as store:
-        secret = enrol_sensor(store, made, me())
+        secret = enrol_sensor(store, made, my_name())
     typer.echo(f"Enrolled {id} at {venue}, {use}.")
     if secret is not None:
-        once(f"broker secret of {gateway}", secret)
+        typer.echo(f"The broker secret of {gateway}, shown this once: {secret}")
 
 
 def sensor_gateway(name: Annotated[str, typer.Argument(help="The gateway device. 网关设备名。")]) -> None:
     """A new secret for a gateway device; the old one stops working. 重新生成网关设备密钥。"""
     with opened_store() as store:
-        secret = renew_gateway_device(store, name, me())
-    once(f"broker secret of {name}", secret)
+        secret = renew_gateway_device(store, name, my_name())
+    typer.echo(f"The broker secret of {name}, shown this once: {secret}")

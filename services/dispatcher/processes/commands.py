@@ -1,4 +1,4 @@
-"""What the commands that write to the store share: the store itself, who types, and secrets that are shown once."""
+"""What commands share that work on the store: opening it with one sentence for every no, and who types."""
 
 from __future__ import annotations
 
@@ -34,10 +34,6 @@ def opened_store() -> Iterator[Store]:
         store.close()
 
 
-def me() -> str:
+def my_name() -> str:
     """Who types, as this machine knows them."""
     return f"{getpass.getuser()} (command line)"
-
-
-def once(what: str, secret: str) -> None:
-    typer.echo(f"The {what}, shown this once: {secret}")

@@ -14,9 +14,9 @@ from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.mqtt_wire import Message
 from services.dispatcher.adapters.sensor_intake import BATCH_MAX, GATEWAY_UNREAD_MAX, SensorIntake, Sensors
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.risk import Witness
 from services.dispatcher.domain.signals import Evidence, Sensor, Use
-from services.dispatcher.domain.silence import Heard
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.ports import StoreUnavailable, Tx
 from services.dispatcher.feeds import mqtt_sensor

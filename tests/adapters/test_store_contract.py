@@ -15,6 +15,7 @@ from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfSer
 from services.dispatcher.domain.planning import Coverage, Plan
 from services.dispatcher.domain.playbook import Rung
 from services.dispatcher.domain.polling import Poll, Round
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.risk import Witness
 from services.dispatcher.domain.signals import (
     Evidence,
@@ -28,7 +29,6 @@ from services.dispatcher.domain.signals import (
     Unread,
     Use,
 )
-from services.dispatcher.domain.silence import Heard
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
 from services.dispatcher.engine.ports import (
     Asset,

@@ -10,8 +10,8 @@ import pytest
 
 from services.dispatcher.adapters.http_poll import HttpPoll
 from services.dispatcher.domain.polling import Poll
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Feed
-from services.dispatcher.domain.silence import Heard
 from services.dispatcher.processes.enrolment_sources import enrol_poll
 from services.dispatcher.processes.poller import Poller, one_of
 from tests import builders

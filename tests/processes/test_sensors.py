@@ -16,8 +16,8 @@ from devices.protocols.sensor_mqtt import SensorKind, SensorState
 from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Sensor, Use
-from services.dispatcher.domain.silence import Heard
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.processes.children import Child, Mosquitto, free_port
 from services.dispatcher.processes.cli_migrate import upgrade

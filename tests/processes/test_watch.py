@@ -9,8 +9,8 @@ import pytest
 
 from services.dispatcher.adapters.city_pack import CityPack, read_city_pack
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.rhythm import GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.signals import Panel, Sensor, Use
-from services.dispatcher.domain.silence import GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.processes import up
 from services.dispatcher.processes.cli_city import feed_words

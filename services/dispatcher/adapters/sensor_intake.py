@@ -21,8 +21,8 @@ from devices.protocols.refusals import Refused
 from devices.protocols.sensor_mqtt import SensorMessage, SensorState, decode, parse_sensor_topic
 from devices.protocols.topics import ROOT
 
+from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Reading, Sensor, Unread
-from ..domain.silence import Heard, SourceKind, source_id
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, SignalArrived, SourceHeard, UnreadArrived
 from ..engine.ports import Conflict, Page, Store, StoreUnavailable

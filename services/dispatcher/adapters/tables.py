@@ -14,8 +14,8 @@ from ..domain.incidents import Incident
 from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
 from ..domain.polling import Poll
+from ..domain.rhythm import Heard
 from ..domain.signals import Feed, Panel, Sensor
-from ..domain.silence import Heard
 from ..domain.verification import Task
 from ..engine.ports import Asset, BrokerAccount, CitySettings, Lease, Live, Login, Person, Stream, Wording
 

@@ -16,10 +16,10 @@ from ..domain.incidents import Close, Incident
 from ..domain.planning import City, silent_venues
 from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
+from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
-from ..domain.silence import COARSE_US, Spoke
 from ..domain.verification import Task
-from . import ingest, polls, silence
+from . import ingest, polls, rhythm
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -113,7 +113,7 @@ class Engine:
         with self._store.write() as tx:
             work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)
             # Before any other row is held, so that these rows come first in every transaction.
-            silence.hear(work, heard)
+            rhythm.hear(work, heard)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             # All of the group's names at once and in order: two groups never wait for each other in a circle.
             tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, ingest.spot_of(s, work.city))}))
@@ -130,7 +130,7 @@ class Engine:
         """Who was heard and has to be written down: anybody for the first time in a while, and every new state."""
         return {
             source: spoke
-            for source, spoke in silence.spoken(events).items()
+            for source, spoke in rhythm.spoken(events).items()
             if spoke.state or spoke.at_us - self._heard_us.get(source, -COARSE_US) >= COARSE_US
         }
 
@@ -267,7 +267,7 @@ def _timer(work: Work, event: TimerDue) -> None:
         case "poll", "due":
             polls.due(work, timer.subject)
         case "source", "silent":
-            silence.due(work, timer, event.missed)
+            rhythm.due(work, timer, event.missed)
         case "worker", "canary":
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000

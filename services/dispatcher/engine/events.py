@@ -100,7 +100,7 @@ class PollTold:
 
 @dataclass(frozen=True, slots=True)
 class SourceHeard:
-    """A sign of life of a source (`domain/silence.source_id`); `state` is a sensor's where it has changed."""
+    """A sign of life of a source (`domain/rhythm.source_id`); `state` is a sensor's where it has changed."""
 
     source: str
     at_us: int

@@ -48,7 +48,7 @@ from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account
 from .settings import Settings
-from .watch import SILENCE_EVERY_S, Watch
+from .watch import WATCH_EVERY_S, Watch
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
 log = structlog.get_logger(__name__)
@@ -126,7 +126,7 @@ class Gateway:
             Loop("relay", partial(_pass, self.relay), 0.5),
             Loop("receipts", self.intake.run, 0.0),
             Loop("sensors", self.sensor_intake.run, 0.0),
-            Loop("silence", self._watch_sources, SILENCE_EVERY_S),
+            Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
             Loop("timers", self._timers, 0.2),
             Loop("chainer", self._chain, 1.0),
             Loop("panels", self._housekeeping, PANELS_EVERY_S),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..domain.rhythm import SENSORS_WIRE, SourceKind, source_id
 from ..domain.signals import Feed, Panel, Sensor
-from ..domain.silence import SENSORS_WIRE, SourceKind, source_id
-from ..engine import silence
+from ..engine import rhythm
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import SourceHeard
 from ..engine.ports import Page, Store
 
-SILENCE_EVERY_S = 5.0
+WATCH_EVERY_S = 5.0
 FEEDS_MAX = 10_000
 
 
@@ -50,7 +50,7 @@ class Watch:
         expected = self._expected()
         changed = {id: rhythm_s for id, rhythm_s in expected.items() if self._rhythms.get(id, 0) != rhythm_s}
         # What is gone is forgotten when its timer is due; what no longer has a rhythm is said so.
-        silence.watch(self._store, changed)
+        rhythm.watch(self._store, changed)
         self._rhythms = expected
         return sum(1 for rhythm_s in expected.values() if rhythm_s)
 

@@ -8,10 +8,10 @@ import pytest
 
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.places import OfficeKind
+from services.dispatcher.domain.rhythm import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.signals import Sensor, Unread, Use
-from services.dispatcher.domain.silence import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import silence
+from services.dispatcher.engine import rhythm
 from services.dispatcher.engine.events import SignalArrived, SourceHeard, TimerDue, UnreadArrived
 from tests import builders
 from tests.builders import CITY, MALL, SECOND_US, Town, feed, fire_playbook, panel, storm_signal
@@ -35,14 +35,14 @@ def town() -> Town:
 
 
 def watch(town: Town, *sources: str) -> None:
-    silence.watch(town.store, dict.fromkeys(sources, HOUR_S))
+    rhythm.watch(town.store, dict.fromkeys(sources, HOUR_S))
 
 
 def heard(town: Town, source: str, state: str = "") -> None:
     town.engine.handle([SourceHeard(source, town.clock.now_us(), state)])
 
 
-def silences(town: Town) -> list[Incident]:
+def cases(town: Town) -> list[Incident]:
     with town.store.read() as read:
         return read.find(Incident, hazard="source_silent")
 
@@ -66,9 +66,9 @@ def test_a_panel_that_falls_silent_is_a_case_for_the_office_of_its_place(town: T
     heard(town, PANEL)
     town.clock.advance(HOUR_S)
     town.pass_timers()
-    assert silences(town) == []
+    assert cases(town) == []
     after_a_rhythm(town)
-    [incident] = silences(town)
+    [incident] = cases(town)
     assert (incident.state, incident.level, incident.venue, incident.use, incident.playbook) == (
         IncidentState.VERIFYING, 4, MALL, Use.ACTUAL, "",
     )  # fmt: skip
@@ -83,7 +83,7 @@ def test_a_panel_that_falls_silent_is_a_case_for_the_office_of_its_place(town: T
 def test_a_source_that_never_said_anything_is_a_case_too(town: Town) -> None:
     watch(town, SENSOR)
     after_a_rhythm(town)
-    assert [i.headline for i in silences(town)] == ["传感器“机房烟感”登记后从未有消息"]
+    assert [i.headline for i in cases(town)] == ["传感器“机房烟感”登记后从未有消息"]
 
 
 def test_a_feed_is_asked_for_at_its_departments_duty_room_first(town: Town) -> None:
@@ -100,7 +100,7 @@ def test_nothing_of_silence_is_ever_drafted_even_with_a_playbook_for_it() -> Non
         tx.put(panel(rhythm_s=HOUR_S))
     watch(at, PANEL)
     after_a_rhythm(at)
-    [incident] = silences(at)
+    [incident] = cases(at)
     at.answer(incident.id, Verdict.CONFIRM)
     confirmed = at.incident(incident.id)
     assert (confirmed.state, confirmed.alert) == (IncidentState.CONFIRMED, "")
@@ -109,20 +109,20 @@ def test_nothing_of_silence_is_ever_drafted_even_with_a_playbook_for_it() -> Non
 def test_who_speaks_again_closes_the_case_and_withdraws_the_question(town: Town) -> None:
     watch(town, PANEL)
     after_a_rhythm(town)
-    [incident] = silences(town)
+    [incident] = cases(town)
     heard(town, PANEL)
     assert town.incident(incident.id).state is IncidentState.CLOSED
     assert [task.state for task in tasks(town)] == [TaskState.WITHDRAWN]
     assert town.kinds(PANEL) == ["source.silent", "source.heard_again"]
     assert town.whys(incident.id, "incident.closed") == ["every source of it speaks again"]
     after_a_rhythm(town)
-    assert len(silences(town)) == 2
+    assert len(cases(town)) == 2
 
 
 def test_sources_of_one_place_share_a_case_that_the_last_one_closes(town: Town) -> None:
     watch(town, PANEL, SENSOR)
     after_a_rhythm(town)
-    [incident] = silences(town)
+    [incident] = cases(town)
     assert (incident.signal_count, len(tasks(town))) == (2, 1)
     heard(town, SENSOR)
     assert town.incident(incident.id).open
@@ -133,11 +133,11 @@ def test_sources_of_one_place_share_a_case_that_the_last_one_closes(town: Town) 
 def test_what_falls_silent_after_an_office_has_answered_is_asked_about_anew(town: Town) -> None:
     watch(town, PANEL)
     after_a_rhythm(town)
-    [first] = silences(town)
+    [first] = cases(town)
     town.answer(first.id, Verdict.CONFIRM)
     watch(town, SENSOR)
     after_a_rhythm(town)
-    assert len(silences(town)) == 2
+    assert len(cases(town)) == 2
     assert len(tasks(town)) == 2
 
 
@@ -152,13 +152,13 @@ def test_what_is_off_or_under_maintenance_raises_nothing_and_then_has_a_whole_rh
         tx.put(sensor(**change))
     for _ in range(3):
         after_a_rhythm(town)
-    assert silences(town) == []
+    assert cases(town) == []
     with town.store.write() as tx:
         tx.put(sensor())
     after_a_rhythm(town)
-    assert silences(town) == []
+    assert cases(town) == []
     after_a_rhythm(town)
-    assert len(silences(town)) == 1
+    assert len(cases(town)) == 1
 
 
 def test_a_source_that_is_gone_is_forgotten(town: Town) -> None:
@@ -169,7 +169,7 @@ def test_a_source_that_is_gone_is_forgotten(town: Town) -> None:
     with town.store.read() as read:
         assert read.find(Heard) == []
         assert read.due_timers(town.clock.now_us() * 2, 10) == []
-    assert silences(town) == []
+    assert cases(town) == []
 
 
 def test_a_system_that_was_away_itself_gives_everybody_a_rhythm(town: Town) -> None:
@@ -178,9 +178,9 @@ def test_a_system_that_was_away_itself_gives_everybody_a_rhythm(town: Town) -> N
     with town.store.read() as read:
         [timer] = read.due_timers(read.now_us(), 10)
     town.engine.handle([TimerDue(timer, "the timer came 14400 s late")])
-    assert silences(town) == []
+    assert cases(town) == []
     after_a_rhythm(town)
-    assert len(silences(town)) == 1
+    assert len(cases(town)) == 1
 
 
 def test_no_sensor_is_silent_while_its_broker_is_away_nor_until_a_rhythm_after(town: Town) -> None:
@@ -190,12 +190,12 @@ def test_no_sensor_is_silent_while_its_broker_is_away_nor_until_a_rhythm_after(t
     for _ in range(3):
         after_a_rhythm(town)
     heard(town, SENSORS_WIRE)
-    assert silences(town) == []
+    assert cases(town) == []
     for _ in range(4 * HOUR_S // 60):
         town.clock.advance(60)
         heard(town, SENSORS_WIRE)
         town.pass_timers()
-        if silences(town):
+        if cases(town):
             break
     assert town.clock.now_us() - row(town, SENSORS_WIRE).from_us == HOUR_S * SECOND_US + GRACE_US
 
@@ -209,7 +209,7 @@ def test_every_signal_and_every_unread_message_of_a_feed_is_a_sign_of_life(town:
         unread = Unread("http", "feed/weather", "not_xml", b"?", now_us)
         town.engine.handle([SignalArrived(said) if number % 2 else UnreadArrived(unread)])
         town.pass_timers()
-    assert silences(town) == []
+    assert cases(town) == []
 
 
 def test_signals_of_panels_and_sensors_are_heard_under_their_own_names(town: Town) -> None:
@@ -245,7 +245,7 @@ def test_five_hundred_silent_panels_of_a_street_are_one_question(town: Town) -> 
     watch(town, *(f"panel/{p.id}" for p in panels))
     town.clock.advance(LATER_S)
     town.pass_timers()
-    [incident] = silences(town)
+    [incident] = cases(town)
     assert (incident.signal_count, len(tasks(town))) == (500, 1)
     town.engine.handle([SourceHeard(f"panel/{p.id}", town.clock.now_us()) for p in panels])
     assert not town.incident(incident.id).open

@@ -11,9 +11,9 @@ import pytest
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.effects import WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState
-from services.dispatcher.domain.silence import GRACE_US, USELESS_AFTER_US, Heard
+from services.dispatcher.domain.rhythm import GRACE_US, USELESS_AFTER_US, Heard
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import silence
+from services.dispatcher.engine import rhythm
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SourceHeard, TimerDue
@@ -40,7 +40,7 @@ def store(database_url: str) -> Iterator[SqlStore]:
 
 def silent_since_long(store: SqlStore) -> list[TimerRow]:
     """Watch every panel, and let a rhythm and its grace have just passed; the timers that are due."""
-    silence.watch(store, dict.fromkeys(PANELS, RHYTHM_S))
+    rhythm.watch(store, dict.fromkeys(PANELS, RHYTHM_S))
     with store.write() as tx:
         now_us = tx.now_us()
         heard_us = now_us - RHYTHM_S * SECOND_US - GRACE_US - SECOND_US
@@ -69,7 +69,7 @@ def watched(timers: list[TimerRow]) -> list[str]:
     return sorted(timer.subject for timer in timers if timer.subject_kind == "source")
 
 
-def silences(store: SqlStore) -> list[Incident]:
+def cases(store: SqlStore) -> list[Incident]:
     with store.read() as read:
         return read.find(Incident, hazard="source_silent")
 
@@ -78,7 +78,7 @@ def test_a_due_row_makes_a_case_and_a_word_closes_it(store: SqlStore) -> None:
     silent_since_long(store)
     engine = builders.engine(store)
     assert TimerPass(engine, store, SystemClock()).run() == len(PANELS)
-    [incident] = silences(store)
+    [incident] = cases(store)
     assert (incident.state, incident.signal_count, incident.level) == (IncidentState.VERIFYING, len(PANELS), 4)
     with store.read() as read:
         now_us = read.now_us()
@@ -86,7 +86,7 @@ def test_a_due_row_makes_a_case_and_a_word_closes_it(store: SqlStore) -> None:
         assert [t.state for t in read.find(Task)] == [TaskState.ASKED]
         assert watched(read.due_timers(now_us * 2, 100)) == []
     engine.handle([SourceHeard(id, now_us) for id in PANELS])
-    assert [i.state for i in silences(store)] == [IncidentState.CLOSED]
+    assert [i.state for i in cases(store)] == [IncidentState.CLOSED]
     with store.read() as read:
         assert {h.incident for h in read.find(Heard)} == {""}
         assert watched(read.due_timers(now_us * 2, 100)) == list(PANELS)
@@ -95,8 +95,8 @@ def test_a_due_row_makes_a_case_and_a_word_closes_it(store: SqlStore) -> None:
 def test_panels_that_fall_silent_at_once_share_a_case_and_those_that_speak_at_once_close_it(store: SqlStore) -> None:
     for number in range(1, ROUNDS + 1):
         at_once(store, [TimerDue(timer) for timer in silent_since_long(store) if timer.subject_kind == "source"])
-        assert [i.signal_count for i in silences(store) if i.open] == [len(PANELS)]
+        assert [i.signal_count for i in cases(store) if i.open] == [len(PANELS)]
         with store.read() as read:
             now_us = read.now_us()
         at_once(store, [SourceHeard(id, now_us) for id in PANELS])
-        assert [i.state for i in silences(store)] == [IncidentState.CLOSED] * number
+        assert [i.state for i in cases(store)] == [IncidentState.CLOSED] * number

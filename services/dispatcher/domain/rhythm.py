@@ -89,7 +89,7 @@ class Due:
     listening_us: int = 0
 
 
-SilenceEvent: TypeAlias = Spoke | Listening | Expected | Due
+RhythmEvent: TypeAlias = Spoke | Listening | Expected | Due
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class Recovered:
     incident: str
 
 
-SilenceEffect: TypeAlias = Raise | Recovered | WakeAt | Sleep | Record
+RhythmEffect: TypeAlias = Raise | Recovered | WakeAt | Sleep | Record
 
 
-def decide(heard: Heard, event: SilenceEvent, now_us: int) -> tuple[Heard, list[SilenceEffect]]:
+def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[RhythmEffect]]:
     """What an event makes of what is known of a source. Late and repeated events are ordinary."""
     match event:
         case Spoke():
@@ -141,7 +141,7 @@ def decide(heard: Heard, event: SilenceEvent, now_us: int) -> tuple[Heard, list[
             assert_never(event)
 
 
-def _spoke(heard: Heard, event: Spoke) -> tuple[Heard, list[SilenceEffect]]:
+def _spoke(heard: Heard, event: Spoke) -> tuple[Heard, list[RhythmEffect]]:
     spoke = replace(heard, heard_us=max(heard.heard_us, event.at_us), state=event.state or heard.state)
     if not heard.incident:
         return spoke, []

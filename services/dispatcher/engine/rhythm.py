@@ -1,4 +1,4 @@
-"""Last words of every source, and the incident that one makes by saying nothing (the switch is `domain/silence`).
+"""Last words of every source, and the incident that one makes by saying nothing (the switch is `domain/rhythm`).
 
 Sources of one use that fall silent in one area within an hour share an incident: when a street loses its line, its
 office gets one question and not five hundred. No playbook is asked, so that nothing of it can ever be aired.
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..domain import silence
+from ..domain import rhythm
 from ..domain.effects import Record, Sleep, WakeAt
 from ..domain.incidents import Close, Incident, IncidentState, SignalJoined
 from ..domain.places import OfficeKind
 from ..domain.planning import City
 from ..domain.polling import Answered
+from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
 from ..domain.risk import Witness
 from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
-from ..domain.silence import Heard, Raise, Recovered, SilenceEvent, SourceKind, Spoke
 from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from .ports import Page, Store, TimerRow
 from .work import Work
@@ -56,10 +56,10 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
                 id, spoke = source, Spoke(at_us, state)
             case SignalArrived(signal):
                 kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
-                id, spoke = silence.source_id(kind, signal.reporter), Spoke(signal.received_us)
+                id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
             case PollTold(poll, at_us, Answered(status=200 | 304)):
                 # It answers as it should, whether or not it has anything new to say.
-                id, spoke = silence.source_id(SourceKind.FEED, poll), Spoke(at_us)
+                id, spoke = rhythm.source_id(SourceKind.FEED, poll), Spoke(at_us)
             case UnreadArrived(unread) if unread.wire == "http":
                 id, spoke = unread.source, Spoke(unread.at_us)
             case _:
@@ -72,7 +72,7 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
 def hear(work: Work, said: Mapping[str, Spoke]) -> None:
     """Write down who was heard. In the order of their names, so that two transactions never wait in a circle."""
     for id in sorted(said):
-        wire = silence.Listening(said[id].at_us) if id == silence.SENSORS_WIRE else None
+        wire = rhythm.Listening(said[id].at_us) if id == rhythm.SENSORS_WIRE else None
         _decide(work, work.tx.get_locked(Heard, id) or Heard(id), wire or said[id])
 
 
@@ -90,7 +90,7 @@ def watch(store: Store, rhythms: Mapping[str, int]) -> int:
             with store.write() as tx:
                 for id in new:
                     heard = tx.get_locked(Heard, id) or Heard(id)
-                    after, effects = silence.decide(heard, silence.Expected(rhythms[id]), tx.now_us())
+                    after, effects = rhythm.decide(heard, rhythm.Expected(rhythms[id]), tx.now_us())
                     tx.put(after)
                     for effect in effects:
                         if isinstance(effect, WakeAt):
@@ -110,20 +110,20 @@ def due(work: Work, timer: TimerRow, missed: str) -> None:
         work.tx.delete(Heard, heard.id)
         return
     listening_us, deaf = _listening(work, heard.id)
-    _decide(work, heard, silence.Due(source.excuse, missed or deaf, listening_us), source)
+    _decide(work, heard, rhythm.Due(source.excuse, missed or deaf, listening_us), source)
 
 
 def _listening(work: Work, id: str) -> tuple[int, str]:
     """Since when this system could hear such a source, µs UTC, and why it can't now."""
-    wire = work.tx.get(Heard, silence.SENSORS_WIRE) if silence.source_of(id)[0] is SourceKind.SENSOR else None
+    wire = work.tx.get(Heard, rhythm.SENSORS_WIRE) if rhythm.source_of(id)[0] is SourceKind.SENSOR else None
     if wire is None:
         return 0, ""
-    deaf = work.tx.now_us() - wire.heard_us > silence.DEAF_US
+    deaf = work.tx.now_us() - wire.heard_us > rhythm.DEAF_US
     return wire.from_us, "the sensors' broker is away" if deaf else ""
 
 
-def _decide(work: Work, heard: Heard, event: SilenceEvent, source: _Source | None = None) -> None:
-    after, effects = silence.decide(heard, event, work.tx.now_us())
+def _decide(work: Work, heard: Heard, event: RhythmEvent, source: _Source | None = None) -> None:
+    after, effects = rhythm.decide(heard, event, work.tx.now_us())
     for effect in effects:
         match effect:
             case Raise():
@@ -139,7 +139,7 @@ def _decide(work: Work, heard: Heard, event: SilenceEvent, source: _Source | Non
 
 
 def _source(work: Work, id: str) -> _Source | None:
-    kind, name = silence.source_of(id)
+    kind, name = rhythm.source_of(id)
     row = work.tx.get(_KINDS[kind], name)
     if row is None:
         return None
@@ -158,11 +158,11 @@ def _raised(work: Work, heard: Heard, source: _Source) -> str:
     """The incident of this silence: a new one, or that of its neighbours."""
     tx, now_us = work.tx, work.tx.now_us()
     area = _area(source.place, work.city)
-    tx.lock(f"join/{source.use}/{silence.SOURCE_SILENT}/{area}")
+    tx.lock(f"join/{source.use}/{rhythm.SOURCE_SILENT}/{area}")
     signal = _signal(heard, source, now_us)
     tx.record(Record("source.silent", source.id, signal.description, facts={"since_us": heard.heard_us}))
     newest = Page(limit=OPEN_MAX, order="-opened_us")
-    for found in tx.find(Incident, newest, use=source.use, hazard=silence.SOURCE_SILENT, state=_OPEN):
+    for found in tx.find(Incident, newest, use=source.use, hazard=rhythm.SOURCE_SILENT, state=_OPEN):
         if found.area == area and now_us - found.opened_us <= TOGETHER_WITHIN_US:
             incident = tx.get_locked(Incident, found.id)
             if incident is None or incident.state not in _OPEN:
@@ -177,16 +177,16 @@ def _opened(work: Work, signal: Signal, source: _Source, area: str) -> Incident:
     tx = work.tx
     venue = work.city.venues.get(source.place.venue) if source.place.venue else None
     incident = Incident(
-        id=work.ids.new(), use=source.use, hazard=silence.SOURCE_SILENT, event_code="", playbook="",
-        state=IncidentState.VERIFYING, level=silence.LEVEL_SILENT, reasons=(signal.description,), place=source.place,
+        id=work.ids.new(), use=source.use, hazard=rhythm.SOURCE_SILENT, event_code="", playbook="",
+        state=IncidentState.VERIFYING, level=rhythm.LEVEL_SILENT, reasons=(signal.description,), place=source.place,
         venue=venue.id if venue else None, area=area, cell=f"area/{area}", lat_e7=venue.lat_e7 if venue else None,
         lon_e7=venue.lon_e7 if venue else None, opened_us=tx.now_us(), last_signal_us=signal.received_us,
         signal_count=1, headline=signal.headline,
-        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, silence.LEVEL_SILENT),),
+        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, rhythm.LEVEL_SILENT),),
     )  # fmt: skip
     tx.put(incident)
     tx.add_signal(signal, incident.id)
-    facts: dict[str, object] = {"use": str(source.use), "hazard": silence.SOURCE_SILENT, "area": area}
+    facts: dict[str, object] = {"use": str(source.use), "hazard": rhythm.SOURCE_SILENT, "area": area}
     tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
     question = {
         "zh": f"{signal.headline}。请核查设备、电源和线路，并确认：是否确已中断？",
@@ -210,10 +210,10 @@ def _recovered(work: Work, incident_id: str) -> None:
 
 
 def _signal(heard: Heard, source: _Source, now_us: int) -> Signal:
-    kind, name = silence.source_of(source.id)
+    kind, name = rhythm.source_of(source.id)
     named = f"{_WORDS[kind]}“{source.name}”"
     if heard.heard_us:
-        zh, en = silence.span_words((now_us - heard.heard_us) // 1_000_000)
+        zh, en = rhythm.span_words((now_us - heard.heard_us) // 1_000_000)
         headline, sentence = f"{named}已{zh}没有任何消息", f"The {kind} {source.name} has said nothing for {en}."
     else:
         headline, sentence = f"{named}登记后从未有消息", f"The {kind} {source.name} has never said anything."
@@ -223,12 +223,12 @@ def _signal(heard: Heard, source: _Source, now_us: int) -> Signal:
         use=source.use,
         kind=SignalKind.ALERT,
         evidence=Evidence.SYSTEM,
-        hazard=silence.SOURCE_SILENT,
+        hazard=rhythm.SOURCE_SILENT,
         event_code="",
         place=source.place,
         observed_us=now_us,
         received_us=now_us,
-        claimed_level=silence.LEVEL_SILENT,
+        claimed_level=rhythm.LEVEL_SILENT,
         headline=headline,
         description=sentence,
     )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.effects import Record, Sleep, WakeAt
-from services.dispatcher.domain.silence import (
+from services.dispatcher.domain.rhythm import (
     GRACE_US,
     USELESS_AFTER_US,
     Due,
@@ -18,7 +18,7 @@ from services.dispatcher.domain.silence import (
     Listening,
     Raise,
     Recovered,
-    SilenceEvent,
+    RhythmEvent,
     SourceKind,
     Spoke,
     decide,
@@ -158,7 +158,7 @@ EVENTS = st.one_of(
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_in_any_history_what_is_watched_has_a_timer_or_a_case(history: list[SilenceEvent]) -> None:
+def test_in_any_history_what_is_watched_has_a_timer_or_a_case(history: list[RhythmEvent]) -> None:
     heard, timer_us = Heard("panel/p-1"), None
     for number, event in enumerate(history):
         if isinstance(event, Due):

@@ -51,7 +51,7 @@ def row(name):
     return work
 
 app = make_celery(url)
-register_tasks(app, render=row("render"), canary=row("canary"))
+register_tasks(app, render=row("render"), canary=row("canary"), poll=row("poll"))
 app.conf.broker_transport_options["socket_timeout"] = 1
 app.worker_main(["worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO",
                  "--without-gossip", "--without-mingle", "--without-heartbeat"])
@@ -211,6 +211,6 @@ def test_a_task_is_redelivered_only_after_its_own_time_limit() -> None:
 
 def test_two_apps_in_one_process_keep_their_own_tasks() -> None:
     one, other = (make_celery("redis://127.0.0.1:1/0") for _ in range(2))
-    register_tasks(one, render=print, canary=print)
+    register_tasks(one, render=print, canary=print, poll=print)
     ours = {task.value for task in Task}
     assert (ours & set(one.tasks), ours & set(other.tasks)) == (ours, set())

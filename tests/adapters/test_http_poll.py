@@ -142,7 +142,7 @@ def dripping(start: bytes, drop: bytes) -> Play:
 
 
 def get(url: str, headers: dict[str, str] | None = None, whole_s_max: float = 10.0) -> Answer:
-    return HttpPoll(body_bytes_max=BYTES_MAX, whole_s_max=whole_s_max).get(url, headers)
+    return HttpPoll(body_bytes_max=BYTES_MAX, whole_s_max=whole_s_max, loopback=True).get(url, headers)
 
 
 def failure(url: str, whole_s_max: float = 10.0) -> tuple[str, bool]:
@@ -251,7 +251,7 @@ def test_a_redirect_to_https_is_followed_where_its_certificate_is_trusted(serve:
     context.load_cert_chain(file)
     secure = serve(saying("200 OK", BODY), context)
     server = serve(saying("302 Found", b"", f"Location: {secure.url}/"))
-    assert HttpPoll(ca=str(file)).get(server.url) == Answer(200, {}, BODY, f"{secure.url}/")
+    assert HttpPoll(ca=str(file), loopback=True).get(server.url) == Answer(200, {}, BODY, f"{secure.url}/")
     assert failure(server.url) == ("unreachable", True)
 
 
@@ -262,7 +262,7 @@ def test_a_redirect_from_https_back_into_the_clear_is_refused(serve: Serve, tmp_
     plain = serve(saying("200 OK", BODY))
     secure = serve(saying("302 Found", b"", f"Location: {plain.url}/"), context)
     with pytest.raises(PollFailed) as failed:
-        HttpPoll(ca=str(file)).get(secure.url)
+        HttpPoll(ca=str(file), loopback=True).get(secure.url)
     assert (failed.value.code, plain.requests) == ("redirect_refused", [])
 
 
@@ -302,3 +302,47 @@ def test_the_surroundings_have_no_say_in_what_is_asked(serve: Serve, monkeypatch
         monkeypatch.setenv(name, proxy.url)
     assert get(serve(saying("200 OK", BODY)).url).body == BODY
     assert proxy.requests == []
+
+
+HOME = "https://alerts.example.cn/list.atom"
+
+
+def refusal(url: str, home: str | None = None) -> str:
+    with pytest.raises(PollFailed) as failed:
+        HttpPoll(whole_s_max=5).get(url, home=home)
+    return failed.value.code
+
+
+def test_this_machine_is_not_asked_unless_it_is_told_to(serve: Serve) -> None:
+    server = serve(saying("200 OK", BODY))
+    for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127.1"):
+        assert refusal(f"http://{host}:{server.port}/") == "address_refused"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0",
+        "224.0.0.1", "255.255.255.255", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "2852039166",
+    ],
+)  # fmt: skip
+def test_what_only_serves_the_house_itself_is_asked_by_nobody(host: str) -> None:
+    assert refusal(f"http://{host}/latest/meta-data/") == "address_refused"
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "[fd00::1]"])
+def test_a_list_does_not_lead_into_a_private_network_that_nobody_enrolled(host: str) -> None:
+    assert refusal(f"http://{host}/", home=HOME) == "address_refused"
+    assert refusal(f"https://{host}/", home=HOME) == "address_refused"
+
+
+def test_the_host_that_was_enrolled_may_be_a_private_one() -> None:
+    poll = HttpPoll()
+    assert poll._may_be_asked(ipaddress.ip_address("10.0.0.1"), at_home=True)
+
+
+def test_the_server_is_told_the_name_that_was_asked_for(serve: Serve) -> None:
+    server = serve(saying("200 OK", BODY))
+    assert get(f"http://localhost:{server.port}/list").url == f"http://localhost:{server.port}/list"
+    assert f"host: localhost:{server.port}" in server.requests[0].lower()

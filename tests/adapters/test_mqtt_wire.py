@@ -129,6 +129,7 @@ def test_connect_takes_up_the_session_and_says_how_much_may_come() -> None:
 
 def test_subscribe_asks_for_every_filter_with_qos_1() -> None:
     assert mqtt_wire.subscribe(["a/+", "b"]) == b"\x82\x0d\x00\x01\x00\x00\x03a/+\x01\x00\x01b\x01"
+    assert mqtt_wire.subscribe(["a"], retained=False) == b"\x82\x07\x00\x01\x00\x00\x01a\x21"
 
 
 def test_each_message_is_acknowledged_by_its_own_packet() -> None:

@@ -14,8 +14,21 @@ from services.dispatcher.domain.incidents import Incident, IncidentState, Verdic
 from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfService, Speaker, Venue, VenueKind
 from services.dispatcher.domain.planning import Coverage, Plan
 from services.dispatcher.domain.playbook import Rung
+from services.dispatcher.domain.polling import Poll, Round
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.risk import Witness
-from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Problem, Signal, SignalKind, Unread, Use
+from services.dispatcher.domain.signals import (
+    Evidence,
+    Feed,
+    Panel,
+    Place,
+    Problem,
+    Sensor,
+    Signal,
+    SignalKind,
+    Unread,
+    Use,
+)
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
 from services.dispatcher.engine.ports import (
     Asset,
@@ -104,6 +117,11 @@ TASK = Task(
     due_us=BIG_US,
     verdict=Verdict.UNSURE,
 )
+POLL = Poll(
+    "f-1", "https://example.cn/list.atom", 60, '"v1"', "Wed, 01 Jul 2026 00:00:00 GMT", "digest", BIG_US, 2, "http_503",
+    ("a", "b"), (("b", 3), ("c", 1)), Round('"v2"', "", "digest-2", ("c",), more=True, again=True), asked=True,
+    plain_http=True,
+)  # fmt: skip
 ROWS: tuple[object, ...] = (
     Area("210202000000", "中山区", "district", "210200000000", "2020-01-01", members=("a", "b"), centre_lat_e7=-1),
     Venue("v-1", "青泥洼桥站", VenueKind.UNDERGROUND, "210202000000", 389_140_000, 1_216_140_000, 9_000, "survey", 10),
@@ -111,7 +129,12 @@ ROWS: tuple[object, ...] = (
     Speaker("s-1", "v-1", "210202000000", "1号口", 1, 2, out_of_service=OutOfService("p-1", "flooded", BIG_US)),
     Speaker("s-2", "v-1", "210202000000", "2号口", 1, 2, enrolled=False),
     Feed("f-1", "气象局", "weather", "cap", Use.ACTUAL, "$argon2id$x", "210200000000", hazards=()),
-    Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, enabled=False),
+    Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, False, 7_500),
+    Sensor(
+        "sn-1", "box-1", "smoke-1", "smoke", "v-1", Use.ACTUAL, "烟感", "fire", 300, True, "somebody", BIG_US, False
+    ),
+    POLL,
+    Heard("panel/p-1", BIG_US, BIG_US + 1, 7_500, "i-1", True, "alarm"),
     replace(INCIDENT, place=PLACE, witnesses=(Witness("p", "d", Evidence.DETECTOR, True, None),), reasons=("甲", "乙")),
     TASK,
     BROADCAST,
@@ -211,6 +234,18 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
         assert read.log_of(None) == []
         assert read.open_effects() == []
         assert read.due_timers(5, 10) == [TimerRow("task", "t-1", "rung", 5, 10)]
+
+
+def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store: Store) -> None:
+    sensors = [Sensor(f"sn-{n}", "box-1", f"s{n}", "smoke", "v-1", Use.ACTUAL) for n in range(3)]
+    heard = [Heard(f"panel/p-{n}", BIG_US, incident="i-1" if n else "") for n in range(3)]
+    with store.write() as tx:
+        tx.put(*sensors, *heard)
+    with store.read() as read:
+        assert read.find(Sensor, gateway="box-1", device="s1") == sensors[1:2]
+        assert read.find(Sensor, gateway="box-2", device="s1") == []
+        assert read.find(Heard, id=("panel/p-0", "panel/p-2", "panel/p-9")) == [heard[0], heard[2]]
+        assert read.find(Heard, Page(limit=1), incident="i-1") == [heard[1]]
 
 
 def test_rows_are_found_by_their_fields(store: Store) -> None:

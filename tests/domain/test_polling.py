@@ -62,7 +62,7 @@ def effects(poll: Poll, event: PollEvent) -> list[PollEffect]:
 def test_a_first_poll_asks_for_the_whole_list_and_sets_the_next() -> None:
     asked, done = decide(POLL, Due(0.5), T0)
     assert done == [wake(T0 + 60 * S), Fetch(URL, {})]
-    assert asked == replace(POLL, next_due_us=T0 + 60 * S)
+    assert asked == replace(POLL, next_due_us=T0 + 60 * S, asked=True)
 
 
 def test_new_entries_are_delivered_and_nothing_is_seen_before_they_are_taken() -> None:
@@ -93,6 +93,28 @@ def test_entries_taken_late_are_seen_though_their_round_is_over() -> None:
     late = after(listed(A, B), Due(0.5), Settled(("a",)))
     assert late.seen == ("a",)
     assert effects(late, listed(A, B))[1] == Deliver((B,))
+
+
+@pytest.mark.parametrize(
+    "settled",
+    [
+        [listed()],
+        [listed(A), Settled(("a",))],
+        [listed(A), Settled(failed=(("a", "http_403"),))],
+        [Answered(503, {}, "", 0.5)],
+        [Failed("unreachable", 0.5)],
+    ],
+)
+def test_an_errand_is_open_until_its_answer_is_settled_or_known_not_to_come(settled: list[PollEvent]) -> None:
+    poll = after(Due(0.5))
+    for event in settled:
+        assert poll.asked
+        poll = after(event, poll=poll)
+    assert not poll.asked
+
+
+def test_what_was_settled_late_leaves_the_next_errand_open() -> None:
+    assert after(Due(0.5), listed(A), Due(0.5), Settled(("a",))).asked
 
 
 def test_an_unchanged_list_delivers_nothing() -> None:

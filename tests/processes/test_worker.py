@@ -85,7 +85,7 @@ def test_children_do_the_tasks_and_one_scrape_counts_them_all(worker: Running) -
     worker.child.wait_until(lambda: worker.metrics().get("tocsin_worker_canaries_total") == 8, within_s=ANSWER_S_MAX)
 
 
-def test_two_children_are_forked_from_one_parent(worker: Running) -> None:
+def test_three_children_are_forked_from_one_parent(worker: Running) -> None:
     parents = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -97,7 +97,7 @@ def test_two_children_are_forked_from_one_parent(worker: Running) -> None:
         if b"devices.command worker" in command and str(worker.var).encode() in about:
             parents.append((pid, rest[1]))
     pids = {pid for pid, _ in parents}
-    assert sum(1 for _, parent in parents if parent in pids) == 2
+    assert sum(1 for _, parent in parents if parent in pids) == 3
 
 
 def test_numbers_of_an_earlier_run_are_not_taken_for_ours(worker: Running) -> None:

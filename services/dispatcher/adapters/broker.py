@@ -116,6 +116,11 @@ def gateway_login(name: str, password_hash: str) -> BrokerLogin:
     )
 
 
+def sensor_gateway_login(name: str, password_hash: str) -> BrokerLogin:
+    """The login of a gateway device: says what its own sensors say, and hears nothing of others."""
+    return BrokerLogin(name, password_hash, write=(f"{topics.ROOT}/sensor/{name}/#",))
+
+
 def new_secret() -> str:
     """A secret of 256 random bits as 43 characters of base64url."""
     return secrets.token_urlsafe(32)

@@ -37,6 +37,7 @@ class Task(StrEnum):
 
     RENDER = "tocsin.render"
     CANARY = "tocsin.canary"
+    POLL = "tocsin.poll"
 
 
 class QueueAway(Refused):
@@ -88,12 +89,12 @@ def make_celery(broker_url: str) -> Celery:
     return app
 
 
-def register_tasks(app: Celery, *, render: Work, canary: Work) -> None:
+def register_tasks(app: Celery, *, render: Work, canary: Work, poll: Work) -> None:
     """Bind the worker process's own callables to the task names. Each takes the payload and writes its result row.
 
     A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
     app.steps["consumer"].add(_FirmAcknowledgement)
-    for name, work in ((Task.RENDER, render), (Task.CANARY, canary)):
+    for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.POLL, poll)):
         app.task(_one_payload(work), name=name.value, shared=False)
 
 

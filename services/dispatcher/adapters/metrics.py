@@ -21,6 +21,8 @@ class GatewayMetrics:
         self.timers = Counter("tocsin_timers_due", "Timer rows that came due.", registry=registry)
         self.chained = Counter("tocsin_log_rows_chained", "Log rows linked into the hash chain.", registry=registry)
         self.broker = Gauge("tocsin_broker_connected", "1 while the broker is connected.", registry=registry)
+        self.sensors = Counter("tocsin_sensor_messages", "Messages of MQTT sensors.", ["result"], registry=registry)
+        self.watched = Gauge("tocsin_sources_watched", "Sources whose silence would be noticed.", registry=registry)
         self.journal = Counter("tocsin_intake_journal_signals", "Signals kept in the journal.", registry=registry)
         self.unknown_streams = Gauge(
             "tocsin_streams_unknown_on_air", "Streams whose broker copy this database does not know.", registry=registry

@@ -1,4 +1,5 @@
-"""The dispatcher's connection for what speakers say: one thread takes messages, commits them and acknowledges them.
+"""The dispatcher's connections for what speakers and sensors say: one thread takes messages from each, commits them and
+acknowledges them.
 
 It is not for publishing: `mqtt.MqttLink` is. Nothing here is called by two threads, so nothing waits for a lock.
 """
@@ -33,10 +34,13 @@ class MqttInlet:
     not at all.
     """
 
-    def __init__(self, client_id: str, password: str, topics: Sequence[str], host: str, port: int) -> None:
+    def __init__(
+        self, client_id: str, password: str, topics: Sequence[str], host: str, port: int, *, retained: bool = True
+    ) -> None:
         self.client_id = client_id
         self._password = password
         self._topics = list(topics)
+        self._retained = retained
         self._address = (host, port)
         self._socket: socket.socket | None = None
         self._incoming = Incoming()
@@ -124,7 +128,7 @@ class MqttInlet:
             case Connected(keepalive_s):
                 # 0 asks for no sign of life; it is given all the same, because a dead broker shows by it too.
                 self._keepalive_s = keepalive_s or KEEPALIVE_S
-                self._send(mqtt_wire.subscribe(self._topics))
+                self._send(mqtt_wire.subscribe(self._topics, retained=self._retained))
             case Subscribed():
                 log.info("connected to the broker", client=self.client_id)
                 self._subscribed, self._down = True, False
@@ -177,7 +181,7 @@ class MqttInlet:
         """The connection is gone; the next one is tried later each time, up to `RECONNECT_MAX_S`."""
         self._forget()
         if not self._down:
-            log.warning("the broker is away: receipts wait", client=self.client_id, reason=why)
+            log.warning("the broker is away: what it holds waits", client=self.client_id, reason=why)
         self._down = True
         self._try_at_s = time.monotonic() + self._reconnect_s
         self._reconnect_s = min(self._reconnect_s * 2, RECONNECT_MAX_S)

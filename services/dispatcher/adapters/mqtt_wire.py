@@ -111,10 +111,10 @@ def connect(client_id: str, name: str, secret: str, *, keepalive_s: int, session
     return _whole(0x10, body)
 
 
-def subscribe(filters: Sequence[str]) -> bytes:
-    """SUBSCRIBE (3.8) to every filter with QoS 1. Retained messages come with it."""
-    packet_id, no_properties, qos_1 = b"\x00\x01", b"\x00", b"\x01"
-    body = packet_id + no_properties + b"".join(_text(topic) + qos_1 for topic in filters)
+def subscribe(filters: Sequence[str], *, retained: bool = True) -> bytes:
+    """SUBSCRIBE (3.8) to every filter with QoS 1, and to what is retained unless that is not wanted (3.8.3.1)."""
+    packet_id, no_properties, options = b"\x00\x01", b"\x00", b"\x01" if retained else b"\x21"
+    body = packet_id + no_properties + b"".join(_text(topic) + options for topic in filters)
     return _whole(0x82, body)
 
 

@@ -13,7 +13,9 @@ from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident
 from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
-from ..domain.signals import Feed, Panel
+from ..domain.polling import Poll
+from ..domain.rhythm import Heard
+from ..domain.signals import Feed, Panel, Sensor
 from ..domain.verification import Task
 from ..engine.ports import Asset, BrokerAccount, CitySettings, Lease, Live, Login, Person, Stream, Wording
 
@@ -52,6 +54,9 @@ ENTITIES: dict[type, Table] = {
     ),
     Feed: _entity("feed", _text("department"), _text("format"), _text("area"), _bool("enabled")),
     Panel: _entity("panel", _text("address"), _text("venue"), _bool("enabled")),
+    Sensor: _entity("sensor", _text("gateway"), _text("device"), _text("venue"), _bool("enabled")),
+    Poll: _entity("poll", versioned=True),
+    Heard: _entity("heard", _text("incident")),
     Incident: _entity(
         "incident",
         _text("use"),
@@ -107,6 +112,8 @@ for _kind, _columns in (
     (Speaker, ("venue",)),
     (Speaker, ("area",)),
     (Panel, ("address",)),
+    (Sensor, ("gateway", "device")),
+    (Heard, ("incident",)),
     (Incident, ("state", "hazard")),
     (Incident, ("opened_us",)),
     (Task, ("incident",)),

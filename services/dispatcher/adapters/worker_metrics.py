@@ -21,6 +21,7 @@ class WorkerMetrics:
         self.render_s = Histogram(
             "tocsin_audio_render_seconds", "Time to render a wording.", buckets=BUCKETS_S, registry=own
         )
+        self.polls = Counter("tocsin_polls", "Errands to polled feeds.", ["result"], registry=own)
         self.canaries = Counter("tocsin_worker_canaries", "Canary tasks answered.", registry=own)
 
 

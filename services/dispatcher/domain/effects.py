@@ -17,6 +17,7 @@ class Carry(StrEnum):
     ASK_MISSING = "ask_missing"
     RENDER_AUDIO = "render_audio"
     CANARY = "canary"
+    POLL_FEED = "poll_feed"
 
 
 @dataclass(frozen=True, slots=True)

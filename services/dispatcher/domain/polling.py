@@ -55,7 +55,9 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One polled feed. `seen` are tokens, oldest first; `tries` counts failed tries by token; times are µs UTC."""
+    """One polled feed, under its feed's id. `seen` are tokens, oldest first; `tries` counts failed tries by token;
+    times are µs UTC. `asked` says that its server is to be asked, or that an answer is not settled yet; this row is
+    what an errand to it is proved by. Without `plain_http` nothing of it is asked for but over https."""
 
     id: str
     url: str
@@ -69,6 +71,8 @@ class Poll:
     seen: tuple[str, ...] = ()
     tries: tuple[tuple[str, int], ...] = ()
     round: Round | None = None
+    asked: bool = False
+    plain_http: bool = False
     version: int = 0
 
 
@@ -134,12 +138,12 @@ def decide(poll: Poll, event: PollEvent, now_us: int) -> tuple[Poll, list[PollEf
     match event:
         case Due():
             # A round that is still open was cut off, or is slow; its tokens are settled whenever that is said.
-            asked, wake = _wait(replace(poll, round=None), event.draw, now_us)
-            return asked, [wake, Fetch(poll.url, _conditions(poll))]
+            asked, wake = _wait(replace(poll, round=None, asked=True), event.draw, now_us)
+            return asked, [wake, Fetch(poll.url, conditions(poll))]
         case Answered(status=200):
             return _list(poll, event, now_us)
         case Answered(status=304) if poll.etag or poll.last_modified:
-            return _well(poll, event.draw, now_us)
+            return _well(replace(poll, asked=False), event.draw, now_us)
         case Answered():
             return _ill(poll, f"http_{event.status}", event.draw, now_us, _retry_after_s(event.headers, now_us))
         case Failed():
@@ -150,7 +154,8 @@ def decide(poll: Poll, event: PollEvent, now_us: int) -> tuple[Poll, list[PollEf
             assert_never(event)
 
 
-def _conditions(poll: Poll) -> dict[str, str]:
+def conditions(poll: Poll) -> dict[str, str]:
+    """The headers that let a server say that nothing has changed."""
     found = {"If-None-Match": poll.etag, "If-Modified-Since": poll.last_modified}
     return {name: value for name, value in found.items() if value}
 
@@ -163,7 +168,7 @@ def _list(poll: Poll, event: Answered, now_us: int) -> tuple[Poll, list[PollEffe
     known = set(poll.seen)
     new = [entry for token, entry in listed.items() if token not in known]
     if not new:
-        same = replace(well, etag=etag, last_modified=last_modified, digest=event.digest, round=None)
+        same = replace(well, etag=etag, last_modified=last_modified, digest=event.digest, round=None, asked=False)
         return replace(same, seen=_remember(poll.seen, tuple(listed))), effects
     tries = dict(poll.tries)
     now = tuple(sorted(new, key=lambda entry: tries.get(entry.token, 0))[:ENTRIES_PER_ROUND])
@@ -197,14 +202,12 @@ def _settled(poll: Poll, event: Settled, now_us: int) -> tuple[Poll, list[PollEf
     if left:
         return replace(settled, round=current), effects
     if current.more:
-        soon = replace(settled, round=None, next_due_us=now_us)
+        soon = replace(settled, round=None, asked=False, next_due_us=now_us)
         return soon, [*effects, _wake(soon)]
     if current.again:
-        return replace(settled, round=None), effects
-    adopted = replace(
-        settled, round=None, etag=current.etag, last_modified=current.last_modified, digest=current.digest
-    )
-    return adopted, effects
+        return replace(settled, round=None, asked=False), effects
+    adopted = replace(settled, etag=current.etag, last_modified=current.last_modified, digest=current.digest)
+    return replace(adopted, round=None, asked=False), effects
 
 
 def _well(poll: Poll, draw: float, now_us: int) -> tuple[Poll, list[PollEffect]]:
@@ -218,7 +221,8 @@ def _well(poll: Poll, draw: float, now_us: int) -> tuple[Poll, list[PollEffect]]
 
 def _ill(poll: Poll, reason: str, draw: float, now_us: int, at_least_s: int = 0) -> tuple[Poll, list[PollEffect]]:
     """The server does not; the log says so when it begins and when the reason changes."""
-    ill, wake = _wait(replace(poll, failures=poll.failures + 1, reason=reason), draw, now_us, at_least_s)
+    failed = replace(poll, failures=poll.failures + 1, reason=reason, asked=False)
+    ill, wake = _wait(failed, draw, now_us, at_least_s)
     if poll.failures and poll.reason == reason:
         return ill, [wake]
     return ill, [wake, Record("feed.poll_failing", poll.id, reason)]

@@ -129,7 +129,8 @@ class Panel:
     """An enrolled fire panel (用户信息传输装置). `address` is the 6-byte source address as 12 hex digits, wire order.
 
     `test_bit_meaningless` is set at commissioning when the panel is known to send bit 0 = 0 with real fires.
-    `maintenance_until_us` with its author marks a maintenance mode that ends by itself.
+    `maintenance_until_us` with its author marks a maintenance mode that ends by itself. `rhythm_s` is how often it
+    speaks at least, 0 when nothing is expected.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Panel:
     maintenance_author: str = ""
     maintenance_until_us: int | None = None
     enabled: bool = True
+    rhythm_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..domain.effects import Record
 from ..domain.refusals import NotFound
-from ..domain.signals import Feed, Panel
+from ..domain.signals import Feed, Panel, Sensor
 from . import streams
 from .ports import BrokerAccount, Store
 
@@ -27,9 +27,12 @@ def withdraw_stream(store: Store, topic: str, person: str, version: int | None =
         streams.withdraw_unknown(tx, topic, person)
 
 
-def switch(store: Store, kind: type[Feed] | type[Panel] | type[BrokerAccount], id: str, enabled: bool, by: str) -> None:
-    """Switch an enrolled feed, panel or broker account off, or on again with its old secret. Raises NotFound."""
-    name = {Feed: "feed", Panel: "panel", BrokerAccount: "account"}[kind]
+Switched = type[Feed] | type[Panel] | type[Sensor] | type[BrokerAccount]
+
+
+def switch(store: Store, kind: Switched, id: str, enabled: bool, by: str) -> None:
+    """Switch an enrolled source or broker account off, or on again with its old secret. Raises NotFound."""
+    name = {Feed: "feed", Panel: "panel", Sensor: "sensor", BrokerAccount: "account"}[kind]
     with store.write() as tx:
         row = tx.get_locked(kind, id)
         if row is None:

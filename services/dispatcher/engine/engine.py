@@ -16,9 +16,10 @@ from ..domain.incidents import Close, Incident
 from ..domain.planning import City, silent_venues
 from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
-from ..domain.signals import Evidence, Panel, Signal, SignalKind, Unread
+from ..domain.rhythm import COARSE_US, Spoke
+from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ingest
+from . import ingest, polls, rhythm
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -29,8 +30,10 @@ from .events import (
     Event,
     IncidentClosed,
     NotBroadcast,
+    PollTold,
     ServiceChanged,
     SignalArrived,
+    SourceHeard,
     TaskAnswered,
     TimerDue,
     UnreadArrived,
@@ -60,6 +63,8 @@ class Engine:
         self._audio_urls = audio_urls
         self._wake = wake
         self._city = CityInMemory()
+        # When each enrolled source was last written down as heard; what is lost of it is only written once more.
+        self._heard_us: dict[str, int] = {}
 
     def handle(self, events: Sequence[Event]) -> Outcome:
         """Commit a group of events together. Raises a refusal when a person's event may not be; nothing is then kept
@@ -71,7 +76,9 @@ class Engine:
         except StoreUnavailable:
             raise
         except Exception:
-            if not events or not all(isinstance(event, SignalArrived | UnreadArrived) for event in events):
+            if not events or not all(
+                isinstance(event, SignalArrived | UnreadArrived | SourceHeard) for event in events
+            ):
                 raise
         outcome = Outcome()
         for event in events:
@@ -102,18 +109,30 @@ class Engine:
 
     def _handle(self, events: Sequence[Event]) -> Outcome:
         outcome = Outcome()
+        heard = self._to_write_down(events)
         with self._store.write() as tx:
             work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)
+            # Before any other row is held, so that these rows come first in every transaction.
+            rhythm.hear(work, heard)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             # All of the group's names at once and in order: two groups never wait for each other in a circle.
             tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, ingest.spot_of(s, work.city))}))
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
+        self._heard_us.update((source, spoke.at_us) for source, spoke in heard.items())
         self._wake()
         if work.refused is not None:
             raise work.refused
         return outcome
+
+    def _to_write_down(self, events: Sequence[Event]) -> dict[str, Spoke]:
+        """Who was heard and has to be written down: anybody for the first time in a while, and every new state."""
+        return {
+            source: spoke
+            for source, spoke in rhythm.spoken(events).items()
+            if spoke.state or spoke.at_us - self._heard_us.get(source, -COARSE_US) >= COARSE_US
+        }
 
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
@@ -141,6 +160,11 @@ class Engine:
             case CanaryAnswered():
                 late_us = work.tx.now_us() - event.asked_us
                 work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
+            case PollTold():
+                polls.told(work, event)
+            case SourceHeard():
+                # Written down already, before the group's events.
+                return
             case _:
                 assert_never(event)
 
@@ -158,7 +182,7 @@ class Engine:
             if signal.kind is SignalKind.CANCEL:
                 tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
             return
-        panel = tx.get(Panel, signal.reporter)
+        device = ingest.device_of(tx, signal)
         if incident_id is not None:
             incident = tx.get_locked(Incident, incident_id)
             assert incident is not None
@@ -171,7 +195,7 @@ class Engine:
                 tx.record(Record("incident.place_unknown", incident.id, f"not understood: {spot.not_understood}"))
         tx.add_signal(signal, incident.id)
         outcome.incidents.append(incident.id)
-        work.decide_incident(incident, ingest.joined(signal, spot, incident, panel, tx.now_us()))
+        work.decide_incident(incident, ingest.joined(signal, spot, incident, device, tx.now_us()))
 
     def _rendered(self, work: Work, event: AudioRendered) -> None:
         work.tx.put(event.asset)
@@ -240,6 +264,10 @@ def _timer(work: Work, event: TimerDue) -> None:
             work.broadcast(timer.subject, broadcasts.ResumeEnded())
         case "stream", "refresh":
             work.run([Save(Carry.PUBLISH_STREAM, timer.subject)])
+        case "poll", "due":
+            polls.due(work, timer.subject)
+        case "source", "silent":
+            rhythm.due(work, timer, event.missed)
         case "worker", "canary":
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
+from ..domain.polling import PollEvent
 from ..domain.signals import Signal, Unread
 from .ports import Asset, TimerRow
 
@@ -88,6 +89,24 @@ class CanaryAnswered:
     asked_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class PollTold:
+    """What became of asking a polled feed, by the feed's id, at `at_us`."""
+
+    poll: str
+    at_us: int
+    event: PollEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHeard:
+    """A sign of life of a source (`domain/rhythm.source_id`); `state` is a sensor's where it has changed."""
+
+    source: str
+    at_us: int
+    state: str = ""
+
+
 Event = (
     SignalArrived
     | UnreadArrived
@@ -100,4 +119,6 @@ Event = (
     | EffectGaveUp
     | ServiceChanged
     | CanaryAnswered
+    | PollTold
+    | SourceHeard
 )

@@ -10,13 +10,14 @@ from ..domain.planning import City
 from ..domain.playbook import Playbook, matching
 from ..domain.refusals import NotFound
 from ..domain.risk import Witness
-from ..domain.signals import Evidence, Panel, Place, Signal, SignalKind
+from ..domain.signals import Evidence, Panel, Place, Sensor, Signal, SignalKind
 from .ports import Ids, Page, Read
 
 CELL_E7 = 90_000
 OPEN_INCIDENTS_MAX = 500
 OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
+SENSOR_KEYS = "mqtt/"
 AUTOMATIC_WITHIN_US = 600_000_000
 """A report that reaches the engine later than this, as after an outage, is for people to decide on."""
 
@@ -133,11 +134,11 @@ def open_incident(
     )
 
 
-def joined(signal: Signal, spot: Spot, incident: Incident, panel: Panel | None, now_us: int) -> SignalJoined:
+def joined(signal: Signal, spot: Spot, incident: Incident, device: Panel | Sensor | None, now_us: int) -> SignalJoined:
     """The signal as the incident sees it, with its witness. A test bit or maintenance makes it a matter for people."""
     if signal.kind not in REPORTS or signal.evidence in (Evidence.FAULT, Evidence.SYSTEM):
         return SignalJoined(signal, None, incident.place)
-    automatic = _automatic(signal, panel, now_us)
+    automatic = _automatic(signal, device, now_us)
     witness = Witness(signal.reporter, signal.device, signal.evidence, automatic, signal.claimed_level)
     return SignalJoined(signal, witness, _place(signal, spot, incident))
 
@@ -157,18 +158,28 @@ def _place(signal: Signal, spot: Spot, incident: Incident) -> Place:
     )
 
 
-def _automatic(signal: Signal, panel: Panel | None, now_us: int) -> bool:
+def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
+    """The enrolled panel or sensor that speaks, None for every other reporter."""
+    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
+        return None
+    # A panel and a sensor may have the same name; the wire says which of them it is.
+    if signal.key.startswith(SENSOR_KEYS):
+        return read.get(Sensor, signal.reporter)
+    return read.get(Panel, signal.reporter)
+
+
+def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bool:
     if now_us - signal.received_us > AUTOMATIC_WITHIN_US:
         return False
     if signal.expires_us is not None and signal.expires_us <= now_us:
         return False
     if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
         return True
-    if panel is None or not panel.enabled:
+    if device is None or not device.enabled:
         return False
-    if panel.maintenance_until_us is not None and now_us < panel.maintenance_until_us:
+    if device.maintenance_until_us is not None and now_us < device.maintenance_until_us:
         return False
-    return not signal.test_bit or panel.test_bit_meaningless
+    return not signal.test_bit or device.test_bit_meaningless
 
 
 def spot_of(signal: Signal, city: City) -> Spot:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from .ports import Lease, Store
 
 
+def held_until_us(store: Store, name: str) -> int:
+    """Until when somebody has held this name, µs UTC; 0 for never."""
+    with store.read() as read:
+        lease = read.get(Lease, name)
+    return 0 if lease is None else lease.until_us
+
+
 def hold(store: Store, name: str, holder: str, lease_us: int) -> bool:
     """Take or renew a name; False while somebody else holds it."""
     with store.write() as tx:

@@ -210,12 +210,18 @@ class Work:
             TaskKind.GROUND, incident, b.id, venue, place.area, question, LADDER_ON_THE_GROUND, place.people
         )
 
+    def open_source_task(self, incident: Incident, first: tuple[str, ...], question: dict[str, str]) -> str | None:
+        """Ask about a source that is silent: the offices of `first`, then those of its place. None when nobody is."""
+        rungs = LADDER_WITHOUT_PLAYBOOK
+        where = incident.venue, incident.area
+        return self._open_task(TaskKind.VERIFY, incident, "", *where, question, rungs, 0, first)
+
     def _open_task(
         self, kind: TaskKind, incident: Incident, broadcast: str, venue: str | None, area: str,
-        question: dict[str, str], rungs: tuple[Rung, ...], people: int,
+        question: dict[str, str], rungs: tuple[Rung, ...], people: int, first: tuple[str, ...] = (),
     ) -> str | None:  # fmt: skip
         above = offices_above(self.city.tree, self.city.offices, area)
-        asked = tuple(o.id for o in above if str(kind) in o.answers)
+        asked = tuple(dict.fromkeys((*first, *(o.id for o in above if str(kind) in o.answers))))
         if not asked:
             self.tx.record(Record("task.nobody", incident.id, f"no office answers for {area}"))
             return None

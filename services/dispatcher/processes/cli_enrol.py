@@ -6,10 +6,8 @@ and the old one stops working.
 
 from __future__ import annotations
 
-import getpass
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -21,14 +19,16 @@ import typer
 from ..adapters.city_pack import PackRefused, read_city_pack
 from ..adapters.keystore import KeyFolder
 from ..adapters.passwords import Argon2Passwords
-from ..domain.places import Area
+from ..domain.places import Area, Speaker
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Datum, Evidence, Feed, Panel, Use
+from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from . import cli_enrol_sources as sources
 from .cli_city import as_lines, feed_words
-from .cli_migrate import status
+from .commands import my_name as _me
+from .commands import opened_store as _store
 from .enrolment import (
     GATEWAY_PREFIX,
     GATEWAYS_MAX,
@@ -45,13 +45,18 @@ from .enrolment import (
 )
 from .private import add_private, read_private, write_private
 from .settings import Settings
-from .wiring import make_store
 
 LISTED_MAX = 200_000
+PANEL_RHYTHM_S = 7_500
+"""GB/T 26875.3 has a device check its line at least every two hours."""
 
 enrol_app = typer.Typer(
-    no_args_is_help=True, help="Enrol people, feeds, panels, speakers, gateways. 登记人员、信源、主机、终端与网关。"
+    no_args_is_help=True,
+    help="Enrol people, feeds, panels, sensors, speakers, gateways. 登记人员、信源、主机、传感器、终端与网关。",
 )
+enrol_app.command()(sources.poll)
+enrol_app.command()(sources.sensor)
+enrol_app.command("sensor-gateway")(sources.sensor_gateway)
 
 
 class Kind(StrEnum):
@@ -60,6 +65,7 @@ class Kind(StrEnum):
     PERSON = "person"
     FEED = "feed"
     PANEL = "panel"
+    SENSOR = "sensor"
     SPEAKER = "speaker"
     GATEWAY = "gateway"
 
@@ -192,13 +198,16 @@ def panel(
     test_bit_meaningless: Annotated[
         bool, typer.Option("--test-bit-meaningless", help="Commissioned so: its real fires carry the test bit.")
     ] = False,
+    rhythm: Annotated[
+        int, typer.Option(min=0, max=RHYTHM_S_MAX, help="Seconds within which it speaks; 0: any. 应有报送间隔（秒）。")
+    ] = PANEL_RHYTHM_S,
 ) -> None:
     """A fire panel; it has no secret, its protocol knows none. 登记一台消防主机。"""
     wire = address.lower()
     if len(wire) != 12 or set(wire) - set("0123456789abcdef"):
         raise typer.BadParameter("The address has 12 hex digits.")
     with _store() as store:
-        enrol_panel(store, Panel(id, name, wire, use, venue, test_bit_meaningless), _me())
+        enrol_panel(store, Panel(id, name, wire, use, venue, test_bit_meaningless, rhythm_s=rhythm), _me())
     typer.echo(f"Enrolled {id} at {venue}, {use}.")
 
 
@@ -238,10 +247,10 @@ def gateway(
         Path | None, typer.Option(help="Add them to this file of secrets, which only you can read. 写入此密钥文件。")
     ] = None,
 ) -> None:
-    """A gateway's two broker accounts with a secret each, printed once. 登记一个网关，两个密钥只显示一次。
+    """A gateway's broker accounts with a secret each, printed once. 登记一个网关，密钥只显示一次。
 
-    A gateway reads them by name, gw-N and gw-N-in, from the secrets.json of its folder; every gateway that may take the
-    place of gw-N needs them. The old ones stop working once the broker has its new files.
+    A gateway reads them by name, gw-N, gw-N-in and gw-N-sensors, from the secrets.json of its folder; every gateway
+    that may take the place of gw-N needs them. The old ones stop working once the broker has its new files.
     """
     if file is not None:
         try:
@@ -303,12 +312,19 @@ def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
                     | {"enabled": p.enabled}
                     for p in read.find(Panel, everything)
                 ]
-            case Kind.SPEAKER | Kind.GATEWAY:
+            case Kind.SENSOR:
                 return [
-                    {"id": a.id, "enabled": a.enabled}
-                    for a in read.find(BrokerAccount, everything)
-                    if a.id.startswith(GATEWAY_PREFIX) is (kind is Kind.GATEWAY)
+                    {"id": s.id, "name": s.name, "gateway": s.gateway, "device": s.device, "kind": s.kind}
+                    | {"use": s.use, "venue": s.venue, "enabled": s.enabled}
+                    for s in read.find(Sensor, everything)
                 ]
+            case Kind.SPEAKER:
+                speakers = {speaker.id for speaker in read.find(Speaker, everything)}
+                accounts = [a for a in read.find(BrokerAccount, everything) if a.id in speakers]
+                return [{"id": a.id, "enabled": a.enabled} for a in accounts]
+            case Kind.GATEWAY:
+                accounts = [a for a in read.find(BrokerAccount, everything) if a.id.startswith(GATEWAY_PREFIX)]
+                return [{"id": a.id, "enabled": a.enabled} for a in accounts]
 
 
 def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
@@ -316,36 +332,13 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
         Kind.PERSON: partial(people.set_enabled, name=id, enabled=enabled, by=_me()),
         Kind.FEED: partial(desk.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
         Kind.PANEL: partial(desk.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
+        Kind.SENSOR: partial(desk.switch, kind=Sensor, id=id, enabled=enabled, by=_me()),
         Kind.SPEAKER: partial(desk.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
         Kind.GATEWAY: partial(switch_gateway, name=id, enabled=enabled, by=_me()),
     }
     with _store() as store:
         switches[kind](store)
     typer.echo(f"{kind} {id} is {'on' if enabled else 'off'}.")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    """The store of the settings; a refusal or an absent database ends the command with one sentence."""
-    settings = Settings()
-    store = make_store(settings)
-    try:
-        if not status(settings.database).ready:
-            raise StoreUnavailable("The database lacks tables: run `tocsin migrate upgrade`.")
-        yield store
-    except Refused as refused:
-        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
-        raise typer.Exit(1) from refused
-    except StoreUnavailable as away:
-        typer.echo(f"store_unavailable: {away}", err=True)
-        raise typer.Exit(1) from away
-    finally:
-        store.close()
-
-
-def _me() -> str:
-    """Who types, as this machine knows them."""
-    return f"{getpass.getuser()} (command line)"
 
 
 def _once(what: str, secret: str) -> None:

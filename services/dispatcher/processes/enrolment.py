@@ -8,7 +8,15 @@ from pathlib import Path
 
 from devices.protocols.speaker_link import LinkKey
 
-from ..adapters.broker import BrokerLogin, gateway_login, hash_secret, new_secret, speaker_login
+from ..adapters import sensor_intake
+from ..adapters.broker import (
+    BrokerLogin,
+    gateway_login,
+    hash_secret,
+    new_secret,
+    sensor_gateway_login,
+    speaker_login,
+)
 from ..adapters.city_pack import Department
 from ..adapters.intake import TOPICS
 from ..adapters.passwords import Argon2Passwords
@@ -16,7 +24,7 @@ from ..domain.effects import Record
 from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Datum, Evidence, Feed, Panel, Use
+from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
@@ -30,6 +38,7 @@ ALIAS_CHARS_MAX = 64
 GATEWAYS_MAX = 100
 GATEWAY_PREFIX = "gw-"
 INTAKE_SUFFIX = "-in"
+SENSORS_SUFFIX = "-sensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +63,24 @@ def intake_account(gateway: str) -> str:
     return gateway + INTAKE_SUFFIX
 
 
+def sensors_account(gateway: str) -> str:
+    """The account, and client id, by which a gateway takes in what sensors say."""
+    return gateway + SENSORS_SUFFIX
+
+
+def gateway_accounts(name: str) -> tuple[str, str, str]:
+    """The accounts of a gateway: what it says, what it takes in of speakers, and of sensors."""
+    return name, intake_account(name), sensors_account(name)
+
+
 def enrol_gateway(store: Store, name: str, by: str) -> dict[str, str]:
-    """The new secrets of a gateway's two accounts, by name; old ones stop working."""
-    return {account: enrol_account(store, account, by) for account in (name, intake_account(name))}
+    """The new secrets of a gateway's accounts, by name; old ones stop working."""
+    return {account: enrol_account(store, account, by) for account in gateway_accounts(name)}
 
 
 def switch_gateway(store: Store, name: str, enabled: bool, by: str) -> None:
-    """Switch both accounts of a gateway off, or on again with their old secrets. Raises NotFound."""
-    for account in (name, intake_account(name)):
+    """Switch a gateway's accounts off, or on again with their old secrets. Raises NotFound."""
+    for account in gateway_accounts(name):
         desk.switch(store, BrokerAccount, account, enabled, by)
 
 
@@ -106,18 +125,23 @@ def intake_login(name: str, password_hash: str) -> BrokerLogin:
 
 
 def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
-    """Every login the broker must know: gateways, and enrolled speakers with their own area chain."""
+    """Every login the broker must know: gateways, enrolled speakers with their own area chain, sensors' gateways."""
     with store.read() as read:
         accounts = [a for a in read.find(BrokerAccount, Page(limit=ACCOUNTS_MAX)) if a.enabled]
+        sensor_gateways = {s.gateway for s in read.find(Sensor, Page(limit=ACCOUNTS_MAX))}
     logins = []
     for account in accounts:
         speaker = city.speakers.get(account.id)
         if account.id.startswith(GATEWAY_PREFIX) and account.id.endswith(INTAKE_SUFFIX):
             logins.append(intake_login(account.id, account.password_hash))
+        elif account.id.startswith(GATEWAY_PREFIX) and account.id.endswith(SENSORS_SUFFIX):
+            logins.append(BrokerLogin(account.id, account.password_hash, read=sensor_intake.TOPICS))
         elif account.id.startswith(GATEWAY_PREFIX):
             logins.append(gateway_login(account.id, account.password_hash))
         elif speaker is not None and speaker.enrolled:
             logins.append(speaker_login(account.id, account.password_hash, city.tree.chain(speaker.area).all))
+        elif account.id in sensor_gateways:
+            logins.append(sensor_gateway_login(account.id, account.password_hash))
     return logins
 
 

@@ -32,6 +32,8 @@ from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
 from ..adapters.playbooks import read_playbooks
+from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
+from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
 from ..domain.effects import Carry, WakeAt
@@ -40,14 +42,15 @@ from ..domain.signals import Panel, Signal, Unread
 from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
-from ..engine.leases import hold
+from ..engine.leases import held_until_us, hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.staging import stage, stage_audio
 from ..engine.timers import TimerPass
-from ..feeds import gb26875
-from .enrolment import intake_account
+from ..feeds import gb26875, mqtt_sensor
+from .enrolment import intake_account, sensors_account
 from .settings import Settings
+from .watch import WATCH_EVERY_S, Watch
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
 log = structlog.get_logger(__name__)
@@ -79,6 +82,9 @@ class Panels:
     def of(self, address: str) -> Panel | None:
         return self._by_address.get(address)
 
+    def all(self) -> list[Panel]:
+        return list(self._by_address.values())
+
 
 class Gateway:
     """All parts of one gateway process."""
@@ -95,8 +101,18 @@ class Gateway:
         self.signer = KeySigner(KeyFolder(settings.keys))
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
-        self.client_id = self._lease_client()
+        self.sensors = Sensors(self.store)
+        self.client_id, alive_us = self._lease_client()
         self.inlet = self._make_inlet()
+        self.sensor_inlet = self._make_sensor_inlet()
+        self.sensor_intake = SensorIntake(
+            self.store, self.engine, self.sensor_inlet, self.sensors, mqtt_sensor.signals_of, SystemClock().now_us,
+            lambda result: self.metrics.sensors.labels(result).inc(), alive_us,
+        )  # fmt: skip
+        self.watch = Watch(
+            self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected,
+            SystemClock().now_us,
+        )  # fmt: skip
         self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
         self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
@@ -115,6 +131,8 @@ class Gateway:
                 for name, relay in zip(("air", "relay", "work"), self.relays, strict=True)
             ),
             Loop("receipts", self.intake.run, 0.0),
+            Loop("sensors", self.sensor_intake.run, 0.0),
+            Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
             Loop("timers", self._timers, 0.2),
             Loop("chainer", self._chain, 1.0),
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
@@ -125,6 +143,7 @@ class Gateway:
     def run(self) -> None:
         """Run until the process is told to stop."""
         self.panels.load()
+        self.sensors.load()
         with self.store.write() as tx:
             now_us = tx.now_us()
             tx.wake_at(WakeAt("worker", "worker", "canary", now_us, now_us + 10 * 365 * 86_400_000_000))
@@ -138,6 +157,7 @@ class Gateway:
             loop.stop()
         self.link.stop()
         self.inlet.close()
+        self.sensor_inlet.close()
         # What was written last must not stay outside the chain while the system is down.
         chain_pass(self.store)
 
@@ -149,6 +169,7 @@ class Gateway:
             now_us=SystemClock().now_us,
             metrics=PanelMetrics(self.registry),
         )
+        self.watch.panels_heard_us = lambda: server.last_heard_us
         await server.start(self.settings.panel_host, self.settings.panel_port)
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -176,6 +197,12 @@ class Gateway:
         client_id = intake_account(self.client_id)
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
         return MqttInlet(client_id, self.settings.secret(client_id), TOPICS, host, port)
+
+    def _make_sensor_inlet(self) -> MqttInlet:
+        """Sensors have one too: an alarm never waits behind receipts. What is retained there is no news."""
+        client_id = sensors_account(self.client_id)
+        host, port = self.settings.mqtt_host, self.settings.mqtt_port
+        return MqttInlet(client_id, self.settings.secret(client_id), SENSOR_TOPICS, host, port, retained=False)
 
     def _make_link(self) -> MqttLink:
         subscriptions = [
@@ -206,7 +233,11 @@ class Gateway:
             Carry.ASK_MISSING: self.side.ask_missing,
             Carry.OFFICE_TASK: offices.carry,
         }
-        work: dict[str, Carrier] = {Carry.RENDER_AUDIO: tasks.render, Carry.CANARY: tasks.canary}
+        work: dict[str, Carrier] = {
+            Carry.RENDER_AUDIO: tasks.render,
+            Carry.CANARY: tasks.canary,
+            Carry.POLL_FEED: tasks.poll,
+        }
         return tuple(
             {carry: partial(self._timed, carrier) for carry, carrier in carriers.items()}
             for carriers in (on_air, rest, work)
@@ -258,6 +289,10 @@ class Gateway:
         self.metrics.timers.inc(due)
         return due > 0
 
+    def _watch_sources(self) -> bool:
+        self.metrics.watched.set(self.watch.step())
+        return False
+
     def _chain(self) -> bool:
         linked = chain_pass(self.store)
         self.metrics.chained.inc(linked)
@@ -272,7 +307,9 @@ class Gateway:
             log.critical("nothing reaches the broker any more: the process ends so that it starts whole")
             os._exit(70)
         self.panels.load()
-        self.metrics.broker.set(1 if self.link.connected and self.inlet.connected else 0)
+        self.sensors.load()
+        connected = self.link.connected and self.inlet.connected and self.sensor_inlet.connected
+        self.metrics.broker.set(1 if connected else 0)
         if self.journal.waiting():
             replayed = self.journal.replay(self._handle, SystemClock().now_us())
             log.info("the intake journal was replayed", signals=replayed)
@@ -306,14 +343,16 @@ class Gateway:
     def _hello(self, speaker_id: str, nonce: str) -> None:
         self.side.answer_hello(speaker_id, nonce)
 
-    def _lease_client(self) -> str:
-        """The first client id nobody holds; a gateway that died frees its id when its lease runs out."""
+    def _lease_client(self) -> tuple[str, int]:
+        """The first client id nobody holds, and until when (µs UTC) it was held before; a gateway that died frees its
+        id when its lease runs out."""
         while True:
             for number in range(self.settings.gateway_clients):
                 client_id = f"gw-{number}"
                 try:
+                    held_us = held_until_us(self.store, client_id)
                     if hold(self.store, client_id, self.owner, LEASE_US):
-                        return client_id
+                        return client_id, held_us
                 except StoreUnavailable as away:
                     log.warning("the database is away", reason=str(away))
             threading.Event().wait(0.2)

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     panel_port: int = 26875
     gateway_metrics_port: int = 9101
     worker_metrics_port: int = 9102
+    poll_loopback: bool = False
     audio_urls: tuple[str, ...] = ("http://127.0.0.1:8080",)
 
     @property

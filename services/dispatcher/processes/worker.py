@@ -1,7 +1,8 @@
 """The worker: Celery tasks that may run late or twice; each writes its result through the engine.
 
-The parent process takes tasks off the queue; two children do them, so that one which hangs can be ended. Nothing that
-must not be shared over a fork, a database connection above all, is made before the fork.
+The parent process takes tasks off the queue; children do them, so that one which hangs can be ended. All but one of
+them may be out polling: however slow the servers of others are, somebody is there to speak. Nothing that must not be
+shared over a fork, a database connection above all, is made before the fork.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from ..adapters import audio
 from ..adapters.blobs import Blobs
 from ..adapters.celery_app import make_celery, register_tasks
 from ..adapters.ffmpeg import Ffmpeg
+from ..adapters.http_poll import HttpPoll
 from ..adapters.speech.espeak import Espeak
 from ..adapters.speech.phrases import Phrases, make_phrases
 from ..domain.signals import Use
 from ..engine.engine import Engine
 from ..engine.events import AudioRendered, CanaryAnswered
 from ..engine.ports import Asset, Wording
+from .poller import Poller, feed_of, one_of
 from .settings import Settings
 from .wiring import make_engine, make_store, start_logging
 
@@ -35,10 +38,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-TASKS_AT_ONCE = 2
+TASKS_AT_ONCE = 3
+POLLS_AT_ONCE = TASKS_AT_ONCE - 1
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
-app = typer.Typer(help="The worker: speech and audio. 任务进程：语音合成与音频。")
+app = typer.Typer(help="The worker: speech, audio and polled feeds. 任务进程：语音合成、音频与信源轮询。")
 
 
 class Renderer:
@@ -81,17 +85,22 @@ class Renderer:
 
 
 class InChildren:
-    """The renderer of whichever child runs; each makes its own after the fork."""
+    """The renderer and the poller of whichever child runs; each makes its own after the fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._mine: Renderer | None = None
+        self._poller: Poller | None = None
 
     def begin(self, **_: object) -> None:
         """Called by Celery in every child, before its first task."""
         from ..adapters.worker_metrics import WorkerMetrics
 
-        self._mine = Renderer(self._settings, make_engine(self._settings, make_store(self._settings)), WorkerMetrics())
+        store, metrics = make_store(self._settings), WorkerMetrics()
+        engine = make_engine(self._settings, store)
+        self._mine = Renderer(self._settings, engine, metrics)
+        http = HttpPoll(loopback=self._settings.poll_loopback)
+        self._poller = Poller(store, engine, http, lambda result: metrics.polls.labels(result).inc())
 
     def render(self, payload: dict[str, Any]) -> None:
         """Render one wording."""
@@ -100,6 +109,13 @@ class InChildren:
     def canary(self, payload: dict[str, Any]) -> None:
         """Come back."""
         self._here.canary(payload)
+
+    def poll(self, payload: dict[str, Any]) -> None:
+        """Poll one feed. With every place taken this errand is dropped: the relay sends another soon."""
+        assert self._poller is not None, "a child begins before its first task"
+        with one_of(self._settings.var / "polling", POLLS_AT_ONCE) as place:
+            if place:
+                self._poller.poll(feed_of(payload))
 
     @property
     def _here(self) -> Renderer:
@@ -130,7 +146,7 @@ def main() -> None:
         log.warning("a phrase could not be made", code=problem.code, why=problem.message)
     celery = make_celery(settings.secret("redis_url"))
     children = InChildren(settings)
-    register_tasks(celery, render=children.render, canary=children.canary)
+    register_tasks(celery, render=children.render, canary=children.canary, poll=children.poll)
 
     def ready(**_: object) -> None:
         serve(settings.worker_metrics_port, settings.web_host)

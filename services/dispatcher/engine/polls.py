@@ -1,0 +1,56 @@
+"""Polled feeds in the store: a due timer becomes a saved errand, and what came of it moves the feed's row on.
+
+The row is the errand's result: `Poll.asked` holds until the server's answer is settled, or is known not to come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..domain import polling
+from ..domain.effects import Carry, Save
+from ..domain.polling import Deliver, Fetch, Poll, PollEffect
+from ..domain.signals import Feed
+from .events import PollTold
+from .work import Work
+
+
+def due(work: Work, id: str) -> None:
+    """Time to ask. A feed that is switched off is not asked, and stands in line all the same."""
+    poll = work.tx.get_locked(Poll, id)
+    feed = work.tx.get(Feed, id)
+    if poll is None or feed is None:
+        return
+    draw = _draw(id, work.tx.now_us())
+    after, effects = polling.decide(poll, polling.Due(draw), work.tx.now_us())
+    if not feed.enabled:
+        after = replace(after, asked=False)
+        effects = [effect for effect in effects if not isinstance(effect, Fetch)]
+    _put(work, after, effects)
+
+
+def told(work: Work, event: PollTold) -> None:
+    """What the worker found out."""
+    poll = work.tx.get_locked(Poll, event.poll)
+    if poll is not None:
+        _put(work, *polling.decide(poll, event.event, work.tx.now_us()))
+
+
+def _put(work: Work, poll: Poll, effects: Iterable[PollEffect]) -> None:
+    work.tx.put(poll)
+    for effect in effects:
+        match effect:
+            case Fetch():
+                work.run([Save(Carry.POLL_FEED, poll.id)])
+            case Deliver():
+                # The open round says what is to be delivered; whoever told of the answer reads it there.
+                continue
+            case _:
+                work.run([effect])
+
+
+def _draw(id: str, now_us: int) -> float:
+    """A number from 0 to 1 that spreads the feeds; decisions draw nothing by chance."""
+    return int.from_bytes(hashlib.sha256(f"{id}/{now_us}".encode()).digest()[:4]) / 2**32

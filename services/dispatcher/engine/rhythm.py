@@ -1,0 +1,250 @@
+"""Last words of every source, and the incident that one makes by saying nothing (the switch is `domain/rhythm`).
+
+Sources of one use that fall silent in one area within an hour share an incident: when a street loses its line, its
+office gets one question and not five hundred. No playbook is asked, so that nothing of it can ever be aired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..domain import rhythm
+from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.incidents import Close, Incident, IncidentState, SignalJoined
+from ..domain.places import OfficeKind
+from ..domain.planning import City
+from ..domain.polling import Answered
+from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
+from ..domain.risk import Witness
+from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
+from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
+from .ports import Page, Store, TimerRow
+from .work import Work
+
+TOGETHER_WITHIN_US = 3_600_000_000
+OPEN_MAX = 100
+WATCH_MAX = 500
+_KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
+    SourceKind.FEED: Feed,
+    SourceKind.PANEL: Panel,
+    SourceKind.SENSOR: Sensor,
+}
+_WORDS = {SourceKind.FEED: "信源", SourceKind.PANEL: "消防主机", SourceKind.SENSOR: "传感器"}
+_WIRES = {"gb26875": SourceKind.PANEL, "mqtt": SourceKind.SENSOR}
+_OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What silence needs to know of a feed, a panel or a sensor."""
+
+    id: str
+    name: str
+    use: Use
+    place: Place
+    excuse: str
+    department: str = ""
+
+
+def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
+    """Which sources these events were heard from. What can't be read is no silence either."""
+    found: dict[str, Spoke] = {}
+    for event in events:
+        match event:
+            case SourceHeard(source, at_us, state):
+                id, spoke = source, Spoke(at_us, state)
+            case SignalArrived(signal):
+                kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
+                id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
+            case PollTold(poll, at_us, Answered(status=200 | 304)):
+                # It answers as it should, whether or not it has anything new to say.
+                id, spoke = rhythm.source_id(SourceKind.FEED, poll), Spoke(at_us)
+            case UnreadArrived(unread) if unread.wire == "http":
+                id, spoke = unread.source, Spoke(unread.at_us)
+            case _:
+                continue
+        before = found.get(id, spoke)
+        found[id] = Spoke(max(before.at_us, spoke.at_us), spoke.state or before.state)
+    return found
+
+
+def hear(work: Work, said: Mapping[str, Spoke]) -> None:
+    """Write down who was heard. In the order of their names, so that two transactions never wait in a circle."""
+    for id in sorted(said):
+        wire = rhythm.Listening(said[id].at_us) if id == rhythm.SENSORS_WIRE else None
+        _decide(work, work.tx.get_locked(Heard, id) or Heard(id), wire or said[id])
+
+
+def watch(store: Store, rhythms: Mapping[str, int]) -> int:
+    """Have the sources of this mapping (rhythm in s by `source_id`) watched by it; how many were not yet."""
+    ids = sorted(rhythms)
+    changed = 0
+    for start in range(0, len(ids), WATCH_MAX):
+        some = tuple(ids[start : start + WATCH_MAX])
+        with store.read() as read:
+            there = {h.id: h.rhythm_s for h in read.find(Heard, Page(limit=WATCH_MAX), id=some)}
+        new = [id for id in some if there.get(id, 0) != rhythms[id]]
+        if new:
+            changed += len(new)
+            with store.write() as tx:
+                for id in new:
+                    heard = tx.get_locked(Heard, id) or Heard(id)
+                    after, effects = rhythm.decide(heard, rhythm.Expected(rhythms[id]), tx.now_us())
+                    tx.put(after)
+                    for effect in effects:
+                        if isinstance(effect, WakeAt):
+                            tx.wake_at(effect)
+                        elif isinstance(effect, Sleep):
+                            tx.sleep(effect)
+    return changed
+
+
+def due(work: Work, timer: TimerRow, missed: str) -> None:
+    """A source's timer is due. One that is not enrolled any more is forgotten."""
+    heard = work.tx.get_locked(Heard, timer.subject)
+    if heard is None:
+        return
+    source = _source(work, heard.id)
+    if source is None:
+        work.tx.delete(Heard, heard.id)
+        return
+    listening_us, deaf = _listening(work, heard.id)
+    _decide(work, heard, rhythm.Due(source.excuse, missed or deaf, listening_us), source)
+
+
+def _listening(work: Work, id: str) -> tuple[int, str]:
+    """Since when this system could hear such a source, µs UTC, and why it can't now."""
+    wire = work.tx.get(Heard, rhythm.SENSORS_WIRE) if rhythm.source_of(id)[0] is SourceKind.SENSOR else None
+    if wire is None:
+        return 0, ""
+    deaf = work.tx.now_us() - wire.heard_us > rhythm.DEAF_US
+    return wire.from_us, "the sensors' broker is away" if deaf else ""
+
+
+def _decide(work: Work, heard: Heard, event: RhythmEvent, source: _Source | None = None) -> None:
+    after, effects = rhythm.decide(heard, event, work.tx.now_us())
+    for effect in effects:
+        match effect:
+            case Raise():
+                assert source is not None, "only a timer raises"
+                after = replace(after, incident=_raised(work, after, source))
+            case Recovered():
+                work.tx.put(after)
+                _recovered(work, effect.incident)
+            case _:
+                work.run([effect])
+    if after != heard:
+        work.tx.put(after)
+
+
+def _source(work: Work, id: str) -> _Source | None:
+    kind, name = rhythm.source_of(id)
+    row = work.tx.get(_KINDS[kind], name)
+    if row is None:
+        return None
+    if not row.enabled:
+        excuse = "it is switched off"
+    elif not isinstance(row, Feed) and (row.maintenance_until_us or 0) > work.tx.now_us():
+        excuse = "it is under maintenance"
+    else:
+        excuse = ""
+    if isinstance(row, Feed):
+        return _Source(id, row.name, row.use, Place(areas=(row.area,)), excuse, row.department)
+    return _Source(id, row.name or row.id, row.use, Place(venue=row.venue), excuse)
+
+
+def _raised(work: Work, heard: Heard, source: _Source) -> str:
+    """The incident of this silence: a new one, or that of its neighbours."""
+    tx, now_us = work.tx, work.tx.now_us()
+    area = _area(source.place, work.city)
+    tx.lock(f"join/{source.use}/{rhythm.SOURCE_SILENT}/{area}")
+    signal = _signal(heard, source, now_us)
+    tx.record(Record("source.silent", source.id, signal.description, facts={"since_us": heard.heard_us}))
+    newest = Page(limit=OPEN_MAX, order="-opened_us")
+    for found in tx.find(Incident, newest, use=source.use, hazard=rhythm.SOURCE_SILENT, state=_OPEN):
+        if found.area == area and now_us - found.opened_us <= TOGETHER_WITHIN_US:
+            incident = tx.get_locked(Incident, found.id)
+            if incident is None or incident.state not in _OPEN:
+                continue
+            tx.add_signal(signal, incident.id)
+            work.decide_incident(incident, SignalJoined(signal, None, incident.place))
+            return incident.id
+    return _opened(work, signal, source, area).id
+
+
+def _opened(work: Work, signal: Signal, source: _Source, area: str) -> Incident:
+    tx = work.tx
+    venue = work.city.venues.get(source.place.venue) if source.place.venue else None
+    incident = Incident(
+        id=work.ids.new(), use=source.use, hazard=rhythm.SOURCE_SILENT, event_code="", playbook="",
+        state=IncidentState.VERIFYING, level=rhythm.LEVEL_SILENT, reasons=(signal.description,), place=source.place,
+        venue=venue.id if venue else None, area=area, cell=f"area/{area}", lat_e7=venue.lat_e7 if venue else None,
+        lon_e7=venue.lon_e7 if venue else None, opened_us=tx.now_us(), last_signal_us=signal.received_us,
+        signal_count=1, headline=signal.headline,
+        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, rhythm.LEVEL_SILENT),),
+    )  # fmt: skip
+    tx.put(incident)
+    tx.add_signal(signal, incident.id)
+    facts: dict[str, object] = {"use": str(source.use), "hazard": rhythm.SOURCE_SILENT, "area": area}
+    tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
+    question = {
+        "zh": f"{signal.headline}。请核查设备、电源和线路，并确认：是否确已中断？",
+        "en": f"{signal.description} Check the device, its power and its line: is it out of order?",
+    }
+    task = work.open_source_task(incident, _departments_duty(work.city, source.department), question)
+    if task is not None:
+        incident = replace(incident, task=task)
+        tx.put(incident)
+    return incident
+
+
+def _recovered(work: Work, incident_id: str) -> None:
+    """The last one that speaks again closes the incident."""
+    # Locked first: of two that speak again at once, the second must see the first.
+    incident = work.tx.get_locked(Incident, incident_id)
+    if incident is None or not incident.open or work.tx.find(Heard, Page(limit=1), incident=incident_id):
+        return
+    work.incident(incident_id, Close("", "every source of it speaks again"))
+    work.run()
+
+
+def _signal(heard: Heard, source: _Source, now_us: int) -> Signal:
+    kind, name = rhythm.source_of(source.id)
+    named = f"{_WORDS[kind]}“{source.name}”"
+    if heard.heard_us:
+        zh, en = rhythm.span_words((now_us - heard.heard_us) // 1_000_000)
+        headline, sentence = f"{named}已{zh}没有任何消息", f"The {kind} {source.name} has said nothing for {en}."
+    else:
+        headline, sentence = f"{named}登记后从未有消息", f"The {kind} {source.name} has never said anything."
+    return Signal(
+        key=f"silence/{source.id}/{heard.heard_us}/{now_us}",
+        reporter=name,
+        use=source.use,
+        kind=SignalKind.ALERT,
+        evidence=Evidence.SYSTEM,
+        hazard=rhythm.SOURCE_SILENT,
+        event_code="",
+        place=source.place,
+        observed_us=now_us,
+        received_us=now_us,
+        claimed_level=rhythm.LEVEL_SILENT,
+        headline=headline,
+        description=sentence,
+    )
+
+
+def _area(place: Place, city: City) -> str:
+    venue = city.venues.get(place.venue) if place.venue else None
+    if venue is not None:
+        return venue.area
+    known = [code for code in place.areas if code in city.tree.areas]
+    return known[0] if known else city.code
+
+
+def _departments_duty(city: City, department: str) -> tuple[str, ...]:
+    """The duty rooms of a department: offices of that kind whose name begins with the department's."""
+    if not department:
+        return ()
+    rooms = (office for office in city.offices if office.kind is OfficeKind.DEPARTMENT)
+    return tuple(office.id for office in rooms if office.name.startswith(department))

@@ -346,3 +346,13 @@ def test_the_server_is_told_the_name_that_was_asked_for(serve: Serve) -> None:
     server = serve(saying("200 OK", BODY))
     assert get(f"http://localhost:{server.port}/list").url == f"http://localhost:{server.port}/list"
     assert f"host: localhost:{server.port}" in server.requests[0].lower()
+
+
+def test_a_certificate_must_be_the_names_and_not_the_addresses(serve: Serve, tmp_path: Path) -> None:
+    file = a_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    secure = serve(saying("200 OK", BODY), context)
+    with pytest.raises(PollFailed) as failed:
+        HttpPoll(ca=str(file), loopback=True).get(f"https://localhost:{secure.port}/")
+    assert (failed.value.code, secure.requests) == ("unreachable", [])

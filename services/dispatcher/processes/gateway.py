@@ -290,6 +290,8 @@ class Gateway:
         return due > 0
 
     def _watch_sources(self) -> bool:
+        """Take up new sensors, and watch over the rhythm of every source."""
+        self.sensors.load()
         self.metrics.watched.set(self.watch.step())
         return False
 
@@ -307,7 +309,6 @@ class Gateway:
             log.critical("nothing reaches the broker any more: the process ends so that it starts whole")
             os._exit(70)
         self.panels.load()
-        self.sensors.load()
         connected = self.link.connected and self.inlet.connected and self.sensor_inlet.connected
         self.metrics.broker.set(1 if connected else 0)
         if self.journal.waiting():

@@ -11,11 +11,24 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident
+from ..domain.panels import PanelRequest
 from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
 from ..domain.signals import Feed, Panel
 from ..domain.verification import Task
-from ..engine.ports import Asset, BrokerAccount, CitySettings, Lease, Live, Login, Person, Stream, Wording
+from ..engine.ports import (
+    Asset,
+    BrokerAccount,
+    CitySettings,
+    Lease,
+    Live,
+    Login,
+    PanelLive,
+    Person,
+    Stranger,
+    Stream,
+    Wording,
+)
 
 METADATA = MetaData()
 
@@ -52,6 +65,11 @@ ENTITIES: dict[type, Table] = {
     ),
     Feed: _entity("feed", _text("department"), _text("format"), _text("area"), _bool("enabled")),
     Panel: _entity("panel", _text("address"), _text("venue"), _bool("enabled")),
+    PanelRequest: _entity(
+        "panel_request", _text("panel"), _text("kind"), _text("state"), _int("asked_us"), versioned=True
+    ),
+    PanelLive: _entity("panel_live", _int("heard_us")),
+    Stranger: _entity("stranger", _int("last_us")),
     Incident: _entity(
         "incident",
         _text("use"),
@@ -107,6 +125,9 @@ for _kind, _columns in (
     (Speaker, ("venue",)),
     (Speaker, ("area",)),
     (Panel, ("address",)),
+    (PanelRequest, ("panel", "asked_us")),
+    (PanelRequest, ("state",)),
+    (Stranger, ("last_us",)),
     (Incident, ("state", "hazard")),
     (Incident, ("opened_us",)),
     (Task, ("incident",)),

@@ -141,6 +141,7 @@ class Panel:
     maintenance_author: str = ""
     maintenance_until_us: int | None = None
     enabled: bool = True
+    maintenance_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

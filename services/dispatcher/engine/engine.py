@@ -18,7 +18,7 @@ from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.signals import Evidence, Panel, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ingest
+from . import ingest, panels
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -28,7 +28,11 @@ from .events import (
     EffectGaveUp,
     Event,
     IncidentClosed,
+    MaintenanceChanged,
     NotBroadcast,
+    PanelAsked,
+    PanelClockOff,
+    PanelReplied,
     ServiceChanged,
     SignalArrived,
     TaskAnswered,
@@ -110,6 +114,8 @@ class Engine:
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
+                while work.raised:
+                    self._raised(work, work.raised.pop(0), outcome)
         self._wake()
         if work.refused is not None:
             raise work.refused
@@ -141,8 +147,22 @@ class Engine:
             case CanaryAnswered():
                 late_us = work.tx.now_us() - event.asked_us
                 work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
+            case PanelAsked():
+                panels.ask(work, event)
+            case PanelReplied():
+                panels.reply(work, event)
+            case PanelClockOff():
+                panels.clock_off(work, event)
+            case MaintenanceChanged():
+                panels.set_maintenance(work, event)
             case _:
                 assert_never(event)
+
+    def _raised(self, work: Work, signal: Signal, outcome: Outcome) -> None:
+        """A signal of our own arrives in the transaction that raised it."""
+        work.tx.lock(*ingest.lock_names(signal, ingest.spot_of(signal, work.city)))
+        self._signal(work, signal, outcome)
+        work.run()
 
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
@@ -151,6 +171,7 @@ class Engine:
             outcome.repeated += 1
             return
         outcome.created.append(signal.key)
+        panels.duty_answered(work, signal)
         incident_id = ingest.find_incident(tx, signal, spot, self._playbooks)
         opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
         if incident_id is None and not opens:
@@ -245,6 +266,10 @@ def _timer(work: Work, event: TimerDue) -> None:
             next_us = now_us + 60_000_000
             work.run([Save(Carry.CANARY, "worker", now_us + 55_000_000)])
             work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
+        case panels.TIMER_KIND, panels.TIMER_NAME:
+            panels.deadline(work, timer.subject)
+        case panels.PANEL_TIMER, panels.MAINTENANCE:
+            panels.maintenance_due(work, timer.subject)
         case kind, name:
             raise AssertionError(f"no such timer: {kind}/{name}")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
+from ..domain.panels import RequestEvent, RequestKind
 from ..domain.signals import Signal, Unread
 from .ports import Asset, TimerRow
 
@@ -88,6 +89,44 @@ class CanaryAnswered:
     asked_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class PanelAsked:
+    """A person asks something of a fire panel; `request` is the new request's id."""
+
+    request: str
+    kind: RequestKind
+    panel: str
+    person: str
+    why: str
+    minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PanelReplied:
+    """What a gateway did with a request to a panel, or what came back."""
+
+    request: str
+    reply: RequestEvent
+
+
+@dataclass(frozen=True, slots=True)
+class PanelClockOff:
+    """A panel's clock is off by so many seconds; None when it says no date."""
+
+    panel: str
+    off_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceChanged:
+    """A panel is under maintenance until `until_us`, or no longer when that is None."""
+
+    panel: str
+    person: str
+    reason: str
+    until_us: int | None
+
+
 Event = (
     SignalArrived
     | UnreadArrived
@@ -100,4 +139,8 @@ Event = (
     | EffectGaveUp
     | ServiceChanged
     | CanaryAnswered
+    | PanelAsked
+    | PanelReplied
+    | PanelClockOff
+    | MaintenanceChanged
 )

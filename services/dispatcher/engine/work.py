@@ -29,6 +29,7 @@ from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
 from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
+from ..domain.signals import Signal
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
     LADDER_WITHOUT_PLAYBOOK,
@@ -49,7 +50,8 @@ GROUND_TASKS_MAX = 10_000
 
 @dataclass(slots=True)
 class Work:
-    """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit."""
+    """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit; signals of our
+    own in `raised` arrive with the event that made them."""
 
     tx: Tx
     city: City
@@ -57,6 +59,7 @@ class Work:
     ids: Ids
     audio_urls: tuple[str, ...]
     refused: Refused | None = None
+    raised: list[Signal] = field(default_factory=list)
     _queue: deque[Effect] = field(default_factory=deque)
 
     def run(self, effects: Iterable[Effect] = ()) -> None:

@@ -45,6 +45,7 @@ from ..engine.staging import stage
 from ..engine.timers import TimerPass
 from ..feeds import gb26875
 from .enrolment import intake_account
+from .panel_desk import PanelDesk
 from .settings import Settings
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
@@ -93,6 +94,7 @@ class Gateway:
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.client_id = self._lease_client()
+        self.desk = PanelDesk(self.store, self.engine, self.client_id, self._wake_desk)
         self.inlet = self._make_inlet()
         self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
@@ -114,6 +116,7 @@ class Gateway:
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
             Loop("reconcile", self._reconcile, 0.05),
             Loop("changes", self._watch, 0.0),
+            Loop("desk", self.desk.run, 0.5),
         ]
 
     def run(self) -> None:
@@ -144,6 +147,7 @@ class Gateway:
             metrics=PanelMetrics(self.registry),
         )
         await server.start(self.settings.panel_host, self.settings.panel_port)
+        self.desk.open(server, asyncio.get_running_loop())
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -221,6 +225,9 @@ class Gateway:
         """Called after every commit of this process's engine."""
         for loop in self.loops[:2]:
             loop.wake()
+
+    def _wake_desk(self) -> None:
+        self.loops[-1].wake()
 
     def _watch(self) -> bool:
         """Other processes' commits wake the relay too."""

@@ -91,9 +91,8 @@ class CanaryAnswered:
 
 @dataclass(frozen=True, slots=True)
 class PanelAsked:
-    """A person asks something of a fire panel; `request` is the new request's id."""
+    """A person asks something of a fire panel; `minutes` is how long its people have to answer a duty check."""
 
-    request: str
     kind: RequestKind
     panel: str
     person: str

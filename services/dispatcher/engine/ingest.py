@@ -162,7 +162,7 @@ def _automatic(signal: Signal, panel: Panel | None, now_us: int) -> bool:
         return False
     if signal.expires_us is not None and signal.expires_us <= now_us:
         return False
-    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
+    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL):
         return True
     if panel is None or not panel.enabled:
         return False

@@ -52,7 +52,7 @@ def ask(work: Work, event: PanelAsked) -> None:
         raise PanelOff(panel.id)
     if work.tx.find(PanelRequest, Page(limit=1), panel=panel.id, kind=event.kind, state=OPEN):
         raise StillAsking(panel.id)
-    _start(work, event.request, event.kind, panel, event.person, event.why, event.minutes)
+    _start(work, event.kind, panel, event.person, event.why, event.minutes)
 
 
 def clock_off(work: Work, event: PanelClockOff) -> None:
@@ -66,11 +66,11 @@ def clock_off(work: Work, event: PanelClockOff) -> None:
     if last and (last[0].state in OPEN or now_us - last[0].asked_us < panels.CLOCK_SET_EVERY_US):
         return
     off = "says no date" if event.off_s is None else f"is off by {event.off_s} s"
-    _start(work, work.ids.new(), RequestKind.SET_CLOCK, panel, "", f"its clock {off}", 0)
+    _start(work, RequestKind.SET_CLOCK, panel, "", f"its clock {off}", 0)
 
 
-def _start(work: Work, id: str, kind: RequestKind, panel: Panel, person: str, why: str, minutes: int) -> None:
-    request = PanelRequest(id, kind, panel.id, person, why, work.tx.now_us(), minutes=minutes)
+def _start(work: Work, kind: RequestKind, panel: Panel, person: str, why: str, minutes: int) -> None:
+    request = PanelRequest(work.ids.new(), kind, panel.id, person, why, work.tx.now_us(), minutes=minutes)
     _decide(work, request, panels.Asked())
 
 

@@ -6,10 +6,8 @@ and the old one stops working.
 
 from __future__ import annotations
 
-import getpass
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -28,7 +26,8 @@ from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
 from .cli_city import as_lines, feed_words
-from .cli_migrate import status
+from .commands import my_name as _me
+from .commands import opened_store as _store
 from .enrolment import (
     RHYTHM_S_MAX,
     Broker,
@@ -41,7 +40,6 @@ from .enrolment import (
 )
 from .private import write_private
 from .settings import Settings
-from .wiring import make_store
 
 LISTED_MAX = 200_000
 
@@ -283,30 +281,6 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
     with _store() as store:
         switches[kind](store)
     typer.echo(f"{kind} {id} is {'on' if enabled else 'off'}.")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    """The store of the settings; a refusal or an absent database ends the command with one sentence."""
-    settings = Settings()
-    store = make_store(settings)
-    try:
-        if not status(settings.database).ready:
-            raise StoreUnavailable("The database lacks tables: run `tocsin migrate upgrade`.")
-        yield store
-    except Refused as refused:
-        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
-        raise typer.Exit(1) from refused
-    except StoreUnavailable as away:
-        typer.echo(f"store_unavailable: {away}", err=True)
-        raise typer.Exit(1) from away
-    finally:
-        store.close()
-
-
-def _me() -> str:
-    """Who types, as this machine knows them."""
-    return f"{getpass.getuser()} (command line)"
 
 
 def _once(what: str, secret: str) -> None:

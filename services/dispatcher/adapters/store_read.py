@@ -7,6 +7,7 @@ SQLite does; a name in them is never a stranger's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -72,7 +73,7 @@ class SqlRead:
         way = "DESC" if page.order.startswith("-") else "ASC"
         key, by = names_of(kind)[0], order_of(kind, page)
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
-        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
+        sql = f"SELECT {_selected(kind)} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
         found = self._all(sql, (*parameters, page.limit))
         for row in found:
             self._seen(kind, row[0], row[1], locked=False)
@@ -148,15 +149,9 @@ class SqlRead:
     def _get(self, kind: type[T], id: str, *, locked: bool) -> T | None:
         key = column(id)
         lock = " FOR UPDATE" if locked and self._postgres else ""
-        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?{lock}"
-        row = self._first(sql, (key,))
+        row = self._first(_by_key(kind) + lock, (key,))
         self._seen(kind, key, None if row is None else row[1], locked=locked)
         return None if row is None else decode(kind, row[2])
-
-    def _selected(self, kind: type) -> str:
-        table = ENTITIES[kind]
-        version = "version" if "version" in table.c else "0"
-        return f"{names_of(kind)[0]}, {version}, body"
 
     def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
         """A row was read; a transaction remembers at which version."""
@@ -174,6 +169,23 @@ class SqlRead:
 
     def _sql(self, sql: str) -> str:
         return sql.replace("?", "%s") if self._postgres else sql
+
+
+# Asking SQLAlchemy's tables costs as much as SQLite's answer.
+@cache
+def versioned(kind: type) -> bool:
+    """Whether rows of this kind are compared before they are set."""
+    return "version" in ENTITIES[kind].c
+
+
+@cache
+def _selected(kind: type) -> str:
+    return f"{names_of(kind)[0]}, {'version' if versioned(kind) else '0'}, body"
+
+
+@cache
+def _by_key(kind: type) -> str:
+    return f"SELECT {_selected(kind)} FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?"
 
 
 def _expected(broadcast: str, speaker: str, *shown: Any) -> Expected:

@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -20,7 +21,7 @@ from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
-from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
+from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead, versioned
 from .tables import ENTITIES
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class SqlTx(SqlRead):
         """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
         batches: dict[type, list[tuple[object, ...]]] = defaultdict(list)
         for row in rows:
-            if "version" in ENTITIES[type(row)].c:
+            if versioned(type(row)):
                 self._put_versioned(row)
             else:
                 batches[type(row)].append((*columns_of(row), encode(row)))
@@ -260,18 +261,21 @@ def _lock_number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
+@cache
 def _insert(kind: type) -> str:
     names = [c.name for c in ENTITIES[kind].c]
     marks = ", ".join("?" for _ in names)
     return f"INSERT INTO {ENTITIES[kind].name} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
 
 
+@cache
 def _update(kind: type) -> str:
     key, *names = names_of(kind)
     changed = ", ".join(f"{name} = ?" for name in (*names, "version", "body"))
     return f"UPDATE {ENTITIES[kind].name} SET {changed} WHERE {key} = ? AND version = ?"
 
 
+@cache
 def _upsert(kind: type) -> str:
     key, *names = names_of(kind)
     marks = ", ".join("?" for _ in (key, *names, "body"))

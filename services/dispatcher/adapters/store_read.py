@@ -7,7 +7,6 @@ SQLite does; a name in them is never a stranger's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -45,6 +44,16 @@ WHERE e.broadcast = ?
 """
 
 
+# Asking SQLAlchemy's tables costs as much as SQLite's answer.
+VERSIONED = frozenset(kind for kind, table in ENTITIES.items() if "version" in table.c)
+"""The kinds whose rows are compared before they are set."""
+_SELECTED = {kind: f"{names_of(kind)[0]}, {'version' if kind in VERSIONED else '0'}, body" for kind in ENTITIES}
+_BY_KEY = {
+    kind: f"SELECT {_SELECTED[kind]} FROM {table.name} WHERE {names_of(kind)[0]} = ?"
+    for kind, table in ENTITIES.items()
+}
+
+
 class SqlRead:
     """One snapshot of the store. `now_us` is taken once, at its first use: one transaction, one moment."""
 
@@ -73,7 +82,7 @@ class SqlRead:
         way = "DESC" if page.order.startswith("-") else "ASC"
         key, by = names_of(kind)[0], order_of(kind, page)
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
-        sql = f"SELECT {_selected(kind)} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
+        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
         found = self._all(sql, (*parameters, page.limit))
         for row in found:
             self._seen(kind, row[0], row[1], locked=False)
@@ -149,7 +158,7 @@ class SqlRead:
     def _get(self, kind: type[T], id: str, *, locked: bool) -> T | None:
         key = column(id)
         lock = " FOR UPDATE" if locked and self._postgres else ""
-        row = self._first(_by_key(kind) + lock, (key,))
+        row = self._first(_BY_KEY[kind] + lock, (key,))
         self._seen(kind, key, None if row is None else row[1], locked=locked)
         return None if row is None else decode(kind, row[2])
 
@@ -169,23 +178,6 @@ class SqlRead:
 
     def _sql(self, sql: str) -> str:
         return sql.replace("?", "%s") if self._postgres else sql
-
-
-# Asking SQLAlchemy's tables costs as much as SQLite's answer.
-@cache
-def versioned(kind: type) -> bool:
-    """Whether rows of this kind are compared before they are set."""
-    return "version" in ENTITIES[kind].c
-
-
-@cache
-def _selected(kind: type) -> str:
-    return f"{names_of(kind)[0]}, {'version' if versioned(kind) else '0'}, body"
-
-
-@cache
-def _by_key(kind: type) -> str:
-    return f"SELECT {_selected(kind)} FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?"
 
 
 def _expected(broadcast: str, speaker: str, *shown: Any) -> Expected:

@@ -24,6 +24,7 @@ ABOUT = {
     "gb26875": ("Look at fire-sensor frames", "检查消防传输帧"),
     "audit": ("Read and prove the audit log", "查阅与校验审计日志"),
     "keys": ("Make, rotate and revoke keys", "生成、轮换、吊销密钥"),
+    "panel": ("Check duty, set clocks and maintain fire panels", "消防主机查岗、校时与检修"),
     "enrol": ("Enrol speakers, feeds and people", "登记终端、信源与人员"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),

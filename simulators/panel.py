@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 
-from devices.protocols.gb26875 import Command, Connection, Frame, TimeTag, encode
+from devices.protocols.gb26875 import Command, Connection, Frame, TimeTag, confirm, encode
 from devices.protocols.gb26875_objects import (
     ComponentBit,
     ComponentStatus,
     DeviceBit,
+    DeviceOperation,
     DeviceStatus,
+    OperationBit,
     UnitObject,
     description_bytes,
 )
@@ -25,6 +28,7 @@ from devices.protocols.gb26875_units import encode_unit
 
 COMPONENT_STATUS = 2
 DEVICE_STATUS = 21
+DEVICE_OPERATION = 24
 CALL_POINT = 23
 SMOKE_DETECTOR = 40
 
@@ -73,6 +77,7 @@ class SimulatedPanel:
         self._wire = Connection()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._controls: deque[Frame] = deque()
         self.times_sent = 0
 
     async def __aenter__(self) -> SimulatedPanel:
@@ -140,6 +145,28 @@ class SimulatedPanel:
                 return answer
         return answer
 
+    async def controlled(self) -> Frame:
+        """Wait for the centre to control the device (a duty check, a clock), and confirm it.
+
+        Raises ConnectionResetError when the centre hangs up first.
+        """
+        while not self._controls:
+            frame = await self.next_frame()
+            if frame is None:
+                raise ConnectionResetError("The centre closed the connection.")
+            await self._take(frame)
+        return self._controls.popleft()
+
+    async def on_duty(self, operator: int) -> Answer:
+        """Somebody presses the button that answers a duty check."""
+        said = DeviceOperation(int(OperationBit.CONFIRM), operator, TimeTag.at(self._now_us()))
+        return await self.send(DEVICE_OPERATION, [said])
+
+    async def _take(self, frame: Frame) -> None:
+        if frame.command == Command.CONTROL:
+            self._controls.append(frame)
+            await self.send_bytes(encode(confirm(frame, TimeTag.at(self._now_us()))))
+
     async def send_bytes(self, raw: bytes) -> None:
         """Put bytes on the wire as they are."""
         assert self._writer is not None
@@ -165,6 +192,7 @@ class SimulatedPanel:
             frame = await self.next_frame()
             if frame is None:
                 raise ConnectionResetError("The centre closed the connection.")
+            await self._take(frame)
             if frame.serial == serial and frame.command == Command.CONFIRM:
                 return Answer.CONFIRMED
             if frame.serial == serial and frame.command == Command.DENY:

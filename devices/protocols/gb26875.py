@@ -24,6 +24,13 @@ STRETCH_BYTES_MAX = 4096
 BEIJING = timezone(timedelta(hours=8))
 _HEADER = struct.Struct("<2sHBB6s6s6sHB")
 _HEX_DIGITS = re.compile(rb"[0-9A-Fa-f]*")
+_ANY_START = re.compile(rb"@@|4040")
+# With a length of at most 1024, or cut off before its length: where one damaged frame is known already, others count
+# only so far. Without this, a megabyte of @ would cost seconds.
+_POSSIBLE_START = re.compile(
+    rb"(?s)@@(?=.{22}(?:.[\x00-\x03]|\x00\x04)|.{0,23}\Z)|4040(?=.{44}(?:..0[0-3]|0004)|.{0,47}\Z)"
+)
+_LINE_ENDS = b"\r\n\t \0"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -68,6 +75,7 @@ class Deviation(StrEnum):
     COUNT_DISAGREES = "count_disagrees"
     COUNT_OVER_LIMIT = "count_over_limit"
     TIME_MISSING = "time_missing"
+    TIME_SHARED = "time_shared"
     OBJECT_SIZE = "object_size"
     TRAILING_BYTES = "trailing_bytes"
 
@@ -84,6 +92,7 @@ SENTENCES: dict[Deviation, str] = {
     Deviation.COUNT_DISAGREES: "The object count does not match the length; the length was believed.",
     Deviation.COUNT_OVER_LIMIT: "The unit has more objects than the standard allows for its type.",
     Deviation.TIME_MISSING: "The objects carry no time tag.",
+    Deviation.TIME_SHARED: "The objects share one time tag at the end.",
     Deviation.OBJECT_SIZE: "The objects have a size of the manufacturer's own; only their fixed head was read.",
     Deviation.TRAILING_BYTES: "Bytes are left over after the last whole object.",
 }
@@ -173,6 +182,16 @@ class Damaged:
     header: Frame | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Rejected:
+    """The first place in the buffer that began like a frame and is none. Where only the sum is wrong its length is
+    believed, and `end` is where it ends."""
+
+    offset: int
+    reason: Damage
+    end: int | None
+
+
 def encode(frame: Frame) -> bytes:
     """The frame's bytes, as hexadecimal text where it says so; raises BadFrame when a field does not fit."""
     if len(frame.unit) > UNIT_BYTES_MAX:
@@ -217,15 +236,28 @@ class Connection:
     """The receiving half of one transport: feed it bytes, ask for frames until it answers None.
 
     Frames do not depend on how the bytes were split. After damage the search goes on byte by byte; nothing is lost:
-    every byte comes back in a Frame or a Damaged. At most 64 kB are held.
+    every byte comes back in a Frame or a Damaged, but for line ends behind a frame sent as text. Each damaged frame
+    that can be told from its neighbours comes back by itself, so that each can be denied. At most 64 kB are held.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
-        self._rejected: tuple[int, Damage] | None = None
+        self._rejected: _Rejected | None = None
         self._paused = False
         self._ended = False
+        self._after_text = False
+        self._consumed = 0
+
+    @property
+    def held(self) -> int:
+        """How many bytes wait for more."""
+        return len(self._buffer)
+
+    @property
+    def consumed(self) -> int:
+        """How many bytes have come back so far: where in the stream the last frame or stretch ended."""
+        return self._consumed
 
     @property
     def pending(self) -> bool:
@@ -252,59 +284,98 @@ class Connection:
 
     def next_frame(self) -> Frame | Damaged | None:
         """The next frame or damaged stretch, or None when more bytes are needed."""
+        self._skip_line_ends()
         while True:
             self._at = self._find_start(self._at)
+            if self._rejected is not None and self._rejected.end is not None and self._at >= self._rejected.end:
+                return self._take_stretch(self._rejected.end)
             if self._at >= STRETCH_BYTES_MAX:
                 return self._take_stretch(STRETCH_BYTES_MAX)
             if self._at == len(self._buffer):
                 return self._stretch_if(self._rejected is not None or self._paused or self._ended)
             found = self._judge(self._at)
             if isinstance(found, Damage):
+                if self._is_another(found):
+                    return self._take_stretch(self._at)
                 self._reject(found)
             elif found is None:
-                if self._ended or (self._paused and self._whole_frame_behind()):
+                inside = self._rejected is not None and self._rejected.end is not None
+                if self._ended or (self._paused and (inside or self._whole_frame_behind())):
                     self._reject(Damage.INCOMPLETE)
                     continue
-                return self._stretch_if(self._rejected is not None or self._paused)
+                # What may begin inside a damaged frame is waited for, so that splits decide nothing.
+                return None if inside else self._stretch_if(self._rejected is not None or self._paused)
             elif self._at:
                 return self._take_stretch(self._at)
             else:
                 frame, length = found
                 return self._take_frame(frame, length)
 
+    def _skip_line_ends(self) -> None:
+        if not self._after_text or not self._buffer:
+            return
+        rest = self._buffer.lstrip(_LINE_ENDS)
+        self._consumed += len(self._buffer) - len(rest)
+        self._buffer = rest
+        self._after_text = not rest
+
     def _reject(self, reason: Damage) -> None:
         if self._rejected is None:
-            self._rejected = (self._at, reason)
+            end = self._at + self._length_on_wire(self._at) if reason is Damage.BAD_CHECKSUM else None
+            self._rejected = _Rejected(self._at, reason, end)
         self._at += 1
+
+    def _is_another(self, reason: Damage) -> bool:
+        """Whether a second damaged frame begins here, behind one whose end is not known."""
+        before = self._rejected
+        if before is None or before.end is not None or reason not in (Damage.BAD_END, Damage.BAD_CHECKSUM):
+            return False
+        header = _readable_header(bytes(self._buffer[self._at : self._at + 2 * HEADER_BYTES]))
+        return header is not None and header.version[0] == 1 and header.command in _COMMANDS
 
     def _stretch_if(self, wanted: bool) -> Damaged | None:
         return self._take_stretch(self._at) if wanted and self._at else None
 
     def _take_stretch(self, length: int) -> Damaged:
-        raw = bytes(self._buffer[:length])
-        del self._buffer[:length]
+        raw = self._take(length)
         self._at -= length
-        offset, reason = self._rejected or (length, Damage.JUNK)
-        if offset >= length:
-            self._rejected = None if self._rejected is None else (offset - length, reason)
+        rejected = self._rejected
+        if rejected is None:
+            return Damaged(raw, Damage.JUNK)
+        if rejected.offset >= length:
+            end = None if rejected.end is None else rejected.end - length
+            self._rejected = _Rejected(rejected.offset - length, rejected.reason, end)
             return Damaged(raw, Damage.JUNK)
         self._rejected = None
-        return Damaged(raw, reason, _readable_header(raw[offset:]))
+        return Damaged(raw, rejected.reason, _readable_header(raw[rejected.offset :]))
 
     def _take_frame(self, frame: Frame, length: int) -> Frame | Damaged:
-        raw = bytes(self._buffer[:length])
-        del self._buffer[:length]
+        raw = self._take(length)
         self._rejected = None
+        self._after_text = frame.ascii_hex
         if frame.command < USER_COMMAND_MIN and frame.command not in _COMMANDS:
             return Damaged(raw, Damage.UNKNOWN_COMMAND, frame)
         return frame
 
+    def _take(self, length: int) -> bytes:
+        raw = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._consumed += length
+        return raw
+
+    def _length_on_wire(self, at: int) -> int:
+        """How long the frame at `at` says it is; its head is there."""
+        if self._buffer[at] == START_HEX[0]:
+            low, high = bytes.fromhex(self._buffer[at + 48 : at + 52].decode())
+            return 2 * (FRAME_BYTES_MIN + low + 256 * high)
+        return FRAME_BYTES_MIN + int.from_bytes(self._buffer[at + 24 : at + 26], "little")
+
     def _find_start(self, begin: int) -> int:
         """Where the next frame could start at or after `begin`; the end of the buffer when nowhere."""
         buffer = self._buffer
-        found = [at for at in (buffer.find(START, begin), buffer.find(START_HEX, begin)) if at >= 0]
-        if found:
-            return min(found)
+        starts = _ANY_START if self._rejected is None else _POSSIBLE_START
+        if found := starts.search(buffer, begin):
+            return found.start()
         for length in (3, 2, 1):
             at = len(buffer) - length
             if at >= begin and (START_HEX.startswith(buffer[at:]) or START.startswith(buffer[at:])):

@@ -27,6 +27,22 @@ ANALOGUE_UNITS: dict[int, tuple[float, str]] = {
 }
 
 
+QUANTITIES: dict[int, str] = {
+    1: "count",
+    2: "height",
+    3: "temperature",
+    4: "pressure",
+    5: "pressure",
+    6: "gas concentration",
+    7: "time",
+    8: "voltage",
+    9: "current",
+    10: "flow",
+    11: "flow",
+    12: "wind speed",
+}
+
+
 class SystemBit(IntFlag):
     """System status, two bytes; NORMAL = 0 means test."""
 
@@ -306,6 +322,20 @@ def description_bytes(text: str) -> bytes:
 
 
 def text_of(raw: bytes) -> str:
-    """A description for people: GB 18030, padding and control characters removed, the unreadable marked with U+FFFD."""
-    text = raw.decode("gb18030", errors="replace")
-    return "".join(c for c in text if c.isprintable()).strip(" \u3000")
+    """A description for people: up to its first zero byte, padding and control characters removed.
+
+    GB 18030 by the standard; where it is not that but UTF-8, as some devices send, it is read so. What is unreadable
+    is marked with U+FFFD.
+    """
+    said = raw.lstrip(b"\0").partition(b"\0")[0].rstrip(b"\xff")
+    text = "".join(c for c in _decoded(said) if c.isprintable())
+    return text.strip(" \u3000")
+
+
+def _decoded(raw: bytes) -> str:
+    for encoding in ("gb18030", "utf-8"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("gb18030", errors="replace")

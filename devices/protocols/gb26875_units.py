@@ -93,6 +93,37 @@ _LAYOUTS: dict[int, _Layout] = {
     90: _layout(DeviceClock, "6s", 1),
     91: _layout(DutyCheck, "B", 1),
 }
+TYPE_NAMES: dict[int, str] = {
+    1: "system_status",
+    2: "component_status",
+    3: "component_analogue",
+    4: "system_operation",
+    5: "system_version",
+    6: "system_configuration",
+    7: "component_configuration",
+    8: "system_time",
+    21: "device_status",
+    24: "device_operation",
+    25: "device_version",
+    26: "device_configuration",
+    28: "device_time",
+    61: "read_system_status",
+    62: "read_component_status",
+    63: "read_component_analogue",
+    64: "read_system_operation",
+    65: "read_system_version",
+    66: "read_system_configuration",
+    67: "read_component_configuration",
+    68: "read_system_time",
+    81: "read_device_status",
+    84: "read_device_operation",
+    85: "read_device_version",
+    86: "read_device_configuration",
+    88: "read_device_time",
+    89: "initialise_device",
+    90: "set_device_clock",
+    91: "duty_check",
+}
 # Texts carry their own length byte; the number is how many bytes stand before it.
 _TEXTS: dict[int, tuple[Any, int, int]] = {6: (SystemConfiguration, 2, 3), 26: (DeviceConfiguration, 0, 1)}
 
@@ -118,9 +149,11 @@ def _fixed(layout: _Layout, count: int, body: bytes) -> tuple[list[UnitObject], 
     deviations: list[Deviation] = []
     if len(body) == count * full or (len(body) % full == 0 and len(body) != count * bare):
         size = full
-    elif len(body) == count * bare or len(body) % bare == 0:
+    elif len(body) == count * bare or (len(body) % bare == 0 and len(body) <= layout.count_max * bare):
         size = bare
         deviations.append(Deviation.TIME_MISSING)
+    elif layout.tagged and count > 1 and len(body) == count * bare + 6:
+        return _sharing(layout, body), [Deviation.TIME_SHARED]
     elif layout.make is ComponentStatus and _holds_heads(count, body):
         return _heads(count, body), [Deviation.OBJECT_SIZE, Deviation.TIME_MISSING]
     else:
@@ -132,16 +165,27 @@ def _fixed(layout: _Layout, count: int, body: bytes) -> tuple[list[UnitObject], 
         objects.append(_read(layout, rest[:bare]))
         deviations.append(Deviation.TIME_MISSING)
         rest = rest[bare:]
+    elif layout.make is ComponentStatus and len(rest) >= COMPONENT_HEAD_BYTES:
+        objects += _heads(1, rest)
+        deviations += [Deviation.OBJECT_SIZE, Deviation.TIME_MISSING]
+        rest = b""
     if rest:
         objects.append(Opaque(rest))
         deviations.append(Deviation.TRAILING_BYTES if len(objects) > 1 else Deviation.UNIT_TOO_SHORT)
     elif not objects:
         deviations.append(Deviation.UNIT_TOO_SHORT)
-    if len(objects) != count:
+    read = sum(not isinstance(each, Opaque) for each in objects)
+    if read != count:
         deviations.append(Deviation.COUNT_DISAGREES)
-    if len(objects) > layout.count_max:
+    if read > layout.count_max:
         deviations.append(Deviation.COUNT_OVER_LIMIT)
     return objects, deviations
+
+
+def _sharing(layout: _Layout, body: bytes) -> list[UnitObject]:
+    """Objects one behind the other, and one time tag for all of them at the end."""
+    size, tag = layout.body.size, body[-6:]
+    return [_read(layout, body[at : at + size] + tag) for at in range(0, len(body) - 6, size)]
 
 
 def _holds_heads(count: int, body: bytes) -> bool:
@@ -185,9 +229,10 @@ def _texts(make: Any, head: int, count_max: int, count: int, body: bytes) -> tup
         objects.append(Opaque(body[at:]))
     elif not objects:
         deviations.append(Deviation.UNIT_TOO_SHORT)
-    if len(objects) != count:
+    read = sum(not isinstance(each, Opaque) for each in objects)
+    if read != count:
         deviations.append(Deviation.COUNT_DISAGREES)
-    if len(objects) > count_max:
+    if read > count_max:
         deviations.append(Deviation.COUNT_OVER_LIMIT)
     return objects, deviations
 

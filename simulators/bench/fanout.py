@@ -21,6 +21,7 @@ from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, IncidentClosed, SignalArrived, TimerDue
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Stream, TimerRow
@@ -116,7 +117,7 @@ class Fanout:
         took = self._took(started_ns, STREAM, lambda: self._signed(alert))
         self.manifest = self._signed(alert)
         self._run.settle()
-        self._over(incident, alert)
+        over(self._run, self._engine, incident, alert)
         return took
 
     def _signed(self, alert: str) -> bytes:
@@ -139,18 +140,19 @@ class Fanout:
             raise BenchFailed("What the connections hold is not what was published.")
         return Took(*((at_ns - started_ns) / 1e9 for at_ns in (called_ns, held.first_ns, held.last_ns)))
 
-    def _over(self, incident: str, alert: str) -> None:
-        """Let the order's time pass and close its incident; the next publishing leaves the order out."""
-        with self._run.store.read() as read:
-            on_air = read.get(Broadcast, alert)
-        assert on_air is not None, "it was just released"
-        expires = TimerRow("broadcast", alert, "expires", on_air.expires_us, on_air.expires_us + DAY_US)
-        later = SqlStore(self._run.settings.database, _Later((on_air.valid_s + 1) * 1_000_000))
-        try:
-            make_engine(self._run.settings, later).handle([TimerDue(expires)])
-        finally:
-            later.close()
-        self._engine.handle([IncidentClosed(incident, DUTY, "the round is over")])
+
+def over(run: Running, engine: Engine, incident: str, alert: str) -> None:
+    """Let the order's time pass and close its incident; the next publishing leaves the order out."""
+    with run.store.read() as read:
+        on_air = read.get(Broadcast, alert)
+    assert on_air is not None, "it was just released"
+    expires = TimerRow("broadcast", alert, "expires", on_air.expires_us, on_air.expires_us + DAY_US)
+    later = SqlStore(run.settings.database, _Later((on_air.valid_s + 1) * 1_000_000))
+    try:
+        make_engine(run.settings, later).handle([TimerDue(expires)])
+    finally:
+        later.close()
+    engine.handle([IncidentClosed(incident, DUTY, "the round is over")])
 
 
 def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[str, object]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from devices.protocols.gb26875 import Command, Frame, TimeTag, encode
-from devices.protocols.gb26875_objects import ComponentBit, ComponentStatus, description_bytes
+from devices.protocols.gb26875 import Command, Frame, TimeTag, confirm, deny, encode
+from devices.protocols.gb26875_objects import ComponentBit, ComponentStatus, DeviceClock, description_bytes
 from devices.protocols.gb26875_units import encode_unit
+from services.dispatcher.adapters.gb26875_heard import Heard, PanelHeard, StrangerFrames
+from services.dispatcher.adapters.gb26875_line import Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.adapters.gb26875_server import Limits, PanelServer
 from services.dispatcher.domain.signals import Evidence, Panel, Signal, SignalKind, Unread, Use
@@ -109,7 +111,8 @@ def test_a_fire_is_committed_and_then_confirmed() -> None:
     async def story(centre: Centre) -> None:
         async with centre.panel() as panel:
             assert await panel.fire(BUTTON) is Answer.CONFIRMED
-        assert centre.server.last_heard_us == {"panel-7": NOW_US}
+        (heard,), strangers = centre.server.heard.take()
+        assert (heard.panel, heard.at_us, heard.clock_off_s, strangers) == ("panel-7", NOW_US, 0, [])
         assert centre.count("tocsin_panel_answers_total", command="confirm") == 1
 
     (signal,) = run(story).signals
@@ -187,7 +190,9 @@ def test_a_panel_that_is_not_enrolled_is_kept_and_confirmed_but_makes_no_signal(
     async def story(centre: Centre) -> None:
         async with centre.panel(source) as panel:
             assert await panel.fire(BUTTON) is Answer.CONFIRMED
-        assert centre.server.last_heard_us == {}
+        panels, strangers = centre.server.heard.take()
+        assert panels == []
+        assert [(s.address, s.frames) for s in strangers] == ([(STRANGER, 1)] if source == STRANGER else [])
 
     ledger = run(story)
     assert ledger.signals == []
@@ -325,6 +330,77 @@ def test_a_silent_connection_is_closed() -> None:
             assert await panel.next_frame() is None
 
     run(story, limits=replace(Limits(), stranger_idle_s=0.05))
+
+
+def set_clock(now: TimeTag) -> bytes:
+    return encode_unit(90, [DeviceClock(now)])
+
+
+def test_the_centre_asks_on_the_panels_own_line_and_hears_the_confirm() -> None:
+    async def story(centre: Centre) -> None:
+        async with centre.panel() as panel:
+            assert not centre.server.holds("panel-7")
+            assert await panel.heartbeat() is Answer.CONFIRMED
+            assert centre.server.holds("panel-7")
+            for serial in (0, 1):
+                asking = asyncio.create_task(centre.server.ask("panel-7", set_clock))
+                question = await panel.next_frame()
+                now = TimeTag.at(NOW_US)
+                assert question == Frame(serial, now, panel.destination, PANEL.address, Command.CONTROL, set_clock(now))
+                await panel.send_bytes(encode(confirm(question, now)))
+                assert await asking is Reply.CONFIRMED
+        assert await centre.server.ask("panel-8", set_clock) is Reply.UNHEARD
+
+    run(story)
+
+
+def test_a_question_is_repeated_and_then_unheard_and_frames_go_on_meanwhile() -> None:
+    async def story(centre: Centre) -> None:
+        async with centre.panel() as panel:
+            assert await panel.heartbeat() is Answer.CONFIRMED
+            asking = asyncio.create_task(centre.server.ask("panel-7", set_clock))
+            seen = [await panel.next_frame() for _ in range(3)]
+            assert [frame.serial for frame in seen if frame is not None] == [0, 0, 0]
+            assert await asking is Reply.UNHEARD
+            assert await panel.fire(BUTTON) is Answer.CONFIRMED
+
+    assert len(run(story, limits=Limits(resend_s=0.02, resends=2)).signals) == 1
+
+
+def test_a_question_on_a_line_that_is_lost_is_unheard_at_once() -> None:
+    async def story(centre: Centre) -> None:
+        async with centre.panel() as panel:
+            assert await panel.heartbeat() is Answer.CONFIRMED
+            asking = asyncio.create_task(centre.server.ask("panel-7", set_clock))
+            await panel.next_frame()
+        assert await asking is Reply.UNHEARD
+        assert not centre.server.holds("panel-7")
+
+    run(story, limits=Limits(resend_s=600))
+
+
+def test_a_denied_question_says_so() -> None:
+    async def story(centre: Centre) -> None:
+        async with centre.panel() as panel:
+            assert await panel.heartbeat() is Answer.CONFIRMED
+            asking = asyncio.create_task(centre.server.ask("panel-7", set_clock))
+            question = await panel.next_frame()
+            assert question is not None
+            await panel.send_bytes(encode(deny(question, TimeTag.at(NOW_US))))
+            assert await asking is Reply.DENIED
+
+    run(story)
+
+
+def test_what_was_heard_and_not_kept_is_given_back_and_counts_on() -> None:
+    heard = Heard()
+    heard.stranger("a", "peer:1", 10)
+    heard.panel("p", "peer:1", TimeTag(), 10)
+    panels, strangers = heard.take()
+    assert (panels, heard.take()) == ([PanelHeard("p", "peer:1", 10, None, True)], ([], []))
+    heard.stranger("a", "peer:2", 20)
+    heard.give_back(panels, strangers)
+    assert heard.take() == (panels, [StrangerFrames("a", "peer:2", 2, 10, 20)])
 
 
 def test_a_fault_is_kept_as_information() -> None:

@@ -11,6 +11,7 @@ from devices.protocols.speaker_link import Audio, OrderClass, Phase
 from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState, Release
 from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
+from services.dispatcher.domain.panels import PanelRequest, RequestKind, RequestState
 from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfService, Speaker, Venue, VenueKind
 from services.dispatcher.domain.planning import Coverage, Plan
 from services.dispatcher.domain.playbook import Rung
@@ -39,9 +40,11 @@ from services.dispatcher.engine.ports import (
     Live,
     Login,
     Page,
+    PanelLive,
     Person,
     ReceiptRow,
     Store,
+    Stranger,
     Stream,
     TimerRow,
     Wording,
@@ -148,6 +151,9 @@ ROWS: tuple[object, ...] = (
     Asset("a-1", "zh", "opus", "0" * 64, 4_000, 32_000, False),
     Wording("w-1", "zh", "请立即疏散。", "actual", "alert", 1, "11A01"),
     Lease("gw-0", "host/1", BIG_US),
+    PanelRequest("r-1", RequestKind.DUTY_CHECK, "p-1", "li", "why", BIG_US, RequestState.ANSWERED, 5, operator=9),
+    PanelLive("p-1", "gw-0", "10.0.0.1:9", BIG_US, -90),
+    Stranger("010203040506", "10.0.0.1:9", BIG_US, BIG_US, 7),
     Live("s-1", True, 4, "j", 12, 1, 2, "f" * 64, 60, "mains", BIG_US, 1),
 )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,8 +24,6 @@ from devices.protocols.gb26875 import (
     deny,
     encode,
 )
-
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "gb26875" / "frames.json"
 
 HEARTBEAT = bytes.fromhex(
     "40 40 01 00 01 01 1E 35 09 14 0B 1A 01 02 03 04 05 06 00 00 00 00 00 01 09 00 02"
@@ -244,6 +240,53 @@ def test_time_tags_are_beijing_time() -> None:
     assert TimeTag(0, 0, 0, 1, 1, 100).utc_us is None
 
 
+def test_each_of_several_damaged_frames_comes_back_by_itself_so_that_each_is_denied() -> None:
+    sums = [CALL_POINT[:-3] + b"\x43##", HEARTBEAT[:-3] + b"\x43##", DELIMITERS_INSIDE[:-3] + b"\x43##"]
+    ends = [HEARTBEAT[:-1] + b"\x13", CALL_POINT[:-1] + b"\x13"]
+    for broken in ([*sums, *ends], [*ends, *sums], [sums[0], ends[0], sums[1], ends[1]]):
+        found = everything([b"".join(broken) + FIELD_FIRE], pause=True)
+        assert [each.raw for each in found if isinstance(each, Damaged)] == broken
+        assert all(each.header is not None for each in found if isinstance(each, Damaged))
+        assert found[-1] == only(FIELD_FIRE)
+
+
+def test_a_whole_frame_inside_a_damaged_one_is_found() -> None:
+    """A length that swallows the next frame up to its very end."""
+    swallowing = HEARTBEAT[:24] + (len(CALL_POINT) + 9).to_bytes(2, "little") + HEARTBEAT[26:]
+    damaged, fire = everything([swallowing + CALL_POINT])
+    assert isinstance(damaged, Damaged)
+    assert (damaged.raw, damaged.reason, fire) == (swallowing, Damage.BAD_CHECKSUM, only(CALL_POINT))
+
+
+def test_a_frame_that_lost_or_doubled_a_byte_does_not_take_the_next_one_with_it() -> None:
+    for at in range(len(CALL_POINT)):
+        for broken in (
+            CALL_POINT[:at] + CALL_POINT[at + 1 :],
+            CALL_POINT[:at] + CALL_POINT[at : at + 1] + CALL_POINT[at:],
+        ):
+            found = everything([broken + FIELD_FIRE], pause=True)
+            assert found[-1] == only(FIELD_FIRE)
+            if only(CALL_POINT) not in found:
+                assert raw_of(found) == broken + FIELD_FIRE
+
+
+def test_line_ends_behind_frames_sent_as_text_belong_to_them() -> None:
+    text = HEARTBEAT.hex().encode()
+    pieces = [text + b"\r", b"\n", b"\n" + text + b"\r\n", HEARTBEAT, b"\r\n"]
+    *whole, damaged = everything(pieces, end=True)
+    assert whole == [only(text), only(text), only(HEARTBEAT)]
+    assert damaged == Damaged(b"\r\n", Damage.JUNK)
+
+
+def test_a_connection_says_where_in_the_stream_each_thing_ended() -> None:
+    wire = Connection()
+    wire.receive_data(b"\x00" + HEARTBEAT.hex().encode() + b"\r\n" + CALL_POINT[:-1])
+    ends = []
+    while wire.next_frame() is not None:
+        ends.append(wire.consumed)
+    assert (ends, wire.consumed, wire.held) == ([1, 79], 81, 77)
+
+
 @given(frames)
 def test_any_frame_survives_the_wire(frame: Frame) -> None:
     assert everything([encode(frame)]) == [frame]
@@ -263,21 +306,3 @@ def test_no_input_crashes_and_no_byte_is_lost(pieces: list[bytes]) -> None:
     found = everything(pieces, pause=True, end=True)
     # Hexadecimal text is kept by meaning, not by letter case.
     assert raw_of(found).upper() == b"".join(pieces).upper()
-
-
-@pytest.mark.skipif(not SAMPLES.exists(), reason="the shared samples are not here")
-def test_shared_samples_read_as_their_notes_say() -> None:
-    samples = json.loads(SAMPLES.read_text())
-    for sample in samples["frames"]:
-        frame = only(bytes.fromhex(sample["hex"]))
-        assert list(frame.version) == sample["version"]
-        assert list(bytes(frame.time)) == sample["time"]
-        assert (frame.source, frame.destination) == (sample["source"], sample["destination"])
-        assert (frame.serial, frame.command, len(frame.unit)) == (
-            sample["serial"],
-            sample["command"],
-            sample["app_length"],
-        )
-    for sample in samples["negative"]:
-        raw = bytes.fromhex(sample["hex"])
-        assert [each.raw for each in everything([raw], end=True) if isinstance(each, Damaged)] == [raw]

@@ -105,6 +105,27 @@ def test_objects_without_time_tags_are_read_and_named() -> None:
     assert decode_unit(two) == Unit(2, 2, (bare, bare), (Deviation.TIME_MISSING,))
 
 
+def test_objects_that_share_one_time_tag_at_the_end_are_read_and_named() -> None:
+    bare = ComponentStatus(1, 1, 23, ADDRESS, 3, description_bytes("x"))
+    raw = encode_unit(2, [bare, bare]) + bytes(TAG)
+    tagged = ComponentStatus(1, 1, 23, ADDRESS, 3, description_bytes("x"), TAG)
+    assert decode_unit(raw) == Unit(2, 2, (tagged, tagged), (Deviation.TIME_SHARED,))
+
+
+def test_a_heartbeat_with_bytes_too_many_is_one_status_and_no_more() -> None:
+    unit = decode_unit(b"\x15\x01\x01\x02\x03\x02")
+    assert unit.objects == (DeviceStatus(1), Opaque(b"\x02\x03\x02"))
+    assert unit.deviations == (Deviation.TIME_MISSING, Deviation.TRAILING_BYTES)
+
+
+def test_the_last_object_cut_off_behind_its_status_is_still_a_fire() -> None:
+    unit = decode_unit(encode_unit(2, [FIRE, FIRE])[: 2 + 46 + 9 + 4])
+    assert unit.deviations == (Deviation.OBJECT_SIZE, Deviation.TIME_MISSING)
+    whole, cut = unit.objects
+    assert whole == FIRE
+    assert cut == ComponentStatus(1, 1, 23, ADDRESS, 3, description_bytes("地下"[:2])[:4])
+
+
 def test_a_wrong_count_is_overruled_by_the_length() -> None:
     raw = bytearray(encode_unit(2, [FIRE, FIRE]))
     raw[1] = 1
@@ -114,7 +135,7 @@ def test_a_wrong_count_is_overruled_by_the_length() -> None:
 def test_bytes_left_over_are_kept_and_named() -> None:
     unit = decode_unit(encode_unit(2, [FIRE]) + b"\x01\x02")
     assert unit.objects == (FIRE, Opaque(b"\x01\x02"))
-    assert unit.deviations == (Deviation.TRAILING_BYTES, Deviation.COUNT_DISAGREES)
+    assert unit.deviations == (Deviation.TRAILING_BYTES,)
 
 
 def test_a_fire_with_a_shortened_description_is_still_a_fire() -> None:
@@ -134,7 +155,7 @@ def test_a_fire_with_a_shortened_description_is_still_a_fire() -> None:
         (b"\xc8\x01ab", Unit(200, 1, (Opaque(b"ab"),), (Deviation.USER_TYPE,))),
         (b"\x1b\x01ab", Unit(27, 1, (Opaque(b"ab"),), (Deviation.RESERVED_TYPE,))),
         (b"\x5b\x01", Unit(91, 1, (), (Deviation.UNIT_TOO_SHORT, Deviation.COUNT_DISAGREES))),
-        (b"\x1a\x01\x09ab", Unit(26, 1, (Opaque(b"\x09ab"),), (Deviation.UNIT_TOO_SHORT,))),
+        (b"\x1a\x01\x09ab", Unit(26, 1, (Opaque(b"\x09ab"),), (Deviation.UNIT_TOO_SHORT, Deviation.COUNT_DISAGREES))),
     ],
 )
 def test_what_cannot_be_read_is_kept_with_its_reason(raw: bytes, expected: Unit) -> None:
@@ -157,7 +178,12 @@ def test_descriptions_are_cut_between_characters_and_padded() -> None:
         ("Ａ区１层".encode("gb18030") + bytes(9), "Ａ区１层"),
         (b"  room 1   ", "room 1"),
         (b"\x01\x02" + "一层".encode("gb18030") + b"\x00", "一层"),
-        (b"\xff\xff", "\ufffd\ufffd"),
+        ("一层".encode("gb18030") + b"\xff\xff", "一层"),
+        ("一层".encode("gb18030") + b"\x00\x01left over\xff", "一层"),
+        ("地下一层".encode(), "地下一层"),
+        ("地下B".encode() + b"\xff\xfe" + bytes(5), "鍦颁笅B��"),
+        (b"\xff\xffa", "��a"),
+        (bytes(31), ""),
     ],
 )
 def test_descriptions_are_read_whatever_they_are_padded_with(raw: bytes, text: str) -> None:

@@ -97,11 +97,17 @@ def test_a_manual_alarm_at_the_panel_is_a_hand() -> None:
 
 
 def test_resets_and_duty_answers_are_information() -> None:
-    (signal,) = read(24, DeviceOperation(0x21, 9, TAG))
-    assert (signal.kind, signal.headline) == (
+    duty, signal = read(24, DeviceOperation(0x21, 9, TAG))
+    assert (duty.kind, duty.evidence, duty.device, duty.headline, duty.description) == (
         SignalKind.INFO,
-        "地铁站消防主机：复位、确认或查岗应答：用户信息传输装置，操作员9",
+        Evidence.SYSTEM,
+        "duty",
+        "地铁站消防主机：查岗应答：操作员9",
+        "operator 9",
     )
+    assert (signal.kind, signal.headline) == (SignalKind.INFO, "地铁站消防主机：复位：用户信息传输装置，操作员9")
+    (confirmed,) = read(4, Operation(1, 1, 0x20, 9, TAG))
+    assert (confirmed.device, confirmed.headline) == ("1-1", "地铁站消防主机：确认：火灾报警系统，操作员9")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from services.dispatcher.feeds.ebd_tar import Member, write_package
-from services.dispatcher.processes.cli_feeds import feed_app, gb26875_app
+from services.dispatcher.processes.cli_feeds import feed_app
 
 DATA = Path(__file__).parents[1] / "data" / "cap"
 CALL_POINT_HEX = (
@@ -140,40 +139,3 @@ def test_a_broken_package_is_refused(tmp_path: Path) -> None:
     (found,) = told(file)
     assert (found["format"], found["accepted"]) == ("ebd", False)
     assert [p["code"] for p in found["problems"]] == ["tar_size"]
-
-
-@pytest.mark.parametrize(
-    "content", [bytes.fromhex(CALL_POINT_HEX), f" {CALL_POINT_HEX[:60]}\n{CALL_POINT_HEX[60:]}".encode()]
-)
-def test_a_capture_is_decoded_binary_or_hexadecimal(tmp_path: Path, content: bytes) -> None:
-    capture = tmp_path / "capture"
-    capture.write_bytes(content)
-    result = CliRunner().invoke(gb26875_app, ["decode", str(capture), "--json"])
-    assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    (frame,) = told["frames"]
-    assert (frame["serial"], frame["type_flag"], frame["count"], frame["problems"]) == (2, 2, 1, [])
-    assert frame["objects"] == [
-        {
-            "object": "ComponentStatus",
-            "system_type": 1,
-            "system_address": 1,
-            "component_type": 23,
-            "component_address": "0a002800",
-            "status": 3,
-            "description": "地下一层B区手报",
-            "time": [30, 53, 9, 20, 11, 26],
-            "component": "手动火灾报警按钮",
-            "bits": ["normal", "fire"],
-            "fire": True,
-            "test_bit": False,
-        }
-    ]
-    assert told["damaged"] == []
-
-
-def test_damage_in_a_capture_from_standard_input_fails_and_is_shown() -> None:
-    result = CliRunner().invoke(gb26875_app, ["decode", "-"], input=CALL_POINT_HEX + CALL_POINT_HEX[:-2] + "13")
-    assert result.exit_code == 1
-    assert "frame serial 2 from 010203040506 command 2 type 2" in result.stdout
-    assert "damaged (bad_end): 4040" in result.stdout

@@ -8,7 +8,6 @@ from datetime import date
 import pytest
 
 from services.dispatcher.adapters.city_pack import CityPack, read_city_pack
-from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.rhythm import GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.signals import Panel, Sensor, Use
 from services.dispatcher.engine.ports import Page
@@ -29,7 +28,6 @@ class Watched:
     town: Town = field(default_factory=builders.town)
     panels: list[Panel] = field(default_factory=lambda: [panel(rhythm_s=HOUR_S)])
     sensors: list[Sensor] = field(default_factory=list)
-    panels_heard_us: dict[str, int] = field(default_factory=dict)
     listening: bool = True
 
     def watch(self) -> Watch:
@@ -37,7 +35,6 @@ class Watched:
             self.town.store, self.town.engine, lambda: self.panels, lambda: self.sensors, lambda: self.listening,
             self.town.clock.now_us,
         )  # fmt: skip
-        made.panels_heard_us = lambda: self.panels_heard_us
         with self.town.store.write() as tx:
             tx.put(*self.panels, *self.sensors)
         return made
@@ -73,19 +70,6 @@ def test_the_same_sources_again_and_another_gateway_move_no_timer(watched: Watch
     first.step()
     watched.watch().step()
     assert watched.timers() == timers
-
-
-def test_a_panel_that_was_heard_on_its_line_is_not_silent(watched: Watched) -> None:
-    watch = watched.watch()
-    watch.step()
-    for _ in range(40):
-        watched.town.clock.advance(300)
-        watched.panels_heard_us = {"mall-panel": watched.town.clock.now_us()}
-        watch.step()
-        watched.town.pass_timers()
-    with watched.town.store.read() as read:
-        assert read.find(Incident) == []
-    assert watched.heard("panel/mall-panel").heard_us == watched.town.clock.now_us()
 
 
 def test_a_rhythm_that_is_taken_away_ends_the_watch(watched: Watched) -> None:

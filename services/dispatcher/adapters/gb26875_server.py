@@ -8,17 +8,14 @@ address; the wire itself proves nothing about who sends.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from devices.protocols.gb26875 import (
     USER_COMMAND_MIN,
     Command,
-    Connection,
     Damaged,
     Frame,
     TimeTag,
@@ -27,16 +24,14 @@ from devices.protocols.gb26875 import (
     encode,
 )
 from services.dispatcher.adapters.gb26875_commit import Batch, Commit, GroupCommit
+from services.dispatcher.adapters.gb26875_heard import Heard
+from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, Line, Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.domain.signals import Panel, Reading, Unread
 
 log = logging.getLogger(__name__)
 
 WIRE = "gb26875"
-ADDRESS_UNSET = "000000000000"
-REPEAT_WITHIN_US = 60_000_000
-REPEATS_KEPT_MAX = 128
-LAST_HEARD_MAX = 100_000
 
 # Asked on the event loop for every frame: it must answer from memory.
 PanelOf = Callable[[str], Panel | None]
@@ -56,31 +51,8 @@ class Limits:
     stranger_idle_s: float = 300.0
     drain_s: float = 10.0
     stranger_unread_max: int = 1_000
-
-
-@dataclass(slots=True)
-class _Line:
-    """One TCP connection and what is known of who speaks on it."""
-
-    peer: str
-    writer: asyncio.StreamWriter
-    wire: Connection = field(default_factory=Connection)
-    panel: Panel | None = None
-    unread: int = 0
-    firsts: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
-
-    def first_received_us(self, frame: Frame, now_us: int) -> int:
-        """When this frame first came: its repeats within 60 s are the same report and share one time of receipt."""
-        spoken = f"{frame.source}/{frame.serial}/".encode() + frame.unit
-        identity = hashlib.blake2b(spoken, digest_size=16).digest()
-        first_us = self.firsts.get(identity, now_us)
-        if not 0 <= now_us - first_us <= REPEAT_WITHIN_US:
-            del self.firsts[identity]
-            first_us = now_us
-        self.firsts.setdefault(identity, first_us)
-        while len(self.firsts) > REPEATS_KEPT_MAX:
-            self.firsts.popitem(last=False)
-        return first_us
+    resend_s: float = 10.0
+    resends: int = 3
 
 
 class PanelServer:
@@ -107,8 +79,9 @@ class PanelServer:
         self._limits = limits or Limits()
         self._committer = GroupCommit(commit, metrics)
         self._server: asyncio.Server | None = None
-        self._lines: dict[asyncio.Task[None], _Line] = {}
-        self._last_heard_us: dict[str, int] = {}
+        self._lines: dict[asyncio.Task[None], Line] = {}
+        self._line_of: dict[str, Line] = {}
+        self.heard = Heard()
 
     async def start(self, host: str, port: int) -> int:
         """Start listening and return the bound port; OSError when the address cannot be had."""
@@ -129,16 +102,25 @@ class PanelServer:
             await self._server.wait_closed()
         await asyncio.to_thread(self._committer.stop)
 
-    @property
-    def last_heard_us(self) -> dict[str, int]:
-        """When each enrolled panel's last good frame came, µs UTC, since this process started."""
-        return dict(self._last_heard_us)
+    def holds(self, panel: str) -> bool:
+        """Whether this panel was last heard on a line that is open here."""
+        return panel in self._line_of
+
+    async def ask(self, panel: str, unit: Callable[[TimeTag], bytes]) -> Reply:
+        """Send a control unit on the panel's line until it is confirmed or denied, with the standard's repeats.
+
+        `unit` makes it from the moment it is for. On the event loop only.
+        """
+        line = self._line_of.get(panel)
+        if line is None:
+            return Reply.UNHEARD
+        return await line.ask(unit, lambda: TimeTag.at(self._now_us()), 1 + self._limits.resends, self._limits.resend_s)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         peer = writer.get_extra_info("peername")
-        line = _Line(f"{peer[0]}:{peer[1]}" if peer else "?", writer)
+        line = Line(f"{peer[0]}:{peer[1]}" if peer else "?", writer)
         if len(self._lines) >= self._limits.connections_max and not self._make_room():
             self._metrics.refused.inc()
             writer.close()
@@ -153,8 +135,14 @@ class PanelServer:
             log.debug("panel connection lost peer=%s: %s", line.peer, cause)
         finally:
             self._lines.pop(task, None)
+            self._hang_up(line)
             self._metrics.connections.dec()
             writer.close()
+
+    def _hang_up(self, line: Line) -> None:
+        line.lost()
+        if line.panel is not None and self._line_of.get(line.panel.id) is line:
+            del self._line_of[line.panel.id]
 
     def _make_room(self) -> bool:
         """A full house must not lock panels out: the oldest connection on which no panel has spoken makes room."""
@@ -165,7 +153,7 @@ class PanelServer:
                 return True
         return False
 
-    async def _serve(self, line: _Line, reader: asyncio.StreamReader) -> None:
+    async def _serve(self, line: Line, reader: asyncio.StreamReader) -> None:
         while True:
             data = await self._next_bytes(line, reader)
             if data is None:
@@ -178,7 +166,7 @@ class PanelServer:
             if not data or self._floods(line):
                 return
 
-    async def _next_bytes(self, line: _Line, reader: asyncio.StreamReader) -> bytes | None:
+    async def _next_bytes(self, line: Line, reader: asyncio.StreamReader) -> bytes | None:
         """Bytes, b"" at the end of the stream, or None when nobody has spoken for too long."""
         limits = self._limits
         idle_s = limits.stranger_idle_s if line.panel is None else limits.idle_s
@@ -197,7 +185,7 @@ class PanelServer:
             await self._work_off(line)
             return None
 
-    async def _work_off(self, line: _Line) -> None:
+    async def _work_off(self, line: Line) -> None:
         """Commit everything readable now, then answer it in order."""
         waiting: list[tuple[asyncio.Future[bool], Frame | None]] = []
         while (found := line.wire.next_frame()) is not None:
@@ -211,13 +199,13 @@ class PanelServer:
             async with asyncio.timeout(self._limits.drain_s):
                 await line.writer.drain()
 
-    def _take(self, line: _Line, found: Frame | Damaged) -> tuple[Batch, Frame | None]:
+    def _take(self, line: Line, found: Frame | Damaged) -> tuple[Batch, Frame | None]:
         now_us = self._now_us()
         if isinstance(found, Damaged):
             return self._damaged(line, found, now_us)
         return self._frame(line, found, now_us)
 
-    def _damaged(self, line: _Line, damaged: Damaged, now_us: int) -> tuple[Batch, Frame | None]:
+    def _damaged(self, line: Line, damaged: Damaged, now_us: int) -> tuple[Batch, Frame | None]:
         header = damaged.header
         panel = None if header is None else self._panel_on(line, header.source)
         batch = self._unread(line, panel, str(damaged.reason), damaged.raw, now_us)
@@ -225,14 +213,16 @@ class PanelServer:
             return batch, None
         return batch, deny(header, TimeTag.at(now_us))
 
-    def _frame(self, line: _Line, frame: Frame, now_us: int) -> tuple[Batch, Frame | None]:
+    def _frame(self, line: Line, frame: Frame, now_us: int) -> tuple[Batch, Frame | None]:
         self._metrics.frames.inc()
         panel = self._panel_on(line, frame.source)
         if panel is None or not panel.enabled:
             reason = "panel_not_enrolled" if panel is None else "panel_disabled"
+            if panel is None:
+                self.heard.stranger(_stranger(frame, line), line.peer, now_us)
             batch = self._unread(line, panel, reason, encode(frame), now_us, frame.source)
             return batch, self._answer(frame, now_us)
-        self._heard(line, panel, now_us)
+        self._speaks(line, panel, frame, now_us)
         if frame.command in (Command.CONFIRM, Command.DENY):
             return Batch(), None
         if frame.command == Command.REQUEST:
@@ -255,19 +245,21 @@ class PanelServer:
             case _:
                 return None
 
-    def _panel_on(self, line: _Line, source: str) -> Panel | None:
+    def _panel_on(self, line: Line, source: str) -> Panel | None:
         """The panel with this address; where a device leaves its address zero, the one heard on the line before."""
         return self._panel_of(source) or (line.panel if source == ADDRESS_UNSET else None)
 
-    def _heard(self, line: _Line, panel: Panel, now_us: int) -> None:
+    def _speaks(self, line: Line, panel: Panel, frame: Frame, now_us: int) -> None:
         if line.panel is None:
             log.info("panel connected panel=%s peer=%s", panel.id, line.peer)
-        line.panel = panel
-        if panel.id in self._last_heard_us or len(self._last_heard_us) < LAST_HEARD_MAX:
-            self._last_heard_us[panel.id] = now_us
+        line.panel, line.last = panel, frame
+        self._line_of[panel.id] = line
+        self.heard.panel(panel.id, line.peer, frame.time, now_us)
+        if frame.command in (Command.CONFIRM, Command.DENY, Command.RESPONSE):
+            line.replied(frame)
 
     def _unread(
-        self, line: _Line, panel: Panel | None, reason: str, raw: bytes, now_us: int, address: str = ""
+        self, line: Line, panel: Panel | None, reason: str, raw: bytes, now_us: int, address: str = ""
     ) -> Batch:
         line.unread += 1
         self._metrics.unread.labels(reason).inc()
@@ -275,12 +267,17 @@ class PanelServer:
         log.debug("unread from panel source=%s reason=%s bytes=%d", source, reason, len(raw))
         return Batch(unread=(Unread(WIRE, source, reason, raw, now_us),))
 
-    def _floods(self, line: _Line) -> bool:
+    def _floods(self, line: Line) -> bool:
         """A connection on which no panel ever spoke may fill the unread table only so far."""
         if line.panel is not None or line.unread <= self._limits.stranger_unread_max:
             return False
         log.warning("closing a connection that sends only unreadable bytes peer=%s unread=%d", line.peer, line.unread)
         return True
+
+
+def _stranger(frame: Frame, line: Line) -> str:
+    """By its address; where that is zero, by the host it calls from."""
+    return frame.source if frame.source != ADDRESS_UNSET else f"{frame.source} {line.peer.rpartition(':')[0]}"
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

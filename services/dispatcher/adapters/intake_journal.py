@@ -1,14 +1,20 @@
 """The intake journal: a synced, bounded file that counts as commit for a fire panel while the database is away.
 
 A panel gives up after three resends of ten seconds; what it said in that time is kept here and replayed in order, what
-could not be understood included.
+could not be understood included. The file is made long beforehand, so that a full disk is not the end of it: lines
+stand one behind another, and the first zero byte is where they end. Several gateways may share it. While one replays,
+all of them go on keeping: nobody waits for more than one write.
 """
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +23,14 @@ import msgspec
 from ..domain.signals import Signal, Unread
 from .rows import decode, encode
 
+log = logging.getLogger(__name__)
+
 JOURNAL_BYTES_MAX = 64 * 1024 * 1024
+RESERVE_BYTES = 4 * 1024 * 1024
+"""What is made long beforehand: some six thousand fires."""
 REPLAY_BATCH = 200
-_SIGNAL, _UNREAD = b"s", b"u"
+CHUNK_BYTES = 262_144
+_SIGNAL, _UNREAD, _DONE = b"s", b"u", b"d"
 
 
 class JournalFull(Exception):
@@ -32,95 +43,183 @@ class Commit(Protocol):
     def __call__(self, signals: Sequence[Signal], unread: Sequence[Unread], /) -> None: ...
 
 
-class IntakeJournal:
-    """Appends what panels said, and hands it back in order once the database takes it again."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line that waits, without its end, and where it stands."""
 
-    def __init__(self, path: Path, bytes_max: int = JOURNAL_BYTES_MAX) -> None:
+    at: int
+    raw: bytes
+
+
+class IntakeJournal:
+    """Appends what panels said, and hands it back in order once the database takes it again.
+
+    Every lock is one of the operating system on the file, so that it holds between processes and ends with them.
+    """
+
+    def __init__(self, path: Path, bytes_max: int = JOURNAL_BYTES_MAX, reserve_bytes: int = RESERVE_BYTES) -> None:
         self._path = path
         self._bytes_max = bytes_max
-        self._lock = threading.Lock()
+        self._reserve_bytes = min(reserve_bytes, bytes_max)
+        self._threads = threading.Lock()
+        self._end = 0
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_long()
 
     def keep(self, signals: Sequence[Signal], unread: Sequence[Unread] = ()) -> None:
         """Write them down; they are on the disk when this returns. Raises JournalFull, or OSError from the disk, and
         then nothing of them is kept."""
         lines = [(_SIGNAL, encode(signal)) for signal in signals] + [(_UNREAD, encode(row)) for row in unread]
         data = b"".join(mark + body.encode() + b"\n" for mark, body in lines)
-        with self._lock:
-            fresh = not self._path.exists()
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        with self._locked() as file:
+            end, torn = self._find_end(file)
+            if end + len(data) > self._bytes_max:
+                raise JournalFull
             try:
-                end = _end_of_whole_lines(descriptor)
-                if end + len(data) > self._bytes_max:
-                    raise JournalFull
-                _append(descriptor, end, data)
-            finally:
-                os.close(descriptor)
-            if fresh:
-                _sync_folder(self._path.parent)
+                # Zeros take the place of a torn line, and end the lines wherever older ones stood.
+                _write(file, end, data.ljust(torn, b"\0") + b"\0")
+                os.fsync(file)
+            except OSError:
+                with suppress(OSError):
+                    _write(file, end, b"\0")
+                raise
+            self._end = end + len(data)
 
     def waiting(self) -> bool:
         """Whether anything waits here for the database."""
         try:
-            return self._path.stat().st_size > 0
+            with self._path.open("rb", buffering=0) as file:
+                return file.read(1) not in (b"", b"\0")
         except FileNotFoundError:
             return False
 
     def replay(self, commit: Commit, now_us: int) -> int:
-        """Hand everything to `commit` in order, then empty the file; how many signals. A line that nobody can read
-        becomes unread input of `now_us`. What `commit` raises passes through and everything stays: signals have keys,
-        so handing them over twice is harmless."""
-        with self._lock:
-            if not self.waiting():
-                return 0
-            signals, unread = self._read(now_us)
-            for start in range(0, len(signals), REPLAY_BATCH):
-                commit(signals[start : start + REPLAY_BATCH], ())
-            for start in range(0, len(unread), REPLAY_BATCH):
-                commit((), unread[start : start + REPLAY_BATCH])
-            os.truncate(self._path, 0)
-            return len(signals)
+        """Hand everything to `commit` in order, then empty the file; how many signals. 0 while another process does so.
 
-    def _read(self, now_us: int) -> tuple[list[Signal], list[Unread]]:
-        """Every whole line; a torn last line was never confirmed to its panel, which sends it again."""
-        whole, _, _ = self._path.read_bytes().rpartition(b"\n")
+        A line that nobody can read becomes unread input of `now_us`. What `commit` raises passes through, and what it
+        did not take stays: signals have keys, so handing them over twice is harmless.
+        """
+        if not self.waiting():
+            return 0
+        replayed = at = 0
+        with self._replaying() as mine:
+            while mine:
+                with self._locked() as file:
+                    lines = _lines(file, at)
+                    if not lines:
+                        self._empty(file)
+                        return replayed
+                signals, unread = self._decoded(lines, now_us)
+                commit(signals, unread)
+                replayed += len(signals)
+                at = lines[-1].at + len(lines[-1].raw) + 1
+                with self._locked() as file:
+                    # Not synced: a mark that a crash takes back costs a repetition, no more.
+                    for line in lines:
+                        _write(file, line.at, _DONE)
+        return replayed
+
+    def _decoded(self, lines: Sequence[_Line], now_us: int) -> tuple[list[Signal], list[Unread]]:
         signals: list[Signal] = []
         unread: list[Unread] = []
-        for line in filter(None, whole.split(b"\n")):
+        for line in lines:
             try:
-                if line.startswith(_UNREAD):
-                    unread.append(decode(Unread, line[1:].decode()))
+                if line.raw.startswith(_UNREAD):
+                    unread.append(decode(Unread, line.raw[1:].decode()))
                 else:
-                    signals.append(decode(Signal, line.removeprefix(_SIGNAL).decode()))
+                    signals.append(decode(Signal, line.raw.removeprefix(_SIGNAL).decode()))
             except (msgspec.DecodeError, ValueError, TypeError, AttributeError):
-                unread.append(Unread("journal", self._path.name, "line_unreadable", line, now_us))
+                unread.append(Unread("journal", self._path.name, "line_unreadable", line.raw, now_us))
         return signals, unread
 
+    def _make_long(self) -> None:
+        """Take room on the disk now, and say so where there is none."""
+        try:
+            with self._locked() as file:
+                if os.fstat(file).st_size < self._reserve_bytes:
+                    os.posix_fallocate(file, 0, self._reserve_bytes)
+                    os.fsync(file)
+        except OSError as cause:
+            log.warning("the intake journal has no room of its own path=%s: %s", self._path, cause)
 
-def _end_of_whole_lines(descriptor: int) -> int:
-    """Where the last whole line ends: what a crash tore off behind it was confirmed to nobody."""
-    size = os.fstat(descriptor).st_size
-    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
-        return size
-    return os.pread(descriptor, size, 0).rfind(b"\n") + 1
+    def _find_end(self, file: int) -> tuple[int, int]:
+        """Where the last whole line ends, and how many bytes of a torn one lie behind it: that was confirmed to nobody.
+
+        Goes on from where this process wrote last, if a line still ends there.
+        """
+        begin = self._end if self._end and os.pread(file, 1, self._end - 1) == b"\n" else 0
+        end = at = begin
+        while chunk := os.pread(file, CHUNK_BYTES, at):
+            lines, zero, _ = chunk.partition(b"\0")
+            if (last := lines.rfind(b"\n")) >= 0:
+                end = at + last + 1
+            at += len(lines)
+            if zero:
+                break
+        return end, at - end
+
+    def _empty(self, file: int) -> None:
+        """All of it is in the database. The room stays; what was beyond it is given back."""
+        used = self._find_end(file)
+        for at in range(0, min(sum(used), self._reserve_bytes), CHUNK_BYTES):
+            _write(file, at, bytes(min(CHUNK_BYTES, self._reserve_bytes - at)))
+        if os.fstat(file).st_size > self._reserve_bytes:
+            os.ftruncate(file, self._reserve_bytes)
+        os.fsync(file)
+        self._end = 0
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The file, which nobody else reads or writes meanwhile."""
+        with self._threads, _opened(self._path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+    @contextmanager
+    def _replaying(self) -> Iterator[bool]:
+        """Whether this process may replay: one at a time does."""
+        with _opened(self._path.with_name(f"{self._path.name}.replaying")) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
 
 
-def _append(descriptor: int, end: int, data: bytes) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The file for reading and writing, made if it is not there; a new one is durable when its folder says so too."""
+    fresh = not path.exists()
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(descriptor, end)
-        written = 0
-        while written < len(data):
-            written += os.pwrite(descriptor, data[written:], end + written)
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is durable when its folder says so too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        if fresh:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        yield file
     finally:
-        os.close(descriptor)
+        os.close(file)
+
+
+def _lines(file: int, at: int) -> list[_Line]:
+    """The next lines that wait, at most a batch; a torn last line is not one."""
+    found: list[_Line] = []
+    rest = b""
+    while len(found) < REPLAY_BATCH and (chunk := os.pread(file, CHUNK_BYTES, at + len(rest))):
+        *whole, rest = (rest + chunk.partition(b"\0")[0]).split(b"\n")
+        for raw in whole:
+            if raw and not raw.startswith(_DONE) and len(found) < REPLAY_BATCH:
+                found.append(_Line(at, raw))
+            at += len(raw) + 1
+        if b"\0" in chunk:
+            break
+    return found
+
+
+def _write(file: int, at: int, data: bytes) -> None:
+    while data:
+        written = os.pwrite(file, data, at)
+        at, data = at + written, data[written:]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 import msgspec
 
 from ..domain.effects import Record
+from ..domain.incidents import Incident
 from ..domain.places import Speaker
 from ..engine.ports import Page
 from .tables import ENTITIES
@@ -27,14 +28,35 @@ COLUMN_CHARS_MAX = 256
 """Longer texts are cut in columns: what an index can hold is limited, and the body has all of it."""
 
 
+KEPT_MAX = 512
+# Every report of a storm reads and writes its incident anew, and an incident has many witnesses: what a body says is
+# remembered, and being frozen may be shared.
+_kept: dict[str, Incident] = {}
+
+
 def encode(row: object) -> str:
     """The body of a dataclass: JSON, bytes as base64."""
-    return msgspec.json.encode(row).decode()
+    body = msgspec.json.encode(row).decode()
+    if type(row) is Incident:
+        _keep(body, row)
+    return body
 
 
 def decode(kind: type[T], body: str) -> T:
     """The dataclass that was encoded; msgspec.ValidationError when the body is of another kind."""
-    return cast("T", _reader(cast("Hashable", kind))(body))
+    if kind is not Incident:
+        return cast("T", _reader(cast("Hashable", kind))(body))
+    found = _kept.get(body)
+    if found is None:
+        found = cast("Incident", _reader(Incident)(body))
+        _keep(body, found)
+    return cast("T", found)
+
+
+def _keep(body: str, incident: Incident) -> None:
+    if len(_kept) >= KEPT_MAX:
+        _kept.clear()
+    _kept[body] = incident
 
 
 @cache

@@ -44,6 +44,16 @@ WHERE e.broadcast = ?
 """
 
 
+# Asking SQLAlchemy's tables costs as much as SQLite's answer.
+VERSIONED = frozenset(kind for kind, table in ENTITIES.items() if "version" in table.c)
+"""The kinds whose rows are compared before they are set."""
+_SELECTED = {kind: f"{names_of(kind)[0]}, {'version' if kind in VERSIONED else '0'}, body" for kind in ENTITIES}
+_BY_KEY = {
+    kind: f"SELECT {_SELECTED[kind]} FROM {table.name} WHERE {names_of(kind)[0]} = ?"
+    for kind, table in ENTITIES.items()
+}
+
+
 class SqlRead:
     """One snapshot of the store. `now_us` is taken once, at its first use: one transaction, one moment."""
 
@@ -72,7 +82,7 @@ class SqlRead:
         way = "DESC" if page.order.startswith("-") else "ASC"
         key, by = names_of(kind)[0], order_of(kind, page)
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
-        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
+        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
         found = self._all(sql, (*parameters, page.limit))
         for row in found:
             self._seen(kind, row[0], row[1], locked=False)
@@ -148,15 +158,9 @@ class SqlRead:
     def _get(self, kind: type[T], id: str, *, locked: bool) -> T | None:
         key = column(id)
         lock = " FOR UPDATE" if locked and self._postgres else ""
-        sql = f"SELECT {self._selected(kind)} FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?{lock}"
-        row = self._first(sql, (key,))
+        row = self._first(_BY_KEY[kind] + lock, (key,))
         self._seen(kind, key, None if row is None else row[1], locked=locked)
         return None if row is None else decode(kind, row[2])
-
-    def _selected(self, kind: type) -> str:
-        table = ENTITIES[kind]
-        version = "version" if "version" in table.c else "0"
-        return f"{names_of(kind)[0]}, {version}, body"
 
     def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
         """A row was read; a transaction remembers at which version."""

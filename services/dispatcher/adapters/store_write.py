@@ -20,7 +20,7 @@ from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
-from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
+from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
 
 T = TypeVar("T")
@@ -102,13 +102,13 @@ class SqlTx(SqlRead):
         """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
         batches: dict[type, list[tuple[object, ...]]] = defaultdict(list)
         for row in rows:
-            if "version" in ENTITIES[type(row)].c:
+            if type(row) in VERSIONED:
                 self._put_versioned(row)
             else:
                 batches[type(row)].append((*columns_of(row), encode(row)))
         for kind, values in batches.items():
             # By key, so that two transactions with the same rows never wait for each other in a circle.
-            self._many(_upsert(kind), sorted(values, key=lambda value: str(value[0])))
+            self._many(_UPSERT[kind], sorted(values, key=lambda value: str(value[0])))
 
     def delete(self, kind: type[object], id: str) -> None:
         """Remove the row if it is there."""
@@ -237,9 +237,9 @@ class SqlTx(SqlRead):
         values = columns_of(row)
         before = self._versions.get((kind, values[0]))
         if before:
-            done = self._run(_update(kind), (*values[1:], before + 1, encode(row), values[0], before))
+            done = self._run(_UPDATE[kind], (*values[1:], before + 1, encode(row), values[0], before))
         else:
-            done = self._run(_insert(kind), (*values, 1, encode(row)))
+            done = self._run(_INSERT[kind], (*values, 1, encode(row)))
             assert done.rowcount == 1 or before is not None, (
                 f"{kind.__name__} {values[0]} is changed in a transaction that has not read it"
             )
@@ -337,3 +337,8 @@ def _upsert(kind: type) -> str:
         f"INSERT INTO {ENTITIES[kind].name} ({', '.join((key, *names, 'body'))}) VALUES ({marks})"
         f" ON CONFLICT ({key}) DO UPDATE SET {changed}"
     )
+
+
+_INSERT = {kind: _insert(kind) for kind in ENTITIES}
+_UPDATE = {kind: _update(kind) for kind in VERSIONED}
+_UPSERT = {kind: _upsert(kind) for kind in ENTITIES}

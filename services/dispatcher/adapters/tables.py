@@ -11,13 +11,26 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary,
 
 from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident
+from ..domain.panels import PanelRequest
 from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
 from ..domain.polling import Poll
 from ..domain.rhythm import Heard
 from ..domain.signals import Feed, Panel, Sensor
 from ..domain.verification import Task
-from ..engine.ports import Asset, BrokerAccount, CitySettings, Lease, Live, Login, Person, Stream, Wording
+from ..engine.ports import (
+    Asset,
+    BrokerAccount,
+    CitySettings,
+    Lease,
+    Live,
+    Login,
+    PanelLive,
+    Person,
+    Stranger,
+    Stream,
+    Wording,
+)
 
 METADATA = MetaData()
 
@@ -57,6 +70,11 @@ ENTITIES: dict[type, Table] = {
     Sensor: _entity("sensor", _text("gateway"), _text("device"), _text("venue"), _bool("enabled")),
     Poll: _entity("poll", versioned=True),
     Heard: _entity("heard", _text("incident")),
+    PanelRequest: _entity(
+        "panel_request", _text("panel"), _text("kind"), _text("state"), _int("asked_us"), versioned=True
+    ),
+    PanelLive: _entity("panel_live", _int("heard_us")),
+    Stranger: _entity("stranger", _int("last_us")),
     Incident: _entity(
         "incident",
         _text("use"),
@@ -114,6 +132,9 @@ for _kind, _columns in (
     (Panel, ("address",)),
     (Sensor, ("gateway", "device")),
     (Heard, ("incident",)),
+    (PanelRequest, ("panel", "asked_us")),
+    (PanelRequest, ("state",)),
+    (Stranger, ("last_us",)),
     (Incident, ("state", "hazard")),
     (Incident, ("opened_us",)),
     (Task, ("incident",)),

@@ -353,10 +353,8 @@ def _name(witness: Witness) -> tuple[str, str, str]:
 
 def _with(witnesses: tuple[Witness, ...], new: Witness) -> tuple[Witness, ...]:
     """The same device again replaces its earlier word, but never weakens one that may act automatically."""
-    kept = []
-    for old in witnesses:
-        if _name(old) != _name(new):
-            kept.append(old)
-        elif old.automatic and not new.automatic:
-            new = replace(new, automatic=True)
+    same = [w for w in witnesses if w.device == new.device and _name(w) == _name(new)]
+    if any(old.automatic for old in same) and not new.automatic:
+        new = replace(new, automatic=True)
+    kept = [w for w in witnesses if w not in same] if same else witnesses
     return (*kept[-(WITNESSES_MAX - 1) :], new)

@@ -8,6 +8,8 @@ from .playbook import Corroboration, Playbook
 from .signals import Evidence
 
 LEVEL_UNKNOWN_HAZARD = 3
+# A member asked of its class costs more than the comparison it is for, and a storm compares many witnesses.
+_DETECTOR = Evidence.DETECTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Rating:
 def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
     """Rate an incident. A single detector never corroborates itself."""
     found = corroborations(witnesses)
-    automatic = corroborations(tuple(w for w in witnesses if w.automatic))
+    trusted = tuple(w for w in witnesses if w.automatic)
+    automatic = found if len(trusted) == len(witnesses) else corroborations(trusted)
     claimed = [w.claimed_level for w in witnesses if w.claimed_level is not None]
     if playbook is None:
         level = min(claimed, default=LEVEL_UNKNOWN_HAZARD)
@@ -45,7 +48,7 @@ def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
     counted = tuple(c for c in found if c in playbook.corroborated_by)
     level = playbook.level_corroborated if counted else playbook.level_suspected
     reasons = tuple(f"{_number(witnesses)}: {_words(c)}" for c in counted) or (_alone(witnesses),)
-    if any(not w.automatic for w in witnesses):
+    if len(trusted) < len(witnesses):
         reasons += ("a witness with its test bit set, under maintenance or heard late never releases by itself",)
     if claimed:
         reasons += (f"the reporter claims level {min(claimed)}",)
@@ -56,17 +59,16 @@ def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
 
 def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
     """Which corroborations these witnesses make together. Two reports of one device are one witness."""
-    devices = {(w.reporter, w.device, w.evidence) for w in witnesses}
-    detectors = {d for d in devices if d[2] is Evidence.DETECTOR}
-    call_points = {d for d in devices if d[2] is Evidence.CALL_POINT}
+    kinds = {w.evidence for w in witnesses}
+    detectors = {(w.reporter, w.device) for w in witnesses if w.evidence is _DETECTOR}
     found = []
     if len(detectors) >= 2:
         found.append(Corroboration.TWO_DETECTORS)
-    if detectors and call_points:
+    if detectors and Evidence.CALL_POINT in kinds:
         found.append(Corroboration.DETECTOR_AND_CALL_POINT)
-    if any(d[2] is Evidence.AUTHORITY for d in devices):
+    if Evidence.AUTHORITY in kinds:
         found.append(Corroboration.AUTHORITY)
-    if any(d[2] is Evidence.PERSON for d in devices):
+    if Evidence.PERSON in kinds:
         found.append(Corroboration.PERSON)
     return tuple(found)
 

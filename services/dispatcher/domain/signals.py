@@ -143,6 +143,7 @@ class Panel:
     maintenance_until_us: int | None = None
     enabled: bool = True
     rhythm_s: int = 0
+    maintenance_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from .signals import Use
 
 LATE_RUNG_USELESS_US = 60_000_000
 LADDER_WITHOUT_PLAYBOOK = (Rung(0, 300), Rung(1, 600), Rung(-1, 900))
+SHORT_RUNG_S = 60
+"""The longest wait on the short ladder, for reports that never release anything by themselves."""
 LADDER_ON_THE_GROUND = (Rung(0, 600), Rung(1, 900), Rung(-1, 1_800))
 
 
@@ -169,6 +171,11 @@ def _unsure(task: Task, event: Answered, now_us: int) -> tuple[Task, list[Effect
 
 def _asleep(task: Task) -> Sleep:
     return Sleep("task", task.id, "rung")
+
+
+def short(rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    """The same offices, none waited for longer than a minute."""
+    return tuple(replace(rung, answer_timeout_s=min(rung.answer_timeout_s, SHORT_RUNG_S)) for rung in rungs)
 
 
 def ladder(rungs: tuple[Rung, ...], offices_above: tuple[str, ...]) -> tuple[str, ...]:

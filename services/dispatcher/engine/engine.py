@@ -19,7 +19,7 @@ from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ingest, polls, rhythm
+from . import ingest, panels, polls, rhythm
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -29,7 +29,11 @@ from .events import (
     EffectGaveUp,
     Event,
     IncidentClosed,
+    MaintenanceChanged,
     NotBroadcast,
+    PanelAsked,
+    PanelClockOff,
+    PanelReplied,
     PollTold,
     ServiceChanged,
     SignalArrived,
@@ -120,6 +124,8 @@ class Engine:
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
+                while work.raised:
+                    self._raised(work, work.raised.pop(0), outcome)
         self._heard_us.update((source, spoke.at_us) for source, spoke in heard.items())
         self._wake()
         if work.refused is not None:
@@ -165,8 +171,22 @@ class Engine:
             case SourceHeard():
                 # Written down already, before the group's events.
                 return
+            case PanelAsked():
+                panels.ask(work, event)
+            case PanelReplied():
+                panels.reply(work, event)
+            case PanelClockOff():
+                panels.clock_off(work, event)
+            case MaintenanceChanged():
+                panels.set_maintenance(work, event)
             case _:
                 assert_never(event)
+
+    def _raised(self, work: Work, signal: Signal, outcome: Outcome) -> None:
+        """A signal of our own arrives in the transaction that raised it."""
+        work.tx.lock(*ingest.lock_names(signal, ingest.spot_of(signal, work.city)))
+        self._signal(work, signal, outcome)
+        work.run()
 
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
@@ -175,6 +195,7 @@ class Engine:
             outcome.repeated += 1
             return
         outcome.created.append(signal.key)
+        panels.duty_answered(work, signal)
         incident_id = ingest.find_incident(tx, signal, spot, self._playbooks)
         opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
         if incident_id is None and not opens:
@@ -273,6 +294,10 @@ def _timer(work: Work, event: TimerDue) -> None:
             next_us = now_us + 60_000_000
             work.run([Save(Carry.CANARY, "worker", now_us + 55_000_000)])
             work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
+        case panels.TIMER_KIND, panels.TIMER_NAME:
+            panels.deadline(work, timer.subject)
+        case panels.PANEL_TIMER, panels.MAINTENANCE:
+            panels.maintenance_due(work, timer.subject)
         case kind, name:
             raise AssertionError(f"no such timer: {kind}/{name}")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
+from ..domain.panels import RequestEvent, RequestKind
 from ..domain.polling import PollEvent
 from ..domain.signals import Signal, Unread
 from .ports import Asset, TimerRow
@@ -107,6 +108,43 @@ class SourceHeard:
     state: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PanelAsked:
+    """A person asks something of a fire panel; `minutes` is how long its people have to answer a duty check."""
+
+    kind: RequestKind
+    panel: str
+    person: str
+    why: str
+    minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PanelReplied:
+    """What a gateway did with a request to a panel, or what came back."""
+
+    request: str
+    reply: RequestEvent
+
+
+@dataclass(frozen=True, slots=True)
+class PanelClockOff:
+    """A panel's clock is off by so many seconds; None when it says no date."""
+
+    panel: str
+    off_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceChanged:
+    """A panel is under maintenance until `until_us`, or no longer when that is None."""
+
+    panel: str
+    person: str
+    reason: str
+    until_us: int | None
+
+
 Event = (
     SignalArrived
     | UnreadArrived
@@ -121,4 +159,8 @@ Event = (
     | CanaryAnswered
     | PollTold
     | SourceHeard
+    | PanelAsked
+    | PanelReplied
+    | PanelClockOff
+    | MaintenanceChanged
 )

@@ -173,7 +173,7 @@ def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bo
         return False
     if signal.expires_us is not None and signal.expires_us <= now_us:
         return False
-    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
+    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL):
         return True
     if device is None or not device.enabled:
         return False

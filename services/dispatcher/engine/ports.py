@@ -128,6 +128,29 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class PanelLive:
+    """When a fire panel was last heard, by which gateway and from where, and how far its clock was off then; None
+    where it says no date."""
+
+    id: str
+    gateway: str
+    peer: str
+    heard_us: int
+    clock_off_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A source address that is not enrolled: `id` is the address, followed by the peer where the address is zero."""
+
+    id: str
+    peer: str
+    first_us: int
+    last_us: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown."""
 

@@ -13,12 +13,13 @@ from devices.protocols.documents import Order, Phase
 
 from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident
+from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
 from ..domain.planning import City, Coverage
 from ..domain.refusals import NotFound
-from ..domain.signals import Signal
+from ..domain.signals import Panel, Signal
 from ..domain.verification import Task, TaskState
-from .ports import Expected, Lease, Live, LogRow, Page, Person, Read, Stream
+from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ RELEASES_MAX = 500
 SIGNALS_MAX = 200
 SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
+PANELS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,31 @@ def _now(speaker: Speaker, live: Live | None, now_us: int) -> SpeakerNow:
     out = speaker.out_of_service is not None and speaker.out_of_service.until_us > now_us
     heard = live is not None and live.online and now_us - live.heard_us <= SPEAKER_SILENT_US
     return SpeakerNow(speaker, live, not heard, out)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelNow:
+    """An enrolled fire panel, when it was last heard, and its newest requests."""
+
+    panel: Panel
+    live: PanelLive | None
+    requests: tuple[PanelRequest, ...] = ()
+
+
+def panels_page(read: Read, after: str, size: int, *, venue: str = "") -> Rows[PanelNow]:
+    """Enrolled panels by id, behind `after`; of one venue when that is given."""
+    fields: dict[str, object] = {"venue": venue} if venue else {}
+    wanted = [p for p in read.find(Panel, Page(limit=PANELS_MAX), **fields) if p.id > after]
+    ids = tuple(p.id for p in wanted[:size])
+    lives = {live.id: live for live in read.find(PanelLive, Page(limit=size), id=ids)} if ids else {}
+    return Rows(tuple(PanelNow(p, lives.get(p.id)) for p in wanted[:size]), len(wanted) > size)
+
+
+def panel_now(read: Read, id: str, requests: int = 20) -> PanelNow:
+    """One panel with its newest requests first. Raises NotFound."""
+    newest = Page(limit=requests, order="-asked_us")
+    found = tuple(read.find(PanelRequest, newest, panel=id))
+    return PanelNow(one(read, Panel, id), read.get(PanelLive, id), found)
 
 
 @dataclass(frozen=True, slots=True)

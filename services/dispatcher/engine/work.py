@@ -29,6 +29,7 @@ from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
 from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
+from ..domain.signals import Signal
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
     LADDER_WITHOUT_PLAYBOOK,
@@ -38,6 +39,7 @@ from ..domain.verification import (
     TaskKind,
     TaskState,
     ladder,
+    short,
 )
 from . import drafts
 from .ports import Ids, Page, Tx
@@ -49,7 +51,8 @@ GROUND_TASKS_MAX = 10_000
 
 @dataclass(slots=True)
 class Work:
-    """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit."""
+    """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit; signals of our
+    own in `raised` arrive with the event that made them."""
 
     tx: Tx
     city: City
@@ -57,6 +60,7 @@ class Work:
     ids: Ids
     audio_urls: tuple[str, ...]
     refused: Refused | None = None
+    raised: list[Signal] = field(default_factory=list)
     _queue: deque[Effect] = field(default_factory=deque)
 
     def run(self, effects: Iterable[Effect] = ()) -> None:
@@ -181,6 +185,9 @@ class Work:
             "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
         }  # fmt: skip
         rungs = playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK
+        if incident.witnesses and not any(witness.automatic for witness in incident.witnesses):
+            # Nothing but people can act on a test bit or under maintenance, so that they are asked in quick turn.
+            rungs = short(rungs)
         task = self._open_task(TaskKind.VERIFY, incident, "", effect.venue, effect.area, question, rungs, 0)
         if task is None:
             # A ladder without offices has ended: what the playbook says of that end holds, once all else is decided.

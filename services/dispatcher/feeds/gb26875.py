@@ -28,6 +28,7 @@ from devices.protocols.gb26875_objects import (
     text_of,
 )
 from devices.protocols.gb26875_units import Unit, decode_unit
+from services.dispatcher.domain.panels import DUTY_BUTTON
 from services.dispatcher.domain.signals import Evidence, Panel, Place, Problem, Reading, Signal, SignalKind
 from services.dispatcher.feeds.gb26875_names import component_name, system_name
 
@@ -71,7 +72,7 @@ _OPERATIONS = {
     OperationBit.SILENCE: "消音",
     OperationBit.CLEARED: "警情消除",
     OperationBit.SELF_CHECK: "自检",
-    OperationBit.CONFIRM: "确认或查岗应答",
+    OperationBit.CONFIRM: "确认",
     OperationBit.TEST: "测试",
 }
 
@@ -87,6 +88,7 @@ class _Said:
     headline: str
     where: str = ""
     test_bit: bool = False
+    description: str = ""
 
 
 def signals(frame: Frame, panel: Panel, received_us: int) -> Reading:
@@ -139,6 +141,7 @@ def _signal(said: _Said, origin: _Origin, each: UnitObject, problems: tuple[Prob
         device=said.device,
         test_bit=said.test_bit,
         headline=f"{panel.name}：{said.headline}" if panel.name else said.headline,
+        description=said.description,
         problems=problems,
     )
 
@@ -171,7 +174,10 @@ def _statements(each: UnitObject) -> Iterator[_Said]:
             device = f"{each.system_type}-{each.system_address}"
             yield from _operations(OperationBit(each.operation), device, system_name(each.system_type), each.operator)
         case DeviceOperation():
-            yield from _operations(OperationBit(each.operation), DEVICE_ITSELF, "用户信息传输装置", each.operator)
+            bits = OperationBit(each.operation)
+            if OperationBit.CONFIRM in bits:
+                yield _on_duty(each.operator)
+            yield from _operations(bits & ~OperationBit.CONFIRM, DEVICE_ITSELF, "用户信息传输装置", each.operator)
         case Opaque():
             return
         case _:
@@ -226,6 +232,12 @@ def _operations(bits: OperationBit, device: str, label: str, operator: int) -> I
     if done:
         headline = f"{'、'.join(done)}：{label}，操作员{operator}"
         yield _Said("operation", SignalKind.INFO, Evidence.SYSTEM, device, headline, test_bit=test)
+
+
+def _on_duty(operator: int) -> _Said:
+    """Type 24 with the confirm bit: somebody on duty at the device has answered a duty check."""
+    headline = f"查岗应答：操作员{operator}"
+    return _Said("on_duty", SignalKind.INFO, Evidence.SYSTEM, DUTY_BUTTON, headline, description=f"operator {operator}")
 
 
 def _fire(label: str, test: bool) -> str:

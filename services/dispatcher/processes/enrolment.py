@@ -25,7 +25,7 @@ from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
-from ..engine import desk
+from ..engine import desk, panels
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
@@ -225,8 +225,7 @@ def _check_feed(feed: Feed) -> None:
 
 def enrol_panel(store: Store, panel: Panel, by: str) -> None:
     """A fire panel by its source address. Raises NotFound for a venue that the city does not have."""
-    with store.write() as tx:
-        if tx.get(Venue, panel.venue) is None:
+    with store.read() as read:
+        if read.get(Venue, panel.venue) is None:
             raise NotFound(f"venue {panel.venue}")
-        tx.put(panel)
-        tx.record(Record("panel.enrolled", panel.id, f"{panel.name} at {panel.venue}, {panel.use}", by))
+    panels.enrol(store, panel, by)

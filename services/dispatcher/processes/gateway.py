@@ -49,6 +49,7 @@ from ..engine.staging import stage, stage_audio
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account
+from .panel_desk import PanelDesk
 from .settings import Settings
 from .watch import WATCH_EVERY_S, Watch
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
@@ -103,6 +104,7 @@ class Gateway:
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.sensors = Sensors(self.store)
         self.client_id, alive_us = self._lease_client()
+        self.desk = PanelDesk(self.store, self.engine, self.client_id, self._wake_desk)
         self.inlet = self._make_inlet()
         self.sensor_inlet = self._make_sensor_inlet()
         self.sensor_intake = SensorIntake(
@@ -125,6 +127,7 @@ class Gateway:
         self._staged = -1
         self._stage_audio_at = 0.0
         self._compare_at = float("inf")
+        self.desk_loop = Loop("desk", self.desk.run, 0.5)
         self.loops += [
             *(
                 Loop(name, partial(_pass, relay), 0.5)
@@ -138,6 +141,7 @@ class Gateway:
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
             Loop("reconcile", self._reconcile, 0.05),
             Loop("changes", self._watch, 0.0),
+            self.desk_loop,
         ]
 
     def run(self) -> None:
@@ -169,8 +173,8 @@ class Gateway:
             now_us=SystemClock().now_us,
             metrics=PanelMetrics(self.registry),
         )
-        self.watch.panels_heard_us = lambda: server.last_heard_us
         await server.start(self.settings.panel_host, self.settings.panel_port)
+        self.desk.open(server, asyncio.get_running_loop())
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -277,6 +281,9 @@ class Gateway:
         """Called after every commit of this process's engine."""
         for loop in self.loops[: len(self.relays)]:
             loop.wake()
+
+    def _wake_desk(self) -> None:
+        self.desk_loop.wake()
 
     def _watch(self) -> bool:
         """Other processes' commits wake the relay too."""

@@ -15,6 +15,7 @@ from .feeds import feeds_router
 from .health import health_router
 from .incidents import incidents_router
 from .log import city_router, log_router
+from .panels import panels_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
 from .speakers import speakers_router
 from .tasks import tasks_router
@@ -48,6 +49,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         broadcasts_router(deps, gate),
         acts_router(deps, gate),
         speakers_router(deps, gate),
+        panels_router(deps, gate),
         log_router(deps, gate),
         city_router(deps, gate),
         health_router(deps),

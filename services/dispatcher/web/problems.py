@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..domain import refusals
 from ..domain.refusals import Refused
-from ..engine import people
+from ..engine import panels, people
 from ..engine.ports import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -60,7 +60,7 @@ class FeedFormatDiffers(Refused):
 
 
 class EndRefused(Refused):
-    """Out of service needs an end in the future, at most a year away."""
+    """Out of service and maintenance need an end in the future, at most a year away."""
 
     code = "end_refused"
 
@@ -103,12 +103,14 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     people.WrongPassword: (401, "姓名或密码不正确。"),
     people.PersonRefused: (422, "不能这样登记此人。"),
     people.NameTaken: (409, "这个姓名已被使用。"),
+    panels.StillAsking: (409, "对该主机的同类请求尚未结束。"),
+    panels.PanelOff: (409, "该主机已停用，不向其发送任何请求。"),
     TooManyTries: (429, "错误次数过多，请稍候再试。"),
     CsrfHeaderMissing: (403, "通过浏览器会话提交的更改缺少控制台专用请求头。"),
     FeedKeyWrong: (401, "密钥与此数据源不符。"),
     FeedDisabled: (403, "此数据源已停用。"),
     FeedFormatDiffers: (409, "此数据源登记的是另一种格式。"),
-    EndRefused: (422, "停用须有将来的结束时间，且不超过一年。"),
+    EndRefused: (422, "停用与检修须有将来的结束时间，且不超过一年。"),
 }
 
 _MALFORMED = ("malformed", "The request does not have the form this address takes.", "请求的格式不符合要求。")

@@ -294,9 +294,15 @@ def recovered(t: Turn, key: str, mark: Mark) -> None:
     if not mark.running:
         return
     if mark.percent >= HEARD_PERCENT:
-        evidence: dict[str, int | str] = {"repeat": mark.running, "percent": mark.percent, "restart": 1}
+        order = t.orders[key].order
+        evidence: dict[str, int | str] = {
+            "repeat": mark.running,
+            "of": order.repeat,
+            "percent": mark.percent,
+            "restart": 1,
+        }
         t.set_mark(key, replace(mark, heard=mark.running, running=0, percent=0, again=False))
-        say(t, key, t.orders[key].order.rev, StepKind.FINISHED, "restart", evidence)
+        say(t, key, order.rev, StepKind.FINISHED, "restart", evidence)
     else:
         t.set_mark(key, replace(mark, running=0, percent=0, again=True))
 

@@ -174,14 +174,8 @@ class Ears:
         newest = obeyed.newest.get(plan.order, order)
         if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
-        if self._truth.clock.us > order.expires + self._truth.slack_us and self._knows_time(speaker):
+        if self._truth.clock.us > order.expires + self._truth.slack_us:
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
-
-    def _knows_time(self, speaker: SimulatedSpeaker) -> bool:
-        """Until a signed hello in this run, a speaker goes by the last time it knew: that late is not a broken law."""
-        if not speaker.state.clock.verified:
-            self._truth.counts["late.unverified_clock"] += 1
-        return speaker.state.clock.verified
 
     def _once(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
         """At most once heard: a repeat comes again only when the earlier one was cut, or broke off before 80 %."""
@@ -212,9 +206,6 @@ class Ears:
         if firsts.get(heard.plan.order) != heard.began_us:
             return
         since_us = heard.began_us - HOUR_US + self._truth.slack_us
-        if speaker.trouble.wall_error_us > 0:
-            # A clock that runs ahead makes what came before a boot look older than it is.
-            since_us = max(since_us, speaker.booted_us)
         recent = [us for us in firsts.values() if us > since_us]
         if len(recent) > STARTS_PER_HOUR_MAX:
             self._truth.broken(5, speaker.id, f"{speaker.id} begins {len(recent)} alerts in an hour")
@@ -249,7 +240,7 @@ class Ears:
         truth.counts["manifest.accepted"] += 1
         if manifest.version <= obeyed.versions.get(topic, 0):
             truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
-        if truth.clock.us > manifest.fresh_until + truth.slack_us and self._knows_time(speaker):
+        if truth.clock.us > manifest.fresh_until + truth.slack_us:
             truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
         obeyed.versions[topic] = manifest.version
         for order in manifest.orders:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from devices.protocols.documents import OrderClass, Phase, StepKind
 from devices.protocols.refusals import Refusal
 from devices.protocols.speaker_link import Rank
+from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
 from devices.speaker.receipts import say
@@ -60,7 +61,7 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
         return Obstacle.UNHEARD
     if t.sound.rests.get(key, 0) > t.mono_us:
         return Obstacle.RESTING
-    if not mark.admitted and s.held_back_until(t, standing) is not None:
+    if not mark.admitted and limits.held_back_until(t, standing) is not None:
         return Obstacle.RATE_LIMITED
     return Obstacle.NONE
 
@@ -204,7 +205,7 @@ def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
             rest_us = t.sound.rests[key]
             t.wake(rest_us - PREPARE_US if rest_us - PREPARE_US > t.mono_us else rest_us)
         case Obstacle.RATE_LIMITED:
-            until_us = s.held_back_until(t, standing)
+            until_us = limits.held_back_until(t, standing)
             assert until_us is not None
             t.wake(until_us)
             if mark.limited_rev < order.rev:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devices.protocols.documents import Order, OrderClass, Phase, StepKind
+from devices.protocols.documents import Order, StepKind
 from devices.protocols.refusals import Refusal
 from devices.speaker import events as e
+from devices.speaker import limits
 from devices.speaker.events import Plan, Segment, SegmentKind
 from devices.speaker.receipts import say
 from devices.speaker.state import (
     HEARD_PERCENT,
-    STARTS_WINDOW_US,
     Loading,
     Mark,
     Sounding,
-    Standing,
-    Start,
-    packed,
     without,
 )
 from devices.speaker.turn import Turn
@@ -109,7 +106,7 @@ def start(t: Turn, now_us: int) -> None:
         cut(t, "preempted", now_us)
     mark = t.mark(loading.key)
     if not mark.admitted:
-        _count(t, t.orders[loading.key], now_us)
+        limits.count(t, t.orders[loading.key])
     started_us = mark.started_us or now_us
     t.set_mark(loading.key, replace(mark, running=loading.repeat, percent=0, started_us=started_us, admitted=True))
     sounding = Sounding(
@@ -119,33 +116,6 @@ def start(t: Turn, now_us: int) -> None:
     t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
     t.effect(e.Play(loading.ticket))
     t.wake(sounding.cut_us)
-
-
-def severity(standing: Standing) -> int:
-    """How severe an order is for the rate limit: exercises below daily below emergency, and then by level."""
-    order = standing.order
-    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
-
-
-def held_back_until(t: Turn, standing: Standing) -> int | None:
-    """Monotonic time until which the rate limit holds this order back, None when it does not.
-
-    Only starts at least as severe count, so that nothing lesser can use up the allowance of something graver.
-    """
-    assert t.config is not None
-    if standing.order.phase is not Phase.ALERT:
-        return None
-    mine = severity(standing)
-    limit = t.config.starts_per_hour_max
-    counted = sorted(s.mono_us for s in t.starts if s.severity >= mine and s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
-
-
-def _count(t: Turn, standing: Standing, now_us: int) -> None:
-    recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    t.starts = (*recent, Start(t.mono_us, severity(standing)))
-    shift_us = now_us - t.mono_us
-    t.fact("self", "starts", packed([[s.mono_us + shift_us, s.severity] for s in t.starts]))
 
 
 def cut(t: Turn, reason: str, now_us: int) -> None:

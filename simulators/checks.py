@@ -32,6 +32,7 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 HOUR_US = 3_600_000_000
 SLACK_US = 20_000_000
 HEARD_PERCENT = 80
+HELLO_WAIT_US = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,18 @@ class Ears:
         newest = obeyed.newest.get(plan.order, order)
         if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
-        if self._truth.clock.us > order.expires + self._truth.slack_us:
+        if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
+
+    def _on_its_own(self, speaker: SimulatedSpeaker) -> bool:
+        """Whom nobody has answered since its boot, and whose own clock runs behind, cannot know what has expired.
+
+        "An accepted order stays in force from the journal until withdrawn or expired, also when the link is down."
+        """
+        waited_us = self._truth.clock.us - speaker.booted_us
+        alone = not speaker.state.clock.verified and waited_us >= HELLO_WAIT_US and speaker.trouble.wall_error_us < 0
+        self._truth.counts["late.on_its_own"] += alone
+        return alone
 
     def _once(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
         """At most once heard: a repeat comes again only when the earlier one was cut, or broke off before 80 %."""

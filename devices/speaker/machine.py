@@ -170,6 +170,7 @@ _MAY_SOUND = {
     choice.Obstacle.EARLY,
     choice.Obstacle.RESTING,
     choice.Obstacle.RATE_LIMITED,
+    choice.Obstacle.UNTIMED,
 }
 
 

@@ -36,10 +36,10 @@ from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
 from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
 from services.dispatcher.engine.relay import Relay
 from services.dispatcher.engine.timers import TimerPass
-from simulators.checks import Violation
+from simulators.checks import HOUR_US, Violation
 from simulators.city import Keys
 from simulators.dispatcher import Parts
-from simulators.endpoint import Decide
+from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
 from simulators.offices import Temper
 from simulators.sources import Fire
@@ -195,6 +195,23 @@ def test_law_4_catches_a_correction_that_no_speaker_plays() -> None:
     assert laws_broken(machine=only_alerts, faults=()) == {4}
 
 
+def test_law_4_catches_a_speaker_that_does_not_notice_that_the_clock_was_put_forward() -> None:
+    def unhurried(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Asks for the time when it is due, whatever a manifest says."""
+        after, effects = decide(state, event)
+        if isinstance(event, e.Message) and "/manifest/" in event.topic:
+            after = replace(after, clock=state.clock)
+            effects = [x for x in effects if not (isinstance(x, e.Publish) and x.topic.endswith("/hello"))]
+        return after, effects
+
+    def forward(world: World) -> None:
+        for second in range(300, 1_800, 300):
+            world.clock.later(second * 1_000_000, lambda: world.jump(230_000_000))
+            world.clock.later((second + 150) * 1_000_000, lambda: world.jump(-230_000_000))
+
+    assert laws_broken(machine=unhurried, faults=(), prepare=forward) == {4}
+
+
 # Law 5: only what was signed, for here, now
 
 
@@ -286,6 +303,59 @@ def test_law_5_catches_a_speaker_without_rate_limit() -> None:
 
     faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
     assert laws_broken(machine=tireless, faults=faults, rough_s=9_000, seeds=range(100, 140)) == {5}
+
+
+def test_law_5_catches_a_speaker_that_ages_its_starts_by_its_own_clock() -> None:
+    def believes_itself(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        if isinstance(event, e.Booted):
+            recent = tuple(s for s in after.starts if event.at_us - s.at_us < HOUR_US)
+            after = replace(after, starts=recent)
+        return after, effects
+
+    def power_cuts_two_hours_ahead(world: World) -> None:
+        for speaker in world.speakers:
+            speaker.trouble.wall_error_us = 2 * HOUR_US
+            for second in range(600, 9_000, 600):
+                world.clock.later(second * 1_000_000, speaker.power_off)
+                world.clock.later((second + 30) * 1_000_000, speaker.boot)
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    broken = found(
+        machine=believes_itself, faults=faults, rough_s=9_000, seeds=range(100, 140), prepare=power_cuts_two_hours_ahead
+    )
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("alerts in an hour") for violation in broken)
+
+
+def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
+    def believes_itself(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        if isinstance(event, e.Booted) and after.clock.offset_us is not None:
+            after = replace(after, clock=replace(after.clock, verified=True))
+        return after, effects
+
+    def cut_in_the_first_repeat(world: World) -> None:
+        began = world.began
+
+        def cut(speaker: SimulatedSpeaker, heard: Heard) -> None:
+            began(speaker, heard)
+            if len(speaker.heard) == 1:
+                speaker.trouble.wall_error_us = -1_000 * HOUR_US
+                world.clock.later(5_000_000, speaker.power_off)
+                world.clock.later(HOUR_US // 2, speaker.boot)
+
+        world.began = cut  # type: ignore[method-assign]
+
+    broken = found(
+        machine=believes_itself,
+        faults=(),
+        rough_s=3_600,
+        seeds=range(102, 112),
+        prepare=cut_in_the_first_repeat,
+    )
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("after it expired") for violation in broken)
 
 
 # Law 7: acknowledge after commit, at most once heard

@@ -12,7 +12,7 @@ from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.ports import Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
-from simulators.checks import HOUR_US, Ears, Truth, enrolled
+from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
 from simulators.endpoint import SimulatedSpeaker
 from simulators.network import Broker
 from simulators.voice import STARTS_PER_HOUR_MAX
@@ -125,7 +125,7 @@ class Ending:
             return
         key = f"{row.use}/{row.id}"
         mine = [h for h in speaker.heard if h.plan.order == key]
-        done = {h.plan.repeat for h in mine if h.end in ("end", "failed") or h.durable >= 80}
+        done = {h.plan.repeat for h in mine if h.end in ("end", "failed") or h.durable >= HEARD_PERCENT}
         if done == set(range(1, row.repeat + 1)):
             self._truth.counts["heard.all"] += 1
             return
@@ -166,6 +166,8 @@ class Ending:
             self._truth.broken(8, row.id, f"{speaker.id} proved {row.id} by microphone, and its row does not say so")
         if len(speaker.journals) == 1 and shown - said:
             self._truth.broken(7, row.id, f"the row of {speaker.id} and {row.id} says {sorted(shown - said)} too much")
+        if len(speaker.journals) == 1 and StepKind.FINISHED in shown and not _heard_last(speaker, row):
+            self._truth.broken(7, row.id, f"the row says that {speaker.id} has finished {row.id}, and it has not")
 
     def _said(self, speaker: SimulatedSpeaker, order: str) -> tuple[set[StepKind], bool]:
         steps = [
@@ -176,6 +178,12 @@ class Ending:
         ]
         mic = any(s.kind in _SOUND and s.evidence is not None and "mic_db" in s.evidence for s in steps)
         return {s.kind for s in steps if s.kind in _SHOWN and not _more_to_come(s)}, mic
+
+
+def _heard_last(speaker: SimulatedSpeaker, row: Broadcast) -> bool:
+    """Whether the street heard the last repeat of an order, or as much of it as counts."""
+    mine = (h for h in speaker.heard if h.plan.order == f"{row.use}/{row.id}" and h.plan.repeat >= row.repeat)
+    return any(h.end == "end" or h.durable >= HEARD_PERCENT for h in mine)
 
 
 def _limited(speaker: SimulatedSpeaker, order: str) -> bool:

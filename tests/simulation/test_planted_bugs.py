@@ -6,6 +6,7 @@ Without these, checks that look at nothing would pass as well.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ from services.dispatcher.domain.broadcasts import (
 )
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import streams
 from services.dispatcher.engine.engine import Engine
@@ -383,6 +385,35 @@ def test_law_7_catches_repeats_that_are_never_finished() -> None:
     assert laws_broken(machine=one_is_enough, faults=()) == {7}
 
 
+def test_law_7_catches_a_repeat_that_is_taken_for_the_whole_order() -> None:
+    def forgets_of_how_many(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        return after, [_without_count(effect) for effect in effects]
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    broken = found(machine=forgets_of_how_many, faults=faults)
+    assert {violation.law for violation in broken} == {7}
+    assert any(violation.sentence.endswith("and it has not") for violation in broken)
+
+
+def _without_count(effect: e.Effect) -> e.Effect:
+    """The effect without "of" in the evidence of its receipts."""
+    if isinstance(effect, e.Publish) and effect.seq:
+        return replace(effect, payload=_COUNT.sub(b"", effect.payload))
+    if isinstance(effect, e.Persist):
+        entries = tuple(
+            replace(entry, value=_COUNT.sub(b"", entry.value.encode()).decode())
+            if entry.kind == "receipt" and entry.value is not None
+            else entry
+            for entry in effect.entries
+        )
+        return replace(effect, entries=entries)
+    return effect
+
+
+_COUNT = re.compile(rb'"of":[0-9]+,')
+
+
 # Law 8: no deadline and no effect is lost
 
 
@@ -420,6 +451,18 @@ def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
         return streams.Signed(topic, 1, b"", fresh=False)
 
     assert 8 in laws_broken(Parts(sign_stream=says_nothing), faults=())
+
+
+def test_law_8_catches_a_signer_that_gives_up_while_the_broker_holds_what_is_unknown_here() -> None:
+    def gives_up(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+        """Leaves a stream alone until a person has decided, also when there is something new to say."""
+        stream = tx.get(Stream, topic)
+        if stream is not None and streams.unknown_on_air(stream):
+            raise UnknownOnAir(topic)
+        return streams.sign_stream(tx, topic, signer, city)
+
+    faults = (Fault.RESTORE, Fault.GATEWAY_KILLED, Fault.ROUGH_PEOPLE)
+    assert 8 in laws_broken(Parts(sign_stream=gives_up), faults=faults, rough_s=5_400)
 
 
 # Law 10: where nobody answers

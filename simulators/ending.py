@@ -44,6 +44,8 @@ class Ending:
                 continue
             self._truth.counts["law4.checked"] += 1
             begun = any(h.plan.order == key and h.began_us >= since_us for h in speaker.heard)
+            # A restored database may release once more what was heard in the time that it lost: at most once heard.
+            begun = begun or _heard_since(speaker, row, max(h.began_us for h in mine))
             if not begun and not self._outranked(speaker, row, since_us):
                 late = f"has not begun the {row.phase} {follower_id} of {row.original} after 60 s"
                 self._truth.broken(4, follower_id, f"{speaker.id} {late}")
@@ -178,6 +180,14 @@ class Ending:
         ]
         mic = any(s.kind in _SOUND and s.evidence is not None and "mic_db" in s.evidence for s in steps)
         return {s.kind for s in steps if s.kind in _SHOWN and not _more_to_come(s)}, mic
+
+
+def _heard_since(speaker: SimulatedSpeaker, row: Broadcast, since_us: int) -> bool:
+    """Whether this journal's speaker has heard every repeat of an order, and all of them after `since_us`."""
+    journal, key = speaker.disk.journal, f"{row.use}/{row.id}"
+    mine = [h for h in speaker.heard if h.journal == journal and h.plan.order == key and h.began_us > since_us]
+    whole = {h.plan.repeat for h in mine if h.end == "end" or h.durable >= HEARD_PERCENT}
+    return whole == set(range(1, row.repeat + 1))
 
 
 def _heard_last(speaker: SimulatedSpeaker, row: Broadcast) -> bool:

@@ -7,7 +7,7 @@ and what was really signed comes from the world.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
@@ -268,18 +268,21 @@ class Ears:
 
     # Fire panels
 
-    def confirmed(self, panel: str, frame: Frame, signals: Iterable[Signal]) -> None:
+    def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None:
         """A panel's frame is confirmed: it must be safe by now, and its repeats must be the same signals."""
-        truth, kept = self._truth, {signal.key for signal in self._truth.disk.journal}
-        table = truth.database.rows("signal")
-        keys = frozenset(signal.key for signal in signals)
+        truth = self._truth
+        safe = {*truth.database.rows("signal"), *(signal.key for signal in truth.disk.journal)}
         truth.counts["panel.confirmed"] += 1
-        for key in sorted(keys):
-            if key not in table and key not in kept:
-                truth.broken(7, panel, f"the frame {frame.serial} of {panel} was confirmed before {key} was safe")
-        before = self._frames.setdefault((panel, frame.serial, frame.unit), keys)
-        if before != keys:
+        for signal in signals:
+            if not safe & {signal.key, signal.other_key}:
+                why = f"was confirmed before {signal.key} was safe"
+                truth.broken(7, panel, f"the frame {frame.serial} of {panel} {why}")
+        # A signal that is kept under both its names has become two; one that a restore lost may come back by another.
+        keys = safe & {key for signal in signals for key in (signal.key, signal.other_key)}
+        name = (panel, frame.serial, frame.unit)
+        if safe & self._frames.get(name, frozenset()) - keys or len(keys) > len(signals):
             truth.broken(7, panel, f"a repeat of frame {frame.serial} of {panel} became another signal")
+        self._frames[name] = frozenset(keys)
 
 
 def _severity(order: Order) -> int:

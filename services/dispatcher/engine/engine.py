@@ -147,7 +147,7 @@ class Engine:
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
         spot = ingest.spot_of(signal, work.city)
-        if tx.signal_incident(signal.key) is not None:
+        if any(tx.signal_incident(key) is not None for key in (signal.key, signal.other_key) if key):
             outcome.repeated += 1
             return
         outcome.created.append(signal.key)

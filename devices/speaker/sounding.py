@@ -47,7 +47,8 @@ def plan(t: Turn, key: str, depth: int) -> Plan:
     if depth < DEPTH_MAX:
         for lang in sorted({*order.texts, *audio}, key=lambda lang: (not lang.startswith(("zh", "cmn")), lang)):
             if lang in audio:
-                segments.append(Segment(SegmentKind.AUDIO, audio[lang].sha256, lang, audio[lang].codec))
+                text = order.texts.get(lang, "")
+                segments.append(Segment(SegmentKind.AUDIO, audio[lang].sha256, lang, audio[lang].codec, text))
                 ms += audio[lang].ms
             else:
                 segments.append(Segment(SegmentKind.SAY, order.texts[lang], lang))
@@ -168,7 +169,10 @@ def ended(t: Turn, event: e.SoundEnded) -> None:
     if sounding is None or sounding.ticket != event.ticket:
         return
     mic_db = event.mic_db if event.mic_db is not None else sounding.mic_db
+    sounding = replace(sounding, source=event.source or sounding.source)
     evidence = _evidence(sounding, t.orders[sounding.key].order) | {"ms": event.ms}
+    if event.fell_back:
+        evidence["fell_back"] = event.fell_back
     if mic_db is not None:
         evidence["mic_db"] = mic_db
     _heard(t, sounding, evidence)

@@ -184,6 +184,41 @@ def test_without_speech_the_recorded_phrase_and_the_chime_sound() -> None:
     assert world.heard[0].kinds == ("chime", "phrase")
 
 
+def test_words_that_fell_back_behind_their_chime_are_told_as_what_was_heard() -> None:
+    audio = an_audio()
+    world = World().up()
+    world.feed(e.AudioStored, sha256=audio.sha256)
+    world.order(an_order(audio=(audio,))).advance(3)
+    assert world.playing is not None
+    ticket = world.playing[0]
+    world.feed(e.SoundEnded, ticket=ticket, ms=9_000, source="speech", fell_back="decode_failed")
+    world.advance(1)
+    assert (world.step("o-1", "playing").evidence or {})["source"] == "recording"
+    assert world.step("o-1", "finished").evidence == {
+        "repeat": 1, "of": 1, "source": "speech", "volume": 60, "ms": 9_000, "fell_back": "decode_failed",
+    }  # fmt: skip
+
+
+def test_a_recording_carries_its_text_so_that_it_can_be_said_behind_the_same_chime() -> None:
+    audio = an_audio()
+    world = World().up()
+    world.feed(e.AudioStored, sha256=audio.sha256)
+    world.order(an_order(audio=(audio,))).advance(3)
+    assert world.playing is not None
+    assert [segment.text for segment in world.playing[1].segments] == ["", an_order().texts["zh"]]
+
+
+def test_words_that_fail_before_the_start_fall_back_like_any_load() -> None:
+    world = World().up()
+    world.order(an_order(start_at=world.utc + 4 * S)).advance(2)
+    loading = world.state.sound.loading
+    assert loading is not None
+    assert loading.ready
+    world.feed(e.SoundFailed, ticket=loading.ticket, reason="disk_failed")
+    world.advance(30)
+    assert [h.kinds for h in world.heard] == [("chime", "phrase")]
+
+
 def test_an_order_with_a_recording_in_one_language_and_a_text_in_another_has_both() -> None:
     audio = an_audio(lang="en")
     world = World().up()

@@ -118,7 +118,10 @@ class Engine:
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
             case SignalArrived():
-                self._signal(work, event.signal, outcome)
+                if event.signal.other_key and work.tx.signal_incident(event.signal.other_key) is not None:
+                    outcome.repeated += 1
+                else:
+                    self._signal(work, event.signal, outcome)
             case UnreadArrived():
                 work.tx.add_unread([event.unread])
             case TaskAnswered():
@@ -147,7 +150,7 @@ class Engine:
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
         spot = ingest.spot_of(signal, work.city)
-        if any(tx.signal_incident(key) is not None for key in (signal.key, signal.other_key) if key):
+        if tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
             return
         outcome.created.append(signal.key)

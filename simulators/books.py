@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from devices.protocols import document_json
 from devices.protocols.documents import Phase
 from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState, Declined, Release, Stopped
 from services.dispatcher.domain.effects import Carry
@@ -13,6 +14,7 @@ from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import chain
 from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
 from services.dispatcher.engine.ports import LogRow, Stream
+from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import Ears, Truth
 from simulators.city import Keys
 
@@ -23,10 +25,24 @@ KEPT_US = 60_000_000
 TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.")
 
 
-def signed_orders(keys: Keys, stream: Stream | None) -> dict[str, tuple[int, str]]:
-    """The orders that a stream's row says, by id: revision and state; empty when nothing was signed."""
-    genuine = keys.genuine.get(stream.signed) if stream is not None and stream.signed else None
-    return {o.id: (o.rev, str(o.state)) for o in genuine.manifest.orders} if genuine is not None else {}
+def signed_revisions(keys: Keys, stream: Stream | None) -> dict[str, int]:
+    """The orders that were signed for a stream, by id: the revision in its row, or a higher one on the broker.
+
+    What the broker holds counts while it waits for a person, for until then "publishes nothing there" is the rule;
+    and only as it was really signed, whatever the row says of it.
+    """
+    if stream is None:
+        return {}
+    said = [keys.genuine[stream.signed].manifest] if stream.signed in keys.genuine else []
+    if unknown_on_air(stream):
+        version = document_json.decode_manifest(stream.foreign).version
+        said += [
+            g.manifest for g in keys.genuine.values() if (g.manifest.stream, g.manifest.version) == (stream.id, version)
+        ]
+    revisions: dict[str, int] = {}
+    for order in (order for manifest in said for order in manifest.orders):
+        revisions[order.id] = max(order.rev, revisions.get(order.id, 0))
+    return revisions
 
 
 @dataclass(slots=True)
@@ -122,8 +138,8 @@ class Books:
         for b in database.rows(Broadcast).values():
             if b.rev == 0 or b.state is BroadcastState.ENDED or b.expires_us + KEPT_US <= now_us:
                 continue
-            said = signed_orders(self.truth.keys, database.rows(Stream).get(b.stream)).get(b.id)
-            if (said is None or said[0] < b.rev) and f"{Carry.PUBLISH_STREAM}:{b.stream}" not in effects:
+            said = signed_revisions(self.truth.keys, database.rows(Stream).get(b.stream)).get(b.id, 0)
+            if said < b.rev and f"{Carry.PUBLISH_STREAM}:{b.stream}" not in effects:
                 self.truth.broken(8, b.id, f"revision {b.rev} of {b.id} is neither signed nor to be signed")
 
     # Acts of people

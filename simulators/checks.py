@@ -7,7 +7,7 @@ and what was really signed comes from the world.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
@@ -32,6 +32,7 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 HOUR_US = 3_600_000_000
 SLACK_US = 20_000_000
 HEARD_PERCENT = 80
+HELLO_WAIT_US = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +175,18 @@ class Ears:
         newest = obeyed.newest.get(plan.order, order)
         if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
-        if self._truth.clock.us > order.expires + self._truth.slack_us and self._knows_time(speaker):
+        if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
 
-    def _knows_time(self, speaker: SimulatedSpeaker) -> bool:
-        """Until a signed hello in this run, a speaker goes by the last time it knew: that late is not a broken law."""
-        if not speaker.state.clock.verified:
-            self._truth.counts["late.unverified_clock"] += 1
-        return speaker.state.clock.verified
+    def _on_its_own(self, speaker: SimulatedSpeaker) -> bool:
+        """Whom nobody has answered since its boot, and whose own clock runs behind, cannot know what has expired.
+
+        "An accepted order stays in force from the journal until withdrawn or expired, also when the link is down."
+        """
+        waited_us = self._truth.clock.us - speaker.booted_us
+        alone = not speaker.state.clock.verified and waited_us >= HELLO_WAIT_US and speaker.trouble.wall_error_us < 0
+        self._truth.counts["late.on_its_own"] += alone
+        return alone
 
     def _once(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
         """At most once heard: a repeat comes again only when the earlier one was cut, or broke off before 80 %."""
@@ -212,9 +217,6 @@ class Ears:
         if firsts.get(heard.plan.order) != heard.began_us:
             return
         since_us = heard.began_us - HOUR_US + self._truth.slack_us
-        if speaker.trouble.wall_error_us > 0:
-            # A clock that runs ahead makes what came before a boot look older than it is.
-            since_us = max(since_us, speaker.booted_us)
         recent = [us for us in firsts.values() if us > since_us]
         if len(recent) > STARTS_PER_HOUR_MAX:
             self._truth.broken(5, speaker.id, f"{speaker.id} begins {len(recent)} alerts in an hour")
@@ -249,7 +251,7 @@ class Ears:
         truth.counts["manifest.accepted"] += 1
         if manifest.version <= obeyed.versions.get(topic, 0):
             truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
-        if truth.clock.us > manifest.fresh_until + truth.slack_us and self._knows_time(speaker):
+        if truth.clock.us > manifest.fresh_until + truth.slack_us:
             truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
         obeyed.versions[topic] = manifest.version
         for order in manifest.orders:
@@ -266,18 +268,21 @@ class Ears:
 
     # Fire panels
 
-    def confirmed(self, panel: str, frame: Frame, signals: Iterable[Signal]) -> None:
+    def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None:
         """A panel's frame is confirmed: it must be safe by now, and its repeats must be the same signals."""
-        truth, kept = self._truth, {signal.key for signal in self._truth.disk.journal}
-        table = truth.database.rows("signal")
-        keys = frozenset(signal.key for signal in signals)
+        truth = self._truth
+        safe = {*truth.database.rows("signal"), *(signal.key for signal in truth.disk.journal)}
         truth.counts["panel.confirmed"] += 1
-        for key in sorted(keys):
-            if key not in table and key not in kept:
-                truth.broken(7, panel, f"the frame {frame.serial} of {panel} was confirmed before {key} was safe")
-        before = self._frames.setdefault((panel, frame.serial, frame.unit), keys)
-        if before != keys:
+        for signal in signals:
+            if not safe & {signal.key, signal.other_key}:
+                why = f"was confirmed before {signal.key} was safe"
+                truth.broken(7, panel, f"the frame {frame.serial} of {panel} {why}")
+        # A signal that is kept under both its names has become two; one that a restore lost may come back by another.
+        keys = safe & {key for signal in signals for key in (signal.key, signal.other_key)}
+        name = (panel, frame.serial, frame.unit)
+        if safe & self._frames.get(name, frozenset()) - keys or len(keys) > len(signals):
             truth.broken(7, panel, f"a repeat of frame {frame.serial} of {panel} became another signal")
+        self._frames[name] = frozenset(keys)
 
 
 def _severity(order: Order) -> int:

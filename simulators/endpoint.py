@@ -170,12 +170,6 @@ class SimulatedSpeaker:
         return self._boot_us
 
     @property
-    def now_us(self) -> int | None:
-        """What the machine takes for UTC, in µs; None while it knows no time."""
-        offset_us = self.state.clock.offset_us
-        return None if offset_us is None else self._clock.us - self._boot_us + MONO_START_US + offset_us
-
-    @property
     def link(self) -> Connection | None:
         return self._connection
 

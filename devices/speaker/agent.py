@@ -21,10 +21,12 @@ from devices.speaker.journal import Journal, JournalFailed
 from devices.speaker.link import Broker, Link
 from devices.speaker.loop import Loop, Timer
 from devices.speaker.machine import blank, decide
-from devices.speaker.player import NullPlayer, Player, SoundCardPlayer, WavPlayer
+from devices.speaker.player import NullPlayer, Player
 from devices.speaker.render import RenderFailed, Studio
 from devices.speaker.settings import PlayerKind, Settings
+from devices.speaker.sound_card import SoundCardPlayer
 from devices.speaker.store import AudioStore
+from devices.speaker.wav_player import WavPlayer
 
 RECONNECT_SPREAD_S = 20
 _log = structlog.get_logger("speaker")

@@ -11,6 +11,7 @@ from enum import StrEnum
 from devices.protocols.documents import OrderClass, Phase, StepKind
 from devices.protocols.refusals import Refusal
 from devices.protocols.speaker_link import Rank
+from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
 from devices.speaker.receipts import say
@@ -20,6 +21,7 @@ from devices.speaker.turn import Turn
 FINISH_US_MAX = 60_000_000
 DAILY_LATE_US_MAX = 60_000_000
 PREPARE_US = 5_000_000
+HELLO_WAIT_US = 30_000_000
 
 
 class Obstacle(StrEnum):
@@ -36,6 +38,7 @@ class Obstacle(StrEnum):
     MISSED = "missed"
     RESTING = "resting"
     RATE_LIMITED = "rate_limited"
+    UNTIMED = "untimed"
 
 
 def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
@@ -60,8 +63,12 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
         return Obstacle.UNHEARD
     if t.sound.rests.get(key, 0) > t.mono_us:
         return Obstacle.RESTING
-    if not mark.admitted and s.held_back_until(t, standing) is not None:
+    if not mark.admitted and limits.held_back_until(t, standing) is not None:
         return Obstacle.RATE_LIMITED
+    # A stored time may be hours old: what expired meanwhile must not be the first thing heard after a power cut. A
+    # speaker whom nobody answers goes by it all the same.
+    if not t.clock.verified and t.mono_us < t.booted_us + HELLO_WAIT_US:
+        return Obstacle.UNTIMED
     return Obstacle.NONE
 
 
@@ -204,13 +211,15 @@ def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
             rest_us = t.sound.rests[key]
             t.wake(rest_us - PREPARE_US if rest_us - PREPARE_US > t.mono_us else rest_us)
         case Obstacle.RATE_LIMITED:
-            until_us = s.held_back_until(t, standing)
+            until_us = limits.held_back_until(t, standing)
             assert until_us is not None
             t.wake(until_us)
             if mark.limited_rev < order.rev:
                 t.set_mark(key, replace(mark, limited_rev=order.rev))
                 wait_s = -(-(until_us - t.mono_us) // 1_000_000)
                 say(t, key, order.rev, StepKind.REFUSED, Refusal.RATE_LIMITED, {"wait_s": wait_s})
+        case Obstacle.UNTIMED:
+            t.wake(t.booted_us + HELLO_WAIT_US)
         case Obstacle.UNHEARD | Obstacle.MISSED:
             # A clock that nobody verified must not settle that an order came too late.
             if t.clock.verified and mark.told_rev < order.rev and not _sounds(t, key):
@@ -274,11 +283,12 @@ def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle]) -> bool:
 
 
 def _next_up(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> str | None:
-    """What will be due within 5 s: it is made ready now, so that many speakers begin together."""
+    """What will be due within 5 s, or with the hello: it is made ready now, so that many speakers begin together."""
     soon = [
         key
         for key, reason in obstacles.items()
-        if (reason is Obstacle.EARLY and t.orders[key].order.start_at - PREPARE_US <= now_us)
+        if reason is Obstacle.UNTIMED
+        or (reason is Obstacle.EARLY and t.orders[key].order.start_at - PREPARE_US <= now_us)
         or (reason is Obstacle.RESTING and t.sound.rests[key] - PREPARE_US <= t.mono_us)
     ]
     return max(soon, key=lambda key: _rank(t, key), default=None)

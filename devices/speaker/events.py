@@ -39,12 +39,16 @@ class SegmentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of sound. `value` is a sha256 (audio), a text (say) or an event code (phrase), else empty."""
+    """One stretch of sound. `value` is a sha256 (audio), a text (say) or an event code (phrase), else empty.
+
+    `text` is what to say when the recording turns out to be no good while its chime sounds already.
+    """
 
     kind: SegmentKind
     value: str = ""
     lang: str = ""
     codec: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class SoundLoaded:
-    """A plan is ready to sound. `ms` is its true length, 0 when unknown."""
+    """A plan is ready to begin: what comes before the words is there. `ms` is its true length, 0 when unknown."""
 
     at_us: int
     mono_us: int
@@ -159,11 +163,16 @@ class SoundProgress:
 
 @dataclass(frozen=True, slots=True)
 class SoundEnded:
+    """A sound came to its end. `source` says what its words were made of, when that is known better than planned;
+    `fell_back` is the code of what failed on the way, "" if nothing."""
+
     at_us: int
     mono_us: int
     ticket: int
     ms: int
     mic_db: int | None = None
+    source: str = ""
+    fell_back: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +305,8 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Make a plan ready to sound without a sound; answer with SoundLoaded or SoundFailed."""
+    """Make a plan ready to begin, without a sound; answer with SoundLoaded or SoundFailed. The words may still be made
+    while it sounds: what fails then falls back within the same sound."""
 
     ticket: int
     plan: Plan

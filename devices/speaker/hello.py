@@ -1,4 +1,4 @@
-"""The clock rule: ask at boot, on a stale or rolled-back document and every 15 minutes; trust only a signed answer.
+"""The clock rule: ask at boot, on a stale, rolled-back or future document, every 15 minutes; trust a signed answer.
 
 UTC is the answer's time plus half the round trip. Wall clocks of the machine are hints until then.
 """
@@ -18,7 +18,7 @@ from devices.protocols.speaker_link import (
     speaker_manifests,
 )
 from devices.speaker import events as e
-from devices.speaker import receipts
+from devices.speaker import limits, receipts
 from devices.speaker.turn import Turn, spread
 
 EVERY_US = 900_000_000
@@ -26,11 +26,32 @@ SPACING_US = 5_000_000
 ROUND_TRIP_US_MAX = 10_000_000
 RETRY_US = 2_000_000
 RETRY_US_MAX = 60_000_000
+AHEAD_US_MAX = 2_000_000
 
 
 def soon(t: Turn) -> None:
     """Ask again at once, but never more often than every 5 s."""
-    t.clock = replace(t.clock, next_us=min(t.clock.next_us, max(t.mono_us, t.clock.asked_us + SPACING_US)))
+    t.clock = replace(t.clock, next_us=min(t.clock.next_us, _spaced(t)))
+
+
+def _spaced(t: Turn) -> int:
+    return max(t.mono_us, t.clock.asked_us + SPACING_US)
+
+
+def doubted(t: Turn) -> None:
+    """A signed document does not fit the clock: ask, and again after the answer to a hello that is out already.
+
+    That answer may have been given before the dispatcher's clock was put right.
+    """
+    soon(t)
+    t.clock = replace(t.clock, again=bool(t.clock.nonce))
+
+
+def issued_ahead(t: Turn, issued_us: int) -> None:
+    """A signed document was issued in what is the future here: the dispatcher's clock has been put forward."""
+    now_us = t.now_us
+    if now_us is not None and issued_us > now_us + AHEAD_US_MAX:
+        doubted(t)
 
 
 def at_connect(t: Turn) -> None:
@@ -49,8 +70,9 @@ def greet(t: Turn) -> None:
         pause_us = min(RETRY_US << min(t.clock.tries, 10), RETRY_US_MAX)
         pause_us += spread(nonce, pause_us)
         t.clock = replace(
-            t.clock, nonce=nonce, asked=asked, asked_us=t.mono_us, tries=t.clock.tries + 1, next_us=t.mono_us + pause_us
-        )
+            t.clock, nonce=nonce, asked=asked, asked_us=t.mono_us, tries=t.clock.tries + 1, again=False,
+            next_us=t.mono_us + pause_us,
+        )  # fmt: skip
         t.effect(e.Publish(hello_topic(t.speaker), encode_hello(nonce)))
     t.wake(t.clock.next_us)
 
@@ -72,9 +94,11 @@ def take_answer(t: Turn, raw: bytes) -> bool:
         return False
     utc_us = answer.utc + round_trip_us // 2
     offset_us = utc_us - t.mono_us
-    next_us = t.mono_us + EVERY_US - spread(clock.nonce, EVERY_US // 10)
-    t.clock = replace(clock, offset_us=offset_us, verified=True, nonce="", tries=0, next_us=next_us)
+    next_us = _spaced(t) if clock.again else t.mono_us + EVERY_US - spread(clock.nonce, EVERY_US // 10)
+    t.clock = replace(clock, offset_us=offset_us, verified=True, nonce="", tries=0, next_us=next_us, again=False)
     t.fact("self", "utc", str(utc_us))
+    if not clock.verified:
+        limits.age(t, offset_us)
     if not t.born_us:
         t.born_us = t.booted_us + offset_us
         t.fact("self", "born", str(t.born_us))

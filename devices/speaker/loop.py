@@ -41,8 +41,8 @@ class Loop:
         for end in (self._waker, self._woken):
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._drain)
-        # Sound must not wait for a download, nor a download for a dead broker.
-        self._pools = {name: ThreadPoolExecutor(WORKERS_MAX, name) for name in ("render", "fetch", "dial")}
+        # A chime must not wait for words, nor words for a download, nor a download for a dead broker.
+        self._pools = {name: ThreadPoolExecutor(WORKERS_MAX, name) for name in ("render", "speech", "fetch", "dial")}
         self._running = False
 
     def mono_us(self) -> int:

@@ -23,19 +23,17 @@ from devices.protocols.speaker_link import (
     read_keys,
     state_topic,
 )
-from devices.speaker import choice, hello, papers, receipts, sounding
+from devices.speaker import choice, hello, limits, papers, receipts, sounding
 from devices.speaker import events as e
 from devices.speaker.receipts import is_final
 from devices.speaker.standing import retarget
 from devices.speaker.state import (
-    STARTS_WINDOW_US,
     Clock,
     Held,
     Letter,
     Mail,
     Papers,
     Sound,
-    Start,
     State,
     blank,
     draft_of,
@@ -179,6 +177,7 @@ _MAY_SOUND = {
     choice.Obstacle.EARLY,
     choice.Obstacle.RESTING,
     choice.Obstacle.RATE_LIMITED,
+    choice.Obstacle.UNTIMED,
 }
 
 
@@ -197,13 +196,7 @@ def _boot(t: Turn, event: e.Booted) -> None:
     t.papers = _stored_papers(t, facts)
     _stored_orders(t, facts)
     _stored_mail(t, facts)
-    now_us = t.now_us or 0
-    starts = json.loads(own.get("starts", "[]"))
-    t.starts = tuple(
-        Start(event.mono_us - max(0, now_us - at_us), severity)
-        for at_us, severity in starts
-        if now_us - at_us < STARTS_WINDOW_US
-    )
+    t.starts = limits.stored(own.get("starts", "[]"), stored_us, event.mono_us)
     for key, mark in tuple(t.marks.items()):
         sounding.recovered(t, key, mark)
     retarget(t)

@@ -39,7 +39,6 @@ from devices.speaker.standing import claim, retarget
 from devices.speaker.state import STREAMS_MAX, Held, packed, without
 from devices.speaker.turn import Turn
 
-_CLOCK_REASONS = {Refusal.STALE, Refusal.VERSION_AHEAD, Refusal.KEY_EXPIRED, Refusal.NO_CLOCK}
 _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
 
 
@@ -118,8 +117,8 @@ def take_manifest(t: Turn, topic: str, raw: bytes) -> None:
         waiting = without(waiting, next(iter(waiting)))
     t.papers = replace(t.papers, waiting=waiting)
     # The same stale bytes once more are no news: the hello that they asked for has gone out.
-    if _read_manifest(t, topic) in _HELLO_REASONS and not known:
-        hello.soon(t)
+    if _read_manifest(t, topic, known) in _HELLO_REASONS and not known:
+        hello.doubted(t)
     return None
 
 
@@ -198,17 +197,22 @@ def _on_chain(topic: str, areas: tuple[str, ...]) -> bool:
     return stream.kind is StreamKind.SPEAKER or stream.name in areas
 
 
-def _read_manifest(t: Turn, topic: str) -> Refusal | None:
-    """Try the waiting bytes of a stream. They stay waiting unless accepted; None also while something is missing."""
+def _read_manifest(t: Turn, topic: str, known: bool = True) -> Refusal | None:
+    """Try the waiting bytes of a stream. They stay waiting unless accepted; None also while something is missing.
+
+    A clock that no hello has verified in this run judges nothing: the answer is a moment away while the link is up.
+    """
     papers, now_us = t.papers, t.now_us
     raw = papers.waiting[topic]
-    if papers.keys is None or papers.config is None or now_us is None:
+    if papers.keys is None or papers.config is None or now_us is None or not t.clock.verified:
         return None
     held = papers.streams.get(topic)
     try:
         manifest = read_manifest(raw, topic, papers.keys, papers.config, now_us)
     except Refused as refused:
         return _refused(t, topic, 0, refused.reason)
+    if not known:
+        hello.issued_ahead(t, manifest.issued)
     refusal = freshness_refusal(
         manifest, now_us, held.version if held else None, held.digest if held else None, digest(raw)
     )
@@ -221,9 +225,7 @@ def _read_manifest(t: Turn, topic: str) -> Refusal | None:
 
 
 def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
-    # A clock that nobody verified in this run is no ground to accuse the dispatcher; the hello is on its way.
-    if t.clock.verified or reason not in _CLOCK_REASONS:
-        receipts.refuse_document(t, topic, version, reason)
+    receipts.refuse_document(t, topic, version, reason)
     return reason
 
 

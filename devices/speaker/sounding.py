@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devices.protocols.documents import Order, OrderClass, Phase, StepKind
+from devices.protocols.documents import Order, StepKind
 from devices.protocols.refusals import Refusal
 from devices.speaker import events as e
+from devices.speaker import limits
 from devices.speaker.events import Plan, Segment, SegmentKind
 from devices.speaker.receipts import say
 from devices.speaker.state import (
     HEARD_PERCENT,
-    STARTS_WINDOW_US,
     Loading,
     Mark,
     Sounding,
-    Standing,
-    Start,
-    packed,
     without,
 )
 from devices.speaker.turn import Turn
@@ -50,7 +47,8 @@ def plan(t: Turn, key: str, depth: int) -> Plan:
     if depth < DEPTH_MAX:
         for lang in sorted({*order.texts, *audio}, key=lambda lang: (not lang.startswith(("zh", "cmn")), lang)):
             if lang in audio:
-                segments.append(Segment(SegmentKind.AUDIO, audio[lang].sha256, lang, audio[lang].codec))
+                text = order.texts.get(lang, "")
+                segments.append(Segment(SegmentKind.AUDIO, audio[lang].sha256, lang, audio[lang].codec, text))
                 ms += audio[lang].ms
             else:
                 segments.append(Segment(SegmentKind.SAY, order.texts[lang], lang))
@@ -109,7 +107,7 @@ def start(t: Turn, now_us: int) -> None:
         cut(t, "preempted", now_us)
     mark = t.mark(loading.key)
     if not mark.admitted:
-        _count(t, t.orders[loading.key], now_us)
+        limits.count(t, t.orders[loading.key])
     started_us = mark.started_us or now_us
     t.set_mark(loading.key, replace(mark, running=loading.repeat, percent=0, started_us=started_us, admitted=True))
     sounding = Sounding(
@@ -119,33 +117,6 @@ def start(t: Turn, now_us: int) -> None:
     t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
     t.effect(e.Play(loading.ticket))
     t.wake(sounding.cut_us)
-
-
-def severity(standing: Standing) -> int:
-    """How severe an order is for the rate limit: exercises below daily below emergency, and then by level."""
-    order = standing.order
-    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
-
-
-def held_back_until(t: Turn, standing: Standing) -> int | None:
-    """Monotonic time until which the rate limit holds this order back, None when it does not.
-
-    Only starts at least as severe count, so that nothing lesser can use up the allowance of something graver.
-    """
-    assert t.config is not None
-    if standing.order.phase is not Phase.ALERT:
-        return None
-    mine = severity(standing)
-    limit = t.config.starts_per_hour_max
-    counted = sorted(s.mono_us for s in t.starts if s.severity >= mine and s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
-
-
-def _count(t: Turn, standing: Standing, now_us: int) -> None:
-    recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    t.starts = (*recent, Start(t.mono_us, severity(standing)))
-    shift_us = now_us - t.mono_us
-    t.fact("self", "starts", packed([[s.mono_us + shift_us, s.severity] for s in t.starts]))
 
 
 def cut(t: Turn, reason: str, now_us: int) -> None:
@@ -198,7 +169,10 @@ def ended(t: Turn, event: e.SoundEnded) -> None:
     if sounding is None or sounding.ticket != event.ticket:
         return
     mic_db = event.mic_db if event.mic_db is not None else sounding.mic_db
+    sounding = replace(sounding, source=event.source or sounding.source)
     evidence = _evidence(sounding, t.orders[sounding.key].order) | {"ms": event.ms}
+    if event.fell_back:
+        evidence["fell_back"] = event.fell_back
     if mic_db is not None:
         evidence["mic_db"] = mic_db
     _heard(t, sounding, evidence)
@@ -294,9 +268,15 @@ def recovered(t: Turn, key: str, mark: Mark) -> None:
     if not mark.running:
         return
     if mark.percent >= HEARD_PERCENT:
-        evidence: dict[str, int | str] = {"repeat": mark.running, "percent": mark.percent, "restart": 1}
+        order = t.orders[key].order
+        evidence: dict[str, int | str] = {
+            "repeat": mark.running,
+            "of": order.repeat,
+            "percent": mark.percent,
+            "restart": 1,
+        }
         t.set_mark(key, replace(mark, heard=mark.running, running=0, percent=0, again=False))
-        say(t, key, t.orders[key].order.rev, StepKind.FINISHED, "restart", evidence)
+        say(t, key, order.rev, StepKind.FINISHED, "restart", evidence)
     else:
         t.set_mark(key, replace(mark, running=0, percent=0, again=True))
 

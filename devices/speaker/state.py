@@ -29,7 +29,8 @@ STARTS_WINDOW_US = 3_600_000_000
 class Clock:
     """UTC is the monotonic clock plus `offset_us`; None means that no time is known and nothing may sound.
 
-    `verified` says that a signed hello answer set it in this run. `nonce` is the hello now out, "" if none.
+    `verified` says that a signed hello answer set it in this run. `nonce` is the hello now out, "" if none; `again`
+    asks for another one after its answer.
     """
 
     offset_us: int | None = None
@@ -38,6 +39,7 @@ class Clock:
     asked_us: int = 0
     asked: int = 0
     tries: int = 0
+    again: bool = False
     next_us: int = 0
 
 
@@ -112,10 +114,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe."""
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe.
+
+    `at_us` is the verified UTC of a start before this run that has not been aged yet, else 0.
+    """
 
     mono_us: int
     severity: int
+    at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

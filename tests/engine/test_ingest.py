@@ -60,6 +60,13 @@ def test_a_delivery_repeated_is_one_signal(town: Town) -> None:
     assert town.incident(first.incidents[0]).signal_count == 1
 
 
+def test_a_report_under_its_other_name_is_a_repeat(town: Town) -> None:
+    first = town.engine.handle([SignalArrived(fire_signal("panel/mall/r7", other_key="panel/mall/r6"))])
+    again = town.engine.handle([SignalArrived(fire_signal("panel/mall/r8", other_key="panel/mall/r7"))])
+    assert (again.created, again.incidents, again.repeated) == ([], [], 1)
+    assert town.incident(first.incidents[0]).signal_count == 1
+
+
 def test_signals_of_one_venue_are_one_incident(town: Town) -> None:
     assert town.signal(fire_signal()) == town.signal(second())
 

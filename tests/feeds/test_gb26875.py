@@ -154,6 +154,19 @@ def test_a_clock_that_is_zero_or_hours_wrong_gives_way_to_the_time_of_receipt(ta
     assert after_a_minute[0].key != signal.key
 
 
+def test_a_repeat_of_a_panel_without_a_clock_is_known_by_its_other_key_over_the_turn_of_a_minute() -> None:
+    turn_us = RECEIVED_US // 60_000_000 * 60_000_000 + 60_000_000
+    timeless = replace(SMOKE, time=TimeTag())
+    (first,) = read(2, timeless, received_us=turn_us - 1)
+    (again,) = read(2, timeless, received_us=turn_us + 30_000_000)
+    assert again.key != first.key
+    assert again.other_key == first.key
+
+
+def test_a_panel_with_a_good_clock_has_one_name_for_a_report() -> None:
+    assert [signal.other_key for signal in read(2, SMOKE)] == [""]
+
+
 def test_a_fire_without_a_time_tag_is_a_fire_now() -> None:
     reading = signals(frame(2, replace(SMOKE, time=None)), PANEL, RECEIVED_US)
     assert [(s.kind, s.observed_us) for s in reading.signals] == [(SignalKind.ALERT, RECEIVED_US)]

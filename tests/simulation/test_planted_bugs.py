@@ -6,6 +6,7 @@ Without these, checks that look at nothing would pass as well.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ from services.dispatcher.domain.broadcasts import (
 )
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import streams
 from services.dispatcher.engine.engine import Engine
@@ -36,10 +38,10 @@ from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
 from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
 from services.dispatcher.engine.relay import Relay
 from services.dispatcher.engine.timers import TimerPass
-from simulators.checks import Violation
+from simulators.checks import HOUR_US, Violation
 from simulators.city import Keys
 from simulators.dispatcher import Parts
-from simulators.endpoint import Decide
+from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
 from simulators.offices import Temper
 from simulators.sources import Fire
@@ -195,6 +197,23 @@ def test_law_4_catches_a_correction_that_no_speaker_plays() -> None:
     assert laws_broken(machine=only_alerts, faults=()) == {4}
 
 
+def test_law_4_catches_a_speaker_that_does_not_notice_that_the_clock_was_put_forward() -> None:
+    def unhurried(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Asks for the time when it is due, whatever a manifest says."""
+        after, effects = decide(state, event)
+        if isinstance(event, e.Message) and "/manifest/" in event.topic:
+            after = replace(after, clock=state.clock)
+            effects = [x for x in effects if not (isinstance(x, e.Publish) and x.topic.endswith("/hello"))]
+        return after, effects
+
+    def forward(world: World) -> None:
+        for second in range(300, 1_800, 300):
+            world.clock.later(second * 1_000_000, lambda: world.jump(230_000_000))
+            world.clock.later((second + 150) * 1_000_000, lambda: world.jump(-230_000_000))
+
+    assert laws_broken(machine=unhurried, faults=(), prepare=forward) == {4}
+
+
 # Law 5: only what was signed, for here, now
 
 
@@ -288,6 +307,59 @@ def test_law_5_catches_a_speaker_without_rate_limit() -> None:
     assert laws_broken(machine=tireless, faults=faults, rough_s=9_000, seeds=range(100, 140)) == {5}
 
 
+def test_law_5_catches_a_speaker_that_ages_its_starts_by_its_own_clock() -> None:
+    def believes_itself(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        if isinstance(event, e.Booted):
+            recent = tuple(s for s in after.starts if event.at_us - s.at_us < HOUR_US)
+            after = replace(after, starts=recent)
+        return after, effects
+
+    def power_cuts_two_hours_ahead(world: World) -> None:
+        for speaker in world.speakers:
+            speaker.trouble.wall_error_us = 2 * HOUR_US
+            for second in range(600, 9_000, 600):
+                world.clock.later(second * 1_000_000, speaker.power_off)
+                world.clock.later((second + 30) * 1_000_000, speaker.boot)
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    broken = found(
+        machine=believes_itself, faults=faults, rough_s=9_000, seeds=range(100, 140), prepare=power_cuts_two_hours_ahead
+    )
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("alerts in an hour") for violation in broken)
+
+
+def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
+    def believes_itself(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        if isinstance(event, e.Booted) and after.clock.offset_us is not None:
+            after = replace(after, clock=replace(after.clock, verified=True))
+        return after, effects
+
+    def cut_in_the_first_repeat(world: World) -> None:
+        began = world.began
+
+        def cut(speaker: SimulatedSpeaker, heard: Heard) -> None:
+            began(speaker, heard)
+            if len(speaker.heard) == 1:
+                speaker.trouble.wall_error_us = -1_000 * HOUR_US
+                world.clock.later(5_000_000, speaker.power_off)
+                world.clock.later(HOUR_US // 2, speaker.boot)
+
+        world.began = cut  # type: ignore[method-assign]
+
+    broken = found(
+        machine=believes_itself,
+        faults=(),
+        rough_s=3_600,
+        seeds=range(102, 112),
+        prepare=cut_in_the_first_repeat,
+    )
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("after it expired") for violation in broken)
+
+
 # Law 7: acknowledge after commit, at most once heard
 
 
@@ -311,6 +383,35 @@ def test_law_7_catches_repeats_that_are_never_finished() -> None:
         return decide(replace(state, marks=marks), event)
 
     assert laws_broken(machine=one_is_enough, faults=()) == {7}
+
+
+def test_law_7_catches_a_repeat_that_is_taken_for_the_whole_order() -> None:
+    def forgets_of_how_many(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        return after, [_without_count(effect) for effect in effects]
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    broken = found(machine=forgets_of_how_many, faults=faults)
+    assert {violation.law for violation in broken} == {7}
+    assert any(violation.sentence.endswith("and it has not") for violation in broken)
+
+
+def _without_count(effect: e.Effect) -> e.Effect:
+    """The effect without "of" in the evidence of its receipts."""
+    if isinstance(effect, e.Publish) and effect.seq:
+        return replace(effect, payload=_COUNT.sub(b"", effect.payload))
+    if isinstance(effect, e.Persist):
+        entries = tuple(
+            replace(entry, value=_COUNT.sub(b"", entry.value.encode()).decode())
+            if entry.kind == "receipt" and entry.value is not None
+            else entry
+            for entry in effect.entries
+        )
+        return replace(effect, entries=entries)
+    return effect
+
+
+_COUNT = re.compile(rb'"of":[0-9]+,')
 
 
 # Law 8: no deadline and no effect is lost
@@ -350,6 +451,18 @@ def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
         return streams.Signed(topic, 1, b"", fresh=False)
 
     assert 8 in laws_broken(Parts(sign_stream=says_nothing), faults=())
+
+
+def test_law_8_catches_a_signer_that_gives_up_while_the_broker_holds_what_is_unknown_here() -> None:
+    def gives_up(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+        """Leaves a stream alone until a person has decided, also when there is something new to say."""
+        stream = tx.get(Stream, topic)
+        if stream is not None and streams.unknown_on_air(stream):
+            raise UnknownOnAir(topic)
+        return streams.sign_stream(tx, topic, signer, city)
+
+    faults = (Fault.RESTORE, Fault.GATEWAY_KILLED, Fault.ROUGH_PEOPLE)
+    assert 8 in laws_broken(Parts(sign_stream=gives_up), faults=faults, rough_s=5_400)
 
 
 # Law 10: where nobody answers

@@ -60,7 +60,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One report. `key` makes two deliveries one; times are µs UTC; `claimed_level` is 1 (red) to 4 (blue) or None.
+    """One report. `key` makes two deliveries one, and so does `other_key` where a report may have two names; times are
+    µs UTC; `claimed_level` is 1 (red) to 4 (blue) or None.
 
     `device` names the reporting component within the reporter (two different devices are two witnesses).
     `references` are keys of earlier signals this one updates or cancels. `signature` is what its signature proved
@@ -86,6 +87,7 @@ class Signal:
     references: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     signature: str = ""
+    other_key: str = ""
 
 
 class Datum(StrEnum):

@@ -143,7 +143,10 @@ class Engine:
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
             case SignalArrived():
-                self._signal(work, event.signal, outcome)
+                if event.signal.other_key and work.tx.signal_incident(event.signal.other_key) is not None:
+                    outcome.repeated += 1
+                else:
+                    self._signal(work, event.signal, outcome)
             case UnreadArrived():
                 work.tx.add_unread([event.unread])
             case TaskAnswered():

@@ -125,10 +125,15 @@ def _signal(said: _Said, origin: _Origin, each: UnitObject, problems: tuple[Prob
     plausible = event_us is not None and abs(received_us - event_us) <= PLAUSIBLE_WITHIN_US
     if tag is not None and not plausible:
         problems += (_clock_problem(tag, origin),)
-    when = bytes(tag).hex() if tag is not None and plausible else f"r{received_us // REPEAT_WITHIN_US}"
-    key = ("gb26875", panel.id, frame.serial, origin.unit.type_flag, said.device, said.state, when)
+    name = "/".join(
+        str(part) for part in ("gb26875", panel.id, frame.serial, origin.unit.type_flag, said.device, said.state)
+    )
+    minute = received_us // REPEAT_WITHIN_US
+    own_time = bytes(tag).hex() if tag is not None and plausible else ""
     return Signal(
-        key="/".join(str(part) for part in key),
+        key=f"{name}/{own_time or f'r{minute}'}",
+        # A repeat on another line, or to another gateway, may come in the minute after: no clock but ours tells it.
+        other_key="" if own_time else f"{name}/r{minute - 1}",
         reporter=panel.id,
         use=panel.use,
         kind=said.kind,

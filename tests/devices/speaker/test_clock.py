@@ -105,6 +105,63 @@ def test_stale_manifest_is_refused_and_asks_for_the_time_again() -> None:
     assert hellos(world) == before + 1
 
 
+def test_a_manifest_from_the_future_asks_for_the_time_at_once_so_that_its_order_is_not_early() -> None:
+    world = World().up().advance(10)
+    world.utc += 200 * S
+    world.order(an_order(start_at=world.utc)).advance(5)
+    assert hellos(world) == 2
+    assert world.sounding_order() == "o-1"
+
+
+def test_a_manifest_two_seconds_ahead_of_the_clock_asks_for_nothing() -> None:
+    world = World().up().advance(10)
+    world.utc += 2 * S
+    world.order(an_order(start_at=world.utc)).advance(60)
+    assert hellos(world) == 1
+
+
+def test_a_manifest_from_the_future_delivered_again_and_again_asks_once() -> None:
+    world = World().up().advance(10)
+    ahead = world.manifest(an_order(), issued=T0 + 100 * S, fresh_until=T0 + 700 * S)
+    for _ in range(20):
+        world.publish(STREAM, ahead).advance(6)
+    assert hellos(world) == 2
+
+
+def test_an_answer_given_before_the_clock_was_put_forward_does_not_end_the_asking() -> None:
+    world = World().up().advance(900)
+    while not world.state.clock.nonce:
+        world.answers_hello = False
+        world.advance(1)
+    nonce, before_us = world.state.clock.nonce, world.utc
+    world.answers_hello = True
+    world.utc += 200 * S
+    world.order(an_order(start_at=world.utc, expires=world.utc + HOUR))
+    world.message(hello_answer_topic(SPEAKER), sign(HelloAnswer(nonce, before_us, {}), CLOCK))
+    world.advance(7)
+    assert world.sounding_order() == "o-1"
+
+
+def test_after_a_restart_a_stale_manifest_is_not_obeyed_by_a_clock_that_runs_behind() -> None:
+    world = World().up().advance(5).crash()
+    world.order(an_order(start_at=world.utc, expires=T0 + 5 * HOUR))
+    world.mono, world.utc = world.mono + HOUR, world.utc + HOUR
+    world.wall_error_us = -HOUR
+    world.answers_hello = False
+    world.boot().connect().advance(5)
+    assert (world.sounds(), world.refusals, world.state.orders) == ([], [], {})
+    world.answers_hello = True
+    world.advance(120)
+    assert world.sounds() == []
+    assert world.refusals == [(STREAM, world.versions[STREAM], "stale")]
+
+
+def test_a_good_manifest_after_a_restart_is_obeyed_as_soon_as_the_hello_is_answered() -> None:
+    world = World().up().advance(5).crash().order(an_order())
+    world.boot().connect().advance(2)
+    assert world.sounding_order() == "o-1"
+
+
 def test_replaying_stale_manifests_does_not_make_the_speaker_shout_hello() -> None:
     world = World().up().advance(10)
     before = hellos(world)

@@ -45,6 +45,48 @@ def test_the_limit_survives_a_restart_without_a_wall_clock() -> None:
     assert world.sounds()[-1] == "f-3#1"
 
 
+def test_a_wall_clock_that_runs_ahead_at_an_offline_boot_makes_no_start_older() -> None:
+    world = flood(World().up(), 4)
+    world.order(an_order("more", start_at=world.utc + 30 * S, expires=world.utc + 9 * HOUR)).advance(5).crash()
+    world.wall_error_us = 2 * HOUR
+    world.boot().advance(300)
+    assert world.sounds()[-1] == "f-3#1"
+    world.connect().advance(3_600)
+    assert world.sounds()[-1] == "more#1"
+
+
+def test_a_start_by_a_clock_that_runs_ahead_does_not_hold_orders_back_for_years() -> None:
+    world = World().up()
+    world.order(*(an_order(f"f-{n}", start_at=T0 + 60 * S, expires=T0 + 9 * HOUR) for n in range(4))).advance(5)
+    world.crash()
+    world.wall_error_us = HOUR
+    world.boot().advance(100).crash()
+    world.boot().connect().order(an_order("more", start_at=world.utc, expires=world.utc + 9 * HOUR)).advance(60)
+    assert len(world.sounds()) == 4
+    world.advance(3_600)
+    assert world.sounds()[-1] == "more#1"
+
+
+def test_a_start_by_a_clock_that_runs_behind_counts_as_new_after_the_next_restart() -> None:
+    world = World().up()
+    world.order(*(an_order(f"f-{n}", start_at=T0 + 60 * S, expires=T0 + 9 * HOUR) for n in range(4))).advance(5)
+    world.crash()
+    world.mono, world.utc = world.mono + 3 * HOUR, world.utc + 3 * HOUR
+    world.wall_error_us = -3 * HOUR
+    world.boot().advance(120).crash()
+    world.boot().connect().order(an_order("more", start_at=world.utc, expires=world.utc + 9 * HOUR)).advance(60)
+    assert sorted(world.sounds()) == ["f-0#1", "f-1#1", "f-2#1", "f-3#1"]
+    assert world.steps("more") == ["accepted", "refused:rate_limited"]
+
+
+def test_starts_keep_their_true_age_over_a_restart_once_the_clock_is_verified() -> None:
+    world = flood(World().up(), 4).advance(1_800).crash().boot().connect()
+    world.order(an_order("more", start_at=world.utc, expires=world.utc + 9 * HOUR)).advance(1_700)
+    assert world.sounds()[-1] == "f-3#1"
+    world.advance(120)
+    assert world.sounds()[-1] == "more#1"
+
+
 def test_a_higher_level_is_never_held_back_by_lower_ones() -> None:
     world = flood(World().up(), 6, level=3)
     world.order(an_order("red", level=1, start_at=world.utc)).advance(20)
@@ -156,6 +198,41 @@ def test_a_recording_that_cannot_be_decoded_is_spoken() -> None:
 def test_without_speech_the_recorded_phrase_and_the_chime_sound() -> None:
     world = World(failures={"say": "speech_failed"}).up().order(an_order()).advance(30)
     assert world.heard[0].kinds == ("chime", "phrase")
+
+
+def test_words_that_fell_back_behind_their_chime_are_told_as_what_was_heard() -> None:
+    audio = an_audio()
+    world = World().up()
+    world.feed(e.AudioStored, sha256=audio.sha256)
+    world.order(an_order(audio=(audio,))).advance(3)
+    assert world.playing is not None
+    ticket = world.playing[0]
+    world.feed(e.SoundEnded, ticket=ticket, ms=9_000, source="speech", fell_back="decode_failed")
+    world.advance(1)
+    assert (world.step("o-1", "playing").evidence or {})["source"] == "recording"
+    assert world.step("o-1", "finished").evidence == {
+        "repeat": 1, "of": 1, "source": "speech", "volume": 60, "ms": 9_000, "fell_back": "decode_failed",
+    }  # fmt: skip
+
+
+def test_a_recording_carries_its_text_so_that_it_can_be_said_behind_the_same_chime() -> None:
+    audio = an_audio()
+    world = World().up()
+    world.feed(e.AudioStored, sha256=audio.sha256)
+    world.order(an_order(audio=(audio,))).advance(3)
+    assert world.playing is not None
+    assert [segment.text for segment in world.playing[1].segments] == ["", an_order().texts["zh"]]
+
+
+def test_words_that_fail_before_the_start_fall_back_like_any_load() -> None:
+    world = World().up()
+    world.order(an_order(start_at=world.utc + 4 * S)).advance(2)
+    loading = world.state.sound.loading
+    assert loading is not None
+    assert loading.ready
+    world.feed(e.SoundFailed, ticket=loading.ticket, reason="disk_failed")
+    world.advance(30)
+    assert [h.kinds for h in world.heard] == [("chime", "phrase")]
 
 
 def test_an_order_with_a_recording_in_one_language_and_a_text_in_another_has_both() -> None:

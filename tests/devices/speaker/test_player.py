@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from devices.protocols import wav
 from devices.speaker.events import Plan, Segment, SegmentKind
 from devices.speaker.loop import Loop
-from devices.speaker.player import NullPlayer, Player, SoundCardPlayer, WavPlayer
-from devices.speaker.render import RATE, RenderFailed, Studio
+from devices.speaker.player import NullPlayer, Player
+from devices.speaker.render import RATE, Renderer, RenderFailed, Spoken, Studio
+from devices.speaker.sound_card import SoundCardPlayer
 from devices.speaker.store import AudioStore
+from devices.speaker.wav_player import WavPlayer
 
 ROUNDS_MAX = 30_000
 CHIME = Segment(SegmentKind.CHIME)
@@ -70,17 +73,18 @@ def loudness(sound: wav.Sound, from_ms: int = 0, to_ms: int = 10**6) -> float:
     return wav.peak(wav.Sound(RATE, part))
 
 
-def test_a_text_is_spoken_after_the_chime(studio: Studio, tmp_path: Path) -> None:
-    ms = studio.render(ACTUAL, tmp_path / "out.wav")
-    sound = wav.read((tmp_path / "out.wav").read_bytes())
-    chime_ms = wav.read((tmp_path / "out.wav").read_bytes()).ms - ms
-    assert (sound.rate, chime_ms in (0, 1)) == (RATE, True)
-    assert ms > 6_000
-    assert loudness(sound, ms - 2_500, ms - 500) > 0.05
+def rendered(studio: Studio, plan: Plan, folder: Path) -> tuple[wav.Sound, Spoken]:
+    """Both parts of a plan as they would sound one after the other, and what the words are made of."""
+    head_ms = studio.head(plan, folder / "head.wav")
+    spoken = studio.speech(plan, folder / "words.wav")
+    head, words = (wav.read((folder / f"{name}.wav").read_bytes()) for name in ("head", "words"))
+    assert (abs(head.ms - head_ms) <= 1, abs(words.ms - spoken.ms) <= 1) == (True, True)
+    return wav.joined([head, words]), spoken
 
 
-def test_an_opus_recording_is_decoded_by_a_child(studio: Studio, store: AudioStore, tmp_path: Path) -> None:
-    opus = tmp_path / "tone.opus"
+def a_tone(folder: Path, store: AudioStore) -> Segment:
+    """A recording of 2 s in the store."""
+    opus = folder / "tone.opus"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=2", "-b:a", "24k", str(opus)],
         check=True,
@@ -88,51 +92,79 @@ def test_an_opus_recording_is_decoded_by_a_child(studio: Studio, store: AudioSto
     data = opus.read_bytes()
     name = hashlib.sha256(data).hexdigest()
     store.add(name, [data], len(data))
-    ms = studio.render(replace(ACTUAL, segments=(Segment(SegmentKind.AUDIO, name, "zh", "opus"),)), tmp_path / "o.wav")
-    assert 2_300 <= ms <= 2_600
-    assert loudness(wav.read((tmp_path / "o.wav").read_bytes()), 500, 1_500) > 0.05
+    return Segment(SegmentKind.AUDIO, name, "zh", "opus", SAY.value)
+
+
+def no_sound(store: AudioStore, text: str = "") -> Segment:
+    """A recording that no decoder understands."""
+    name = hashlib.sha256(b"no sound").hexdigest()
+    store.add(name, [b"no sound"], 8)
+    return Segment(SegmentKind.AUDIO, name, "zh", "opus", text)
+
+
+def test_a_text_is_spoken_after_the_chime(studio: Studio, tmp_path: Path) -> None:
+    sound, spoken = rendered(studio, ACTUAL, tmp_path)
+    assert (sound.rate, spoken.source, spoken.fell_back) == (RATE, "speech", "")
+    assert sound.ms > 6_000
+    assert loudness(sound, sound.ms - 2_500, sound.ms - 500) > 0.05
+
+
+def test_an_opus_recording_is_decoded_by_a_child(studio: Studio, store: AudioStore, tmp_path: Path) -> None:
+    sound, spoken = rendered(studio, replace(ACTUAL, segments=(a_tone(tmp_path, store),)), tmp_path)
+    assert 2_300 <= sound.ms <= 2_600
+    assert (spoken.source, spoken.fell_back) == ("recording", "")
+    assert loudness(sound, 500, 1_500) > 0.05
 
 
 def test_half_the_volume_is_half_the_amplitude(studio: Studio, tmp_path: Path) -> None:
-    studio.render(replace(ACTUAL, segments=(CHIME,)), tmp_path / "loud.wav")
-    studio.render(replace(ACTUAL, segments=(CHIME,), volume=50), tmp_path / "soft.wav")
-    loud, soft = (wav.peak(wav.read((tmp_path / f"{n}.wav").read_bytes())) for n in ("loud", "soft"))
-    assert abs(soft - loud / 2) < 0.001
+    loud, _ = rendered(studio, replace(ACTUAL, segments=(CHIME,)), tmp_path)
+    soft, _ = rendered(studio, replace(ACTUAL, segments=(CHIME,), volume=50), tmp_path)
+    assert abs(wav.peak(soft) - wav.peak(loud) / 2) < 0.001
 
 
-@pytest.mark.parametrize(
-    ("segment", "code"),
-    [
-        (Segment(SegmentKind.AUDIO, "0" * 64, "zh", "opus"), "no_audio"),
-        (Segment(SegmentKind.SAY, "text", "xx"), "no_voice"),
-    ],
-)
-def test_what_is_missing_is_named(studio: Studio, tmp_path: Path, segment: Segment, code: str) -> None:
-    with pytest.raises(RenderFailed) as failed:
-        studio.render(replace(ACTUAL, segments=(segment,)), tmp_path / "out.wav")
-    assert failed.value.code == code
+def test_a_recording_that_cannot_be_had_is_spoken_behind_the_same_chime(studio: Studio, tmp_path: Path) -> None:
+    gone = Segment(SegmentKind.AUDIO, "0" * 64, "zh", "opus", SAY.value)
+    _, spoken = rendered(studio, replace(ACTUAL, segments=(CHIME, gone)), tmp_path)
+    assert spoken == replace(rendered(studio, ACTUAL, tmp_path)[1], fell_back="no_audio")
 
 
-def test_a_recording_that_is_no_sound_fails_to_decode(studio: Studio, store: AudioStore, tmp_path: Path) -> None:
-    name = hashlib.sha256(b"no sound").hexdigest()
-    store.add(name, [b"no sound"], 8)
-    with pytest.raises(RenderFailed) as failed:
-        studio.render(replace(ACTUAL, segments=(Segment(SegmentKind.AUDIO, name),)), tmp_path / "out.wav")
-    assert failed.value.code == "decode_failed"
+def test_a_recording_that_is_no_sound_is_spoken(studio: Studio, store: AudioStore, tmp_path: Path) -> None:
+    bad = no_sound(store, SAY.value)
+    _, spoken = rendered(studio, replace(ACTUAL, segments=(CHIME, bad)), tmp_path)
+    assert (spoken.source, spoken.fell_back) == ("speech", "decode_failed")
 
 
-def test_without_a_speech_engine_the_text_fails_and_the_chime_alone_still_renders(
+def test_a_text_that_nobody_can_say_becomes_the_recorded_phrase_once(store: AudioStore, tmp_path: Path) -> None:
+    store.stage("11B03", wav.write(wav.silence(1_000, RATE)))
+    dumb = Studio(store, espeak="no-such-speech-engine")
+    english = Segment(SegmentKind.SAY, "Heavy rain. Leave low ground.", "en")
+    _, spoken = rendered(dumb, replace(ACTUAL, segments=(CHIME, SAY, english)), tmp_path)
+    assert spoken == Spoken(1_000 + 2 * 400, "phrase", "speech_failed")
+
+
+def test_a_language_without_a_voice_is_not_a_reason_to_lose_the_other(studio: Studio, tmp_path: Path) -> None:
+    unknown = Segment(SegmentKind.SAY, "text", "xx")
+    _, spoken = rendered(studio, replace(ACTUAL, segments=(CHIME, SAY, unknown)), tmp_path)
+    assert (spoken.source, spoken.fell_back, spoken.ms > 2_000) == ("speech", "no_voice", True)
+
+
+def test_without_speech_and_without_phrases_the_chime_alone_sounds_and_says_so(
     store: AudioStore, tmp_path: Path
 ) -> None:
     dumb = Studio(store, espeak="no-such-speech-engine")
-    with pytest.raises(RenderFailed) as failed:
-        dumb.render(ACTUAL, tmp_path / "out.wav")
-    assert failed.value.code == "speech_failed"
-    phrase = replace(ACTUAL, segments=(CHIME, Segment(SegmentKind.PHRASE, "11B03")))
-    assert dumb.render(phrase, tmp_path / "out.wav") > 3_000
+    sound, spoken = rendered(dumb, ACTUAL, tmp_path)
+    assert (spoken.source, spoken.fell_back) == ("chime", "speech_failed")
+    assert sound.ms > 4_000
+
+
+def test_words_that_take_too_long_give_way_to_the_phrase(store: AudioStore, tmp_path: Path) -> None:
+    hangs = tmp_path / "hangs"
+    hangs.write_text("#!/bin/sh\nexec sleep 600\n")
+    hangs.chmod(0o755)
     store.stage("11B03", wav.write(wav.silence(1_000, RATE)))
-    longer = dumb.render(phrase, tmp_path / "two.wav")
-    assert longer - dumb.render(replace(ACTUAL, segments=(CHIME,)), tmp_path / "one.wav") == 1_400
+    slow = Studio(store, espeak=str(hangs), speech_s_max=1)
+    _, spoken = rendered(slow, replace(ACTUAL, segments=(CHIME, SAY, SAY)), tmp_path)
+    assert (spoken.source, spoken.fell_back) == ("phrase", "speech_failed")
 
 
 def test_provisioning_makes_the_preface_of_tone_and_words(studio: Studio, store: AudioStore) -> None:
@@ -150,7 +182,7 @@ def test_provisioning_makes_the_preface_of_tone_and_words(studio: Studio, store:
 
 def test_an_exercise_without_a_preface_is_refused(studio: Studio, tmp_path: Path) -> None:
     with pytest.raises(RenderFailed) as failed:
-        studio.render(DRILL, tmp_path / "out.wav")
+        studio.head(DRILL, tmp_path / "out.wav")
     assert failed.value.code == "no_drill_preface"
 
 
@@ -160,7 +192,7 @@ def test_an_exercise_whose_plan_lacks_the_preface_is_refused_even_when_the_store
     studio.provision()
     for segments in ((CHIME, SAY), (CHIME, PREFACE), ()):
         with pytest.raises(RenderFailed) as failed:
-            studio.render(replace(DRILL, segments=segments), tmp_path / "out.wav")
+            studio.head(replace(DRILL, segments=segments), tmp_path / "out.wav")
         assert failed.value.code == "no_drill_preface"
 
 
@@ -168,16 +200,16 @@ def test_an_exercise_begins_with_the_very_preface_of_the_store(
     studio: Studio, store: AudioStore, tmp_path: Path
 ) -> None:
     studio.provision()
-    studio.render(DRILL, tmp_path / "out.wav")
+    sound, _ = rendered(studio, DRILL, tmp_path)
     preface = store.preface()
     assert preface is not None
     pcm = wav.read(preface.read_bytes()).pcm
-    assert wav.read((tmp_path / "out.wav").read_bytes()).pcm.startswith(pcm)
+    assert sound.pcm.startswith(pcm)
 
 
 def test_a_text_cannot_become_an_option_of_the_speech_engine(studio: Studio, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
-    studio.render(replace(ACTUAL, segments=(Segment(SegmentKind.SAY, f"-w {victim}", "en"),)), tmp_path / "out.wav")
+    rendered(studio, replace(ACTUAL, segments=(Segment(SegmentKind.SAY, f"-w {victim}", "en"),)), tmp_path)
     assert not victim.exists()
 
 
@@ -191,9 +223,94 @@ def test_the_wav_player_writes_one_file_for_each_start(loop: Loop, studio: Studi
     until(loop, ears, "SoundEnded")
     assert ears.names == ["SoundLoaded", "SoundBegan", *["SoundProgress"] * 4, "SoundEnded"]
     assert [path.name for path in heard.glob("*.wav")] == ["000001-actual-o-1-r1.wav"]
-    ms = ears.said[0][1]["ms"]
-    assert ears.said[-1][1] == {"ticket": 1, "ms": ms, "mic_db": 68}
+    ms = ears.said[-1][1]["ms"]
+    assert ears.said[-1][1] == {"ticket": 1, "ms": ms, "mic_db": 68, "source": "chime", "fell_back": ""}
+    assert ms > 3_000
     assert abs(wav.read((heard / "000001-actual-o-1-r1.wav").read_bytes()).ms - ms) <= 1
+    player.close()
+
+
+class SlowWords:
+    """A renderer whose words are made only when the test lets them, or fail with a code."""
+
+    def __init__(self, studio: Studio, failure: str = "") -> None:
+        self._studio, self._failure = studio, failure
+        self.go_on = threading.Event()
+
+    def head(self, plan: Plan, target: Path) -> int:
+        return self._studio.head(plan, target)
+
+    def speech(self, plan: Plan, target: Path) -> Spoken:
+        assert self.go_on.wait(60)
+        if self._failure:
+            raise RenderFailed(self._failure)
+        return self._studio.speech(plan, target)
+
+
+def wav_player(loop: Loop, renderer: Renderer, folder: Path, real_time: bool = False) -> tuple[WavPlayer, Ears]:
+    """A player that has loaded the head of an order and begun to sound."""
+    ears = Ears()
+    player = WavPlayer(loop, renderer, folder, real_time)
+    player.listen(ears)
+    player.load(1, ACTUAL)
+    until(loop, ears, "SoundLoaded")
+    player.play(1)
+    return player, ears
+
+
+def test_the_chime_sounds_while_the_words_are_still_being_made(loop: Loop, studio: Studio, tmp_path: Path) -> None:
+    words = SlowWords(studio)
+    player, ears = wav_player(loop, words, tmp_path / "heard")
+    assert ears.names == ["SoundLoaded", "SoundBegan"]
+    words.go_on.set()
+    until(loop, ears, "SoundEnded")
+    ended = ears.said[-1][1]
+    assert (ended["source"], ended["fell_back"]) == ("speech", "")
+    whole, _ = rendered(studio, ACTUAL, tmp_path)
+    assert (
+        wav.read((tmp_path / "heard" / "000001-actual-o-1-r1.wav").read_bytes()).pcm[: len(whole.pcm) - 100]
+        == (whole.pcm[:-100])
+    )
+    player.close()
+
+
+def test_words_that_cannot_be_written_end_the_sound_behind_its_chime(
+    loop: Loop, studio: Studio, tmp_path: Path
+) -> None:
+    words = SlowWords(studio, failure="disk_failed")
+    player, ears = wav_player(loop, words, tmp_path / "heard")
+    words.go_on.set()
+    until(loop, ears, "SoundFailed")
+    assert ears.said[-1] == ("SoundFailed", {"ticket": 1, "reason": "disk_failed"})
+    head_ms = studio.head(ACTUAL, tmp_path / "head.wav")
+    assert abs(wav.read((tmp_path / "heard" / "000001-actual-o-1-r1.wav").read_bytes()).ms - head_ms) <= 1
+    player.close()
+
+
+def test_words_that_cannot_be_written_before_the_start_are_a_failed_load(
+    loop: Loop, studio: Studio, tmp_path: Path
+) -> None:
+    ears, words = Ears(), SlowWords(studio, failure="disk_failed")
+    player = WavPlayer(loop, words, tmp_path / "heard")
+    player.listen(ears)
+    player.load(1, ACTUAL)
+    words.go_on.set()
+    until(loop, ears, "SoundFailed")
+    assert ears.said == [("SoundLoaded", {"ticket": 1}), ("SoundFailed", {"ticket": 1, "reason": "disk_failed"})]
+    player.close()
+
+
+def test_a_sound_that_is_stopped_in_its_chime_never_says_its_words(loop: Loop, studio: Studio, tmp_path: Path) -> None:
+    words = SlowWords(studio)
+    player, ears = wav_player(loop, words, tmp_path / "heard", real_time=True)
+    player.stop(1)
+    ears.said.clear()
+    words.go_on.set()
+    player.load(2, ACTUAL)
+    until(loop, ears, "SoundLoaded")
+    (heard,) = (tmp_path / "heard").glob("*.wav")
+    assert wav.read(heard.read_bytes()).ms < 3_000
+    assert ears.said == [("SoundLoaded", {"ticket": 2})]
     player.close()
 
 
@@ -207,7 +324,7 @@ def test_a_sound_that_is_stopped_leaves_only_what_was_heard(loop: Loop, studio: 
     player.stop(1)
     files = list(heard.glob("*.wav"))
     assert len(files) == 1
-    assert wav.read(files[0].read_bytes()).ms < ears.said[0][1]["ms"]
+    assert wav.read(files[0].read_bytes()).ms < 3_000
     assert "SoundEnded" not in ears.names
     player.close()
 
@@ -242,6 +359,24 @@ def test_the_sound_card_player_reports_the_child_that_plays(loop: Loop, studio: 
     player, ears = sound_card(loop, studio, tmp_path, str(script))
     until(loop, ears, "SoundEnded")
     assert ears.names[:2] == ["SoundLoaded", "SoundBegan"]
+    player.close()
+
+
+def test_the_sound_card_plays_the_chime_and_then_the_words(loop: Loop, studio: Studio, tmp_path: Path) -> None:
+    script = tmp_path / "play"
+    script.write_text(f'#!/bin/sh\nbasename "$1" >> {tmp_path}/played\n')
+    script.chmod(0o755)
+    ears, words = Ears(), SlowWords(studio)
+    player = SoundCardPlayer(loop, words, tmp_path / "scratch", (str(script),))
+    player.listen(ears)
+    player.load(1, ACTUAL)
+    until(loop, ears, "SoundLoaded")
+    player.play(1)
+    until(loop, ears, "SoundBegan")
+    words.go_on.set()
+    until(loop, ears, "SoundEnded")
+    assert (tmp_path / "played").read_text().split() == ["1.wav", "1-words.wav"]
+    assert (ears.said[-1][1]["source"], ears.said[-1][1]["fell_back"]) == ("speech", "")
     player.close()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from devices.speaker import events as e
-from tests.devices.speaker.world import T0, S, World, an_order, withdrawn
+from tests.devices.speaker.world import HOUR, T0, S, World, an_order, withdrawn
 
 
 def test_the_start_is_on_disk_before_the_first_sample() -> None:
@@ -22,7 +22,10 @@ def test_the_start_is_on_disk_before_the_first_sample() -> None:
 def test_a_repeat_that_reached_eighty_percent_before_the_crash_was_heard() -> None:
     world = World().up().order(an_order(repeat=2)).advance(8.2).crash().boot().connect().advance(60)
     assert world.sounds() == ["o-1#1…", "o-1#2"]
-    assert "finished:restart" in world.steps("o-1")
+    said = [s for r in world.receipts for s in r.steps if s.kind == "finished"]
+    assert [(s.reason, (s.evidence or {})["repeat"], (s.evidence or {})["of"]) for s in said] == [
+        ("restart", 1, 2), ("", 2, 2),
+    ]  # fmt: skip
 
 
 def test_a_repeat_cut_by_a_crash_before_eighty_percent_sounds_again_whole_and_marked() -> None:
@@ -42,6 +45,32 @@ def test_a_finished_order_stays_finished_over_many_restarts() -> None:
 def test_an_interrupted_order_goes_on_after_a_restart_without_any_link() -> None:
     world = World().up().order(an_order(repeat=2)).advance(4).crash().boot().advance(60)
     assert world.sounds() == ["o-1#1…", "o-1#1", "o-1#2"]
+
+
+def after_a_power_cut(hours: int) -> World:
+    """The power fails in the first repeat of an order of one hour, and with it the machine's clock."""
+    world = World().up().order(an_order(repeat=2)).advance(4).crash()
+    world.mono, world.utc = world.mono + hours * HOUR, world.utc + hours * HOUR
+    world.wall_error_us = -50_000 * HOUR
+    return world.boot()
+
+
+def test_what_expired_during_a_power_cut_is_not_the_first_thing_heard_after_it() -> None:
+    world = after_a_power_cut(hours=2).advance(25).connect().advance(60)
+    assert world.sounds() == ["o-1#1…"]
+    assert world.steps("o-1")[-1] == "failed:order_expired"
+
+
+def test_a_speaker_that_nobody_answers_goes_by_its_stored_time_in_the_end() -> None:
+    world = after_a_power_cut(hours=2).advance(29)
+    assert world.sounds() == ["o-1#1…"]
+    assert world.advance(2).sounding_order() == "o-1"
+
+
+def test_what_waits_for_the_hello_is_loaded_and_sounds_as_soon_as_it_is_answered() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(4).crash().boot().advance(5)
+    assert world.sounding_order() == ""
+    assert world.connect().sounding_order() == "o-1"
 
 
 def test_an_order_withdrawn_while_the_speaker_was_dead_is_silent_once_the_link_is_up() -> None:

@@ -365,6 +365,10 @@ class World:
     def refusals(self) -> list[tuple[str, int, str]]:
         return [(r.stream, r.version, r.steps[0].reason) for r in self.receipts if r.stream]
 
+    def sounding_order(self) -> str:
+        """The order that sounds now, "" in silence."""
+        return self.playing[1].order.partition("/")[2] if self.playing else ""
+
     def sounds(self) -> list[str]:
         """What was heard, as "order#repeat", with "…" behind what was cut."""
         return [f"{h.order}#{h.repeat}" + ("" if h.to_end else "…") for h in self.heard]

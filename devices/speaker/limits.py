@@ -1,0 +1,65 @@
+"""The rate limit: how many alerts may begin in an hour, counted over restarts and aged by a verified clock alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from devices.protocols.documents import OrderClass, Phase
+from devices.speaker.state import STARTS_WINDOW_US, Standing, Start, packed
+from devices.speaker.turn import Turn
+
+
+def severity(standing: Standing) -> int:
+    """How severe an order is for the rate limit: exercises below daily below emergency, and then by level."""
+    order = standing.order
+    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
+
+
+def held_back_until(t: Turn, standing: Standing) -> int | None:
+    """Monotonic time until which the rate limit holds this order back, None when it does not.
+
+    Only starts at least as severe count, so that nothing lesser can use up the allowance of something graver.
+    """
+    assert t.config is not None
+    if standing.order.phase is not Phase.ALERT:
+        return None
+    mine = severity(standing)
+    limit = t.config.starts_per_hour_max
+    counted = sorted(s.mono_us for s in t.starts if s.severity >= mine and s.mono_us > t.mono_us - STARTS_WINDOW_US)
+    return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
+
+
+def count(t: Turn, standing: Standing) -> None:
+    """An order begins."""
+    recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
+    t.starts = (*recent, Start(t.mono_us, severity(standing)))
+    _keep(t)
+
+
+def stored(text: str, known_us: int, booted_us: int) -> tuple[Start, ...]:
+    """The starts that the journal holds, no older than is certain: `known_us` is the last time that was verified."""
+    starts = tuple(
+        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), severity, at_us)
+        for at_us, severity in json.loads(text)
+    )
+    return tuple(s for s in starts if s.mono_us > booted_us - STARTS_WINDOW_US)
+
+
+def age(t: Turn, offset_us: int) -> None:
+    """The clock was verified: starts before this run get their true age, and all of them their time."""
+    if t.starts:
+        t.starts = tuple(
+            replace(s, mono_us=min(s.at_us - offset_us, t.booted_us), at_us=0) if s.at_us else s for s in t.starts
+        )
+        _keep(t)
+
+
+def _keep(t: Turn) -> None:
+    """Write the starts down; one whose time nobody verified is written without it, and counts as new after a crash."""
+    offset_us = t.clock.offset_us if t.clock.verified else None
+    t.fact(
+        "self",
+        "starts",
+        packed([[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity] for s in t.starts]),
+    )

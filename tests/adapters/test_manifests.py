@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Venue
+from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.ports import EffectRow, Stream
-from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Relay
+from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town
@@ -275,6 +276,48 @@ def test_configs_that_a_broker_that_goes_does_not_acknowledge_are_said_when_it_i
     heard: set[str] = set()
     while heard != topics:
         heard.add(gateway.next("/config").topic)
+
+
+def slowly(gateway: Gateway, carrier: Carrier, then: Callable[[], None] = lambda: None) -> Relay:
+    """A relay of configs on whose clock a millisecond passes before each; `then` is done after each."""
+
+    def publish_config(effect: EffectRow) -> Finish | None:
+        gateway.town.clock.advance(0.001)
+        finish = carrier(effect)
+        then()
+        return finish
+
+    carriers: dict[str, Carrier] = {Carry.PUBLISH_CONFIG: publish_config}
+    return Relay(gateway.town.store, gateway.town.engine, carriers, "one", gateway.town.clock)
+
+
+def test_one_look_at_the_city_serves_all_configs_that_were_claimed_together(gateway: Gateway) -> None:
+    looks: list[City] = []
+
+    def city() -> City:
+        looks.append(gateway.town.engine.read_city())
+        return looks[-1]
+
+    side = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, city, Spreads())
+    _, topics = many_configs(gateway)
+    assert slowly(gateway, side.publish_config).run() == len(topics)
+    assert len(looks) == 1
+
+
+def test_a_config_that_changes_after_it_was_claimed_is_said_again_as_it_is_then(gateway: Gateway) -> None:
+    moved = builders.speaker("mall-1", builders.venue("mall", builders.OTHER_STREET), volume_max=11)
+    imports = [lambda: gateway.town.rebuild(moved, without=("mall-1",))]
+
+    def moves() -> None:
+        if imports:
+            imports.pop()()
+
+    relay = slowly(gateway, gateway.side.publish_config, moves)
+    while relay.run():
+        pass
+    said = [gateway.next("/mall-1/config") for _ in range(2)]
+    configs = [speaker_link.read_config(d.payload, "mall-1", gateway.signer.document, NOON_US) for d in said]
+    assert [config.volume_max for config in configs] == [100, 11]
 
 
 def test_nobody_else_gets_a_config(gateway: Gateway) -> None:

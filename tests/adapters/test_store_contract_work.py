@@ -125,6 +125,23 @@ def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: S
     assert _open(store) == []
 
 
+def test_effects_done_together_end_each_for_itself(store: Store) -> None:
+    with store.write() as tx:
+        for name in ("closed", "lost", "wanted-again"):
+            tx.save(Save(Carry.PUBLISH_CONFIG, name))
+    with store.write() as tx:
+        closed, lost, again = tx.claim([Carry.PUBLISH_CONFIG], "one", 1_000_000, 10)
+        tx.save(Save(Carry.PUBLISH_CONFIG, "wanted-again"))
+    with store.write() as tx:
+        tx.done()
+        tx.done(again, replace(lost, leased_by="two"), closed)
+    with store.read() as read:
+        left = {effect.subject: effect for effect in read.open_effects()}
+        assert left.pop("lost") == lost
+        (reopened,) = left.values()
+        assert (reopened.subject, reopened.wanted, reopened.leased_by, reopened.tries) == ("wanted-again", 2, "", 0)
+
+
 def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
     with store.write() as tx:
         tx.save(RENDER)

@@ -20,7 +20,7 @@ from ..domain.planning import City
 from ..domain.refusals import Refused, UnknownOnAir
 from ..engine import receipts, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
-from ..engine.relay import CarryFailed, Finish
+from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.streams import Signed
 from .keystore import KeySigner
 from .mqtt import MqttLink
@@ -61,6 +61,7 @@ class SpeakerSide:
         self._spreads = spreads
         self._published = published
         self._seen: dict[str, bytes] = {}
+        self._looked: tuple[int, City] | None = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
 
@@ -108,7 +109,7 @@ class SpeakerSide:
 
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
-        city = self._city()
+        city = self._city_since(effect)
         speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
@@ -119,6 +120,16 @@ class SpeakerSide:
         except speaker_link.Refused as refused:
             raise CarryFailed(f"the speaker would refuse it: {refused.reason}", again=False) from refused
         return self._link.publish_soon(speaker_link.config_topic(speaker.id), raw, retain=True)
+
+    def _city_since(self, effect: EffectRow) -> City:
+        """The city as it was after this effect was claimed: one look serves all that were claimed together, because
+        whoever changes it later asks for the configs again."""
+        claimed_us = effect.leased_until_us - LEASE_US
+        if self._looked is None or not effect.leased_until_us or self._looked[0] <= claimed_us:
+            with self._store.read() as read:
+                now_us = read.now_us()
+            self._looked = (now_us, self._city())
+        return self._looked[1]
 
     def publish_keys(self) -> None:
         """The key document, retained, when the broker's copy is another."""

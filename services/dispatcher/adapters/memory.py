@@ -282,15 +282,16 @@ class MemoryTx:
             self._set(self._table("effect"), effect.lane, effect)
         return claimed
 
-    def done(self, effect: EffectRow) -> None:
-        row = self._mine(effect)
-        if row is None:
-            return
-        if row.wanted == effect.wanted:
-            self._drop(self._table("effect"), effect.lane)
-            return
-        again = replace(row, tries=0, not_before_us=self.now_us(), leased_by="", leased_until_us=0, reason="")
-        self._set(self._table("effect"), effect.lane, again)
+    def done(self, *effects: EffectRow) -> None:
+        for effect in effects:
+            row = self._mine(effect)
+            if row is None:
+                continue
+            if row.wanted == effect.wanted:
+                self._drop(self._table("effect"), effect.lane)
+                continue
+            again = replace(row, tries=0, not_before_us=self.now_us(), leased_by="", leased_until_us=0, reason="")
+            self._set(self._table("effect"), effect.lane, again)
 
     def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
         row = self._mine(effect)

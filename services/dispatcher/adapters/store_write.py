@@ -198,14 +198,16 @@ class SqlTx(SqlRead):
         self._many(lease, [(owner, leased_until_us, effect.lane) for effect in free])
         return [replace(effect, leased_by=owner, leased_until_us=leased_until_us) for effect in free]
 
-    def done(self, effect: EffectRow) -> None:
-        """Close a claimed effect, or open it again when it was wanted meanwhile. Nothing if the lease is another's."""
+    def done(self, *effects: EffectRow) -> None:
+        """Close claimed effects, or open one again that was wanted meanwhile. Nothing where the lease is another's."""
         mine = "WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
-        lease = (effect.lane, effect.leased_by, effect.leased_until_us)
-        if self._run(f"DELETE FROM effect {mine} AND wanted = ?", (*lease, effect.wanted)).rowcount:
+        leases = [(effect.lane, effect.leased_by, effect.leased_until_us) for effect in effects]
+        closing = [(*lease, effect.wanted) for lease, effect in zip(leases, effects, strict=True)]
+        if self._many(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
             return
         again = "tries = 0, not_before_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
-        self._run(f"UPDATE effect SET {again} {mine}", (self.now_us(), *lease))
+        # Those that were closed are not there to be opened.
+        self._many(f"UPDATE effect SET {again} {mine}", [(self.now_us(), *lease) for lease in leases])
 
     def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
         """Give a claimed effect back, to be tried again then. Nothing if the lease is another's."""

@@ -151,10 +151,9 @@ class Relay:
         if not ends:
             return
         with self._store.write() as tx:
+            tx.done(*(end.effect for end in ends if end.again_us is None))
             for end in ends:
-                if end.again_us is None:
-                    tx.done(end.effect)
-                else:
+                if end.again_us is not None:
                     tx.retry(end.effect, tx.now_us() + end.again_us, end.reason)
 
 

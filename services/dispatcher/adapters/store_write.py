@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
-from ..domain.signals import Signal, Unread
+from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, SqlRead
@@ -29,6 +29,10 @@ CHANNEL = "tocsin"
 PAIRS_MAX = 500
 
 _RECEIPT = "INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SIGNAL = """
+INSERT INTO signal (key, incident, received_us, identity, witness, body) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
 _MOVE_ON = """
 UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(ready_us, ?),
   playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
@@ -90,9 +94,14 @@ class SqlTx(SqlRead):
 
     def add_signal(self, signal: Signal, incident: str) -> None:
         """Store a new signal. Raises Conflict when its key was stored meanwhile."""
-        sql = "INSERT INTO signal (key, incident, received_us, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        if self._run(sql, (column(signal.key), incident, signal.received_us, encode(signal))).rowcount != 1:
+        names = column(identity(signal.key)), column(witness_name(signal.reporter, signal.device))
+        row = column(signal.key), incident, signal.received_us, *names, encode(signal)
+        if self._run(_SIGNAL, row).rowcount != 1:
             raise Conflict(f"the signal {signal.key[:100]!r} is stored already")
+
+    def withdraw(self, keys: Sequence[str]) -> None:
+        """Mark stored signals as cancelled or updated."""
+        self._many("UPDATE signal SET withdrawn = ? WHERE key = ?", [(True, column(key)) for key in sorted(keys)])
 
     def add_unread(self, rows: Sequence[Unread]) -> None:
         """Keep what could not be understood."""

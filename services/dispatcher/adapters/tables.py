@@ -13,9 +13,23 @@ from ..domain.broadcasts import Broadcast, Release
 from ..domain.incidents import Incident
 from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
+from ..domain.risk import History
 from ..domain.signals import Feed, Panel
+from ..domain.silences import Silence, SilencedWord
 from ..domain.verification import Task
-from ..engine.ports import Asset, BrokerAccount, CitySettings, Lease, Live, Login, Person, Stream, Wording
+from ..engine.ports import (
+    Asset,
+    BrokerAccount,
+    CitySettings,
+    Footprint,
+    Lease,
+    Live,
+    Login,
+    Person,
+    Stream,
+    Withdrawal,
+    Wording,
+)
 
 METADATA = MetaData()
 
@@ -60,8 +74,14 @@ ENTITIES: dict[type, Table] = {
         _text("venue", null=True),
         _text("area"),
         _int("opened_us"),
+        Column("inhibited_by", TEXT, nullable=False, server_default=""),
         versioned=True,
     ),
+    Footprint: _entity("footprint", _text("incident"), _text("use"), _text("hazard"), _text("cell"), _int("level")),
+    Withdrawal: _entity("withdrawal", _text("identity")),
+    History: _entity("history"),
+    Silence: _entity("silence", _text("use"), _bool("active"), _int("until_us"), versioned=True),
+    SilencedWord: _entity("silenced_word", _text("use"), _text("hazard"), _text("cell")),
     Task: _entity(
         "task",
         _text("kind"),
@@ -109,6 +129,12 @@ for _kind, _columns in (
     (Panel, ("address",)),
     (Incident, ("state", "hazard")),
     (Incident, ("opened_us",)),
+    (Incident, ("inhibited_by",)),
+    (Footprint, ("cell", "hazard", "use", "level")),
+    (Footprint, ("incident",)),
+    (Withdrawal, ("identity",)),
+    (Silence, ("active",)),
+    (SilencedWord, ("cell",)),
     (Task, ("incident",)),
     (Task, ("broadcast",)),
     (Task, ("state", "office")),
@@ -130,8 +156,14 @@ SIGNAL = Table(
     Column("key", TEXT, primary_key=True),
     _text("incident"),
     _int("received_us"),
+    Column("identity", TEXT, nullable=False, server_default=""),
+    Column("witness", TEXT, nullable=False, server_default=""),
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),
     Column("body", Text, nullable=False),
     Index("signal_by_incident", "incident", "received_us"),
+    Index("signal_by_received_us", "received_us", "key"),
+    Index("signal_by_identity", "identity"),
+    Index("signal_by_witness", "incident", "witness"),
 )
 UNREAD = Table(
     "unread",

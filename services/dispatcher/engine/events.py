@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
 from ..domain.signals import Signal, Unread
+from ..domain.silences import Silence
 from .ports import Asset, TimerRow
 
 
@@ -84,6 +85,20 @@ class ServiceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceMade:
+    silence: Silence
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceEnded:
+    """A person ends a silence before its time."""
+
+    silence: str
+    person: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryAnswered:
     asked_us: int
 
@@ -99,5 +114,7 @@ Event = (
     | AudioRendered
     | EffectGaveUp
     | ServiceChanged
+    | SilenceMade
+    | SilenceEnded
     | CanaryAnswered
 )

@@ -1,0 +1,194 @@
+"""Spots: where a signal happened, resolved against the city, with every guess and every gap said. Pure.
+
+A code that no longer stands gives way to what took its name, else to the lowest place above it that stands. A name
+counts only where nothing else is understood, and only when it is one place's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from devices.protocols.selector import Circle
+
+from .nearness import ANY_SHAPE, point_cells, shape_cells
+from .places import code_head
+from .planning import City
+from .refusals import NotFound
+from .rules import Rules
+from .signals import Place, Signal
+
+AREAS_INDEXED_MAX = 64
+NAMES_SHOWN_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that people should know of how a place was understood; `kind` is that of its log line."""
+
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """`area` is where its office is sought. `line` holds every area that the spot names and all above them.
+
+    `by_name` is set where a name alone said where it is: people may act on that, nothing else does.
+    """
+
+    place: Place
+    venue: str | None
+    area: str
+    line: tuple[str, ...]
+    lat_e7: int | None = None
+    lon_e7: int | None = None
+    notes: tuple[Note, ...] = ()
+    not_understood: str = ""
+    by_name: bool = False
+
+
+def spot_of(signal: Signal, city: City, rules: Rules) -> Spot:
+    """Where the signal is; the city itself when nothing of its place is understood."""
+    try:
+        return _spot(signal, city, _day(signal.observed_us, rules))
+    except NotFound:
+        return Spot(Place(names=signal.place.names), None, city.code, (city.code,))
+
+
+def _spot(signal: Signal, city: City, on: date) -> Spot:
+    said = signal.place
+    notes: list[Note] = []
+    areas: dict[str, None] = {}
+    unknown: list[str] = []
+    for code in said.areas:
+        stands = _standing(code, city, on, notes)
+        if stands is None:
+            unknown.append(code)
+        else:
+            areas[stands] = None
+    venue = city.venues.get(said.venue) if said.venue else None
+    if said.venue and venue is None:
+        unknown.append(said.venue)
+    by_name = False
+    if venue is None and not areas and not said.shapes and said.names:
+        venue_id, area = _named(said.names, city, on, notes)
+        venue = city.venues[venue_id] if venue_id else None
+        areas.update(dict.fromkeys((area,) if area else ()))
+        by_name = venue is not None or area is not None
+    known = tuple(areas)
+    if venue is not None:
+        area = venue.area
+    else:
+        area = city.tree.lowest_common(known) if known else city.code
+    named = dict.fromkeys(step for code in (known or (area,)) for step in city.tree.chain(code).all)
+    place = Place(venue.id if venue else None, known, said.shapes, said.names)
+    lat_e7, lon_e7 = (venue.lat_e7, venue.lon_e7) if venue else (None, None)
+    missing = ", ".join(unknown)
+    if missing:
+        notes.insert(0, Note("incident.place_unknown", f"not understood: {missing}"))
+    return Spot(place, place.venue, area, tuple(named), lat_e7, lon_e7, tuple(notes), missing, by_name)
+
+
+def _day(at_us: int, rules: Rules) -> date:
+    local = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at_us, minutes=rules.utc_offset_min)
+    return local.date()
+
+
+def _standing(code: str, city: City, on: date, notes: list[Note]) -> str | None:
+    """The node that a code means on that day, None when the code is of no place here."""
+    tree = city.tree
+    area = tree.areas.get(code)
+    if area is not None and (area.overlay or tree.area(tree.resolve(code)).in_force(on)):
+        return tree.resolve(code)
+    above = _above(code, city, on)
+    if area is not None:
+        heirs = [
+            other.code
+            for other in tree.areas.values()
+            if (other.name, other.parent) == (area.name, area.parent) and other.in_force(on) and other.code != code
+        ]
+        if len(heirs) == 1:
+            notes.append(Note("incident.place_revoked", f"{code} {area.name} does not stand; it is {heirs[0]} now"))
+            return heirs[0]
+    if above is None:
+        return None
+    name = tree.area(above).name
+    kind = "incident.place_revoked" if area is not None else "incident.place_widened"
+    what = f"{area.name} does not stand on that day" if area is not None else "is no place known here"
+    notes.append(Note(kind, f"{code} {what}; taken as {above} {name}, which holds it"))
+    return above
+
+
+def _above(code: str, city: City, on: date) -> str | None:
+    """The lowest place below the city that stands and holds the code by its digits."""
+    area = city.tree.areas.get(code)
+    for digits in (12, 9, 6):
+        head = code[:digits].ljust(12, "0")
+        above = city.tree.areas.get(head)
+        holds = above is not None and code.startswith(code_head(head)) and head not in (code, city.code)
+        if above is not None and holds and not above.synthetic and above.in_force(on):
+            return head
+    return city.code if area is not None else None
+
+
+def _named(
+    names: tuple[str, ...], city: City, on: date, notes: list[Note]
+) -> tuple[str | None, str | None]:  # fmt: skip
+    """The one venue or area that bears one of these names; the ambiguity is said, and nothing chosen."""
+    wanted = {_plain(name) for name in names}
+    found = [(v.id, v.name, True) for v in city.venues.values() if _plain(v.name) in wanted]
+    found += [
+        (a.code, a.name, False)
+        for a in city.tree.areas.values()
+        if not a.synthetic and _plain(a.name) in wanted and city.tree.stands(a.code, on)
+    ]
+    if len(found) > 1:
+        shown = ", ".join(f"{name} ({id})" for id, name, _ in sorted(found)[:NAMES_SHOWN_MAX])
+        more = f" and {len(found) - NAMES_SHOWN_MAX} more" if len(found) > NAMES_SHOWN_MAX else ""
+        notes.append(Note("incident.place_ambiguous", f"the name could be {shown}{more}; none was chosen"))
+    if len(found) != 1:
+        return None, None
+    id, name, is_venue = found[0]
+    notes.append(Note("incident.place_by_name", f"placed by its name alone: {name} ({id})"))
+    return (id, None) if is_venue else (None, id)
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold()
+
+
+def look_cells(spot: Spot, rules: Rules, hazard: str) -> tuple[str, ...]:
+    """The cells under which an incident that this spot may belong to is listed."""
+    distance_m = rules.join(hazard).distance_m
+    found: list[str] = []
+    if spot.lat_e7 is not None and spot.lon_e7 is not None:
+        found += point_cells(spot.lat_e7, spot.lon_e7, distance_m)
+        found += [f"area/{code}" for code in spot.line]
+        return tuple(found)
+    found += [f"area/{code}" for code in spot.line]
+    found += [f"under/{code}" for code in spot.place.areas[:AREAS_INDEXED_MAX]]
+    if spot.place.shapes:
+        found += [*shape_cells(spot.place.shapes, distance_m), ANY_SHAPE]
+        first = spot.place.shapes[0]
+        if len(spot.place.shapes) == 1 and isinstance(first, Circle):
+            found += point_cells(first.lat_e7, first.lon_e7, distance_m)
+    return tuple(dict.fromkeys(found))
+
+
+def listed_cells(place: Place, venue: str | None, area: str, lat_e7: int | None, lon_e7: int | None,
+                 city: City) -> tuple[str, ...]:  # fmt: skip
+    """The cells under which an incident at this place is found: its point, its areas and those above, its shapes."""
+    found: list[str] = []
+    if venue is not None and lat_e7 is not None and lon_e7 is not None:
+        found += [f"venue/{venue}", point_cells(lat_e7, lon_e7, 0)[0]]
+        found += [f"under/{code}" for code in city.tree.chain(area).all]
+        return tuple(found)
+    named = place.areas if len(place.areas) <= AREAS_INDEXED_MAX else ()
+    named = tuple(code for code in named if code in city.tree.areas) or (area,)
+    above = dict.fromkeys(step for code in named for step in city.tree.chain(code).all)
+    found += [f"area/{code}" for code in named]
+    found += [f"under/{code}" for code in above if code not in named]
+    if place.shapes:
+        found += [*shape_cells(place.shapes, 0), ANY_SHAPE]
+    return tuple(dict.fromkeys(found))

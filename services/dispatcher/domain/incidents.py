@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from .effects import (
     AskOffice,
@@ -19,7 +19,7 @@ from .effects import (
 )
 from .playbook import OnUnanswered, Playbook, Target
 from .refusals import StillOnAir
-from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, may_draft, rate
+from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, lone_detector, may_draft, rate
 from .signals import Place, Signal, SignalKind, Use
 
 WITNESSES_MAX = 64
@@ -250,7 +250,7 @@ def decide(
     """
     match event:
         case SignalJoined() if event.signal.kind is SignalKind.CANCEL:
-            return _cancelled(_counted(incident, event.signal, now_us), event, playbook, around)
+            return _cancelled(incident, event, playbook, now_us, around)
         case SignalJoined():
             return _signal(incident, event, playbook, now_us, around)
         case MinuteOver():
@@ -290,30 +290,45 @@ def decide(
             assert_never(event)
 
 
-def _counted(incident: Incident, signal: Signal, now_us: int) -> Incident:
-    last_us = max(incident.last_signal_us, signal.received_us)
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """An incident's counters with one signal more. `storm` says that more come than anybody could read one by one."""
+
+    signal_count: int
+    last_signal_us: int
+    minute_us: int
+    minute_count: int
+    storm: bool
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What changes of the incident."""
+        return {
+            "signal_count": self.signal_count,
+            "last_signal_us": self.last_signal_us,
+            "minute_us": self.minute_us,
+            "minute_count": self.minute_count,
+        }
+
+
+def _counted(incident: Incident, signal: Signal, now_us: int, around: Circumstances) -> _Count:
     same_minute = 0 <= now_us - incident.minute_us < MINUTE_US
-    return replace(
-        incident,
-        signal_count=incident.signal_count + 1,
-        last_signal_us=last_us,
-        minute_us=incident.minute_us if same_minute else now_us,
-        minute_count=incident.minute_count + 1 if same_minute else 1,
+    count = incident.minute_count + 1 if same_minute else 1
+    return _Count(
+        incident.signal_count + 1,
+        max(incident.last_signal_us, signal.received_us),
+        incident.minute_us if same_minute else now_us,
+        count,
+        count > around.rules.signals_a_minute_logged,
     )
 
 
-def _stormy(incident: Incident, around: Circumstances) -> bool:
-    """Whether more signals come than anybody could read one by one."""
-    return incident.minute_count > around.rules.signals_a_minute_logged
-
-
-def _unlogged(incident: Incident) -> tuple[Incident, list[Effect]]:
+def _shared_line(incident: Incident, count: _Count) -> list[Effect]:
     """The signal is stored and counted; its line in the log is shared with the others of its minute."""
-    counted = replace(incident, unlogged=incident.unlogged + 1)
     if incident.unlogged:
-        return counted, []
-    due_us = incident.minute_us + MINUTE_US
-    return counted, [WakeAt("incident", incident.id, "minute", due_us, due_us + USELESS_NEVER_US)]
+        return []
+    due_us = count.minute_us + MINUTE_US
+    return [WakeAt("incident", incident.id, "minute", due_us, due_us + USELESS_NEVER_US)]
 
 
 def _minute_over(incident: Incident) -> tuple[Incident, list[Effect]]:
@@ -327,18 +342,23 @@ def _minute_over(incident: Incident) -> tuple[Incident, list[Effect]]:
 def _signal(
     incident: Incident, event: SignalJoined, playbook: Playbook | None, now_us: int, around: Circumstances
 ) -> tuple[Incident, list[Effect]]:
-    signal, counted = event.signal, _counted(incident, event.signal, now_us)
-    storm = _stormy(counted, around)
+    signal, count = event.signal, _counted(incident, event.signal, now_us, around)
+    storm = count.storm
     if event.witness is None:
-        counted = replace(counted, silenced=counted.silenced + event.silenced)
-        if storm:
-            return _unlogged(counted)
+        silenced = incident.silenced + event.silenced
+        counted = replace(incident, **count.changes, silenced=silenced, unlogged=incident.unlogged + storm)
         kind = "incident.silenced" if event.silenced else "incident.noted"
-        return counted, [Record(kind, incident.id, signal.headline or signal.key)]
+        line = Record(kind, incident.id, signal.headline or signal.key)
+        return counted, _shared_line(incident, count) if storm else [line]
     witnesses = _with(incident.witnesses, event.witness)
     rating = rate(witnesses, playbook, around)
+    muted = bool(incident.inhibited_by)
+    why = "" if muted else _asks_because(incident, event, rating)
     rated = replace(
-        counted,
+        incident,
+        **count.changes,
+        state=IncidentState.VERIFYING if why else incident.state,
+        unanswered=incident.unanswered and not why,
         witnesses=witnesses,
         level=rating.level,
         reasons=rating.reasons,
@@ -349,15 +369,14 @@ def _signal(
         rules=around.rules.version,
     )
     effects: list[Effect] = []
-    why = "" if rated.inhibited_by else _asks_because(incident, event, rating)
     if why:
-        rated = replace(rated, state=IncidentState.VERIFYING, unanswered=False)
         effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why))
     changed = [name for name in ("level", "place", "state", "held") if getattr(rated, name) != getattr(incident, name)]
-    if drafts_now(rated, playbook) and not drafts_now(replace(rated, witnesses=incident.witnesses), playbook):
+    drafts = drafts_now(rated, playbook)
+    if drafts and lone_detector(incident.witnesses) and not drafts_now(incident, playbook):
         changed.append("witnesses")
     grave = any(name != "place" for name in changed)
-    if drafts_now(rated, playbook) and (changed or not rated.alert or rated.air is Air.OVER):
+    if drafts and (changed or not rated.alert or rated.air is Air.OVER):
         if not storm or grave:
             effects.append(PrepareBroadcast(incident.id))
         elif not rated.redraft_waits:
@@ -367,12 +386,12 @@ def _signal(
     if rated.air is Air.ON_AIR and (rating.level < incident.level or (event.place != incident.place and not storm)):
         grown = f"its alert on air was released for level {incident.level} and {', '.join(changed)} changed since"
         effects.append(Record("incident.outgrown", incident.id, f"{grown}: stop it to release a new one"))
-    before = rate(incident.witnesses, playbook).automatic
-    if not storm or rating.automatic != before:
-        effects += _standing(rated, rating, playbook)
+    standing = _standing(rated, rating, playbook)
+    if standing and (not storm or rating.automatic != rate(incident.witnesses, playbook).automatic):
+        effects += standing
     if storm and not grave:
-        rated, shared = _unlogged(rated)
-        return rated, [*shared, *effects]
+        shared = _shared_line(incident, count)
+        return replace(rated, unlogged=incident.unlogged + 1), [*shared, *effects]
     return rated, [*_said(incident, rated, signal, around), *effects]
 
 
@@ -449,18 +468,20 @@ def _standing(incident: Incident, rating: Rating, playbook: Playbook | None) -> 
 
 
 def _cancelled(
-    incident: Incident, event: SignalJoined, playbook: Playbook | None, around: Circumstances
+    before: Incident, event: SignalJoined, playbook: Playbook | None, now_us: int, around: Circumstances
 ) -> tuple[Incident, list[Effect]]:
     """A source takes its own word back, and nobody else's: what other witnesses say still counts."""
-    signal = event.signal
+    signal, count = event.signal, _counted(before, event.signal, now_us, around)
+    incident = replace(before, **count.changes)
+    unlogged, shared = before.unlogged + 1, _shared_line(before, count)
     gone = ((signal.reporter, signal.device),) if event.taken_back is None else event.taken_back
     left = tuple(w for w in incident.witnesses if (w.reporter, w.device) not in gone)
     why = f"{signal.reporter} cancels {', '.join(signal.references[:3]) or signal.key}"
     moved = incident.venue is None and bool(left) and event.place not in (incident.place, Place())
     placed = replace(incident, place=event.place) if moved else incident
     if len(left) == len(incident.witnesses):
-        if _stormy(incident, around):
-            return _unlogged(placed)
+        if count.storm and not moved:
+            return replace(placed, unlogged=unlogged), shared
         kind, what = ("incident.partly_cancelled", why) if moved else (
             "incident.cancel_of_nothing", f"{why}, but is no witness here"
         )  # fmt: skip
@@ -477,7 +498,7 @@ def _cancelled(
         return rated, [record, HoldBroadcast(incident.id, f"{why}: {'; '.join(rating.reasons)}")]
     if drafts_now(rated, playbook) and (rated.level != incident.level or moved):
         return rated, [record, PrepareBroadcast(incident.id)]
-    return _unlogged(rated) if _stormy(incident, around) else (rated, [record])
+    return (replace(rated, unlogged=unlogged), shared) if count.storm else (rated, [record])
 
 
 def _over(incident: Incident, event: AlertOver, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
@@ -575,7 +596,7 @@ def _with(witnesses: tuple[Witness, ...], new: Witness) -> tuple[Witness, ...]:
     """The same device again replaces its earlier word, but never weakens one that may act automatically."""
     kept = []
     for old in witnesses:
-        if _name(old) != _name(new):
+        if old.device != new.device or _name(old) != _name(new):
             kept.append(old)
         elif old.automatic and not new.automatic:
             new = replace(new, automatic=True)

@@ -7,6 +7,7 @@ warned is another question, and the selector answers it with every corner.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from math import cos, floor, radians
 
 from devices.protocols.selector import Circle, Polygon, Shape, inside
@@ -27,6 +28,7 @@ Point = tuple[int, int]
 Flat = tuple[float, float]
 
 
+@lru_cache(maxsize=4_096)
 def point_cells(lat_e7: int, lon_e7: int, distance_m: int) -> tuple[str, ...]:
     """The ~1 km cell of a point first, then all that lie within so many metres of it."""
     row = floor(lat_e7 / CELL_E7)

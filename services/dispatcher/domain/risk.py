@@ -164,17 +164,16 @@ def _rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
 
 def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
     """Which corroborations these witnesses make together. Two reports of one device are one witness."""
-    devices = {(w.reporter, w.device, w.evidence) for w in witnesses}
-    detectors = {d for d in devices if d[2] is Evidence.DETECTOR}
-    call_points = {d for d in devices if d[2] is Evidence.CALL_POINT}
+    detectors = {(w.reporter, w.device) for w in witnesses if w.evidence is Evidence.DETECTOR}
+    kinds = {w.evidence for w in witnesses}
     found = []
     if len(detectors) >= 2:
         found.append(Corroboration.TWO_DETECTORS)
-    if detectors and call_points:
+    if detectors and Evidence.CALL_POINT in kinds:
         found.append(Corroboration.DETECTOR_AND_CALL_POINT)
-    if any(d[2] is Evidence.AUTHORITY for d in devices):
+    if Evidence.AUTHORITY in kinds:
         found.append(Corroboration.AUTHORITY)
-    if any(d[2] is Evidence.PERSON for d in devices):
+    if Evidence.PERSON in kinds:
         found.append(Corroboration.PERSON)
     return tuple(found)
 

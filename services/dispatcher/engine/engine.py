@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import assert_never
 
 from devices.protocols.speaker_link import Phase
@@ -152,7 +152,9 @@ class Engine:
             case ServiceChanged():
                 set_service(work.tx, event)
             case SilenceMade():
-                silencing.make(work.tx, event.silence, self.rules, work.city)
+                silence = replace(event.silence, id=self._ids.new(), made_us=work.tx.now_us())
+                silencing.make(work.tx, silence, self.rules, work.city)
+                outcome.created.append(silence.id)
             case SilenceEnded():
                 silencing.end(work.tx, event.silence, event.person, event.why)
             case CanaryAnswered():

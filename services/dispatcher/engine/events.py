@@ -86,6 +86,8 @@ class ServiceChanged:
 
 @dataclass(frozen=True, slots=True)
 class SilenceMade:
+    """A person silences; the engine gives it its id and its beginning."""
+
     silence: Silence
 
 

@@ -16,6 +16,7 @@ from .health import health_router
 from .incidents import incidents_router
 from .log import city_router, log_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
+from .silences import silences_router
 from .speakers import speakers_router
 from .tasks import tasks_router
 
@@ -44,6 +45,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         login_router(deps, gate),
         feeds_router(deps),
         incidents_router(deps, gate),
+        silences_router(deps, gate),
         tasks_router(deps, gate),
         broadcasts_router(deps, gate),
         acts_router(deps, gate),

@@ -20,6 +20,7 @@ from ..engine.ports import (
     Clock,
     EffectRow,
     Expected,
+    Footprint,
     Live,
     LogRow,
     Page,
@@ -109,19 +110,35 @@ class MemoryTx:
         return self.get(kind, id)
 
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
-        rows = [row for row in self._table(kind).values() if _fits(row, fields)]
+        rows = [row for row in self._candidates(kind, fields) if _fits(row, fields)]
         name = page.order.lstrip("-")
         if kind is Area and name == "id":
             name = "code"
         rows.sort(key=lambda row: getattr(row, name), reverse=page.order.startswith("-"))
         return rows[: page.limit]
 
+    def _candidates(self, kind: type[T], fields: dict[str, object]) -> list[T]:
+        """Every row of the kind, but only those of the cells asked for where there are thousands."""
+        table = self._table(kind)
+        if kind is not Footprint or "cell" not in fields:
+            return list(table.values())
+        cells = fields["cell"] if isinstance(fields["cell"], tuple) else (fields["cell"],)
+        listed = self._table("footprint_cells")
+        return [table[id] for cell in dict.fromkeys(cells) for id in listed.get(cell, ()) if id in table]
+
     def put(self, *rows: object) -> None:
         for row in rows:
+            if isinstance(row, Footprint) and row.id not in self._table(Footprint):
+                listed = self._table("footprint_cells")
+                self._set(listed, row.cell, (*listed.get(row.cell, ()), row.id))
             key = row.code if isinstance(row, Area) else cast("Any", row).id
             self._set(self._table(type(row)), key, row)
 
     def delete(self, kind: type[object], id: str) -> None:
+        gone = self._table(kind).get(id)
+        if isinstance(gone, Footprint):
+            listed = self._table("footprint_cells")
+            self._set(listed, gone.cell, tuple(other for other in listed[gone.cell] if other != id))
         self._drop(self._table(kind), id)
 
     def add_signal(self, signal: Signal, incident: str) -> None:

@@ -85,7 +85,7 @@ def check(silence: Silence, rules: Rules, tree: AreaTree, now_us: int) -> None:
 
 def covering(silences: Sequence[Silence], signal: Signal, line: Sequence[str], now_us: int) -> Silence | None:
     """The silence that fits this signal, the one that ends last; `line` is the signal's areas and those above."""
-    fitting = [s for s in silences if s.active and s.until_us > now_us and _fits(s, signal, line)]
+    fitting = [s for s in silences if s.active and s.made_us <= now_us < s.until_us and _fits(s, signal, line)]
     return max(fitting, key=lambda s: (s.until_us, s.id), default=None)
 
 

@@ -9,6 +9,7 @@ from services.dispatcher.domain.effects import (
     AskOffice,
     Effect,
     HoldBroadcast,
+    LearnVerdict,
     PrepareBroadcast,
     Record,
     ReleaseStanding,
@@ -74,6 +75,9 @@ def incident(**changes: Any) -> Incident:
         witnesses=TWO[:1],
         headline="感烟探测器报警",
         alert="alert",
+        rules="built-in",
+        minute_us=NOON_US,
+        minute_count=1,
     )
     return replace(fire, **changes)
 
@@ -83,11 +87,15 @@ def joined(witness: Witness | None = TWO[1], place: Place | None = None, **chang
 
 
 def after(before: Incident, event: Any, playbook: Playbook | None = FIRE) -> tuple[Incident, list[Effect]]:
-    return decide(before, event, playbook, NOON_US)
+    decided, effects = decide(before, event, playbook, NOON_US)
+    # How many came within the minute is what the tests of storms are about.
+    return replace(decided, minute_count=before.minute_count), effects
 
 
 def kinds(effects: list[Effect]) -> list[str]:
-    return [e.kind if isinstance(e, Record) else type(e).__name__ for e in effects]
+    """What they are, without what is learned of reporters, which has tests of its own."""
+    told = [e for e in effects if not isinstance(e, LearnVerdict)]
+    return [e.kind if isinstance(e, Record) else type(e).__name__ for e in told]
 
 
 def said(verdict: Verdict) -> OfficeAnswered:
@@ -103,7 +111,9 @@ def test_the_first_signal_asks_an_office_and_drafts() -> None:
     reasons = ("1 witness (detector): not corroborated",)
     assert rated == incident(reasons=reasons, alert="")
     assert effects == [
-        Record("incident.signal", "incident", reasons[0], facts={"signal": "panel/mall/2", "level": 3}),
+        Record(
+            "incident.signal", "incident", reasons[0], facts={"signal": "panel/mall/2", "level": 3, "rules": "built-in"}
+        ),
         AskOffice("incident", "verify", MALL, OTHER_STREET, reasons[0]),
         PrepareBroadcast("incident"),
     ]
@@ -306,7 +316,7 @@ def test_a_graver_word_of_the_same_authority_after_a_refutation_asks_again() -> 
 
 def test_a_confirmation_drafts_with_the_new_verdict() -> None:
     confirmed, effects = after(incident(), said(Verdict.CONFIRM))
-    assert confirmed == incident(state=CONFIRMED)
+    assert confirmed == incident(state=CONFIRMED, judged="confirmed", judged_reporters=("mall-panel",))
     assert kinds(effects) == ["incident.answered", "PrepareBroadcast"]
 
 
@@ -321,8 +331,10 @@ def test_a_confirmation_wakes_a_draft_whose_source_took_its_word_back() -> None:
 
 def test_a_refutation_holds_the_draft() -> None:
     refuted, effects = after(incident(), said(Verdict.REFUTE))
-    assert refuted == incident(state=REFUTED, refuted_us=NOON_US)
-    assert effects[1:] == [HoldBroadcast("incident", "street refutes it")]
+    judged = {"judged": "refuted", "judged_reporters": ("mall-panel",)}
+    assert refuted == incident(state=REFUTED, refuted_us=NOON_US, **judged)
+    learned = LearnVerdict("actual", ("mall-panel",), "refuted")
+    assert effects[1:] == [HoldBroadcast("incident", "street refutes it"), learned]
 
 
 def test_a_refutation_on_air_points_to_the_correction_and_withdraws_nothing_by_itself() -> None:

@@ -18,7 +18,7 @@ from services.dispatcher.domain.refusals import (
     StillOnAir,
     WrongState,
 )
-from services.dispatcher.domain.signals import Place
+from services.dispatcher.domain.signals import Place, SignalKind
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
 from services.dispatcher.engine.events import (
     AudioRendered,
@@ -117,7 +117,7 @@ def test_a_release_given_to_other_content_expires_and_says_what_changed(town: To
 def test_a_release_expires_when_the_area_changes(town: Town) -> None:
     incident = town.signal(storm_signal())
     alert = town.release(town.alert(incident).id, "li")
-    town.signal(storm_signal("cap/weather/2", place=Place(areas=(STREET,))))
+    town.signal(storm_signal("cap/weather/2", kind=SignalKind.UPDATE, place=Place(areas=(STREET,))))
     assert town.whys(alert.id, "broadcast.release_expired") == [
         "area changed from 区划02001、区划02002 to 区划02001; the words changed: li must confirm again"
     ]

@@ -31,6 +31,10 @@ def test_an_incident_shows_its_signals_tasks_broadcasts_and_log(api: Api) -> Non
         "alert": story["broadcasts"][0]["id"],
         "alert_released": False,
         "unanswered": False,
+        "rules": "built-in",
+        "inhibited_by": "",
+        "inhibited_why": "",
+        "silenced": 0,
     }
     assert [s["key"] for s in story["signals"]] == ["panel/mall/1"]
     assert [b["phase"] for b in story["broadcasts"]] == ["alert", "correction", "all_clear"]

@@ -15,8 +15,21 @@ from typing import Any, TypeVar, cast
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.places import Area, Speaker
 from ..domain.planning import Coverage
-from ..domain.signals import Signal, Unread
-from ..engine.ports import Clock, EffectRow, Expected, Live, LogRow, Page, Read, ReceiptRow, TimerRow, Tx
+from ..domain.signals import Signal, Unread, identity, witness_name
+from ..engine.ports import (
+    Clock,
+    EffectRow,
+    Expected,
+    Footprint,
+    Live,
+    LogRow,
+    Page,
+    Read,
+    ReceiptRow,
+    StoredSignal,
+    TimerRow,
+    Tx,
+)
 
 T = TypeVar("T")
 _GONE = object()
@@ -97,23 +110,46 @@ class MemoryTx:
         return self.get(kind, id)
 
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
-        rows = [row for row in self._table(kind).values() if _fits(row, fields)]
+        rows = [row for row in self._candidates(kind, fields) if _fits(row, fields)]
         name = page.order.lstrip("-")
         if kind is Area and name == "id":
             name = "code"
         rows.sort(key=lambda row: getattr(row, name), reverse=page.order.startswith("-"))
         return rows[: page.limit]
 
+    def _candidates(self, kind: type[T], fields: dict[str, object]) -> list[T]:
+        """Every row of the kind, but only those of the cells asked for where there are thousands."""
+        table = self._table(kind)
+        if kind is not Footprint or "cell" not in fields:
+            return list(table.values())
+        cells = fields["cell"] if isinstance(fields["cell"], tuple) else (fields["cell"],)
+        listed = self._table("footprint_cells")
+        return [table[id] for cell in dict.fromkeys(cells) for id in listed.get(cell, ()) if id in table]
+
     def put(self, *rows: object) -> None:
         for row in rows:
+            if isinstance(row, Footprint) and row.id not in self._table(Footprint):
+                listed = self._table("footprint_cells")
+                self._set(listed, row.cell, (*listed.get(row.cell, ()), row.id))
             key = row.code if isinstance(row, Area) else cast("Any", row).id
             self._set(self._table(type(row)), key, row)
 
     def delete(self, kind: type[object], id: str) -> None:
+        gone = self._table(kind).get(id)
+        if isinstance(gone, Footprint):
+            listed = self._table("footprint_cells")
+            self._set(listed, gone.cell, tuple(other for other in listed[gone.cell] if other != id))
         self._drop(self._table(kind), id)
 
     def add_signal(self, signal: Signal, incident: str) -> None:
         self._set(self._table("signal"), signal.key, (signal, incident))
+        named = self._table("signal_identity")
+        name = identity(signal.key)
+        self._set(named, name, (*named.get(name, ()), signal.key))
+
+    def withdraw(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._set(self._table("signal_withdrawn"), key, True)
 
     def signal_incident(self, key: str) -> str | None:
         found = self._table("signal").get(key)
@@ -121,6 +157,25 @@ class MemoryTx:
 
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
         rows = [s for s, joined in self._table("signal").values() if joined == incident]
+        return sorted(rows, key=lambda s: (s.received_us, s.key))[:limit]
+
+    def signals_named(self, identity: str, limit: int = 32) -> list[StoredSignal]:
+        signals, gone = self._table("signal"), self._table("signal_withdrawn")
+        keys = self._table("signal_identity").get(identity, ())
+        rows = [StoredSignal(signals[key][0], signals[key][1], key in gone) for key in keys]
+        return sorted(rows, key=lambda row: (-row.signal.received_us, row.signal.key))[:limit]
+
+    def signals_standing(self, incident: str, witness: str | None, limit: int = 64) -> list[Signal]:
+        gone = self._table("signal_withdrawn")
+        rows = [
+            s
+            for s, joined in self._table("signal").values()
+            if joined == incident and s.key not in gone and witness in (None, witness_name(s.reporter, s.device))
+        ]
+        return sorted(rows, key=lambda s: (-s.received_us, s.key))[:limit]
+
+    def signals_since(self, received_us: int, after_key: str, limit: int = 1_000) -> list[Signal]:
+        rows = [s for s, _ in self._table("signal").values() if (s.received_us, s.key) > (received_us, after_key)]
         return sorted(rows, key=lambda s: (s.received_us, s.key))[:limit]
 
     def add_unread(self, rows: Sequence[Unread]) -> None:

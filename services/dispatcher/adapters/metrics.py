@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ..engine.receipts import Counted
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def shadow_counter(registry: CollectorRegistry) -> Callable[[str], None]:
+    """Counts, by hazard, incidents that the shadow rules rate differently; nothing is ever done by those."""
+    counter = Counter(
+        "tocsin_shadow_differs", "Incidents that shadow rules rate differently.", ["hazard"], registry=registry
+    )
+    return lambda hazard: counter.labels(hazard).inc()
 
 
 class GatewayMetrics:

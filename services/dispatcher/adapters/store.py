@@ -94,7 +94,9 @@ class SqlStore:
     @contextmanager
     def _write(self) -> Iterator[Tx]:
         with translated(), self._my_turn(), self._writing.connect() as connection, connection.begin():
-            yield SqlTx(connection, self._clock)
+            tx = SqlTx(connection, self._clock)
+            yield tx
+            tx.flush()
 
     @contextmanager
     def _read(self) -> Iterator[Read]:

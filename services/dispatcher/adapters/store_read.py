@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
-from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, TimerRow
+from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, StoredSignal, TimerRow
 from .rows import check_fields, column, decode, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
@@ -97,6 +97,30 @@ class SqlRead:
         """The signals of an incident, oldest first."""
         sql = "SELECT body FROM signal WHERE incident = ? ORDER BY received_us, key LIMIT ?"
         return [decode(Signal, row[0]) for row in self._all(sql, (incident, limit))]
+
+    def signals_named(self, identity: str, limit: int = 32) -> list[StoredSignal]:
+        """The signals that go by this name whatever time their keys give, newest first."""
+        sql = "SELECT body, incident, withdrawn FROM signal WHERE identity = ? ORDER BY received_us DESC, key LIMIT ?"
+        found = self._all(sql, (column(identity), limit))
+        return [StoredSignal(decode(Signal, body), incident, bool(gone)) for body, incident, gone in found]
+
+    def signals_standing(self, incident: str, witness: str | None, limit: int = 64) -> list[Signal]:
+        """Signals of an incident that nothing cancelled or updated since, newest first; of one witness, or of all."""
+        of_one, parameters = ("", ()) if witness is None else (" AND witness = ?", (column(witness),))
+        sql = (
+            f"SELECT body FROM signal WHERE incident = ?{of_one} AND NOT withdrawn"
+            " ORDER BY received_us DESC, key LIMIT ?"
+        )
+        return [decode(Signal, row[0]) for row in self._all(sql, (incident, *parameters, limit))]
+
+    def signals_since(self, received_us: int, after_key: str, limit: int = 1_000) -> list[Signal]:
+        """Signals in the order they came, behind a time and, at that very time, behind a key."""
+        sql = (
+            "SELECT body FROM signal WHERE received_us > ? OR (received_us = ? AND key > ?)"
+            " ORDER BY received_us, key LIMIT ?"
+        )
+        found = self._all(sql, (received_us, received_us, column(after_key), limit))
+        return [decode(Signal, row[0]) for row in found]
 
     def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]:
         """The expected set in order of speaker; a silent one has shown neither that it plays nor that it finished."""

@@ -12,15 +12,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sqlalchemy import Connection
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
-from ..domain.signals import Signal, Unread
-from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, ReceiptRow
+from ..domain.signals import Signal, Unread, identity, witness_name
+from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
-from .store_read import EFFECT_COLUMNS, LOG_COLUMNS, VERSIONED, SqlRead
+from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
 
 T = TypeVar("T")
@@ -30,6 +30,10 @@ PAIRS_MAX = 500
 
 _RECEIPT = """
 INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
+_SIGNAL = """
+INSERT INTO signal (key, incident, received_us, identity, witness, body) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
 _MOVE_ON = """
@@ -85,6 +89,9 @@ class SqlTx(SqlRead):
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
         self._told = False
+        # Versioned rows as this transaction left them: nobody else can change them before it ends.
+        self._left: dict[tuple[type, object], object] = {}
+        self._unwritten: dict[tuple[type, object], None] = {}
 
     def lock(self, *names: str) -> None:
         """Hold these names until the end. SQLite has one writer at a time, who holds them all."""
@@ -94,9 +101,21 @@ class SqlTx(SqlRead):
             self._run("SELECT pg_advisory_xact_lock(?)", (number,))
             self._locks.add(number)
 
+    def get(self, kind: type[T], id: str) -> T | None:
+        """The row under this key."""
+        left = self._left.get((kind, column(id)))
+        return cast("T", left) if left is not None else self._get(kind, id, locked=False)
+
+    def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
+        """Rows as this transaction has left them."""
+        if any(each is kind for each, _ in self._unwritten):
+            self.flush()
+        return super().find(kind, page, **fields)
+
     def get_locked(self, kind: type[T], id: str) -> T | None:
         """The row under this key, which nobody else changes until the end."""
-        return self._get(kind, id, locked=True)
+        left = self._left.get((kind, column(id)))
+        return cast("T", left) if left is not None else self._get(kind, id, locked=True)
 
     def put(self, *rows: object) -> None:
         """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
@@ -114,12 +133,19 @@ class SqlTx(SqlRead):
         """Remove the row if it is there."""
         self._run(f"DELETE FROM {ENTITIES[kind].name} WHERE {names_of(kind)[0]} = ?", (column(id),))
         self._versions[kind, column(id)] = 0
+        self._left.pop((kind, column(id)), None)
+        self._unwritten.pop((kind, column(id)), None)
 
     def add_signal(self, signal: Signal, incident: str) -> None:
         """Store a new signal. Raises Conflict when its key was stored meanwhile."""
-        sql = "INSERT INTO signal (key, incident, received_us, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        if self._run(sql, (column(signal.key), incident, signal.received_us, encode(signal))).rowcount != 1:
+        names = column(identity(signal.key)), column(witness_name(signal.reporter, signal.device))
+        row = column(signal.key), incident, signal.received_us, *names, encode(signal)
+        if self._run(_SIGNAL, row).rowcount != 1:
             raise Conflict(f"the signal {signal.key[:100]!r} is stored already")
+
+    def withdraw(self, keys: Sequence[str]) -> None:
+        """Mark stored signals as cancelled or updated."""
+        self._many("UPDATE signal SET withdrawn = ? WHERE key = ?", [(True, column(key)) for key in sorted(keys)])
 
     def add_unread(self, rows: Sequence[Unread]) -> None:
         """Keep what could not be understood."""
@@ -235,6 +261,23 @@ class SqlTx(SqlRead):
             self._versions.setdefault((kind, key), version or 0)
 
     def _put_versioned(self, row: object) -> None:
+        """A row that is held already is written when the transaction ends, or when somebody looks for its kind: a
+        storm changes one row thousands of times."""
+        kind = type(row)
+        key = column(getattr(row, names_of(kind)[0]))
+        if self._versions.get((kind, key)):
+            self._left[kind, key] = row
+            self._unwritten[kind, key] = None
+            return
+        self._write_versioned(row)
+
+    def flush(self) -> None:
+        """Write what is still to be written. Raises Conflict."""
+        for kind, key in sorted(self._unwritten, key=lambda each: (each[0].__name__, str(each[1]))):
+            self._write_versioned(self._left[kind, key])
+        self._unwritten.clear()
+
+    def _write_versioned(self, row: object) -> None:
         kind = type(row)
         values = columns_of(row)
         before = self._versions.get((kind, values[0]))
@@ -248,6 +291,7 @@ class SqlTx(SqlRead):
         if done.rowcount != 1:
             raise Conflict(f"another transaction changed {ENTITIES[kind].name} {values[0]}")
         self._versions[kind, values[0]] = (before or 0) + 1
+        self._left[kind, values[0]] = row
 
     def _expect(self, broadcast: str, speakers: str, of: str) -> None:
         """Expect the order of these speakers alone. What they have shown of it counts, whenever that was; what others

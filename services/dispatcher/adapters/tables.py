@@ -16,12 +16,15 @@ from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.planning import Plan
 from ..domain.polling import Poll
 from ..domain.rhythm import Heard
+from ..domain.risk import History
 from ..domain.signals import Feed, Panel, Sensor
+from ..domain.silences import Silence, SilencedWord
 from ..domain.verification import Task
 from ..engine.ports import (
     Asset,
     BrokerAccount,
     CitySettings,
+    Footprint,
     Lease,
     Live,
     Login,
@@ -29,6 +32,7 @@ from ..engine.ports import (
     Person,
     Stranger,
     Stream,
+    Withdrawal,
     Wording,
 )
 
@@ -83,8 +87,14 @@ ENTITIES: dict[type, Table] = {
         _text("venue", null=True),
         _text("area"),
         _int("opened_us"),
+        Column("inhibited_by", TEXT, nullable=False, server_default=""),
         versioned=True,
     ),
+    Footprint: _entity("footprint", _text("incident"), _text("use"), _text("hazard"), _text("cell"), _int("level")),
+    Withdrawal: _entity("withdrawal", _text("identity")),
+    History: _entity("history"),
+    Silence: _entity("silence", _text("use"), _bool("active"), _int("until_us"), versioned=True),
+    SilencedWord: _entity("silenced_word", _text("use"), _text("hazard"), _text("cell")),
     Task: _entity(
         "task",
         _text("kind"),
@@ -137,6 +147,12 @@ for _kind, _columns in (
     (Stranger, ("last_us",)),
     (Incident, ("state", "hazard")),
     (Incident, ("opened_us",)),
+    (Incident, ("inhibited_by",)),
+    (Footprint, ("cell", "hazard", "use", "level")),
+    (Footprint, ("incident",)),
+    (Withdrawal, ("identity",)),
+    (Silence, ("active",)),
+    (SilencedWord, ("cell",)),
     (Task, ("incident",)),
     (Task, ("broadcast",)),
     (Task, ("state", "office")),
@@ -158,8 +174,14 @@ SIGNAL = Table(
     Column("key", TEXT, primary_key=True),
     _text("incident"),
     _int("received_us"),
+    Column("identity", TEXT, nullable=False, server_default=""),
+    Column("witness", TEXT, nullable=False, server_default=""),
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),
     Column("body", Text, nullable=False),
     Index("signal_by_incident", "incident", "received_us"),
+    Index("signal_by_received_us", "received_us", "key"),
+    Index("signal_by_identity", "identity"),
+    Index("signal_by_witness", "incident", "witness"),
 )
 UNREAD = Table(
     "unread",

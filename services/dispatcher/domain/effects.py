@@ -115,6 +115,17 @@ class RecallPeople:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnVerdict:
+    """An office judged what these reporters said: counted for `judged`, and no longer for `before` where that was
+    said of them first. The words are "confirmed" and "refuted"."""
+
+    use: str
+    reporters: tuple[str, ...]
+    judged: str
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TellIncident:
     """Pass an event on to the incident in the same transaction."""
 
@@ -133,5 +144,6 @@ Effect: TypeAlias = (
     | ReleaseStanding
     | HoldBroadcast
     | RecallPeople
+    | LearnVerdict
     | TellIncident
 )

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
-from .effects import AskOffice, Effect, HoldBroadcast, PrepareBroadcast, Record, ReleaseStanding
+from .effects import (
+    AskOffice,
+    Effect,
+    HoldBroadcast,
+    LearnVerdict,
+    PrepareBroadcast,
+    Record,
+    ReleaseStanding,
+    WakeAt,
+    WithdrawTask,
+)
 from .playbook import OnUnanswered, Playbook, Target
 from .refusals import StillOnAir
-from .risk import Rating, Witness, rate
+from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, lone_detector, may_draft, rate
 from .signals import Place, Signal, SignalKind, Use
 
 WITNESSES_MAX = 64
-JOIN_DISTANCE_M = 1_000
-JOIN_WITHIN_S_DEFAULT = 3_600
+MINUTE_US = 60_000_000
+REDRAFT_WAITS_US = 5_000_000
+"""How long a draft waits for more in a storm, so that many new places make one new draft."""
+USELESS_NEVER_US = 10 * 365 * 86_400_000_000
 QUIET_AFTER_REFUTED_US = 600_000_000
 """The same device reporting again within this time of a refutation says nothing new."""
 
@@ -46,11 +58,17 @@ class Air(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident. `area` is where its office is sought; `cell` is its ~1 km join cell; times are µs UTC.
+    """One incident. `area` is where its office is sought; `cell` says where it was opened; times are µs UTC.
 
     `alert` is the newest broadcast drafted for it and `air` where that is. `alerted` says that some alert of it has
     been on air: the standing order is then spent. `held` says that its source took its word back, `refuted_us` when
-    people last refuted it, 0 for never or for confirmed since.
+    people last refuted it, 0 for never or for confirmed since. `lifted` says that its alert ended with a correction or
+    an all-clear and nobody reported anything since.
+
+    `rules` is the version of the rules that it was last rated by. `inhibited_by` names the graver incident that mutes
+    it, `silenced` counts signals that a silence kept from it. `minute_us` and `minute_count` count its signals in the
+    present minute, `unlogged` those without a log line of their own; `redraft_waits` says that a draft is due soon.
+    `judged` and `judged_reporters` are what an office said last, and of whom that was counted.
     """
 
     id: str
@@ -79,6 +97,18 @@ class Incident:
     held: bool = False
     refuted_us: int = 0
     unanswered: bool = False
+    rules: str = ""
+    lifted: bool = False
+    inhibited_by: str = ""
+    inhibited_why: str = ""
+    silenced: int = 0
+    minute_us: int = 0
+    minute_count: int = 0
+    unlogged: int = 0
+    redraft_waits: bool = False
+    judged: str = ""
+    judged_reporters: tuple[str, ...] = ()
+    shadow: str = ""
     version: int = 0
 
     @property
@@ -92,15 +122,53 @@ class Incident:
 
     @property
     def drafts(self) -> bool:
-        """Whether an alert may be drafted for it now: it stands, and none is on air or may be resumed."""
-        return self.open and self.state is not IncidentState.REFUTED and self.air in (Air.NOT_YET, Air.OVER)
+        """Whether an alert may be drafted for it now: it stands, nothing mutes it, and none is on air or may be
+        resumed."""
+        stands = self.open and self.state is not IncidentState.REFUTED and not self.inhibited_by
+        return stands and self.air in (Air.NOT_YET, Air.OVER)
+
+
+def drafts_now(incident: Incident, playbook: Playbook | None) -> bool:
+    """Whether an alert may be drafted now by what its playbook reaches: beyond a venue, one detector is not enough."""
+    if playbook is None or not incident.drafts:
+        return False
+    return may_draft(incident.witnesses, playbook, incident.venue, incident.state is IncidentState.CONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
 class SignalJoined:
+    """A signal of the incident, with the place as it is now. `taken_back` names who no longer witnesses after a cancel,
+    as (reporter, device); None means the canceller itself. `silenced` says that a silence keeps it from counting."""
+
     signal: Signal
     witness: Witness | None
     place: Place
+    taken_back: tuple[tuple[str, str], ...] | None = None
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteOver:
+    """The minute is over in which signals had no log line of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedraftDue:
+    """The draft has waited long enough for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibited:
+    """A graver incident mutes this one, until `until_us` at first."""
+
+    by: str
+    why: str
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uninhibited:
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +222,27 @@ class Close:
 
 
 IncidentEvent = (
-    SignalJoined | OfficeAnswered | LadderEnded | AlertReleased | AlertStopped | AlertOver | NotBroadcast | Close
+    SignalJoined
+    | MinuteOver
+    | RedraftDue
+    | Inhibited
+    | Uninhibited
+    | OfficeAnswered
+    | LadderEnded
+    | AlertReleased
+    | AlertStopped
+    | AlertOver
+    | NotBroadcast
+    | Close
 )
 
 
 def decide(
-    incident: Incident, event: IncidentEvent, playbook: Playbook | None, now_us: int
+    incident: Incident,
+    event: IncidentEvent,
+    playbook: Playbook | None,
+    now_us: int,
+    around: Circumstances = NOTHING_KNOWN,
 ) -> tuple[Incident, list[Effect]]:
     """What an event makes of an incident. Late, repeated and contradicting events are ordinary.
 
@@ -167,9 +250,18 @@ def decide(
     """
     match event:
         case SignalJoined() if event.signal.kind is SignalKind.CANCEL:
-            return _cancelled(_counted(incident, event.signal), event.signal, playbook)
+            return _cancelled(incident, event, playbook, now_us, around)
         case SignalJoined():
-            return _signal(incident, event, playbook)
+            return _signal(incident, event, playbook, now_us, around)
+        case MinuteOver():
+            return _minute_over(incident)
+        case RedraftDue():
+            drafted: list[Effect] = [PrepareBroadcast(incident.id)] if drafts_now(incident, playbook) else []
+            return replace(incident, redraft_waits=False), drafted
+        case Inhibited():
+            return _inhibited(incident, event)
+        case Uninhibited():
+            return _uninhibited(incident, event, playbook)
         case OfficeAnswered():
             return _answered(incident, event, now_us)
         case LadderEnded():
@@ -189,7 +281,7 @@ def decide(
         case Close() if incident.air is Air.ON_AIR:
             raise StillOnAir
         case Close() if incident.open:
-            closed = replace(incident, state=IncidentState.CLOSED)
+            closed = replace(incident, state=IncidentState.CLOSED, inhibited_by="", inhibited_why="")
             return closed, [
                 HoldBroadcast(incident.id, "the incident is closed"),
                 Record("incident.closed", incident.id, event.why, event.person),
@@ -200,39 +292,153 @@ def decide(
             assert_never(event)
 
 
-def _counted(incident: Incident, signal: Signal) -> Incident:
-    last_us = max(incident.last_signal_us, signal.received_us)
-    return replace(incident, signal_count=incident.signal_count + 1, last_signal_us=last_us)
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """An incident's counters with one signal more. `storm` says that more come than anybody could read one by one."""
+
+    signal_count: int
+    last_signal_us: int
+    minute_us: int
+    minute_count: int
+    storm: bool
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What changes of the incident."""
+        return {
+            "signal_count": self.signal_count,
+            "last_signal_us": self.last_signal_us,
+            "minute_us": self.minute_us,
+            "minute_count": self.minute_count,
+        }
 
 
-def _signal(incident: Incident, event: SignalJoined, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
-    signal, counted = event.signal, _counted(incident, event.signal)
+def _counted(incident: Incident, signal: Signal, now_us: int, around: Circumstances) -> _Count:
+    same_minute = 0 <= now_us - incident.minute_us < MINUTE_US
+    count = incident.minute_count + 1 if same_minute else 1
+    return _Count(
+        incident.signal_count + 1,
+        max(incident.last_signal_us, signal.received_us),
+        incident.minute_us if same_minute else now_us,
+        count,
+        count > around.rules.signals_a_minute_logged,
+    )
+
+
+def _shared_line(incident: Incident, count: _Count) -> list[Effect]:
+    """The signal is stored and counted; its line in the log is shared with the others of its minute."""
+    if incident.unlogged:
+        return []
+    due_us = count.minute_us + MINUTE_US
+    return [WakeAt("incident", incident.id, "minute", due_us, due_us + USELESS_NEVER_US)]
+
+
+def _minute_over(incident: Incident) -> tuple[Incident, list[Effect]]:
+    if not incident.unlogged:
+        return incident, []
+    why = f"{incident.unlogged} further signals within a minute, {incident.signal_count} in all"
+    facts: dict[str, object] = {"signals": incident.unlogged, "of": incident.signal_count, "level": incident.level}
+    return replace(incident, unlogged=0), [Record("incident.storm", incident.id, why, facts=facts)]
+
+
+def _signal(
+    incident: Incident, event: SignalJoined, playbook: Playbook | None, now_us: int, around: Circumstances
+) -> tuple[Incident, list[Effect]]:
+    signal, count = event.signal, _counted(incident, event.signal, now_us, around)
+    storm = count.storm
     if event.witness is None:
-        return counted, [Record("incident.noted", incident.id, signal.headline or signal.key)]
+        silenced = incident.silenced + event.silenced
+        counted = replace(incident, **count.changes, silenced=silenced, unlogged=incident.unlogged + storm)
+        kind = "incident.silenced" if event.silenced else "incident.noted"
+        line = Record(kind, incident.id, signal.headline or signal.key)
+        return counted, _shared_line(incident, count) if storm else [line]
     witnesses = _with(incident.witnesses, event.witness)
-    rating = rate(witnesses, playbook)
+    rating = rate(witnesses, playbook, around)
+    muted = bool(incident.inhibited_by)
+    why = "" if muted else _asks_because(incident, event, rating)
     rated = replace(
-        counted,
+        incident,
+        **count.changes,
+        state=IncidentState.VERIFYING if why else incident.state,
+        unanswered=incident.unanswered and not why,
         witnesses=witnesses,
         level=rating.level,
         reasons=rating.reasons,
         place=event.place,
         headline=incident.headline or signal.headline,
         held=False,
+        lifted=False,
+        rules=around.rules.version,
     )
-    facts: dict[str, object] = {"signal": signal.key, "level": rating.level}
-    effects: list[Effect] = [Record("incident.signal", incident.id, "; ".join(rating.reasons), facts=facts)]
-    why = _asks_because(incident, event, rating)
+    effects: list[Effect] = []
     if why:
-        rated = replace(rated, state=IncidentState.VERIFYING, unanswered=False)
         effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why))
     changed = [name for name in ("level", "place", "state", "held") if getattr(rated, name) != getattr(incident, name)]
-    if playbook is not None and rated.drafts and (changed or not rated.alert or rated.air is Air.OVER):
-        effects.append(PrepareBroadcast(incident.id))
-    if rated.air is Air.ON_AIR and (rating.level < incident.level or event.place != incident.place):
+    drafts = drafts_now(rated, playbook)
+    if drafts and lone_detector(incident.witnesses) and not drafts_now(incident, playbook):
+        changed.append("witnesses")
+    grave = any(name != "place" for name in changed)
+    if drafts and (changed or not rated.alert or rated.air is Air.OVER):
+        if not storm or grave:
+            effects.append(PrepareBroadcast(incident.id))
+        elif not rated.redraft_waits:
+            rated = replace(rated, redraft_waits=True)
+            due_us = now_us + REDRAFT_WAITS_US
+            effects.append(WakeAt("incident", incident.id, "redraft", due_us, due_us + USELESS_NEVER_US))
+    if rated.air is Air.ON_AIR and (rating.level < incident.level or (event.place != incident.place and not storm)):
         grown = f"its alert on air was released for level {incident.level} and {', '.join(changed)} changed since"
         effects.append(Record("incident.outgrown", incident.id, f"{grown}: stop it to release a new one"))
-    return rated, [*effects, *_standing(rated, rating, playbook)]
+    standing = _standing(rated, rating, playbook)
+    if standing and (not storm or rating.automatic != rate(incident.witnesses, playbook).automatic):
+        effects += standing
+    if storm and not grave:
+        shared = _shared_line(incident, count)
+        return replace(rated, unlogged=incident.unlogged + 1), [*shared, *effects]
+    return rated, [*_said(incident, rated, signal, around), *effects]
+
+
+def _said(incident: Incident, rated: Incident, signal: Signal, around: Circumstances) -> list[Effect]:
+    """The rating's record, with the version of the rules behind it; a level that falls has a line of its own."""
+    facts: dict[str, object] = {"signal": signal.key, "level": rated.level, "rules": around.rules.version}
+    said: list[Effect] = [Record("incident.signal", incident.id, "; ".join(rated.reasons), facts=facts)]
+    if rated.level > incident.level and incident.witnesses:
+        fell = f"from level {incident.level} to {rated.level}: {'; '.join(rated.reasons)}"
+        said.append(Record("incident.lowered", incident.id, fell))
+    return said
+
+
+def _inhibited(incident: Incident, event: Inhibited) -> tuple[Incident, list[Effect]]:
+    muted = replace(incident, inhibited_by=event.by, inhibited_why=event.why)
+    wake = WakeAt("incident", incident.id, "inhibition", event.until_us, event.until_us + USELESS_NEVER_US)
+    if incident.inhibited_by == event.by:
+        return muted, [wake]
+    effects: list[Effect] = [
+        Record("incident.inhibited", incident.id, event.why, facts={"by": event.by}),
+        wake,
+    ]
+    if incident.state is IncidentState.VERIFYING:
+        muted = replace(muted, state=IncidentState.SUSPECTED)
+    if incident.task:
+        effects.append(WithdrawTask(incident.task, f"muted: {event.why}"))
+    if incident.alert and not incident.alert_released:
+        effects.append(HoldBroadcast(incident.id, f"muted: {event.why}"))
+    return muted, effects
+
+
+def _uninhibited(incident: Incident, event: Uninhibited, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
+    """Heard again: what was put off is done now."""
+    if not incident.inhibited_by:
+        return incident, []
+    heard = replace(incident, inhibited_by="", inhibited_why="")
+    effects: list[Effect] = [
+        Record("incident.uninhibited", incident.id, event.why, facts={"by": incident.inhibited_by})
+    ]
+    if heard.state is IncidentState.SUSPECTED and heard.witnesses:
+        heard = replace(heard, state=IncidentState.VERIFYING, unanswered=False)
+        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, event.why))
+    if drafts_now(heard, playbook) and heard.witnesses:
+        effects.append(PrepareBroadcast(incident.id))
+    return heard, effects
 
 
 def _asks_because(incident: Incident, event: SignalJoined, rating: Rating) -> str:
@@ -263,28 +469,45 @@ def _standing(incident: Incident, rating: Rating, playbook: Playbook | None) -> 
     return [ReleaseStanding(incident.id, f"{playbook.id}@{playbook.version}: {', '.join(covering)}")]
 
 
-def _cancelled(incident: Incident, signal: Signal, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
+def _cancelled(
+    before: Incident, event: SignalJoined, playbook: Playbook | None, now_us: int, around: Circumstances
+) -> tuple[Incident, list[Effect]]:
     """A source takes its own word back, and nobody else's: what other witnesses say still counts."""
-    left = tuple(w for w in incident.witnesses if (w.reporter, w.device) != (signal.reporter, signal.device))
-    why = f"{signal.reporter} cancels {', '.join(signal.references) or signal.key}"
+    signal, count = event.signal, _counted(before, event.signal, now_us, around)
+    incident = replace(before, **count.changes)
+    unlogged, shared = before.unlogged + 1, _shared_line(before, count)
+    gone = ((signal.reporter, signal.device),) if event.taken_back is None else event.taken_back
+    left = tuple(w for w in incident.witnesses if (w.reporter, w.device) not in gone)
+    why = f"{signal.reporter} cancels {', '.join(signal.references[:3]) or signal.key}"
+    moved = incident.venue is None and bool(left) and event.place not in (incident.place, Place())
+    placed = replace(incident, place=event.place) if moved else incident
     if len(left) == len(incident.witnesses):
-        return incident, [Record("incident.cancel_of_nothing", incident.id, f"{why}, but is no witness here")]
+        if count.storm and not moved:
+            return replace(placed, unlogged=unlogged), shared
+        kind, what = ("incident.partly_cancelled", why) if moved else (
+            "incident.cancel_of_nothing", f"{why}, but is no witness here"
+        )  # fmt: skip
+        again: list[Effect] = [PrepareBroadcast(incident.id)] if moved and drafts_now(placed, playbook) else []
+        return placed, [Record(kind, incident.id, what), *again]
     record = Record("incident.source_cancelled", incident.id, why)
     if not left:
         taken_back = replace(incident, witnesses=(), reasons=(why,), held=True)
         hold: list[Effect] = [] if incident.alert_released else [HoldBroadcast(incident.id, why)]
         return taken_back, [record, *hold]
-    rating = rate(left, playbook)
-    rated = replace(incident, witnesses=left, level=rating.level, reasons=rating.reasons)
-    redraft = playbook is not None and rated.drafts and rated.level != incident.level
-    return rated, [record, *([PrepareBroadcast(incident.id)] if redraft else [])]
+    rating = rate(left, playbook, around)
+    rated = replace(placed, witnesses=left, level=rating.level, reasons=rating.reasons, rules=around.rules.version)
+    if rated.alert and not rated.alert_released and rated.drafts and not drafts_now(rated, playbook):
+        return rated, [record, HoldBroadcast(incident.id, f"{why}: {'; '.join(rating.reasons)}")]
+    if drafts_now(rated, playbook) and (rated.level != incident.level or moved):
+        return rated, [record, PrepareBroadcast(incident.id)]
+    return (replace(rated, unlogged=unlogged), shared) if count.storm else (rated, [record])
 
 
 def _over(incident: Incident, event: AlertOver, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
     """When nobody said that the danger has passed, the next alert lies ready for people to release."""
-    over = replace(incident, air=Air.OVER)
+    over = replace(incident, air=Air.OVER, lifted=event.answered)
     effects: list[Effect] = [Record("incident.alert_over", incident.id, event.how)]
-    if playbook is not None and over.drafts and not event.answered:
+    if drafts_now(over, playbook) and not event.answered:
         effects.append(PrepareBroadcast(incident.id))
     return over, effects
 
@@ -298,19 +521,38 @@ def _answered(incident: Incident, event: OfficeAnswered, now_us: int) -> tuple[I
         case Verdict.UNSURE:
             return incident, [record]
         case Verdict.CONFIRM:
-            return _confirmed(incident, event, record)
+            confirmed, effects = _confirmed(incident, event, record)
+            return _judged(confirmed, "confirmed", effects)
         case Verdict.REFUTE:
-            return _refuted(incident, event, record, now_us)
+            refuted, effects = _refuted(incident, event, record, now_us)
+            return _judged(refuted, "refuted", effects)
         case _:
             assert_never(event.verdict)
+
+
+def _judged(incident: Incident, verdict: str, effects: list[Effect]) -> tuple[Incident, list[Effect]]:
+    """Each reporter of an incident is counted once, by the last verdict on it."""
+    reporters = tuple(sorted({w.reporter for w in incident.witnesses} | set(incident.judged_reporters)))
+    known = incident.judged_reporters
+    moved = known if incident.judged != verdict else ()
+    new = tuple(r for r in reporters if r not in known)
+    learned: list[Effect] = []
+    if moved:
+        learned.append(LearnVerdict(str(incident.use), moved, verdict, incident.judged))
+    if new:
+        learned.append(LearnVerdict(str(incident.use), new, verdict))
+    return replace(incident, judged=verdict, judged_reporters=reporters), [*effects, *learned]
 
 
 def _confirmed(incident: Incident, event: OfficeAnswered, record: Record) -> tuple[Incident, list[Effect]]:
     effects: list[Effect] = [record]
     if incident.state is IncidentState.REFUTED:
         effects.append(Record("incident.contradicted", incident.id, "confirmed after it was refuted", event.person))
-    confirmed = replace(incident, state=IncidentState.CONFIRMED, refuted_us=0, held=False)
-    if confirmed.drafts and confirmed.playbook and (confirmed.state, confirmed.held) != (incident.state, incident.held):
+    confirmed = replace(
+        incident, state=IncidentState.CONFIRMED, refuted_us=0, held=False, inhibited_by="", inhibited_why=""
+    )
+    before = (incident.state, incident.held)
+    if confirmed.drafts and confirmed.playbook and (confirmed.state, confirmed.held) != before:
         effects.append(PrepareBroadcast(incident.id))
     return confirmed, effects
 
@@ -324,7 +566,8 @@ def _refuted(incident: Incident, event: OfficeAnswered, record: Record, now_us: 
         effects.append(Record("incident.refuted_on_air", incident.id, why, event.person))
     else:
         effects.append(HoldBroadcast(incident.id, f"{event.office} refutes it"))
-    return replace(incident, state=IncidentState.REFUTED, refuted_us=now_us), effects
+    refuted = replace(incident, state=IncidentState.REFUTED, refuted_us=now_us, inhibited_by="", inhibited_why="")
+    return refuted, effects
 
 
 def _unanswered(incident: Incident, event: LadderEnded, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
@@ -356,5 +599,9 @@ def _with(witnesses: tuple[Witness, ...], new: Witness) -> tuple[Witness, ...]:
     same = [w for w in witnesses if w.device == new.device and _name(w) == _name(new)]
     if any(old.automatic for old in same) and not new.automatic:
         new = replace(new, automatic=True)
-    kept = [w for w in witnesses if w not in same] if same else witnesses
-    return (*kept[-(WITNESSES_MAX - 1) :], new)
+    kept = [w for w in witnesses if w not in same] if same else list(witnesses)
+    if len(kept) >= WITNESSES_MAX:
+        # The oldest of the commonest kind gives way: a hundred detectors never push the one call point out.
+        kinds = [w.evidence for w in kept]
+        del kept[kinds.index(max(dict.fromkeys(kinds), key=kinds.count))]
+    return (*kept, new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,6 +89,32 @@ class Signal:
     problems: tuple[Problem, ...] = ()
     signature: str = ""
     other_key: str = ""
+
+
+# What a CAP feed calls a message: sender, identifier and time; behind it a further group of the same message.
+_CAP_KEY = re.compile(r"(cap/.+),-?\d+(?:#[^,#]*)?", re.DOTALL)
+_FURTHER_GROUP = re.compile(r"cap/.+,-?\d+#[a-z_]+-\d", re.DOTALL)
+
+
+def identity(key: str) -> str:
+    """What a key names whatever time it gives: the same for every group of a message, and for a wrong reference."""
+    found = _CAP_KEY.fullmatch(key) if key.startswith("cap/") else None
+    return found[1] if found is not None else key.removesuffix("#info")
+
+
+def message_of(key: str) -> str:
+    """The key of the message that a signal is a group of."""
+    return key.rpartition("#")[0] if is_further_group(key) else key.removesuffix("#info")
+
+
+def is_further_group(key: str) -> bool:
+    """Whether this is the second or a later hazard of one message: its references are about the first as well."""
+    return _FURTHER_GROUP.fullmatch(key) is not None
+
+
+def witness_name(reporter: str, device: str) -> str:
+    """One name for a device of a reporter."""
+    return f"{reporter}/{device}"
 
 
 class Datum(StrEnum):

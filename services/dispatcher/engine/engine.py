@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import assert_never
 
 from devices.protocols.speaker_link import Phase
@@ -17,9 +17,10 @@ from ..domain.planning import City, silent_venues
 from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.rhythm import COARSE_US, Spoke
+from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ingest, panels, polls, rhythm
+from . import arrivals, ingest, muting, panels, polls, rhythm, silencing
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -37,12 +38,14 @@ from .events import (
     PollTold,
     ServiceChanged,
     SignalArrived,
+    SilenceEnded,
+    SilenceMade,
     SourceHeard,
     TaskAnswered,
     TimerDue,
     UnreadArrived,
 )
-from .ports import Conflict, Ids, Outcome, Page, Store, StoreUnavailable, TimerRow, Tx
+from .ports import Conflict, Ids, Outcome, Page, Store, StoreUnavailable, TimerRow, Tx, Withdrawal
 from .work import Work
 
 EVENTS_MAX = 500
@@ -60,12 +63,19 @@ class Engine:
         playbooks: Sequence[Playbook],
         audio_urls: tuple[str, ...] = (),
         wake: Callable[[], None] = lambda: None,
+        rules: Rules | None = None,
+        shadow: Rules | None = None,
+        differs: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`shadow` are rules rated beside the live ones and never acted on; `differs` is told of each hazard where
+        they would have rated an incident differently."""
         self._store = store
         self._ids = ids
         self._playbooks = {p.id: p for p in playbooks}
         self._audio_urls = audio_urls
         self._wake = wake
+        self.rules = rules or Rules()
+        self._shadow, self._differs = shadow, differs
         self._city = CityInMemory()
         # When each enrolled source was last written down as heard; what is lost of it is only written once more.
         self._heard_us: dict[str, int] = {}
@@ -115,12 +125,15 @@ class Engine:
         outcome = Outcome()
         heard = self._to_write_down(events)
         with self._store.write() as tx:
-            work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)
+            work = Work(
+                tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls, self.rules, self._shadow,
+                self._differs,
+            )  # fmt: skip
             # Before any other row is held, so that these rows come first in every transaction.
             rhythm.hear(work, heard)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             # All of the group's names at once and in order: two groups never wait for each other in a circle.
-            tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, ingest.spot_of(s, work.city))}))
+            tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, work.spot(s), self.rules)}))
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
@@ -166,6 +179,12 @@ class Engine:
                 _gave_up(work, event)
             case ServiceChanged():
                 set_service(work.tx, event)
+            case SilenceMade():
+                silence = replace(event.silence, id=self._ids.new(), made_us=work.tx.now_us())
+                silencing.make(work.tx, silence, self.rules, work.city)
+                outcome.created.append(silence.id)
+            case SilenceEnded():
+                silencing.end(work.tx, event.silence, event.person, event.why)
             case CanaryAnswered():
                 late_us = work.tx.now_us() - event.asked_us
                 work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
@@ -187,39 +206,55 @@ class Engine:
 
     def _raised(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         """A signal of our own arrives in the transaction that raised it."""
-        work.tx.lock(*ingest.lock_names(signal, ingest.spot_of(signal, work.city)))
+        work.tx.lock(*ingest.lock_names(signal, work.spot(signal), self.rules))
         self._signal(work, signal, outcome)
         work.run()
 
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
-        spot = ingest.spot_of(signal, work.city)
         if tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
             return
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)
-        incident_id = ingest.find_incident(tx, signal, spot, self._playbooks)
+        if arrivals.is_cancel_by_name(signal):
+            arrivals.cancel(work, signal, outcome)
+            return
+        if arrivals.cancelled_before(work, signal):
+            return
+        spot = work.spot(signal)
+        incident_id = ingest.find_incident(tx, signal, spot, self._playbooks, self.rules, work.city)
+        incident = tx.get_locked(Incident, incident_id) if incident_id is not None else None
+        if arrivals.silenced(work, signal, spot, incident):
+            return
         opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
-        if incident_id is None and not opens:
+        if incident is None and not opens:
             tx.add_signal(signal, "")
             if signal.kind is SignalKind.CANCEL:
                 tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
             return
         device = ingest.device_of(tx, signal)
-        if incident_id is not None:
-            incident = tx.get_locked(Incident, incident_id)
-            assert incident is not None
-        else:
+        opened = incident is None
+        if incident is None:
             incident = ingest.open_incident(signal, spot, self._playbooks, work.city, self._ids, tx.now_us())
             why = signal.headline or f"{signal.hazard} reported by {signal.reporter}"
             facts: dict[str, object] = {"use": str(signal.use), "hazard": signal.hazard, "area": spot.area}
             tx.record(Record("incident.opened", incident.id, why, facts=facts))
-            if spot.not_understood:
-                tx.record(Record("incident.place_unknown", incident.id, f"not understood: {spot.not_understood}"))
-        tx.add_signal(signal, incident.id)
+            for note in spot.notes:
+                tx.record(Record(note.kind, incident.id, note.why))
         outcome.incidents.append(incident.id)
-        work.decide_incident(incident, ingest.joined(signal, spot, incident, device, tx.now_us()))
+        if signal.kind is SignalKind.CANCEL:
+            event = arrivals.take_back_own(work, incident, signal)
+            tx.add_signal(signal, incident.id)
+        else:
+            updates = signal.kind is SignalKind.UPDATE and not opened
+            others = arrivals.superseded(work, incident, signal) if updates else None
+            tx.add_signal(signal, incident.id)
+            event = ingest.joined(signal, spot, incident, device, tx.now_us(), others)
+        work.decide_incident(incident, event, opened=opened)
+        if opened:
+            work.run()
+            arrivals.hear_silenced(work, incident, signal, spot)
 
     def _rendered(self, work: Work, event: AudioRendered) -> None:
         work.tx.put(event.asset)
@@ -292,6 +327,18 @@ def _timer(work: Work, event: TimerDue) -> None:
             polls.due(work, timer.subject)
         case "source", "silent":
             rhythm.due(work, timer, event.missed)
+        case "incident", "minute":
+            work.incident(timer.subject, incidents.MinuteOver())
+        case "incident", "redraft":
+            work.incident(timer.subject, incidents.RedraftDue())
+        case "incident", "inhibition":
+            muted = work.tx.get(Incident, timer.subject)
+            if muted is not None:
+                work.run(muting.recheck(work.tx, muted, work.rules, work.city))
+        case "silence", "end":
+            silencing.end(work.tx, timer.subject, "", "its time is over")
+        case "withdrawal", "end":
+            work.tx.delete(Withdrawal, timer.subject)
         case "worker", "canary":
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000

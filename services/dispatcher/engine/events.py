@@ -9,6 +9,7 @@ from ..domain.incidents import Verdict
 from ..domain.panels import RequestEvent, RequestKind
 from ..domain.polling import PollEvent
 from ..domain.signals import Signal, Unread
+from ..domain.silences import Silence
 from .ports import Asset, TimerRow
 
 
@@ -86,6 +87,22 @@ class ServiceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceMade:
+    """A person silences; the engine gives it its id and its beginning."""
+
+    silence: Silence
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceEnded:
+    """A person ends a silence before its time."""
+
+    silence: str
+    person: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryAnswered:
     asked_us: int
 
@@ -156,6 +173,8 @@ Event = (
     | AudioRendered
     | EffectGaveUp
     | ServiceChanged
+    | SilenceMade
+    | SilenceEnded
     | CanaryAnswered
     | PollTold
     | SourceHeard

@@ -186,6 +186,42 @@ class ReceiptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """Where an open incident is looked for: one row per cell; `id` is `<incident>/<cell>`."""
+
+    id: str
+    incident: str
+    use: str
+    hazard: str
+    cell: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A cancel that waits for what it cancels, until `until_us`. `key` and `identity` are of what it names;
+    `observed_us` is when it was said: what its source says later of the same stands again."""
+
+    id: str
+    identity: str
+    key: str
+    reporter: str
+    use: str
+    by: str
+    observed_us: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSignal:
+    """A signal with the incident it was joined to, "" for none, and whether it was cancelled or updated since."""
+
+    signal: Signal
+    incident: str
+    withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TimerRow:
     subject_kind: str
     subject: str
@@ -240,6 +276,9 @@ class Read(Protocol):
     def find(self, kind: type[T], page: Page = ..., /, **fields: object) -> list[T]: ...
     def signal_incident(self, key: str) -> str | None: ...
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]: ...
+    def signals_named(self, identity: str, limit: int = 32) -> list[StoredSignal]: ...
+    def signals_standing(self, incident: str, witness: str | None, limit: int = 64) -> list[Signal]: ...
+    def signals_since(self, received_us: int, after_key: str, limit: int = 1_000) -> list[Signal]: ...
     def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]: ...
     def coverage(self, broadcast: str) -> Coverage: ...
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]: ...
@@ -260,6 +299,7 @@ class Tx(Read, Protocol):
     def put(self, *rows: object) -> None: ...
     def delete(self, kind: type[object], id: str) -> None: ...
     def add_signal(self, signal: Signal, incident: str) -> None: ...
+    def withdraw(self, keys: Sequence[str]) -> None: ...
     def add_unread(self, rows: Sequence[Unread]) -> None: ...
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None: ...
     def copy_expected(self, original: str, broadcast: str) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from devices.protocols.speaker_link import Phase
@@ -14,6 +14,7 @@ from ..domain.effects import (
     AskOffice,
     Effect,
     HoldBroadcast,
+    LearnVerdict,
     PrepareBroadcast,
     RecallPeople,
     Record,
@@ -24,12 +25,16 @@ from ..domain.effects import (
     WakeAt,
     WithdrawTask,
 )
-from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded
+from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, SignalJoined, drafts_now
 from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
 from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
+from ..domain.risk import Circumstances, History, rate
+from ..domain.rules import Rules
 from ..domain.signals import Signal
+from ..domain.silences import Silence
+from ..domain.spots import Spot, spot_of
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
     LADDER_WITHOUT_PLAYBOOK,
@@ -41,7 +46,7 @@ from ..domain.verification import (
     ladder,
     short,
 )
-from . import drafts
+from . import drafts, footprints, muting, silencing
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, check_caps, revision_on_broker
 
@@ -59,9 +64,15 @@ class Work:
     playbooks: dict[str, Playbook]
     ids: Ids
     audio_urls: tuple[str, ...]
+    rules: Rules = field(default_factory=Rules)
+    shadow: Rules | None = None
+    differs: Callable[[str], None] = lambda _: None
     refused: Refused | None = None
     raised: list[Signal] = field(default_factory=list)
     _queue: deque[Effect] = field(default_factory=deque)
+    _spots: dict[str, Spot] = field(default_factory=dict)
+    _histories: dict[str, History | None] = field(default_factory=dict)
+    _silences: list[Silence] | None = None
 
     def run(self, effects: Iterable[Effect] = ()) -> None:
         """Carry effects out in the order they were decided, each with everything that follows from it."""
@@ -98,6 +109,8 @@ class Work:
                 self._hold(effect)
             case RecallPeople():
                 self._recall(effect)
+            case LearnVerdict():
+                self._learn(effect)
             case TellIncident():
                 self.incident(effect.incident, effect.event)  # type: ignore[arg-type]
 
@@ -108,14 +121,83 @@ class Work:
             raise NotFound(f"incident {incident_id}")
         self.decide_incident(incident, event)
 
-    def decide_incident(self, incident: Incident, event: IncidentEvent) -> None:
+    def decide_incident(self, incident: Incident, event: IncidentEvent, *, opened: bool = False) -> None:
         """The same for an incident at hand, new ones included."""
-        playbook = self.playbooks.get(incident.playbook)
-        after, effects = incidents.decide(incident, event, playbook, self.tx.now_us())
+        playbook, now_us = self.playbooks.get(incident.playbook), self.tx.now_us()
+        around = self._around(incident, event)
+        after, effects = incidents.decide(incident, event, playbook, now_us, around)
+        before = None if opened else incident
+        if muting.concerns(before, after, self.rules):
+            # A red that ends and a blue that opens under it at the same moment must see each other.
+            self.tx.lock(f"mute/{after.use}")
+        if isinstance(event, SignalJoined) and not after.inhibited_by and (opened or after.level != incident.level):
+            greater = muting.greater_of(self.tx, after, self.rules, self.city)
+            if greater is not None:
+                # Decided again as a muted one, so that nobody is asked first.
+                muted, told = incidents.decide(incident, greater, playbook, now_us, around)
+                after, effects = incidents.decide(muted, event, playbook, now_us, around)
+                effects = [*told, *effects]
+        if isinstance(event, SignalJoined) and event.witness is not None and self.shadow is not None:
+            after, effects = self._shadowed(after, effects, playbook)
         self.tx.put(after)
+        footprints.relist(self.tx, before, after, self.city)
         if not after.open and after.task:
             effects = [*effects, WithdrawTask(after.task, "the incident is closed")]
-        self._next(effects)
+        self._next([*effects, *muting.consequences(self.tx, before, after, self.rules, self.city)])
+
+    def spot(self, signal: Signal) -> Spot:
+        """Where a signal is; worked out once in a transaction."""
+        found = self._spots.get(signal.key)
+        if found is None:
+            found = self._spots[signal.key] = spot_of(signal, self.city, self.rules)
+        return found
+
+    def silences(self) -> list[Silence]:
+        """The silences that hold; a transaction reads them once."""
+        if self._silences is None:
+            self._silences = silencing.active(self.tx)
+        return self._silences
+
+    def _around(self, incident: Incident, event: IncidentEvent) -> Circumstances:
+        """What a rating takes in beside the witnesses."""
+        if not isinstance(event, SignalJoined):
+            return Circumstances(self.rules)
+        reporters = {w.reporter for w in incident.witnesses} | {event.signal.reporter}
+        for reporter in reporters:
+            if reporter not in self._histories:
+                self._histories[reporter] = self.tx.get(History, f"{incident.use}/{reporter}")
+        known = {r: h for r in reporters if (h := self._histories[r]) is not None}
+        venue = self.city.venues.get(incident.venue) if incident.venue else None
+        kind = str(venue.kind) if venue is not None else ""
+        return Circumstances(self.rules, known, incident.hazard, kind, incident.opened_us)
+
+    def _shadowed(
+        self, after: Incident, effects: list[Effect], playbook: Playbook | None
+    ) -> tuple[Incident, list[Effect]]:
+        """Rate by the other rules as well, and put on record where they differ; nothing else ever comes of it."""
+        assert self.shadow is not None
+        venue = self.city.venues.get(after.venue) if after.venue else None
+        known = {r: h for r, h in self._histories.items() if h is not None}
+        around = Circumstances(
+            self.shadow, known, after.hazard, str(venue.kind) if venue is not None else "", after.opened_us
+        )
+        other = rate(after.witnesses, playbook, around)
+        said = "" if other.level == after.level else f"level {other.level} by {self.shadow.version}"
+        if said == after.shadow:
+            return after, effects
+        if said:
+            facts: dict[str, object] = {"level": after.level, "other": other.level, "rules": self.shadow.version}
+            why = f"{said}, {after.level} by {self.rules.version}: {'; '.join(other.reasons)}"
+            effects = [*effects, Record("incident.shadow", after.id, why, facts=facts)]
+            self.differs(after.hazard)
+        return replace(after, shadow=said), effects
+
+    def _learn(self, effect: LearnVerdict) -> None:
+        for reporter in sorted(effect.reporters):
+            id = f"{effect.use}/{reporter}"
+            kept = self.tx.get_locked(History, id) or History(id)
+            self.tx.put(kept.judged(effect.judged, effect.before))
+            self._histories.pop(reporter, None)
 
     def task(self, task_id: str, event: TaskEvent) -> None:
         """Let a task decide."""
@@ -246,7 +328,7 @@ class Work:
         incident = self.tx.get_locked(Incident, incident_id)
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
-        if playbook is None or not incident.drafts:
+        if playbook is None or not drafts_now(incident, playbook):
             return
         try:
             plan = drafts.current_plan(self.tx, playbook, incident, self.city)

@@ -27,7 +27,7 @@ from ..adapters.intake import TOPICS, SpeakerIntake
 from ..adapters.intake_journal import IntakeJournal
 from ..adapters.keystore import KeyFolder, KeySigner
 from ..adapters.manifests import SpeakerSide, Spreads
-from ..adapters.metrics import GatewayMetrics
+from ..adapters.metrics import GatewayMetrics, shadow_counter
 from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
@@ -98,7 +98,7 @@ class Gateway:
         self.loops: list[Loop] = []
         self.changes = self.store.changes()
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
-        self.engine = make_engine(settings, self.store, self._wake)
+        self.engine = make_engine(settings, self.store, self._wake, shadow_counter(self.registry))
         self.signer = KeySigner(KeyFolder(settings.keys))
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")

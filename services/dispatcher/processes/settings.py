@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     var: Path = Path("var")
     database_url: str = ""
     playbooks: Path = PLAYBOOKS
+    rules: Path = PLAYBOOKS / "rules" / "rules.yaml"
+    rules_shadow: Path | None = None
     mqtt_host: str = "127.0.0.1"
     mqtt_port: int = 1883
     gateway_clients: int = 1

@@ -226,6 +226,11 @@ def environment(settings: Settings) -> dict[str, str]:
     given = settings.model_dump()
     given["var"] = str(settings.var.resolve())
     given["playbooks"] = str(settings.playbooks.resolve())
+    given["rules"] = str(settings.rules.resolve())
+    if settings.rules_shadow is None:
+        del given["rules_shadow"]
+    else:
+        given["rules_shadow"] = str(settings.rules_shadow.resolve())
     return kept | {
         f"TOCSIN_{k.upper()}": v if isinstance(v, str) else json.dumps(v, default=str) for k, v in given.items()
     }

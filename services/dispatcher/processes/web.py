@@ -7,6 +7,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from ..adapters.blobs import Blobs
+from ..adapters.metrics import shadow_counter
 from ..adapters.passwords import Argon2Passwords
 from ..web.app import create_app
 from ..web.audio import audio_router
@@ -24,13 +25,13 @@ def main() -> None:
     """Run the web process until it is told to stop."""
     start_logging("web")
     settings = Settings()
-    store = make_store(settings)
+    store, registry = make_store(settings), CollectorRegistry()
     deps = WebDeps(
         store=store,
-        engine=make_engine(settings, store),
+        engine=make_engine(settings, store, differs=shadow_counter(registry)),
         passwords=Argon2Passwords(),
         clock=SystemClock(),
-        registry=CollectorRegistry(),
+        registry=registry,
         audio=audio_router(Blobs(settings.audio)),
         settings=WebSettings(secure_cookie=settings.web_secure_cookie),
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from ..adapters.playbooks import read_playbooks
+from ..adapters.rules import read_rules
 from ..adapters.store import SqlStore, SystemClock
 from ..engine.engine import Engine
 from ..engine.ports import StoreUnavailable
@@ -40,9 +41,24 @@ def make_store(settings: Settings) -> SqlStore:
     return SqlStore(settings.database)
 
 
-def make_engine(settings: Settings, store: SqlStore, wake: Callable[[], None] = lambda: None) -> Engine:
-    """The engine over a store, with the playbooks of these settings."""
-    return Engine(store, TimeOrderedIds(), read_playbooks(settings.playbooks), settings.audio_urls, wake)
+def make_engine(
+    settings: Settings,
+    store: SqlStore,
+    wake: Callable[[], None] = lambda: None,
+    differs: Callable[[str], None] = lambda _: None,
+) -> Engine:
+    """The engine over a store, with the playbooks and rules of these settings. `differs` is told of each hazard that
+    the shadow rules would have rated differently."""
+    return Engine(
+        store,
+        TimeOrderedIds(),
+        read_playbooks(settings.playbooks),
+        settings.audio_urls,
+        wake,
+        rules=read_rules(settings.rules),
+        shadow=read_rules(settings.rules_shadow) if settings.rules_shadow is not None else None,
+        differs=differs,
+    )
 
 
 def start_logging(process: str) -> None:

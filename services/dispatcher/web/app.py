@@ -17,6 +17,7 @@ from .incidents import incidents_router
 from .log import city_router, log_router
 from .panels import panels_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
+from .silences import silences_router
 from .speakers import speakers_router
 from .tasks import tasks_router
 
@@ -45,6 +46,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         login_router(deps, gate),
         feeds_router(deps),
         incidents_router(deps, gate),
+        silences_router(deps, gate),
         tasks_router(deps, gate),
         broadcasts_router(deps, gate),
         acts_router(deps, gate),

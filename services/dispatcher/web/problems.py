@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ..domain import refusals
+from ..domain import refusals, silences
 from ..domain.refusals import Refused
 from ..engine import panels, people
 from ..engine.ports import StoreUnavailable
@@ -99,6 +99,8 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.ReleaseNotShown: (409, "签名机没有找到该指令的有效审签，未予签名。"),
     refusals.ChangedOnAir: (409, "该处播出的内容在阅读之后已有变化；请再阅读一次。"),
     refusals.PlanOutOfDate: (409, "该指令的计划已过期并已重新制定；请再阅读一次。"),
+    silences.SilenceRefused: (422, "静默须指明对象与理由，并在规则允许的时限内结束。"),
+    silences.TooManySilences: (409, "静默已达上限：请先结束不再需要的静默。"),
     people.NotLoggedIn: (401, "请先登录；登录可能已过期。"),
     people.WrongPassword: (401, "姓名或密码不正确。"),
     people.PersonRefused: (422, "不能这样登记此人。"),

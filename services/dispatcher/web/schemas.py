@@ -123,6 +123,10 @@ class IncidentView(View):
     alert: str
     alert_released: bool
     unanswered: bool
+    rules: str = Field(description="Version of the rules that it was last rated by.")
+    inhibited_by: str = Field(description="The graver incident that mutes it; empty while it is heard.")
+    inhibited_why: str
+    silenced: int = Field(description="Signals about it that a silence kept quiet; each is stored and counted.")
 
 
 class IncidentPage(View):

@@ -210,7 +210,7 @@ def test_a_signature_that_is_none_is_a_strangers(content: bytes) -> None:
 
 def test_signatures_and_certificates_are_capped() -> None:
     many = PLAIN.replace(b"</alert>", (SIGNATURE + b"/>") * 9 + b"</alert>")
-    assert verdict(many, "met").sentence == "The message has more than 8 signatures."
+    assert verdict(many, "met").sentence == "The message has more than 4 signatures."
     crowd = [certified("fire")] * CERTIFICATES_MAX + [certified("met")]
     assert verify(signed(PLAIN, "met"), crowd, False, NOW).state is SignatureState.UNKNOWN_SIGNER
 

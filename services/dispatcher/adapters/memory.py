@@ -119,6 +119,10 @@ class MemoryTx:
         found = self._table("signal").get(key)
         return None if found is None else cast("str", found[1])
 
+    def signal(self, key: str) -> Signal | None:
+        found = self._table("signal").get(key)
+        return None if found is None else cast("Signal", found[0])
+
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
         rows = [s for s, joined in self._table("signal").values() if joined == incident]
         return sorted(rows, key=lambda s: (s.received_us, s.key))[:limit]

@@ -83,6 +83,11 @@ class SqlRead:
         row = self._first("SELECT incident FROM signal WHERE key = ?", (column(key),))
         return None if row is None else cast("str", row[0])
 
+    def signal(self, key: str) -> Signal | None:
+        """The signal that was stored under this key."""
+        row = self._first("SELECT body FROM signal WHERE key = ?", (column(key),))
+        return None if row is None else decode(Signal, row[0])
+
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
         """The signals of an incident, oldest first."""
         sql = "SELECT body FROM signal WHERE incident = ? ORDER BY received_us, key LIMIT ?"

@@ -18,7 +18,7 @@ from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.signals import Evidence, Panel, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ingest
+from . import ingest, reused, scope
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -91,6 +91,7 @@ class Engine:
         outcome.created += done.created
         outcome.incidents += done.incidents
         outcome.repeated += done.repeated
+        outcome.reused += done.reused
 
     def _together(self, events: Sequence[Event]) -> Outcome:
         for _ in range(CONFLICTS_MAX):
@@ -104,6 +105,7 @@ class Engine:
         outcome = Outcome()
         with self._store.write() as tx:
             work = Work(tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls)
+            events = scope.held(tx, work.city, events)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             # All of the group's names at once and in order: two groups never wait for each other in a circle.
             tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, ingest.spot_of(s, work.city))}))
@@ -149,6 +151,8 @@ class Engine:
         spot = ingest.spot_of(signal, work.city)
         if tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
+            if reused.keep(tx, signal):
+                outcome.reused.append(signal)
             return
         outcome.created.append(signal.key)
         incident_id = ingest.find_incident(tx, signal, spot, self._playbooks)

@@ -1,4 +1,4 @@
-"""One identifier, two reports: the first stands, the second is kept and shown, and neither is passed over in silence."""
+"""One identifier, two reports: the first stands, the second is kept and shown."""
 
 from __future__ import annotations
 

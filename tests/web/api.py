@@ -13,6 +13,7 @@ with warnings.catch_warnings():
 from httpx import Response
 from prometheus_client import CollectorRegistry
 
+from services.dispatcher.adapters.signatures import verify_for
 from services.dispatcher.domain.broadcasts import Broadcast
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Page
@@ -48,6 +49,8 @@ class Api:
             passwords=town.passwords,
             clock=town.clock,
             registry=CollectorRegistry(),
+            verify=verify_for,
+            open_secret=lambda feed_id, sealed: sealed.removeprefix(f"sealed for {feed_id}: "),
             settings=settings or WebSettings(secure_cookie=False),
         )
         self.client = TestClient(create_app(self.deps), raise_server_exceptions=False)

@@ -10,7 +10,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.web.bodies import FEED_BODY_BYTES_MAX
-from services.dispatcher.web.feeds import WRONG_KEYS_MAX
+from services.dispatcher.web.feed_keys import WRONG_KEYS_MAX
 from tests import builders
 from tests.web.api import Api, refusal
 
@@ -25,7 +25,7 @@ def test_a_cap_alert_becomes_a_signal_of_an_incident(api: Api) -> None:
     incident = body["signals"][0]["incident"]
     assert body == {
         "accepted": 1,
-        "signals": [{"key": KEY_OF_STORM, "repeated": False, "incident": incident}],
+        "signals": [{"key": KEY_OF_STORM, "repeated": False, "reused": False, "incident": incident}],
         "problems": [],
     }
     assert api.get("duty", f"/api/incidents/{incident}").json()["incident"]["hazard"] == "rainstorm"
@@ -35,7 +35,7 @@ def test_the_same_alert_again_is_the_same_signal(api: Api) -> None:
     api.enrol_feed()
     first = api.cap(builders.cap_alert()).json()["signals"][0]
     again = api.cap(builders.cap_alert()).json()
-    assert again["signals"] == [{"key": KEY_OF_STORM, "repeated": True, "incident": first["incident"]}]
+    assert again["signals"] == [{"key": KEY_OF_STORM, "repeated": True, "reused": False, "incident": first["incident"]}]
     story = api.get("duty", f"/api/incidents/{first['incident']}").json()
     assert story["incident"]["signal_count"] == 1
 

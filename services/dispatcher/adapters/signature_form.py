@@ -1,7 +1,8 @@
 """What a foreign XML signature may ask for before anything of it is computed: bounds on its form, and on the message's.
 
 Canonical form costs time with the square of the namespaces in reach at every element (256 of them over one megabyte are
-minutes), and a signature may ask for it again and again, for other documents and for whole programs (XSLT). Here a signature is over this document, once, in canonical form alone.
+minutes), and a signature may ask for it again and again, for other documents and for whole programs (XSLT). Here a
+signature is over this document, once, in canonical form alone.
 """
 
 from __future__ import annotations

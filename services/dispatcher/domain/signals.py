@@ -115,8 +115,9 @@ class Feed:
     of it, 0 when nothing is. `evidence` says what kind of witness it is: a hotline is no authority. `aliases` are
     pairs of a word of its own and the name of the hazard that it means. `old_key_hash` is of the key before, which
     opens until `old_key_until_us`, or until the new one is first used where that is None. The limits count per web
-    process. `hmac_secret` is sealed; with `hmac_required` nothing unsigned by it is taken. `certificates` are whose XML signatures count,
-    in PEM; with `signature_required` nothing else is read, with `weak_signatures` SHA-1 is enough and shows as weak.
+    process. `hmac_secret` is sealed; with `hmac_required` a request must be signed by it. `certificates` are whose XML
+    signatures count, in PEM; with `signature_required` nothing else is read, with `weak_signatures` SHA-1 is enough and
+    shows as weak.
     """
 
     id: str

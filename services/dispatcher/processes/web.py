@@ -7,7 +7,9 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from ..adapters.blobs import Blobs
+from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.passwords import Argon2Passwords
+from ..adapters.signatures import verify_for
 from ..web.app import create_app
 from ..web.audio import audio_router
 from ..web.deps import WebDeps, WebSettings
@@ -31,6 +33,8 @@ def main() -> None:
         passwords=Argon2Passwords(),
         clock=SystemClock(),
         registry=CollectorRegistry(),
+        verify=verify_for,
+        open_secret=FeedSecrets(settings.feed_key).opened,
         audio=audio_router(Blobs(settings.audio)),
         settings=WebSettings(secure_cookie=settings.web_secure_cookie),
     )

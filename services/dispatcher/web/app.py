@@ -17,6 +17,7 @@ from .incidents import incidents_router
 from .log import city_router, log_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
 from .speakers import speakers_router
+from .taking import Taking
 from .tasks import tasks_router
 
 __all__ = ["WebDeps", "create_app"]
@@ -40,9 +41,10 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         generate_unique_id_function=_operation,
     )
     gate = Gate(deps)
+    taking = Taking(deps)
     routers = [
         login_router(deps, gate),
-        feeds_router(deps),
+        feeds_router(deps, taking),
         incidents_router(deps, gate),
         tasks_router(deps, gate),
         broadcasts_router(deps, gate),

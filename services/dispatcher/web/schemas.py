@@ -67,6 +67,7 @@ class ProblemOfInput(View):
 class SignalTaken(View):
     key: str
     repeated: bool
+    reused: bool = Field(description="Whether another report came under this key; this one is kept as unread.")
     incident: str | None = Field(description="The incident it belongs to, if it belongs to one.")
 
 
@@ -149,6 +150,7 @@ class SignalView(View):
     expires_us: int | None
     references: list[str]
     problems: list[ProblemOfInput]
+    signature: str = Field(description="valid, weak, invalid, unknown_signer or unsigned; empty: none looked for.")
 
 
 class RungView(View):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.dispatcher.domain.signals import Evidence, Problem, Signal, SignalKind, Use
-from services.dispatcher.engine.engine import Outcome
 from services.dispatcher.engine.events import SignalArrived
+from services.dispatcher.engine.ports import Outcome
 from services.dispatcher.engine.reused import BY_SENDER
 from services.dispatcher.engine.scope import FROM_FEEDS
 from services.dispatcher.feeds import FEEDS

@@ -36,7 +36,7 @@ def message_refusal(root: etree._Element) -> str:
             return f"An element of the message has more than {ATTRIBUTES_MAX} attributes."
         if len(element.nsmap) > NAMESPACES_MAX:
             return f"The message declares more than {NAMESPACES_MAX} namespaces."
-        for own in [element.attrib[name] for name in _IDS if name in element.attrib]:
+        for own in [element.get(name, "") for name in _IDS if name in element.attrib]:
             if own in ids:
                 return "Two elements of the message have the same id, so that a signature may be over either."
             ids.add(own)

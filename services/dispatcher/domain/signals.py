@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from devices.protocols.selector import Shape
 
+REQUESTS_PER_MINUTE = 12_000
+SIGNALS_PER_MINUTE = 30_000
+
 
 class Use(StrEnum):
     """Actual or Exercise: comes from the enrolment of the source, never from its text."""
@@ -136,8 +139,8 @@ class Feed:
     aliases: tuple[tuple[str, str], ...] = ()
     old_key_hash: str = ""
     old_key_until_us: int | None = None
-    requests_per_minute: int = 600
-    signals_per_minute: int = 6_000
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    signals_per_minute: int = SIGNALS_PER_MINUTE
     hmac_secret: str = ""
     hmac_required: bool = False
     certificates: tuple[str, ...] = ()

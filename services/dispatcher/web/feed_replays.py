@@ -10,7 +10,7 @@ from ..feeds.request_hmac import WINDOW_S
 from .problems import RateLimited, RequestReplayed
 
 KEPT_US = 2 * WINDOW_S * 1_000_000
-PER_FEED_MAX = 20_000
+PER_FEED_MAX = 120_000
 
 
 class Replays:

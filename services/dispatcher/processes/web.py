@@ -13,6 +13,7 @@ from ..adapters.signatures import verify_for
 from ..web.app import create_app
 from ..web.audio import audio_router
 from ..web.deps import WebDeps, WebSettings
+from .bounded_http import BoundedConnection
 from .settings import Settings
 from .wiring import SystemClock, make_engine, make_store, start_logging
 
@@ -42,6 +43,7 @@ def main() -> None:
         create_app(deps),
         host=settings.web_host,
         port=settings.web_port,
+        http=BoundedConnection,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=REQUEST_STALL_S,

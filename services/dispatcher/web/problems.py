@@ -162,6 +162,16 @@ _HTTP: Mapping[int, tuple[str, str, str]] = {
     404: ("not_found", "There is nothing here under that address.", "这个地址下没有内容。"),
     405: ("method_not_allowed", "This address does not take that method.", "该地址不支持此方法。"),
     408: ("body_too_slow", "The body did not arrive in time.", "请求正文未能及时送达。"),
+    415: (
+        "encoding_refused",
+        "Bodies are taken as they are; send this one without compression.",
+        "正文不得压缩，请直接发送。",
+    ),
+    503: (
+        "busy",
+        "Too many large bodies are arriving at once; send this one again in a moment.",
+        "大报文过多，请稍候再发。",
+    ),
     413: ("body_too_big", "The body is larger than this address takes.", "请求正文超过上限。"),
 }
 

@@ -248,6 +248,14 @@ def test_a_filled_workbook_is_told_as_a_table(tmp_path: Path) -> None:
     assert (found["format"], [row["identifier"] for row in found["signals"]]) == ("table", ["9"])
 
 
+@pytest.mark.parametrize("sent", ["0001-01-01 00:00:00+08:00", "9999-12-31 23:59:59+08:00"])
+def test_a_date_that_calendars_hardly_reach_breaks_no_check(tmp_path: Path, sent: str) -> None:
+    file = tmp_path / "far.xml"
+    file.write_text(NATIONAL.read_text(encoding="utf-8").replace("2026-07-01 08:00:00+08:00", sent), encoding="utf-8")
+    (found,) = told(file)
+    assert [row["sent"] for row in found["signals"]] == [sent]
+
+
 FILES = [path for path in sorted(SAMPLES.glob("*/*")) if path.suffix in (".xml", ".atom", ".rss", ".json")]
 
 

@@ -181,7 +181,7 @@ def _row(format: str, signal: Signal) -> Row:
         "key": signal.key,
         "identifier": signal.key.removeprefix(own).partition("#info")[0],
         "sender": signal.device,
-        "sent": datetime.fromtimestamp(signal.observed_us // 1_000_000, UTC).isoformat(),
+        "sent": _instant(signal.observed_us),
         "status": "Test" if tested else "Exercise" if signal.use is Use.EXERCISE else "Actual",
         "kind": str(_kind(signal)),
         "event": signal.headline or signal.event_code,
@@ -191,6 +191,14 @@ def _row(format: str, signal: Signal) -> Row:
         "areas": _areas(signal.place),
         "references": [reference.removeprefix(own) for reference in signal.references],
     }
+
+
+def _instant(at_us: int) -> str:
+    """The time in UTC; empty for one that calendars don't reach."""
+    try:
+        return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _kind(signal: Signal) -> SignalKind:

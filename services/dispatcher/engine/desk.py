@@ -56,6 +56,12 @@ def set_feed_secret(store: Store, id: str, sealed: str, required: bool, by: str)
         tx.record(Record("feed.signing", id, why, by, {"required": required}))
 
 
+def record_upload(store: Store, feed: str, signals: int, by: str, facts: dict[str, object]) -> None:
+    """A person handed in a file for a feed, and it was taken."""
+    with store.write() as tx:
+        tx.record(Record("upload.taken", feed, f"{signals} signals from a file", by, facts))
+
+
 def switch(store: Store, kind: type[Feed] | type[Panel] | type[BrokerAccount], id: str, enabled: bool, by: str) -> None:
     """Switch an enrolled feed, panel or broker account off, or on again with its old secret. Raises NotFound."""
     name = {Feed: "feed", Panel: "panel", BrokerAccount: "account"}[kind]

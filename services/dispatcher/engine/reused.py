@@ -9,22 +9,37 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, replace
+from enum import StrEnum
 
 from ..domain.effects import Record
 from ..domain.signals import Signal, SignalKind, Unread
-from .ports import Tx
+from .ports import Read, Tx
 
 REASON = "identifier_reused"
 BY_SENDER = ("cap/", "alert12379/", "ebd/", "plain/", "table/")
 """Keys that hold an identifier of the sender's own. Others are made of what a report says, and its words may change."""
 
 
+class SignalState(StrEnum):
+    """What a signal is to a store that may hold its key."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    REUSED = "reused"
+
+
+def state_of(read: Read, signal: Signal) -> SignalState:
+    """Whether a signal is new, a repetition of what is stored, or says something else under its key."""
+    stored = read.signal(signal.key)
+    if stored is None:
+        return SignalState.NEW
+    same = not signal.key.startswith(BY_SENDER) or stored.says_the_same(signal)
+    return SignalState.REPEATED if same else SignalState.REUSED
+
+
 def keep(tx: Tx, signal: Signal) -> bool:
     """Whether a signal whose key is known says something else than what was stored under it; it is then kept."""
-    if not signal.key.startswith(BY_SENDER):
-        return False
-    stored = tx.signal(signal.key)
-    if stored is None or stored.says_the_same(signal):
+    if state_of(tx, signal) is not SignalState.REUSED:
         return False
     again = replace(signal, key=f"{signal.key}#{REASON}-{_content(signal)}", kind=SignalKind.INFO, references=())
     if tx.signal_incident(again.key) is not None:

@@ -19,6 +19,7 @@ from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
 from .speakers import speakers_router
 from .taking import Taking
 from .tasks import tasks_router
+from .uploads import uploads_router
 
 __all__ = ["WebDeps", "create_app"]
 
@@ -45,6 +46,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
     routers = [
         login_router(deps, gate),
         feeds_router(deps, taking),
+        uploads_router(deps, gate, taking),
         incidents_router(deps, gate),
         tasks_router(deps, gate),
         broadcasts_router(deps, gate),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..engine import queries
 from ..engine.people import Role
 from ..engine.ports import CitySettings
+from ..feeds.report import clean
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .schemas import (
@@ -61,6 +62,7 @@ def log_router(deps: WebDeps, gate: Gate) -> APIRouter:
                     at_us=row.at_us,
                     bytes=len(row.raw),
                     head_hex=row.raw[:RAW_SHOWN_BYTES].hex(),
+                    head_text=clean(row.raw[:RAW_SHOWN_BYTES].decode("utf-8", "replace")),
                 )
                 for row in rows
             ]

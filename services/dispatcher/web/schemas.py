@@ -17,6 +17,7 @@ from ..domain.signals import Evidence, SignalKind, Use
 from ..domain.verification import Task, TaskKind, TaskState
 from ..engine.ports import LogRow, Stream
 from ..engine.queries import SpeakerNow, StreamNow
+from ..engine.reused import SignalState
 
 NAME_CHARS_MAX = 64
 NOTE_CHARS_MAX = 1_000
@@ -153,6 +154,37 @@ class SignalView(View):
     signature: str = Field(description="valid, weak, invalid, unknown_signer or unsigned; empty: none looked for.")
 
 
+class FeedChoice(View):
+    id: str
+    name: str
+    department: str
+    format: str
+    use: Use
+    area: str
+    hazards: list[str] | None
+
+
+class FeedChoices(View):
+    feeds: list[FeedChoice]
+
+
+class UploadSignal(View):
+    signal: SignalView
+    state: SignalState = Field(description="Whether it is new here, a repetition, or under another report's key.")
+
+
+class UploadView(View):
+    feed: str
+    format: str
+    name: str
+    bytes: int
+    sha256: str
+    content: str = Field(description="What the file would be taken for; send it back to take the file.")
+    signals: list[UploadSignal]
+    problems: list[ProblemOfInput]
+    answer: FeedAnswer | None = Field(default=None, description="What was taken; nothing in a dry run.")
+
+
 class RungView(View):
     up: int
     answer_timeout_s: int
@@ -237,6 +269,7 @@ class UnreadView(View):
     at_us: int
     bytes: int
     head_hex: str = Field(description=f"The first {RAW_SHOWN_BYTES} bytes.")
+    head_text: str = Field(description="The same as text, as far as it is any, for people.")
 
 
 class UnreadPage(View):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -31,7 +32,7 @@ from tests import builders
 from tests.builders import PASSWORD, STREET_OFFICE
 from tests.web.api import Api
 
-EXAMPLES = 10
+EXAMPLES = 6
 KEY = "feed-key-of-the-weather-bureau"
 FORMATS = ("cap", "alert12379", "ebd", "atom", "plain", "table", "alertmanager")
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -69,13 +70,13 @@ class World:
         self.api.client.cookies.clear()
         return token
 
-    def known(self, operation: APIOperation[Any, Any, Any, Any]) -> dict[str, str]:
+    def known(self, operation: APIOperation[Any, Any, Any, Any]) -> dict[str, Any]:
         """Ids of things that are there, by the names they have in the operation's path."""
         id = next((id for start, id in self.ids.items() if operation.path.startswith(start)), "none")
         named = {"id": id, "feed_id": "cap", "format": "cap"}
         return {name: value for name, value in named.items() if f"{{{name}}}" in operation.path}
 
-    def send(self, case: Case) -> Any:
+    def send(self, case: Case[Any]) -> Any:
         """Ask as a feed on the feeds' addresses and as the officer elsewhere."""
         request = case.as_transport_kwargs(base_url="http://testserver")
         if "data" in request:
@@ -110,13 +111,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 )
 def ask(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, world: World, data: st.DataObject) -> None:
     """One request of the operation, and what the description says of the answer."""
-    known = {} if data.draw(st.booleans()) else {"path_parameters": world.known(operation)}
-    case = data.draw(operation.as_strategy(mode, **known))
+    known = world.known(operation) if data.draw(st.booleans()) else None
+    case = data.draw(operation.as_strategy(mode, path_parameters=known or None))
     case.validate_response(world.send(case), checks=CHECKS)
 
 
 def test_no_request_breaks_anything(world: World) -> None:
-    operations = [result.ok() for result in world.schema.get_all_operations()]
+    operations = [result.ok() for result in world.schema.get_all_operations() if isinstance(result, Ok)]
     for operation in operations:
         for mode in GenerationMode:
             try:

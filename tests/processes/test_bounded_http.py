@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
 import httpx
@@ -63,9 +64,9 @@ def all_of(client: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def report(address: tuple[str, int], content: bytes) -> httpx.Response:
-    url = f"http://{address[0]}:{address[1]}/api/feeds/weather/cap"
-    return httpx.post(url, content=content, headers={"X-Tocsin-Key": KEY}, timeout=30, trust_env=False)
+def report(address: tuple[str, int], content: bytes, feed: str = "weather", key: str = KEY) -> httpx.Response:
+    url = f"http://{address[0]}:{address[1]}/api/feeds/{feed}/cap"
+    return httpx.post(url, content=content, headers={"X-Tocsin-Key": key}, timeout=30, trust_env=False)
 
 
 def test_a_head_that_takes_too_long_is_answered_and_closed(api: Api) -> None:
@@ -94,6 +95,23 @@ def test_slow_senders_of_heads_and_of_bodies_hold_nobody_else_up(api: Api) -> No
             held.enter_context(closing(connected(address, said)))
         answers = [report(address, builders.cap_alert(f"storm-{number}")) for number in range(20)]
         assert [answer.status_code for answer in answers] == [202] * 20
+
+
+def test_a_flood_on_one_feed_is_held_to_its_limit_and_another_feed_is_answered(api: Api) -> None:
+    api.enrol_feed(requests_per_minute=5)
+    api.enrol_feed("key-of-the-fire-brigade", id="brigade")
+
+    def flood(number: int) -> int:
+        return report(address, builders.cap_alert(f"flood-{number}")).status_code
+
+    with serving(api) as address, ThreadPoolExecutor(16) as pool:
+        flooding = pool.map(flood, range(100))
+        others = [
+            report(address, builders.cap_alert(f"fire-{number}"), "brigade", "key-of-the-fire-brigade").status_code
+            for number in range(10)
+        ]
+        assert others == [202] * 10
+        assert sorted(flooding) == [202] * 5 + [429] * 95
 
 
 @pytest.mark.parametrize("length_said", [True, False])

@@ -81,6 +81,13 @@ def enrol_signing(api: Api, **changes: Any) -> None:
     api.enrol_feed(hmac_secret=f"sealed for weather: {SECRET}", hmac_required=True, **changes)
 
 
+def test_a_signature_is_what_any_other_tool_makes_of_the_same_lines() -> None:
+    """By: openssl dgst -sha256 -hmac SECRET over the four lines."""
+    assert signature(SECRET, "POST", PATH, 1_782_864_000, b"<alert/>") == (
+        "sha256=1ac86b87b2644152fa802642adf376d2335fe5d6a339022a94dc77d88a08c262"
+    )
+
+
 def test_a_request_that_is_signed_is_taken_once(api: Api) -> None:
     enrol_signing(api)
     assert send(api).status_code == 202

@@ -35,6 +35,8 @@ KEY_CHARS_MAX = 256
 KNOWN_KEYS_MAX = 4_096
 WINDOW_US = 60_000_000
 WRONG_KEYS_MAX = 10
+KEYS_PER_ADDRESS_MAX = 300
+"""Each costs an argon2. Many feeds may come through one proxy, and all show their keys anew after a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class FeedKeys:
     def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
         self._wrong = Tries(deps.clock.mono_us, WRONG_KEYS_MAX, WINDOW_US)
+        self._new = Tries(deps.clock.mono_us, KEYS_PER_ADDRESS_MAX, WINDOW_US)
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str, bytes], None] = OrderedDict()
         self._replays = Replays(deps.clock.mono_us)
@@ -119,7 +122,9 @@ class FeedKeys:
                 return hashed
         if not 0 < len(key) <= KEY_CHARS_MAX:
             raise FeedKeyWrong
-        guess = (address,)
+        # By feed, so that guesses at one keep no other out that comes from the same address.
+        guess = (address, feed.id if feed is not None else "")
+        self._new.count((address,))
         self._wrong.count(guess)
         opened = next((hashed for hashed in hashes if self._deps.passwords.matches(hashed, key)), None)
         if opened is None or feed is None:

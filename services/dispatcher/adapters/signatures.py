@@ -113,7 +113,11 @@ def verify(
         return SignatureVerdict(SignatureState.UNSIGNED, "", "The message is not signed.")
     if refusal := message_refusal(root):
         return SignatureVerdict(SignatureState.INVALID, "", refusal)
-    verdicts = [_one(_alone(root, index), certificates[:CERTIFICATES_MAX], allow_weak, at) for index in range(count)]
+    verdicts: list[SignatureVerdict] = []
+    for index in range(count):
+        verdicts.append(_one(_alone(root, index), certificates[:CERTIFICATES_MAX], allow_weak, at))
+        if verdicts[-1].state is SignatureState.VALID:
+            break
     return min(verdicts, key=lambda verdict: _BEST_FIRST.index(verdict.state))
 
 

@@ -132,8 +132,11 @@ class MemoryTx:
         for row in rows:
             self._set(table, len(table), row)
 
-    def unread(self, limit: int = 100) -> list[Unread]:
-        return list(reversed(self._table("unread").values()))[:limit]
+    def unread(self, limit: int = 100, skip: int = 0) -> list[Unread]:
+        return list(reversed(self._table("unread").values()))[skip : skip + limit]
+
+    def unread_count(self) -> int:
+        return len(self._table("unread"))
 
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
         self._set(self._table("expected"), broadcast, {s: Expected(broadcast, s) for s in speakers})

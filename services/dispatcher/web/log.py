@@ -49,11 +49,16 @@ def log_router(deps: WebDeps, gate: Gate) -> APIRouter:
         return LogPage(lines=[LogLine.of(row) for row in rows], next=more, names=names)
 
     @router.get("/api/unread")
-    def unread(_: Caller = reader, size: int = Query(default=50, ge=1, le=UNREAD_ROWS_MAX)) -> UnreadPage:
+    def unread(
+        _: Caller = reader,
+        page: int = Query(default=1, ge=1, le=queries.PAGES_MAX),
+        size: int = Query(default=50, ge=1, le=UNREAD_ROWS_MAX),
+    ) -> UnreadPage:
         """Input that could not be understood, newest first."""
         with deps.store.read() as read:
-            rows = read.unread(size)
+            rows, count = read.unread(size, (page - 1) * size), read.unread_count()
         return UnreadPage(
+            count=count,
             unread=[
                 UnreadView(
                     wire=row.wire,

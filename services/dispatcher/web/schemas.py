@@ -274,6 +274,7 @@ class UnreadView(View):
 
 class UnreadPage(View):
     unread: list[UnreadView]
+    count: int = Field(description="How much there is in all.")
 
 
 class AreaView(View):

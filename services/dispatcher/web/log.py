@@ -70,7 +70,7 @@ def log_router(deps: WebDeps, gate: Gate) -> APIRouter:
                     head_text=clean(row.raw[:RAW_SHOWN_BYTES].decode("utf-8", "replace")),
                 )
                 for row in rows
-            ]
+            ],
         )
 
     return router

@@ -315,6 +315,7 @@ def test_a_signal_is_known_by_its_key_and_listed_with_its_incident(store: Store)
         assert read.signal_incident("cap:1") == "i-1"
         assert read.signal_incident("lost") == ""
         assert read.signal_incident("never") is None
+        assert (read.signal("cap:1"), read.signal("never")) == (signals[1], None)
         assert read.signals_of("i-1") == signals[::-1]
         assert read.signals_of("i-1", 2) == [signals[2], signals[1]]
 
@@ -327,7 +328,8 @@ def test_unread_input_is_kept_whole_and_shown_newest_first(store: Store) -> None
         tx.add_unread(rows[2:])
     with store.read() as read:
         assert read.unread() == rows[::-1]
-        assert read.unread(1) == [rows[2]]
+        assert (read.unread(1), read.unread(1, 1)) == ([rows[2]], [rows[1]])
+        assert read.unread_count() == 3
 
 
 def _receipt(speaker: str, seq: int, broadcast: str = "b-1", **shown: object) -> ReceiptRow:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
 from services.dispatcher.adapters.city_pack import CityPack, read_city_pack
+from services.dispatcher.adapters.feed_secrets import FeedSecrets
 from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
-from services.dispatcher.domain.signals import Datum, Evidence, Feed, Use
+from services.dispatcher.domain.signals import REQUESTS_PER_MINUTE, Datum, Evidence, Feed, Use
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.ports import CitySettings, Page
 from services.dispatcher.feeds import FEEDS
@@ -22,6 +24,7 @@ from services.dispatcher.processes.cli_enrol import enrol_app
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import Settings
 from tests.adapters.test_city_pack import CITIES, TODAY
+from tests.signing import certified
 
 LONGGANG = CITIES / "longgang"
 CITY = "330383000000"
@@ -180,3 +183,79 @@ def test_a_file_that_is_there_is_not_written_over(city: CityPack, tmp_path: Path
 def test_a_broken_pack_enrols_nobody(store: SqlStore, city: CityPack, tmp_path: Path) -> None:
     assert refused("departments", str(tmp_path), "--use", "actual")[0] == 1
     assert feeds(store) == {}
+
+
+def test_a_feed_is_enrolled_with_the_certificates_that_count(store: SqlStore, city: CityPack, tmp_path: Path) -> None:
+    pem = tmp_path / "met.pem"
+    pem.write_bytes(certified("met").public_bytes(Encoding.PEM))
+    run(*words("--certificate", str(pem), "--signature-required", "--weak-signatures", "--signals-per-minute", "60"))
+    feed = feeds(store)["water"]
+    assert feed.certificates == (pem.read_text(),)
+    assert (feed.signature_required, feed.weak_signatures) == (True, True)
+    assert (feed.requests_per_minute, feed.signals_per_minute) == (REQUESTS_PER_MINUTE, 60)
+    assert json.loads(run("list", "feed", "--json"))["signed"] == "alerts required"
+
+
+def test_what_is_no_certificate_or_lacks_one_is_refused(store: SqlStore, city: CityPack, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pem"
+    bad.write_bytes(b"x")
+    assert refused(*words("--certificate", str(bad))) == (1, "feed_refused")
+    assert refused(*words("--signature-required")) == (1, "feed_refused")
+    assert refused(*words("--weak-signatures")) == (1, "feed_refused")
+    assert refused(*words("--certificate", str(tmp_path / "none.pem")))[0] == 2
+    assert feeds(store) == {}
+
+
+def key_of(output: str) -> str:
+    return output.splitlines()[0].rpartition(" ")[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept_s"),
+    [
+        ((), 86_400),
+        (("--keep-old-for", "90s"), 90),
+        (("--keep-old-for", "30m"), 1_800),
+        (("--keep-old-for", "7d"), 604_800),
+        (("--keep-old-for", "0"), 0),
+        (("--keep-old-until-used",), None),
+    ],
+)
+def test_a_new_key_leaves_the_old_one_its_time(
+    store: SqlStore, city: CityPack, options: tuple[str, ...], kept_s: int | None
+) -> None:
+    old = key_of(run(*words()))
+    with store.read() as read:
+        before_us = read.now_us()
+    new = key_of(run("feed-key", "water", *options))
+    with store.read() as read:
+        after_us = read.now_us()
+    feed = feeds(store)["water"]
+    assert PASSWORDS.matches(feed.key_hash, new) and PASSWORDS.matches(feed.old_key_hash, old)
+    until_us = feed.old_key_until_us
+    if kept_s is None:
+        assert until_us is None
+    else:
+        assert until_us is not None and before_us <= until_us - kept_s * 1_000_000 <= after_us
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1s", "1w", "91d", "1.5h", "99999999s"])
+def test_a_time_that_is_none_or_too_long_is_refused(store: SqlStore, city: CityPack, text: str) -> None:
+    run(*words())
+    assert refused("feed-key", "water", "--keep-old-for", text)[0] == 2
+
+
+def test_a_secret_to_sign_with_is_sealed_in_the_database_and_may_be_taken_away(
+    store: SqlStore, city: CityPack, tmp_path: Path
+) -> None:
+    run(*words())
+    secret = key_of(run("feed-signing", "water", "--required"))
+    feed = feeds(store)["water"]
+    assert feed.hmac_required and secret not in feed.hmac_secret
+    assert FeedSecrets(Settings().feed_key).opened("water", feed.hmac_secret) == secret
+    assert json.loads(run("list", "feed", "--json"))["signed"] == "requests required"
+    run("feed-signing", "water", "--off")
+    assert (feeds(store)["water"].hmac_secret, feeds(store)["water"].hmac_required) == ("", False)
+    assert refused("feed-signing", "water", "--off", "--required")[0] == 2
+    assert refused("feed-signing", "unknown") == (1, "not_found")
+    assert refused("feed-key", "unknown") == (1, "not_found")

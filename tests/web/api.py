@@ -10,9 +10,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastapi.testclient import TestClient
 
+from fastapi import APIRouter
 from httpx import Response
 from prometheus_client import CollectorRegistry
 
+from services.dispatcher.adapters.signatures import verify_for
 from services.dispatcher.domain.broadcasts import Broadcast
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Page
@@ -40,7 +42,7 @@ OFFICES = {
 class Api:
     """One app and the people who use it; each is logged in when first needed."""
 
-    def __init__(self, town: Town, settings: WebSettings | None = None) -> None:
+    def __init__(self, town: Town, settings: WebSettings | None = None, audio: APIRouter | None = None) -> None:
         self.town = town
         self.deps = WebDeps(
             store=town.store,
@@ -48,9 +50,13 @@ class Api:
             passwords=town.passwords,
             clock=town.clock,
             registry=CollectorRegistry(),
+            verify=verify_for,
+            open_secret=lambda feed_id, sealed: sealed.removeprefix(f"sealed for {feed_id}: "),
+            audio=audio,
             settings=settings or WebSettings(secure_cookie=False),
         )
-        self.client = TestClient(create_app(self.deps), raise_server_exceptions=False)
+        self.app = create_app(self.deps)
+        self.client = TestClient(self.app, raise_server_exceptions=False)
         self._tokens: dict[str, str] = {}
 
     def token(self, who: str) -> str:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from services.dispatcher.web.bodies import BODY_BYTES_MAX, BoundedBodies
 
 Message = dict[str, Any]
@@ -21,8 +23,8 @@ class Exchange:
         self.counted: list[int] = []
         self.body: bytes | None = None
 
-    def run(self, read_s_max: float = 10.0) -> Exchange:
-        app = BoundedBodies(self._app, self.counted.append, read_s_max)
+    def run(self, read_s_max: float = 10.0, linger_s_max: float = 0.0, together_max: int = 10**9) -> Exchange:
+        app = BoundedBodies(self._app, self.counted.append, read_s_max, together_max, linger_s_max)
         asyncio.run(app(self._scope, self._receive, self._send))
         return self
 
@@ -86,3 +88,55 @@ def test_answers_of_the_api_are_not_stored_unless_they_say_so() -> None:
     ]
     refused = Exchange(headers=((b"content-length", b"99999999"),)).run()
     assert dict(refused.answers[0]["headers"])[b"cache-control"] == b"no-store"
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"gzip, identity"])
+def test_a_compressed_body_is_refused_and_nothing_is_unpacked(encoding: bytes) -> None:
+    exchange = Exchange(part(b"x"), headers=((b"content-encoding", encoding),)).run()
+    assert (exchange.body, exchange.status) == (None, 415)
+    assert Exchange(part(b"x"), headers=((b"content-encoding", b" Identity"),)).run().status == 200
+
+
+def test_what_a_refused_sender_still_sends_is_read_away_after_it_has_its_answer() -> None:
+    """Closing upon unread bytes resets the connection, and with it goes the answer."""
+    parts = [part(b"x" * 10_000, more=True) for _ in range(20)]
+    exchange = Exchange(*parts, part(b"end"))
+    exchange.run(linger_s_max=10.0)
+    assert (exchange.status, exchange._parts) == (413, [])
+    assert [answer.get("more_body") for answer in exchange.answers] == [None, True, None]
+
+
+def test_who_asks_before_sending_is_answered_at_once() -> None:
+    headers = ((b"content-length", b"99999999"), (b"expect", b"100-continue"))
+    exchange = Exchange(part(b"x"), headers=headers).run(linger_s_max=10.0)
+    assert (exchange.status, len(exchange._parts)) == (413, 1)
+
+
+def test_large_bodies_share_what_they_may_hold_and_small_ones_always_pass() -> None:
+    large = part(b"x" * (BODY_BYTES_MAX + 100))
+    path = "/api/feeds/weather/cap"
+    assert Exchange(large, path=path).run(together_max=100).status == 200
+    refused = Exchange(large, path=path).run(together_max=99)
+    assert (refused.status, dict(refused.answers[0]["headers"])[b"retry-after"]) == (503, b"2")
+    assert Exchange(part(b"x" * BODY_BYTES_MAX), path=path).run(together_max=0).status == 200
+
+
+def test_what_a_large_body_held_is_free_when_it_is_answered() -> None:
+    held: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        held.append(bounded._large.held)
+        raise ValueError
+
+    bounded = BoundedBodies(app, lambda status: None)
+
+    async def receive() -> Any:
+        return part(b"x" * (BODY_BYTES_MAX + 7))
+
+    async def send(message: Any) -> None:
+        """Nothing is sent."""
+
+    scope: Any = {"type": "http", "method": "POST", "path": "/api/feeds/a/cap", "headers": []}
+    with pytest.raises(ValueError):
+        asyncio.run(bounded(scope, receive, send))
+    assert (held, bounded._large.held) == ([7], 0)

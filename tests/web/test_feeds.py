@@ -10,7 +10,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.web.bodies import FEED_BODY_BYTES_MAX
-from services.dispatcher.web.feeds import WRONG_KEYS_MAX
+from services.dispatcher.web.feed_keys import KEYS_PER_ADDRESS_MAX, WRONG_KEYS_MAX
 from tests import builders
 from tests.web.api import Api, refusal
 
@@ -25,7 +25,7 @@ def test_a_cap_alert_becomes_a_signal_of_an_incident(api: Api) -> None:
     incident = body["signals"][0]["incident"]
     assert body == {
         "accepted": 1,
-        "signals": [{"key": KEY_OF_STORM, "repeated": False, "incident": incident}],
+        "signals": [{"key": KEY_OF_STORM, "repeated": False, "reused": False, "incident": incident}],
         "problems": [],
     }
     assert api.get("duty", f"/api/incidents/{incident}").json()["incident"]["hazard"] == "rainstorm"
@@ -35,7 +35,7 @@ def test_the_same_alert_again_is_the_same_signal(api: Api) -> None:
     api.enrol_feed()
     first = api.cap(builders.cap_alert()).json()["signals"][0]
     again = api.cap(builders.cap_alert()).json()
-    assert again["signals"] == [{"key": KEY_OF_STORM, "repeated": True, "incident": first["incident"]}]
+    assert again["signals"] == [{"key": KEY_OF_STORM, "repeated": True, "reused": False, "incident": first["incident"]}]
     story = api.get("duty", f"/api/incidents/{first['incident']}").json()
     assert story["incident"]["signal_count"] == 1
 
@@ -75,6 +75,26 @@ def test_guessing_keys_ends_but_a_feed_that_is_known_goes_on(api: Api) -> None:
     assert api.cap(builders.cap_alert()).status_code == 202
 
 
+def test_guesses_at_one_feed_keep_no_other_out(api: Api) -> None:
+    api.enrol_feed()
+    api.enrol_feed("key-of-the-fire-brigade", id="brigade")
+    for _ in range(WRONG_KEYS_MAX + 1):
+        refused = refusal(api.cap(builders.cap_alert(), key="wrong"))
+    assert refused == (429, "too_many_tries")
+    assert api.cap(builders.cap_alert(), key="key-of-the-fire-brigade", feed="brigade").status_code == 202
+
+
+def test_guesses_from_one_address_end_whatever_they_guess_at(api: Api) -> None:
+    api.enrol_feed()
+    for number in range(KEYS_PER_ADDRESS_MAX // WRONG_KEYS_MAX):
+        api.enrol_feed(id=f"feed-{number}")
+        for _ in range(WRONG_KEYS_MAX):
+            assert refusal(api.cap(builders.cap_alert(), key="wrong", feed=f"feed-{number}"))[0] == 401
+    assert refusal(api.cap(builders.cap_alert())) == (429, "too_many_tries")
+    api.town.clock.advance(60)
+    assert api.cap(builders.cap_alert()).status_code == 202
+
+
 def test_a_new_key_ends_the_old_one_at_once(api: Api) -> None:
     api.enrol_feed()
     assert api.cap(builders.cap_alert()).status_code == 202
@@ -106,6 +126,7 @@ def test_what_is_not_cap_is_kept_as_unread_and_answered_with_its_problems(api: A
     assert [(u["wire"], u["source"], u["bytes"], u["head_hex"]) for u in unread] == [
         ("http", "feed/weather", len(raw), raw.hex())
     ]
+    assert unread[0]["head_text"] == raw.decode().replace("\0", "\ufffd").replace("\x01", "\ufffd").strip()
     assert unread[0]["reason"] == answer.json()["errors"][0]["code"]
 
 

@@ -13,7 +13,7 @@ import pytest
 from services.dispatcher.domain.refusals import NotFound
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Outcome
-from services.dispatcher.web.intake import Intake
+from services.dispatcher.web.intake import Intake, Taken
 from tests import builders
 
 
@@ -54,12 +54,16 @@ def arrived(*keys: str) -> list[SignalArrived]:
     return [SignalArrived(builders.storm_signal(key)) for key in keys]
 
 
-def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[frozenset[str] | NotFound]:
+def new(*keys: str) -> Taken:
+    return Taken(frozenset(keys))
+
+
+def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[Taken | NotFound]:
     """The first lot is held in its commit until the others have queued up behind it."""
     intake, queue = Intake(engine.handle), Queue()
     intake._waiting = queue
 
-    def accept(keys: list[str]) -> frozenset[str] | NotFound:
+    def accept(keys: list[str]) -> Taken | NotFound:
         try:
             return intake.accept(arrived(*keys))
         except NotFound as refused:
@@ -81,23 +85,18 @@ def test_lots_that_wait_share_the_next_commit() -> None:
     engine = HeldEngine()
     results = all_at_once(engine, [["a"], ["b"], ["c", "d"]])
     assert engine.groups == [["a"], ["b", "c", "d"]]
-    assert results == [frozenset({"a"}), frozenset({"b"}), frozenset({"c", "d"})]
+    assert results == [new("a"), new("b"), new("c", "d")]
 
 
 def test_of_two_equal_signals_in_one_commit_one_is_new() -> None:
     engine = HeldEngine()
-    assert all_at_once(engine, [["a"], ["b"], ["b"], ["a"]]) == [
-        frozenset({"a"}),
-        frozenset({"b"}),
-        frozenset(),
-        frozenset(),
-    ]
+    assert all_at_once(engine, [["a"], ["b"], ["b"], ["a"]]) == [new("a"), new("b"), new(), new()]
 
 
 def test_a_lot_that_is_refused_takes_no_other_with_it() -> None:
     engine = HeldEngine()
     results = all_at_once(engine, [["a"], ["b"], ["bad"], ["c"]])
-    assert (results[0], results[1], results[3]) == (frozenset({"a"}), frozenset({"b"}), frozenset({"c"}))
+    assert (results[0], results[1], results[3]) == (new("a"), new("b"), new("c"))
     assert isinstance(results[2], NotFound)
     assert engine.groups == [["a"], ["b", "bad", "c"], ["b"], ["bad"], ["c"]]
 
@@ -105,7 +104,7 @@ def test_a_lot_that_is_refused_takes_no_other_with_it() -> None:
 def test_a_group_never_exceeds_what_the_engine_takes() -> None:
     engine = HeldEngine()
     lots = [[f"{lot}/{n}" for n in range(200)] for lot in range(4)]
-    assert all_at_once(engine, lots) == [frozenset(lot) for lot in lots]
+    assert all_at_once(engine, lots) == [new(*lot) for lot in lots]
     assert [len(group) for group in engine.groups] == [200, 400, 200]
 
 
@@ -115,4 +114,20 @@ def test_after_a_refusal_the_next_request_is_served() -> None:
     intake = Intake(engine.handle)
     with pytest.raises(NotFound):
         intake.accept(arrived("bad"))
-    assert intake.accept(arrived("a")) == frozenset({"a"})
+    assert intake.accept(arrived("a")) == new("a")
+
+
+def test_of_two_requests_under_one_key_each_is_told_of_its_own() -> None:
+    """The first words stand; the same words are a repetition, other words another report."""
+    town = builders.town()
+    intake = Intake(town.engine.handle)
+
+    def accept(**changes: Any) -> Taken:
+        return intake.accept([SignalArrived(builders.storm_signal(**changes))])
+
+    assert [accept(), accept(), accept(headline="other"), accept()] == [
+        new("cap/weather/1"),
+        new(),
+        Taken(reused=frozenset({"cap/weather/1"})),
+        new(),
+    ]

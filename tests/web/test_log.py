@@ -65,6 +65,7 @@ def test_unread_input_is_shown_newest_first_with_its_first_bytes(api: Api) -> No
             "at_us": NOON_US + 1,
             "bytes": 5_000,
             "head_hex": "7a" * 2_048,
+            "head_text": "z" * 2_048,
         },
         {
             "wire": "mqtt",
@@ -73,9 +74,11 @@ def test_unread_input_is_shown_newest_first_with_its_first_bytes(api: Api) -> No
             "at_us": NOON_US,
             "bytes": 2,
             "head_hex": "0102",
+            "head_text": "\ufffd\ufffd",
         },
     ]
-    assert len(api.get("duty", "/api/unread", size=1).json()["unread"]) == 1
+    second = api.get("duty", "/api/unread", size=1, page=2).json()
+    assert ([row["source"] for row in second["unread"]], second["count"]) == (["receipt/x"], 2)
 
 
 def test_the_city_is_for_everybody_who_is_logged_in_and_is_sent_once_per_version(api: Api) -> None:

@@ -24,7 +24,8 @@ def refused_classes() -> list[type[Refused]]:
 @pytest.mark.parametrize("kind", refused_classes())
 def test_every_refusal_has_a_status_and_a_sentence_in_both_languages(kind: type[Refused]) -> None:
     status, sentence_zh = problems.ANSWERS[kind]
-    assert 400 <= status < 500
+    # What is lacking here is not the asker's fault.
+    assert 400 <= status < 500 or (status, kind) == (503, problems.SecretUnavailable)
     assert re.search(r"[\u4e00-\u9fff].*。$", sentence_zh)
     assert re.fullmatch(r"[A-Z].*[.]", (kind.__doc__ or "").split("\n")[0])
 

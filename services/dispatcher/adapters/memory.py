@@ -155,6 +155,10 @@ class MemoryTx:
         found = self._table("signal").get(key)
         return None if found is None else cast("str", found[1])
 
+    def signal(self, key: str) -> Signal | None:
+        found = self._table("signal").get(key)
+        return None if found is None else cast("Signal", found[0])
+
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
         rows = [s for s, joined in self._table("signal").values() if joined == incident]
         return sorted(rows, key=lambda s: (s.received_us, s.key))[:limit]
@@ -183,8 +187,11 @@ class MemoryTx:
         for row in rows:
             self._set(table, len(table), row)
 
-    def unread(self, limit: int = 100) -> list[Unread]:
-        return list(reversed(self._table("unread").values()))[:limit]
+    def unread(self, limit: int = 100, skip: int = 0) -> list[Unread]:
+        return list(reversed(self._table("unread").values()))[skip : skip + limit]
+
+    def unread_count(self) -> int:
+        return len(self._table("unread"))
 
     def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
         early = self._table("early")

@@ -24,12 +24,11 @@ from signxml.exceptions import InvalidCertificate, InvalidDigest, SignXMLExcepti
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from ..domain.signals import Feed
+from .signature_form import DS, message_refusal, signature_refusal
 
 RAW_BYTES_MAX = 1_048_576
-SIGNATURES_MAX = 8
-CERTIFICATES_MAX = 32
+CERTIFICATES_MAX = 8
 RSA_BITS_MIN = 2_048
-_DS = "{http://www.w3.org/2000/09/xmldsig#}"
 
 _METHODS = frozenset(method for method in SignatureMethod if not method.name.startswith("HMAC"))
 _DIGESTS = frozenset(DigestAlgorithm)
@@ -109,13 +108,16 @@ def verify(
     root = _opened(raw)
     if root is None:
         return SignatureVerdict(SignatureState.INVALID, "", "The message is no XML that a signature could be over.")
-    count = len(root.findall(f"{_DS}Signature"))
+    count = len(root.findall(f"{DS}Signature"))
     if count == 0:
         return SignatureVerdict(SignatureState.UNSIGNED, "", "The message is not signed.")
-    if count > SIGNATURES_MAX:
-        sentence = f"The message has more than {SIGNATURES_MAX} signatures."
-        return SignatureVerdict(SignatureState.INVALID, "", sentence)
-    verdicts = [_one(_alone(root, index), certificates[:CERTIFICATES_MAX], allow_weak, at) for index in range(count)]
+    if refusal := message_refusal(root):
+        return SignatureVerdict(SignatureState.INVALID, "", refusal)
+    verdicts: list[SignatureVerdict] = []
+    for index in range(count):
+        verdicts.append(_one(_alone(root, index), certificates[:CERTIFICATES_MAX], allow_weak, at))
+        if verdicts[-1].state is SignatureState.VALID:
+            break
     return min(verdicts, key=lambda verdict: _BEST_FIRST.index(verdict.state))
 
 
@@ -134,7 +136,7 @@ def _opened(raw: bytes) -> etree._Element | None:
 def _alone(root: etree._Element, index: int) -> etree._Element:
     """A copy of the message with one of its signatures."""
     copied = deepcopy(root)
-    for number, signature in enumerate(copied.findall(f"{_DS}Signature")):
+    for number, signature in enumerate(copied.findall(f"{DS}Signature")):
         if number != index:
             _take_out(signature)
     return copied
@@ -154,8 +156,10 @@ def _take_out(signature: etree._Element) -> None:
 def _one(
     root: etree._Element, certificates: Sequence[x509.Certificate], allow_weak: bool, at: datetime | None
 ) -> SignatureVerdict:
-    signature = root.find(f"{_DS}Signature")
+    signature = root.find(f"{DS}Signature")
     assert signature is not None
+    if refusal := signature_refusal(signature):
+        return SignatureVerdict(SignatureState.INVALID, "", refusal)
     named = _named(signature)
     for each in certificates:
         verdict = _with(root, signature, each, allow_weak, at)
@@ -214,7 +218,7 @@ def _outside_its_time(signature: etree._Element, signer: x509.Certificate, subje
 def _covers(signed: etree._Element, root: etree._Element) -> bool:
     """Whether everything but the signature was signed: what is read must be what was signed."""
     rest = deepcopy(root)
-    for signature in rest.findall(f"{_DS}Signature"):
+    for signature in rest.findall(f"{DS}Signature"):
         _take_out(signature)
     return _canonical(signed) == _canonical(rest)
 
@@ -225,7 +229,7 @@ def _canonical(element: etree._Element) -> bytes:
 
 def _weakness(signature: etree._Element, signer: x509.Certificate) -> str:
     """What no longer proves much about a signature that holds; "" for nothing."""
-    used = signature.iter(f"{_DS}SignatureMethod", f"{_DS}DigestMethod")
+    used = signature.iter(f"{DS}SignatureMethod", f"{DS}DigestMethod")
     if any(element.get("Algorithm", "").lower().endswith("sha1") for element in used):
         return "SHA-1"
     key = signer.public_key()
@@ -236,7 +240,7 @@ def _weakness(signature: etree._Element, signer: x509.Certificate) -> str:
 
 def _named(signature: etree._Element) -> bytes | None:
     """The key of the certificate that a signature carries."""
-    text = signature.findtext(f"{_DS}KeyInfo/{_DS}X509Data/{_DS}X509Certificate")
+    text = signature.findtext(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")
     try:
         der = b64decode("".join((text or "").split()), validate=True)
         return _key_of(x509.load_der_x509_certificate(der))

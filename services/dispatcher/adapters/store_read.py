@@ -93,6 +93,11 @@ class SqlRead:
         row = self._first("SELECT incident FROM signal WHERE key = ?", (column(key),))
         return None if row is None else cast("str", row[0])
 
+    def signal(self, key: str) -> Signal | None:
+        """The signal that was stored under this key."""
+        row = self._first("SELECT body FROM signal WHERE key = ?", (column(key),))
+        return None if row is None else decode(Signal, row[0])
+
     def signals_of(self, incident: str, limit: int = 100) -> list[Signal]:
         """The signals of an incident, oldest first."""
         sql = "SELECT body FROM signal WHERE incident = ? ORDER BY received_us, key LIMIT ?"
@@ -158,9 +163,13 @@ class SqlRead:
         row = self._first("SELECT link, hash FROM log WHERE link IS NOT NULL ORDER BY link DESC LIMIT 1", ())
         return (0, "") if row is None else (row[0], row[1])
 
-    def unread(self, limit: int = 100) -> list[Unread]:
-        """What could not be understood, newest first."""
-        found = self._all(f"SELECT {_UNREAD} FROM unread ORDER BY seq DESC LIMIT ?", (limit,))
+    def unread_count(self) -> int:
+        """How much could not be understood so far."""
+        return int(self._first("SELECT count(*) FROM unread", ())[0])
+
+    def unread(self, limit: int = 100, skip: int = 0) -> list[Unread]:
+        """What could not be understood, newest first, without the newest `skip`."""
+        found = self._all(f"SELECT {_UNREAD} FROM unread ORDER BY seq DESC LIMIT ? OFFSET ?", (limit, skip))
         return [Unread(wire, source, reason, bytes(raw), at_us) for wire, source, reason, raw, at_us in found]
 
     def open_effects(self) -> list[EffectRow]:

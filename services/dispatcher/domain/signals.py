@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from devices.protocols.selector import Shape
 
+REQUESTS_PER_MINUTE = 12_000
+SIGNALS_PER_MINUTE = 30_000
+
 
 class Use(StrEnum):
     """Actual or Exercise: comes from the enrolment of the source, never from its text."""
@@ -90,6 +93,12 @@ class Signal:
     signature: str = ""
     other_key: str = ""
 
+    def says_the_same(self, other: Signal) -> bool:
+        """Whether two deliveries under one key report the same thing; what the time of receipt or the enrolment made of
+        them (use, evidence, information instead of an alert) does not count."""
+        lowered = SignalKind.INFO in (self.kind, other.kind)
+        return _said(self) == _said(other) and (lowered or self.kind is other.kind)
+
 
 # What a CAP feed calls a message: sender, identifier and time; behind it a further group of the same message.
 _CAP_KEY = re.compile(r"(cap/.+),-?\d+(?:#[^,#]*)?", re.DOTALL)
@@ -117,6 +126,12 @@ def witness_name(reporter: str, device: str) -> str:
     return f"{reporter}/{device}"
 
 
+def _said(signal: Signal) -> tuple[object, ...]:
+    s = signal
+    shown = (s.hazard, s.event_code, s.claimed_level, s.device, s.test_bit, s.headline, s.description)
+    return (*shown, s.place, s.expires_us, s.references)
+
+
 class Datum(StrEnum):
     """How a source states positions: WGS-84, or GCJ-02 (国测局坐标) as Chinese maps do, 100 to 700 m off."""
 
@@ -130,8 +145,11 @@ class Feed:
 
     `areas` are codes it may speak for beside `area` and all below it. `rhythm_s` is how often something is expected
     of it, 0 when nothing is. `evidence` says what kind of witness it is: a hotline is no authority. `aliases` are
-    pairs of a word of its own and the name of the hazard that it means. `certificates` are whose XML signatures count,
-    in PEM; with `signature_required` nothing else is read, with `weak_signatures` SHA-1 is enough and shows as weak.
+    pairs of a word of its own and the name of the hazard that it means. `old_key_hash` is of the key before, which
+    opens until `old_key_until_us`, or until the new one is first used where that is None. The limits count per web
+    process. `hmac_secret` is sealed; with `hmac_required` a request must be signed by it. `certificates` are whose XML
+    signatures count, in PEM; with `signature_required` nothing else is read, with `weak_signatures` SHA-1 is enough and
+    shows as weak.
     """
 
     id: str
@@ -148,6 +166,12 @@ class Feed:
     rhythm_s: int = 0
     evidence: Evidence = Evidence.AUTHORITY
     aliases: tuple[tuple[str, str], ...] = ()
+    old_key_hash: str = ""
+    old_key_until_us: int | None = None
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    signals_per_minute: int = SIGNALS_PER_MINUTE
+    hmac_secret: str = ""
+    hmac_required: bool = False
     certificates: tuple[str, ...] = ()
     signature_required: bool = False
     weak_signatures: bool = False

@@ -27,6 +27,45 @@ def withdraw_stream(store: Store, topic: str, person: str, version: int | None =
         streams.withdraw_unknown(tx, topic, person)
 
 
+def renew_feed_key(store: Store, id: str, key_hash: str, keep_old_until_us: int | None, by: str) -> None:
+    """Give a feed a new key; the old one opens until this time, µs UTC, or until the new one is first used where that
+    is None. Raises NotFound."""
+    with store.write() as tx:
+        feed = tx.get_locked(Feed, id)
+        if feed is None:
+            raise NotFound(f"feed {id}")
+        tx.put(replace(feed, key_hash=key_hash, old_key_hash=feed.key_hash, old_key_until_us=keep_old_until_us))
+        facts: dict[str, object] = {"old_key_until_us": keep_old_until_us}
+        tx.record(Record("feed.key_renewed", id, "a new key; the old one still opens for a while", by, facts))
+
+
+def end_old_key(store: Store, id: str, key_hash: str) -> None:
+    """The key of this hash is in use, so the one before it ends, where it was kept for that long."""
+    with store.write() as tx:
+        feed = tx.get_locked(Feed, id)
+        if feed is None or feed.key_hash != key_hash or not feed.old_key_hash or feed.old_key_until_us is not None:
+            return
+        tx.put(replace(feed, old_key_hash=""))
+        tx.record(Record("feed.old_key_ended", id, "the new key was used"))
+
+
+def set_feed_secret(store: Store, id: str, sealed: str, required: bool, by: str) -> None:
+    """Give a feed the secret that it signs requests with, sealed; empty takes it away. Raises NotFound."""
+    with store.write() as tx:
+        feed = tx.get_locked(Feed, id)
+        if feed is None:
+            raise NotFound(f"feed {id}")
+        tx.put(replace(feed, hmac_secret=sealed, hmac_required=required))
+        why = "signs its requests" if sealed else "signs its requests no longer"
+        tx.record(Record("feed.signing", id, why, by, {"required": required}))
+
+
+def record_upload(store: Store, feed: str, signals: int, by: str, facts: dict[str, object]) -> None:
+    """A person handed in a file for a feed, and it was taken."""
+    with store.write() as tx:
+        tx.record(Record("upload.taken", feed, f"{signals} signals from a file", by, facts))
+
+
 Switched = type[Feed] | type[Panel] | type[Sensor] | type[BrokerAccount]
 
 

@@ -20,7 +20,7 @@ from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import arrivals, ingest, muting, panels, polls, rhythm, silencing
+from . import arrivals, ingest, muting, panels, polls, reused, rhythm, scope, silencing
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -112,6 +112,7 @@ class Engine:
         outcome.created += done.created
         outcome.incidents += done.incidents
         outcome.repeated += done.repeated
+        outcome.reused += done.reused
 
     def _together(self, events: Sequence[Event]) -> Outcome:
         for _ in range(CONFLICTS_MAX):
@@ -131,6 +132,7 @@ class Engine:
             )  # fmt: skip
             # Before any other row is held, so that these rows come first in every transaction.
             rhythm.hear(work, heard)
+            events = scope.held(tx, work.city, events)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             # All of the group's names at once and in order: two groups never wait for each other in a circle.
             tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, work.spot(s), self.rules)}))
@@ -214,6 +216,8 @@ class Engine:
         tx = work.tx
         if tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
+            if reused.keep(tx, signal):
+                outcome.reused.append(signal)
             return
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)

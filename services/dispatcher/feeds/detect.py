@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lxml import etree
 
-from services.dispatcher.feeds import alertmanager, atom, cap, ebd, plain, table
+from services.dispatcher.feeds import alert12379, alertmanager, atom, cap, ebd, plain, table
 from services.dispatcher.feeds.ebd_tar import looks_like_tar
 from services.dispatcher.feeds.json_edge import BadJson, open_json
 from services.dispatcher.feeds.table_columns import field_of
@@ -49,4 +49,6 @@ def _of_root(raw: bytes) -> str:
         return cap.FORMAT
     if etree.QName(root).localname == "EBD":
         return ebd.FORMAT
+    if alert12379.belongs(root):
+        return alert12379.FORMAT
     return atom.FORMAT if atom.list_kind(root) else cap.FORMAT

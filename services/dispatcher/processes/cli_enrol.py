@@ -7,6 +7,7 @@ and the old one stops working.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,11 +18,12 @@ from typing import Annotated
 import typer
 
 from ..adapters.city_pack import PackRefused, read_city_pack
+from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.keystore import KeyFolder
 from ..adapters.passwords import Argon2Passwords
 from ..domain.places import Area, Speaker
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
+from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, people
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
@@ -32,14 +34,20 @@ from .commands import opened_store as _store
 from .enrolment import (
     GATEWAY_PREFIX,
     GATEWAYS_MAX,
+    LIMIT_MAX,
     RHYTHM_S_MAX,
     Broker,
+    KeepOld,
+    Limits,
+    Signed,
     department_feeds,
     enrol_feed,
     enrol_gateway,
     enrol_panel,
     enrol_speakers,
     put_feeds,
+    renew_feed_key,
+    sign_requests,
     speaker_settings,
     switch_gateway,
 )
@@ -49,6 +57,8 @@ from .settings import Settings
 LISTED_MAX = 200_000
 PANEL_RHYTHM_S = 7_500
 """GB/T 26875.3 has a device check its line at least every two hours."""
+PEM_BYTES_MAX = 65_536
+KEEP_OLD_S_MAX = 90 * 86_400
 
 enrol_app = typer.Typer(
     no_args_is_help=True,
@@ -124,6 +134,21 @@ def feed(
     alias: Annotated[
         list[str] | None, typer.Option(help="WORD=HAZARD for a word of its own, more than once. 自用词汇对应灾种。")
     ] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(help="PEM file of who signs its alerts, more than once. 签名证书，可多次给出。")
+    ] = None,
+    signature_required: Annotated[
+        bool, typer.Option("--signature-required", help="Take only alerts signed so. 只接收有效签名的报文。")
+    ] = False,
+    weak_signatures: Annotated[
+        bool, typer.Option("--weak-signatures", help="SHA-1 and short keys count, and show as weak. 接受弱签名并标明。")
+    ] = False,
+    requests_per_minute: Annotated[
+        int, typer.Option(min=1, max=LIMIT_MAX, help="Requests it may send a minute. 每分钟请求上限。")
+    ] = REQUESTS_PER_MINUTE,
+    signals_per_minute: Annotated[
+        int, typer.Option(min=1, max=LIMIT_MAX, help="Signals it may report a minute. 每分钟信号上限。")
+    ] = SIGNALS_PER_MINUTE,
 ) -> None:
     """A department feed with a generated key, printed once. 登记一个信源，生成的密钥只显示一次。"""
     with _store() as store:
@@ -134,8 +159,67 @@ def feed(
             store, id, name, department, use, area, _me(),
             format=format, hazards=tuple(hazard) if hazard else None, areas=tuple(also or ()), datum=datum,
             rhythm_s=rhythm, evidence=evidence, aliases=_aliases(alias or []),
+            signed=Signed(_pem_files(certificate or []), signature_required, weak_signatures),
+            limits=Limits(requests_per_minute, signals_per_minute),
         )  # fmt: skip
     _once("key", key)
+
+
+def _pem_files(paths: list[Path]) -> tuple[bytes, ...]:
+    try:
+        return tuple(path.read_bytes()[:PEM_BYTES_MAX] for path in paths)
+    except OSError as cause:
+        raise typer.BadParameter(f"The certificate can't be read: {cause.strerror or 'input error'}.") from cause
+
+
+@enrol_app.command("feed-key")
+def feed_key(
+    id: Id,
+    keep_old_for: Annotated[
+        str, typer.Option(help="How long the old key still opens: 90s, 30m, 24h, 7d; 0 ends it now. 旧密钥保留时长。")
+    ] = "24h",
+    keep_old_until_used: Annotated[
+        bool,
+        typer.Option("--keep-old-until-used", help="The old one opens until the new one is used. 启用后旧密钥失效。"),
+    ] = False,
+) -> None:
+    """A new key for a feed, printed once, without a gap. 更换信源密钥，报送不中断，新密钥只显示一次。"""
+    kept = KeepOld(None if keep_old_until_used else _seconds(keep_old_for))
+    with _store() as store:
+        key = renew_feed_key(store, id, kept, _me())
+    _once("key", key)
+    typer.echo("The old key ends when the new one is first used." if keep_old_until_used else f"Old: {keep_old_for}.")
+
+
+@enrol_app.command("feed-signing")
+def feed_signing(
+    id: Id,
+    required: Annotated[
+        bool, typer.Option("--required", help="Take only requests that are signed. 只接收已签名的请求。")
+    ] = False,
+    off: Annotated[bool, typer.Option("--off", help="The feed signs no longer. 取消请求签名。")] = False,
+) -> None:
+    """A secret by which a feed signs its requests (HMAC-SHA256), printed once. 生成请求签名密钥，只显示一次。"""
+    if required and off:
+        raise typer.BadParameter("A feed either must sign or signs no longer.")
+    with _store() as store:
+        if off:
+            desk.set_feed_secret(store, id, "", False, _me())
+        else:
+            secret = sign_requests(store, FeedSecrets(Settings().feed_key), id, required, _me())
+    if off:
+        typer.echo(f"{id} signs no longer.")
+    else:
+        _once("secret", secret)
+
+
+def _seconds(text: str) -> int:
+    """Seconds in 90s, 30m, 24h, 7d or 0; at most KEEP_OLD_S_MAX."""
+    form = re.fullmatch(r"(\d{1,7})([smhd])|0", text, re.ASCII)
+    seconds = -1 if form is None else int(form[1] or 0) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[form[2] or "s"]
+    if not 0 <= seconds <= KEEP_OLD_S_MAX:
+        raise typer.BadParameter("A time is written 90s, 30m, 24h or 7d, at most 90 days, or 0.")
+    return seconds
 
 
 def _aliases(given: list[str]) -> dict[str, str]:
@@ -303,7 +387,7 @@ def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
             case Kind.FEED:
                 return [
                     {"id": f.id, "name": f.name, "department": f.department, "format": f.format, "use": f.use}
-                    | {"area": f.area, "enabled": f.enabled}
+                    | {"area": f.area, "enabled": f.enabled, "signed": _signing_of(f)}
                     for f in read.find(Feed, everything)
                 ]
             case Kind.PANEL:
@@ -325,6 +409,16 @@ def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:
             case Kind.GATEWAY:
                 accounts = [a for a in read.find(BrokerAccount, everything) if a.id.startswith(GATEWAY_PREFIX)]
                 return [{"id": a.id, "enabled": a.enabled} for a in accounts]
+
+
+def _signing_of(feed: Feed) -> str:
+    """How a feed's messages are proved besides by its key, in a word or two."""
+    said = []
+    if feed.certificates:
+        said.append("alerts required" if feed.signature_required else "alerts")
+    if feed.hmac_secret:
+        said.append("requests required" if feed.hmac_required else "requests")
+    return ", ".join(said) or "no"
 
 
 def _switch(kind: Kind, id: str, *, enabled: bool) -> None:

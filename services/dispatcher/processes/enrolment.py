@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from devices.protocols.speaker_link import LinkKey
 
 from ..adapters import sensor_intake
@@ -18,13 +20,15 @@ from ..adapters.broker import (
     speaker_login,
 )
 from ..adapters.city_pack import Department
+from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.intake import TOPICS
 from ..adapters.passwords import Argon2Passwords
+from ..adapters.signatures import CERTIFICATES_MAX, BadCertificate, certificate
 from ..domain.effects import Record
 from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
-from ..domain.signals import Datum, Evidence, Feed, Panel, Sensor, Use
+from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, panels
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
@@ -36,6 +40,7 @@ FEED_AREAS_MAX = 100
 ALIASES_MAX = 500
 ALIAS_CHARS_MAX = 64
 GATEWAYS_MAX = 100
+LIMIT_MAX = 1_000_000
 GATEWAY_PREFIX = "gw-"
 INTAKE_SUFFIX = "-in"
 SENSORS_SUFFIX = "-sensors"
@@ -145,6 +150,30 @@ def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
     return logins
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Whose XML signatures count on a feed, certificates in PEM, and how much they matter."""
+
+    certificates: tuple[bytes, ...] = ()
+    required: bool = False
+    weak_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a feed may send to one web process."""
+
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    signals_per_minute: int = SIGNALS_PER_MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOld:
+    """How long a feed's old key still opens: so many seconds, or until the new one is first used where None."""
+
+    for_s: int | None
+
+
 class FeedRefused(Refused):
     """A feed can't be enrolled like this."""
 
@@ -167,16 +196,20 @@ def enrol_feed(
     rhythm_s: int = 0,
     evidence: Evidence = Evidence.AUTHORITY,
     aliases: Mapping[str, str] | None = None,
+    signed: Signed | None = None,
+    limits: Limits | None = None,
 ) -> str:
     """A department feed with a new key; the key, which is not kept. An old one stops working.
 
     `hazards` None means every hazard; `areas` are codes it may speak for beside `area`; `aliases` are words of its own
-    by hazard. Raises FeedRefused for a format, a hazard, an area or a rhythm that there is not.
+    by hazard. Raises FeedRefused for a format, a hazard, an area or a rhythm that there is not, and for what is no
+    certificate.
     """
     key = new_secret()
     feed = Feed(feed_id, name, department, format, use, Argon2Passwords().hash(key), area, hazards)
     own = tuple(sorted((aliases or {}).items()))
     feed = replace(feed, areas=areas, datum=datum, rhythm_s=rhythm_s, evidence=evidence, aliases=own)
+    feed = _limited(_certified(feed, signed or Signed()), limits or Limits())
     _check_feed(feed)
     with store.write() as tx:
         for code in areas:
@@ -185,6 +218,49 @@ def enrol_feed(
         tx.put(feed)
         tx.record(Record("feed.enrolled", feed_id, f"{name}, {use}", by))
     return key
+
+
+def _certified(feed: Feed, signed: Signed) -> Feed:
+    if not signed.certificates and (signed.required or signed.weak_allowed):
+        raise FeedRefused("a feed whose signatures count needs a certificate to check them with")
+    if len(signed.certificates) > CERTIFICATES_MAX:
+        raise FeedRefused(f"at most {CERTIFICATES_MAX} certificates")
+    try:
+        pems = [certificate(pem).public_bytes(Encoding.PEM).decode() for pem in signed.certificates]
+    except BadCertificate as bad:
+        raise FeedRefused(str(bad)) from bad
+    return replace(
+        feed,
+        certificates=tuple(dict.fromkeys(pems)),
+        signature_required=signed.required,
+        weak_signatures=signed.weak_allowed,
+    )
+
+
+def _limited(feed: Feed, limits: Limits) -> Feed:
+    if not (0 < limits.requests_per_minute <= LIMIT_MAX and 0 < limits.signals_per_minute <= LIMIT_MAX):
+        raise FeedRefused(f"a limit is 1 to {LIMIT_MAX} a minute")
+    return replace(feed, requests_per_minute=limits.requests_per_minute, signals_per_minute=limits.signals_per_minute)
+
+
+def renew_feed_key(store: Store, feed_id: str, keep_old: KeepOld, by: str) -> str:
+    """A new key for a feed; the key, which is not kept. The old one goes on for as long as `keep_old` says.
+
+    Raises NotFound."""
+    key = new_secret()
+    until_us = None
+    if keep_old.for_s is not None:
+        with store.read() as read:
+            until_us = read.now_us() + keep_old.for_s * 1_000_000
+    desk.renew_feed_key(store, feed_id, Argon2Passwords().hash(key), until_us, by)
+    return key
+
+
+def sign_requests(store: Store, secrets: FeedSecrets, feed_id: str, required: bool, by: str) -> str:
+    """A new secret by which a feed signs its requests; the secret, which is kept sealed. Raises NotFound."""
+    secret = new_secret()
+    desk.set_feed_secret(store, feed_id, secrets.seal(feed_id, secret), required, by)
+    return secret
 
 
 def department_feeds(departments: Sequence[Department], use: Use) -> dict[str, tuple[Feed, str]]:

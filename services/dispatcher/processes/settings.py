@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         return self.var / "keys"
 
     @property
+    def feed_key(self) -> Path:
+        """The key under which the secrets of signing feeds are sealed in the database."""
+        return self.var / "feeds.key"
+
+    @property
     def audio(self) -> Path:
         return self.var / "audio"
 

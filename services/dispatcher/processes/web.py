@@ -7,11 +7,14 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from ..adapters.blobs import Blobs
+from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.metrics import shadow_counter
 from ..adapters.passwords import Argon2Passwords
+from ..adapters.signatures import verify_for
 from ..web.app import create_app
 from ..web.audio import audio_router
 from ..web.deps import WebDeps, WebSettings
+from .bounded_http import BoundedConnection
 from .settings import Settings
 from .wiring import SystemClock, make_engine, make_store, start_logging
 
@@ -32,6 +35,8 @@ def main() -> None:
         passwords=Argon2Passwords(),
         clock=SystemClock(),
         registry=registry,
+        verify=verify_for,
+        open_secret=FeedSecrets(settings.feed_key).opened,
         audio=audio_router(Blobs(settings.audio)),
         settings=WebSettings(secure_cookie=settings.web_secure_cookie),
     )
@@ -39,6 +44,7 @@ def main() -> None:
         create_app(deps),
         host=settings.web_host,
         port=settings.web_port,
+        http=BoundedConnection,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=REQUEST_STALL_S,

@@ -19,7 +19,9 @@ from .panels import panels_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
 from .silences import silences_router
 from .speakers import speakers_router
+from .taking import Taking
 from .tasks import tasks_router
+from .uploads import uploads_router
 
 __all__ = ["WebDeps", "create_app"]
 
@@ -42,9 +44,11 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         generate_unique_id_function=_operation,
     )
     gate = Gate(deps)
+    taking = Taking(deps)
     routers = [
         login_router(deps, gate),
-        feeds_router(deps),
+        feeds_router(deps, taking),
+        uploads_router(deps, gate, taking),
         incidents_router(deps, gate),
         silences_router(deps, gate),
         tasks_router(deps, gate),

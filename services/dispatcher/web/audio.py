@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from ..domain.refusals import NotFound, Refused
+from .problems import problem
 
 CHUNK_BYTES = 65_536
 HEAD_BYTES = 64
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _RANGE = re.compile(r"bytes=\s*(\d{0,15})-(\d{0,15})\s*", re.IGNORECASE)
+_NOT_KEPT = {"Cache-Control": "no-store"}
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -49,15 +51,15 @@ def audio_router(blobs: Blobs) -> APIRouter:
 
 def _answer(blobs: Blobs, sha256: str, request: Request) -> Response:
     if not _HASH.fullmatch(sha256):
-        return _problem(404, "audio_not_found", "There is no audio under this hash.")
+        return _not_found("audio_not_found", "There is no audio under this hash.")
     try:
         size = blobs.size(sha256)
         with blobs.open(sha256) as file:
             media_type = _media_type(file.read(HEAD_BYTES))
     except NotFound as refusal:
-        return _problem(404, refusal.code, refusal.sentence)
+        return _not_found(refusal.code, refusal.sentence)
     except Refused as refusal:
-        return _problem(503, refusal.code, refusal.sentence)
+        return problem(503, refusal.code, refusal.sentence, "音频暂时无法读取，请重试。", headers=_NOT_KEPT)
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Cache-Control": _FOREVER, "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
     if _names(request.headers.get("if-none-match", ""), etag):
@@ -71,9 +73,9 @@ def _answer(blobs: Blobs, sha256: str, request: Request) -> Response:
             first, last = wanted
             status = 206
             if first > last:
-                unmet = _problem(416, "range_not_satisfiable", f"This range has none of the audio's {size} bytes.")
-                unmet.headers["Content-Range"] = f"bytes */{size}"
-                return unmet
+                sentence = f"This range has none of the audio's {size} bytes."
+                unmet = {**_NOT_KEPT, "Content-Range": f"bytes */{size}"}
+                return problem(416, "range_not_satisfiable", sentence, "所求范围不在音频之内。", headers=unmet)
             headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     headers |= {"Content-Length": str(last - first + 1), "Content-Type": media_type}
     if request.method == "HEAD":
@@ -123,7 +125,5 @@ def _media_type(head: bytes) -> str:
     return "application/octet-stream"
 
 
-def _problem(status: int, code: str, sentence: str) -> Response:
-    """RFC 9457, as everywhere in this API."""
-    body = {"type": "about:blank", "title": sentence, "status": status, "code": code}
-    return JSONResponse(body, status, headers={"Cache-Control": "no-store"}, media_type="application/problem+json")
+def _not_found(code: str, sentence: str) -> Response:
+    return problem(404, code, sentence, "没有这个哈希对应的音频。", headers=_NOT_KEPT)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 
+from ..domain.signals import Feed
 from ..engine.engine import Engine
 from ..engine.people import Passwords
 from ..engine.ports import Clock, Store
@@ -21,9 +25,31 @@ class WebSettings:
     secure_cookie: bool = True
 
 
+class Verdict(Protocol):
+    """What the XML signature of a message proves, and one sentence about it."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+
+
+def _no_certificates(feed: Feed, raw: bytes, at: datetime) -> Verdict | None:
+    assert not feed.certificates and not feed.signature_required, "who enrols certificates must pass what checks them"
+    return None
+
+
+def _no_secrets(feed_id: str, sealed: str) -> str:
+    raise AssertionError("who enrols signing feeds must pass what opens their secrets")
+
+
 @dataclass(frozen=True, slots=True)
 class WebDeps:
-    """`audio` is the router that serves audio by hash; `registry` is what `/metrics` shows. One app per registry."""
+    """`audio` is the router that serves audio by hash; `registry` is what `/metrics` shows. One app per registry.
+
+    `verify` checks XML signatures against what is registered for a feed at a time, None where nothing is. `open_secret`
+    opens a feed's sealed secret by the feed's id.
+    """
 
     store: Store
     engine: Engine
@@ -31,6 +57,8 @@ class WebDeps:
     clock: Clock
     registry: CollectorRegistry
     audio: APIRouter | None = None
+    verify: Callable[[Feed, bytes, datetime], Verdict | None] = _no_certificates
+    open_secret: Callable[[str, str], str] = _no_secrets
     settings: WebSettings = field(default_factory=WebSettings)
     counts: Counts = field(init=False)
 

@@ -15,6 +15,14 @@ from ..engine.events import SignalArrived
 from ..engine.ports import Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Keys of one request's signals: those that were new, and those under which another report had come before."""
+
+    created: frozenset[str] = frozenset()
+    reused: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True, eq=False)
 class _Lot:
     """One request's signals, and what became of them. `turn` is set when they are settled or it is theirs to commit."""
@@ -22,7 +30,7 @@ class _Lot:
     events: Sequence[SignalArrived]
     turn: threading.Event = field(default_factory=threading.Event)
     settled: bool = False
-    created: frozenset[str] = frozenset()
+    taken: Taken = field(default_factory=lambda: Taken())
     error: Exception | None = None
 
 
@@ -35,8 +43,8 @@ class Intake:
         self._waiting: deque[_Lot] = deque()
         self._committing = False
 
-    def accept(self, events: Sequence[SignalArrived]) -> frozenset[str]:
-        """Commit at most `EVENTS_MAX` signals; the keys that were new. Raises what the engine raises for them."""
+    def accept(self, events: Sequence[SignalArrived]) -> Taken:
+        """Commit at most `EVENTS_MAX` signals; what became of them. Raises what the engine raises for them."""
         assert len(events) <= EVENTS_MAX
         lot = _Lot(events)
         with self._lock:
@@ -49,7 +57,7 @@ class Intake:
             self._lead()
         if lot.error is not None:
             raise lot.error
-        return lot.created
+        return lot.taken
 
     def _lead(self) -> None:
         """Commit one group, then pass the lead on: nobody serves others longer than themselves."""
@@ -77,7 +85,7 @@ class Intake:
 
     def _commit(self, lots: list[_Lot]) -> None:
         try:
-            created = set(self._handle([event for lot in lots for event in lot.events]).created)
+            done = self._handle([event for lot in lots for event in lot.events])
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the requests that wait
             if len(lots) > 1:
                 # One request's fault is not another's.
@@ -86,6 +94,15 @@ class Intake:
             else:
                 lots[0].error = error
             return
+        created = set(done.created)
         for lot in lots:
-            lot.created = frozenset(created & {event.signal.key for event in lot.events})
-            created -= lot.created
+            signals = [event.signal for event in lot.events]
+            own = frozenset(created & {signal.key for signal in signals})
+            created -= own
+            # Two requests may have the key in common and not the words.
+            others = frozenset(
+                other.key
+                for other in done.reused
+                if any(s.key == other.key and s.says_the_same(other) for s in signals) and other.key not in own
+            )
+            lot.taken = Taken(own, others)

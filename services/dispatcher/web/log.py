@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..engine import queries
 from ..engine.people import Role
 from ..engine.ports import CitySettings
+from ..feeds.report import clean
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .schemas import (
@@ -48,11 +49,16 @@ def log_router(deps: WebDeps, gate: Gate) -> APIRouter:
         return LogPage(lines=[LogLine.of(row) for row in rows], next=more, names=names)
 
     @router.get("/api/unread")
-    def unread(_: Caller = reader, size: int = Query(default=50, ge=1, le=UNREAD_ROWS_MAX)) -> UnreadPage:
+    def unread(
+        _: Caller = reader,
+        page: int = Query(default=1, ge=1, le=queries.PAGES_MAX),
+        size: int = Query(default=50, ge=1, le=UNREAD_ROWS_MAX),
+    ) -> UnreadPage:
         """Input that could not be understood, newest first."""
         with deps.store.read() as read:
-            rows = read.unread(size)
+            rows, count = read.unread(size, (page - 1) * size), read.unread_count()
         return UnreadPage(
+            count=count,
             unread=[
                 UnreadView(
                     wire=row.wire,
@@ -61,9 +67,10 @@ def log_router(deps: WebDeps, gate: Gate) -> APIRouter:
                     at_us=row.at_us,
                     bytes=len(row.raw),
                     head_hex=row.raw[:RAW_SHOWN_BYTES].hex(),
+                    head_text=clean(row.raw[:RAW_SHOWN_BYTES].decode("utf-8", "replace")),
                 )
                 for row in rows
-            ]
+            ],
         )
 
     return router

@@ -59,6 +59,46 @@ class FeedFormatDiffers(Refused):
     code = "feed_format_differs"
 
 
+class RateLimited(Refused):
+    """This feed has sent more than it is allowed in a minute; wait and send again."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after_s: int, detail: str = "") -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class RequestSignatureWrong(Refused):
+    """This feed's requests are signed, and the signature of this one is missing or does not hold."""
+
+    code = "request_signature_wrong"
+
+
+class RequestNotInTime(Refused):
+    """The signed time of this request is too far from now: a clock is wrong, or it is an old one sent again."""
+
+    code = "request_not_in_time"
+
+
+class SecretUnavailable(Refused):
+    """This feed's secret can't be read here now, so that its signed requests can't be checked; try again."""
+
+    code = "secret_unavailable"
+
+
+class RequestReplayed(Refused):
+    """This very request came before; sign each request anew."""
+
+    code = "request_replayed"
+
+
+class IdentifierReused(Refused):
+    """A report with this identifier came before and says something else; this one is kept and shown as unread."""
+
+    code = "identifier_reused"
+
+
 class EndRefused(Refused):
     """Out of service and maintenance need an end in the future, at most a year away."""
 
@@ -112,6 +152,12 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     FeedKeyWrong: (401, "密钥与此数据源不符。"),
     FeedDisabled: (403, "此数据源已停用。"),
     FeedFormatDiffers: (409, "此数据源登记的是另一种格式。"),
+    RateLimited: (429, "此数据源在一分钟内报送过多，请稍候再报。"),
+    RequestSignatureWrong: (401, "此数据源的请求须签名，而本次请求缺少签名或签名不符。"),
+    RequestNotInTime: (401, "请求中签名的时间与当前时间相差过大：时钟有误，或是旧请求重发。"),
+    SecretUnavailable: (503, "暂时无法读取此数据源的签名密钥，请重试。"),
+    RequestReplayed: (409, "此请求已经收到过；每次请求须重新签名。"),
+    IdentifierReused: (409, "已有同一编号而内容不同的报送；本次报送已作为未读输入保存并显示。"),
     EndRefused: (422, "停用与检修须有将来的结束时间，且不超过一年。"),
 }
 
@@ -121,6 +167,16 @@ _HTTP: Mapping[int, tuple[str, str, str]] = {
     404: ("not_found", "There is nothing here under that address.", "这个地址下没有内容。"),
     405: ("method_not_allowed", "This address does not take that method.", "该地址不支持此方法。"),
     408: ("body_too_slow", "The body did not arrive in time.", "请求正文未能及时送达。"),
+    415: (
+        "encoding_refused",
+        "Bodies are taken as they are; send this one without compression.",
+        "正文不得压缩，请直接发送。",
+    ),
+    503: (
+        "busy",
+        "Too many large bodies are arriving at once; send this one again in a moment.",
+        "大报文过多，请稍候再发。",
+    ),
     413: ("body_too_big", "The body is larger than this address takes.", "请求正文超过上限。"),
 }
 
@@ -160,7 +216,7 @@ def answer(refused: Refused) -> JSONResponse:
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(refused, TooManyTries):
+    if isinstance(refused, TooManyTries | RateLimited):
         headers["Retry-After"] = str(refused.retry_after_s)
     sentence = (type(refused).__doc__ or "").strip().split("\n")[0]
     return problem(status, refused.code, sentence, zh, detail=refused.detail, headers=headers)

@@ -17,6 +17,7 @@ from ..domain.signals import Evidence, SignalKind, Use
 from ..domain.verification import Task, TaskKind, TaskState
 from ..engine.ports import LogRow, Stream
 from ..engine.queries import SpeakerNow, StreamNow
+from ..engine.reused import SignalState
 
 NAME_CHARS_MAX = 64
 NOTE_CHARS_MAX = 1_000
@@ -67,6 +68,7 @@ class ProblemOfInput(View):
 class SignalTaken(View):
     key: str
     repeated: bool
+    reused: bool = Field(description="Whether another report came under this key; this one is kept as unread.")
     incident: str | None = Field(description="The incident it belongs to, if it belongs to one.")
 
 
@@ -153,6 +155,38 @@ class SignalView(View):
     expires_us: int | None
     references: list[str]
     problems: list[ProblemOfInput]
+    signature: str = Field(description="valid, weak, invalid, unknown_signer or unsigned; empty: none looked for.")
+
+
+class FeedChoice(View):
+    id: str
+    name: str
+    department: str
+    format: str
+    use: Use
+    area: str
+    hazards: list[str] | None
+
+
+class FeedChoices(View):
+    feeds: list[FeedChoice]
+
+
+class UploadSignal(View):
+    signal: SignalView
+    state: SignalState = Field(description="Whether it is new here, a repetition, or under another report's key.")
+
+
+class UploadView(View):
+    feed: str
+    format: str
+    name: str
+    bytes: int
+    sha256: str
+    content: str = Field(description="What the file would be taken for; send it back to take the file.")
+    signals: list[UploadSignal]
+    problems: list[ProblemOfInput]
+    answer: FeedAnswer | None = Field(default=None, description="What was taken; nothing in a dry run.")
 
 
 class RungView(View):
@@ -239,10 +273,12 @@ class UnreadView(View):
     at_us: int
     bytes: int
     head_hex: str = Field(description=f"The first {RAW_SHOWN_BYTES} bytes.")
+    head_text: str = Field(description="The same as text, as far as it is any, for people.")
 
 
 class UnreadPage(View):
     unread: list[UnreadView]
+    count: int = Field(description="How much there is in all.")
 
 
 class AreaView(View):

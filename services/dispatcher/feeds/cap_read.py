@@ -14,6 +14,7 @@ from lxml import etree
 
 from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.domain.signals import Problem
+from services.dispatcher.feeds.cap_faultless import faultless_alert
 from services.dispatcher.feeds.cap_fields import Elements, Refused
 from services.dispatcher.feeds.cap_message import (
     AREAS_MAX,
@@ -32,7 +33,7 @@ from services.dispatcher.feeds.cap_message import (
     Reference,
 )
 from services.dispatcher.feeds.cap_shapes import BadShape, circle_of, passes_meridian, polygons_of
-from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS
+from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS, WRITTEN_VERSIONS
 from services.dispatcher.feeds.cap_times import us_of
 
 FORBIDDEN_IN_ID = re.compile(r"[\s,<&]")
@@ -47,7 +48,14 @@ def read_alert(root: _Element) -> CapReading:
     version = ROOTS.get(root.tag)
     if version is None:
         return CapReading(None, (_no_alert(root),))
+    message = faultless_alert(root, version) if version in WRITTEN_VERSIONS else None
+    return thorough_alert(root, version) if message is None else CapReading(message, ())
+
+
+def thorough_alert(root: _Element, version: str) -> CapReading:
+    """Read one alert element of a version, fault by fault; never raises."""
     reader = _Reader(version)
+    message: CapMessage | None
     try:
         message = reader.alert(root)
     except Refused:

@@ -21,7 +21,16 @@ from services.dispatcher.domain.gcj02 import to_wgs84
 from services.dispatcher.domain.places import code_head
 from services.dispatcher.domain.signals import Datum, Feed, Place, Problem, Reading, Signal, SignalKind, Use
 from services.dispatcher.feeds.cap_message import CapArea, CapInfo, CapMessage
-from services.dispatcher.feeds.hazards import BY_NAME, EVENT_CODE, OTHER, Hazard, by_code, by_words
+from services.dispatcher.feeds.hazards import (
+    AWARENESS_TYPES,
+    BY_NAME,
+    EVENT_CODE,
+    OTHER,
+    Hazard,
+    by_code,
+    by_humps,
+    by_words,
+)
 
 FORMAT = "cap"
 DESCRIPTION_CHARS_MAX = 4_000
@@ -31,10 +40,12 @@ FUTURE_ALLOWED_US = 300_000_000
 OLD_AFTER_US = 86_400_000_000
 KNOWN_WORDS_MAX = 1_024
 WORD_CHARS_MAX = 64
+SHORT_CODE_CHARS_MAX = 9
 
 SEVERITY_LEVELS = {"Extreme": 1, "Severe": 2, "Moderate": 3, "Minor": 4}
 COLOUR_LEVELS = {"红": 1, "紅": 1, "橙": 2, "黄": 3, "黃": 3, "蓝": 4, "藍": 4}
 COLOUR = re.compile(r"([红紅橙黄黃蓝藍])色(?:预警|預警|警报|警報|信号|信號)")
+AWARENESS_LEVELS = {"red": 1, "orange": 2, "yellow": 3, "green": 4}
 KINDS = {"Alert": SignalKind.ALERT, "Update": SignalKind.UPDATE, "Cancel": SignalKind.CANCEL}
 NOT_AIRED = ("Test", "System", "Draft")
 ENDED = re.compile("解除|取消|终止")
@@ -79,9 +90,14 @@ NO_GROUP = Group(OTHER, "", None, ())
 def groups(message: CapMessage, aliases: Sequence[tuple[str, str]] = ()) -> tuple[Group, ...]:
     """The message's info blocks by hazard and level, Chinese first. One alert describes one event (CAP 1.2, 3.2.2):
     a block whose event is not understood is a translation and takes the hazard of its neighbours."""
-    infos: Sequence[CapInfo] = message.infos
-    if len(infos) > 1:
-        infos = sorted(infos, key=lambda info: not info.language.lower().startswith("zh"))
+    if len(message.infos) == 1:
+        (info,) = message.infos
+        hazard, code = _hazard(info, aliases)
+        if hazard is None and (hazard := by_words(info.headline)) is not None:
+            code = code or hazard.code
+        colours = _colours(info)
+        return (Group(OTHER if hazard is None else hazard.name, code, _level(info, colours), message.infos, colours),)
+    infos = sorted(message.infos, key=lambda info: not info.language.lower().startswith("zh"))
     named = [(info, *_hazard(info, aliases)) for info in infos]
     if all(hazard is None for _, hazard, _ in named):
         # Headlines say more than the event: they are read only where no block names its event in known words.
@@ -97,8 +113,7 @@ def groups(message: CapMessage, aliases: Sequence[tuple[str, str]] = ()) -> tupl
             hazard, code = understood[0], code or understood[1]
         name = OTHER if hazard is None else hazard.name
         colours = _colours(info)
-        # The colour a Chinese headline names (the last, where it says from which to which), else the severity.
-        level = colours[-1] if colours else SEVERITY_LEVELS.get(info.severity)
+        level = _level(info, colours)
         group = found.get((name, level))
         if group is None:
             found[name, level] = Group(name, code, level, (info,), colours)
@@ -107,6 +122,19 @@ def groups(message: CapMessage, aliases: Sequence[tuple[str, str]] = ()) -> tupl
                 name, group.event_code or code, level, (*group.infos, info), (*group.colours, *colours)
             )
     return tuple(found.values())
+
+
+def _level(info: CapInfo, colours: tuple[int, ...]) -> int | None:
+    """The colour a Chinese headline names (the last, where it says from which to which), else the severity, else the
+    colour that the European weather services state beside it."""
+    if colours:
+        return colours[-1]
+    if info.severity != "Unknown":
+        return SEVERITY_LEVELS.get(info.severity)
+    for name, value in info.parameters:
+        if name == "awareness_level":
+            return next((level for word, level in AWARENESS_LEVELS.items() if word in value.lower()), None)
+    return None
 
 
 def signals(message: CapMessage, feed: Feed, received_us: int) -> Reading:
@@ -130,7 +158,7 @@ def message_key(feed: str, sender: str, identifier: str, sent_us: int) -> str:
 def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us: int, every: list[Problem]) -> Signal:
     infos = group.infos
     ends = [info.expires_us for info in infos]
-    expires_us = max((end for end in ends if end is not None), default=None) if None not in ends else None
+    expires_us = None if not ends or None in ends else max(end for end in ends if end is not None)
     place, place_problems = _place(infos, feed, message.msg_type == "Cancel")
     problems = (*every, *place_problems, *_group_problems(message, group, feed, expires_us, received_us))
     kind = KINDS.get(message.msg_type, SignalKind.INFO)
@@ -165,13 +193,9 @@ def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us
 
 def _references(message: CapMessage, feed: Feed) -> tuple[str, ...]:
     """Keys of what the message updates or cancels; some senders name the message itself, which says nothing."""
-    own = message_key(feed.id, message.sender, message.identifier, message.sent_us)
-    keys = [
-        message_key(feed.id, each.sender, each.identifier, each.sent_us)
-        for each in message.references
-        if each.sent_us is not None
-    ]
-    return tuple(key for key in dict.fromkeys(keys) if key != own)
+    own = (message.sender, message.identifier, message.sent_us)
+    named = [(each.sender, each.identifier, each.sent_us) for each in message.references if each.sent_us is not None]
+    return tuple(dict.fromkeys([message_key(feed.id, *each) for each in named if each != own]))
 
 
 def _message_problems(message: CapMessage, received_us: int) -> Iterator[Problem]:
@@ -240,7 +264,21 @@ def _hazard(info: CapInfo, aliases: Sequence[tuple[str, str]]) -> tuple[Hazard |
         if hazard is not None:
             return hazard, hazard.code
     hazard = _by_words(info.event)
+    if hazard is None:
+        hazard = _by_other_words(info)
     return hazard, hazard.code if hazard else ""
+
+
+def _by_other_words(info: CapInfo) -> Hazard | None:
+    """Where the event says nothing, its codes may be words, and European weather services number their hazards."""
+    for _, value in info.event_codes:
+        hazard = by_humps(value)
+        if hazard is not None:
+            return hazard
+    for name, value in info.parameters:
+        if name == "awareness_type":
+            return BY_NAME.get(AWARENESS_TYPES.get(value.partition(";")[0].strip(), ""))
+    return None
 
 
 @lru_cache(KNOWN_WORDS_MAX)
@@ -264,17 +302,34 @@ def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place
     """The union of all areas, in the feed's scope; languages repeat each other's."""
     areas = [area for info in infos for area in info.areas]
     codes: dict[str, None] = {}
-    shapes: dict[Shape, None] = {}
-    names: dict[str, None] = {}
+    shapes: list[Shape] = []
     for area in areas:
-        names[area.name] = None
         for scheme, value in area.codes:
-            for code in area_codes(scheme, value):
-                codes[code] = None
+            # Short values are the rule, and most schemes are not Chinese divisions.
+            if len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
+                for code in area_codes(scheme, value):
+                    codes[code] = None
         if area.polygons or area.circles:
-            shapes.update(dict.fromkeys(_in_wgs84(area, feed)))
+            shapes += _in_wgs84(area, feed)
     kept, problems = _in_scope(tuple(codes)[:PLACE_CODES_MAX], feed, cancels) if codes else ((), ())
-    return Place(areas=kept, shapes=tuple(shapes), names=tuple(names)), problems
+    names = tuple(dict.fromkeys([area.name for area in areas]))
+    return Place(areas=kept, shapes=tuple(shapes) if len(areas) < 2 else _distinct(shapes), names=names), problems
+
+
+def _distinct(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    """A message's equal polygons are mostly one object, which is quicker to see than the equality of their points."""
+    once = {id(shape): shape for shape in shapes}
+    return tuple(once.values() if len(once) < 2 else dict.fromkeys(once.values()))
+
+
+@lru_cache(KNOWN_WORDS_MAX)
+def _is_known_chinese(scheme: str) -> bool:
+    return _CHINESE_SCHEME.search(scheme) is not None
+
+
+def _is_chinese(scheme: str) -> bool:
+    """Whether a scheme's name says that it is Chinese divisions; a feed has few schemes and repeats them."""
+    return _is_known_chinese(scheme) if len(scheme) <= WORD_CHARS_MAX else _CHINESE_SCHEME.search(scheme) is not None
 
 
 def _in_wgs84(area: CapArea, feed: Feed) -> Sequence[Shape]:
@@ -322,7 +377,7 @@ def area_codes(scheme: str, value: str) -> Iterator[str]:
     for part in _SEPARATORS.split(value) if not value.isalnum() else (value,):
         if _LONG_CODE.fullmatch(part):
             yield part[:12]
-        elif _SHORT_CODE.fullmatch(part) and _CHINESE_SCHEME.search(scheme):
+        elif _SHORT_CODE.fullmatch(part) and _is_chinese(scheme):
             yield part.ljust(12, "0")
 
 

@@ -15,7 +15,6 @@ _TURN = 2 * LON_E7_MAX
 _DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _PAIR = re.compile(rf"([+-]?{_DECIMAL}),([+-]?{_DECIMAL})", re.ASCII)
 _RADIUS = re.compile(rf"\+?{_DECIMAL}", re.ASCII)
-_NO_SEPARATORS = b"0123456789+-."
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 Point = tuple[int, int]
 
@@ -70,50 +69,39 @@ def passes_meridian(circle: Circle) -> bool:
 
 def _points(text: str) -> list[Point]:
     """Every pair of the text, in one go: feeds send thousands of points, and nearly all of them are right."""
-    text = " ".join(text.split())
-    # What is left without digits, signs and points tells one comma in each pair and one space between two.
-    between = text.encode("utf-8", "surrogatepass").translate(None, _NO_SEPARATORS)
-    pairs = (len(between) + 1) // 2
-    if between != b", " * (pairs - 1) + b",":
-        return _points_of_pairs(text.split())
-    if pairs > POINTS_MAX:
-        raise _too_many()
+    pairs = text.split()
+    count = len(pairs)
+    if count > POINTS_MAX:
+        raise BadShape("too_many", f"The shape has more than {POINTS_MAX} points.")
+    text = " ".join(pairs)
+    raw = text.encode("utf-8", "surrogatepass")
     numbers = text.replace(",", " ").split()
+    # Without digits, signs and points only a comma in each pair and a blank between two are left, in turns.
+    if raw.translate(None, b"0123456789+-.") != b", " * (count - 1) + b"," or len(numbers) != 2 * count:
+        return [_point(pair) for pair in pairs]
     try:
-        e7 = _in_e7(text, numbers)
+        e7 = _whole(raw, numbers) or [round(degrees * 1e7) for degrees in map(float, numbers)]
     except (ValueError, OverflowError):
-        return _points_of_pairs(text.split())
+        return [_point(pair) for pair in pairs]
     lats, lons = e7[::2], e7[1::2]
-    if len(lons) != pairs or not (
-        -LAT_E7_MAX <= min(lats) and max(lats) <= LAT_E7_MAX and -LON_E7_MAX <= min(lons) and max(lons) <= LON_E7_MAX
-    ):
-        return _points_of_pairs(text.split())
+    if min(lats) < -LAT_E7_MAX or max(lats) > LAT_E7_MAX or min(lons) < -LON_E7_MAX or max(lons) > LON_E7_MAX:
+        return [_point(pair) for pair in pairs]
     return list(zip(lats, lons, strict=True))
 
 
-def _in_e7(text: str, numbers: list[str]) -> list[int]:
-    """Decimal numbers of degrees in 1e-7 degree. Most senders write the same number of decimals everywhere: then the
-    digits by themselves are whole numbers, which are read much faster. Raises ValueError."""
+def _whole(raw: bytes, numbers: list[str]) -> list[int] | None:
+    """The numbers in 1e-7 degree when all have the same decimals, at most seven, as most senders write: their
+    digits are whole numbers then, which are read twice as fast. Otherwise None; ValueError for what is no number."""
     decimals = len(numbers[0]) - numbers[0].find(".") - 1
-    if "." in numbers[0] and decimals <= 7:
-        shape = text.encode("ascii").translate(_DIGITS_TO_0)
-        tail = b"." + b"0" * decimals
-        places = shape.count(tail + b",") + shape.count(tail + b" ") + shape.endswith(tail)
-        if places == len(numbers) == shape.count(b"."):
-            scale = 10 ** (7 - decimals)
-            return [whole * scale for whole in map(int, text.replace(".", "").replace(",", " ").split())]
-    return [round(degrees * 1e7) for degrees in map(float, numbers)]
-
-
-def _too_many() -> BadShape:
-    return BadShape("too_many", f"The shape has more than {POINTS_MAX} points.")
-
-
-def _points_of_pairs(pairs: list[str]) -> list[Point]:
-    """The pairs one at a time, to say which one is wrong."""
-    if len(pairs) > POINTS_MAX:
-        raise _too_many()
-    return [_point(pair) for pair in pairs]
+    if "." not in numbers[0] or not 0 < decimals <= 7:
+        return None
+    shape = raw.translate(_DIGITS_TO_0)
+    tail = b"." + b"0" * decimals
+    ends = shape.count(tail + b",") + shape.count(tail + b" ") + shape.endswith(tail)
+    if ends != len(numbers) or shape.count(b".") != len(numbers):
+        return None
+    scale = 10 ** (7 - decimals)
+    return [int(number.replace(".", "")) * scale for number in numbers]
 
 
 def _point(pair: str) -> Point:

@@ -272,13 +272,18 @@ def _hazard(info: CapInfo, aliases: Sequence[tuple[str, str]]) -> tuple[Hazard |
 def _by_other_words(info: CapInfo) -> Hazard | None:
     """Where the event says nothing, its codes may be words, and European weather services number their hazards."""
     for _, value in info.event_codes:
-        hazard = by_humps(value)
+        hazard = _by_known_humps(value) if len(value) <= WORD_CHARS_MAX else None
         if hazard is not None:
             return hazard
     for name, value in info.parameters:
         if name == "awareness_type":
             return BY_NAME.get(AWARENESS_TYPES.get(value.partition(";")[0].strip(), ""))
     return None
+
+
+@lru_cache(KNOWN_WORDS_MAX)
+def _by_known_humps(code: str) -> Hazard | None:
+    return by_humps(code)
 
 
 @lru_cache(KNOWN_WORDS_MAX)

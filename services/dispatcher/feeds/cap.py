@@ -1,4 +1,4 @@
-"""CAP alerts (OASIS 1.2, 1.1, 1.0), alone or in an EDXL-DE envelope: bytes in, signals or named problems out. Pure.
+"""CAP alerts (OASIS 1.2, 1.1, 1.0), alone or in an envelope: bytes in, signals or named problems out. Pure.
 
 `cap_read` reads elements, `cap_rules` finds bad style, `cap_signals` makes signals of what was read.
 """
@@ -23,12 +23,12 @@ _LOWER_AND_LOWER = ("Actual", "Exercise", "System", "Test", "Draft")
 
 
 def read(raw: bytes) -> CapReading:
-    """The alert in a file of at most 1 MB, or the alerts in an EDXL-DE envelope, with every problem; never raises."""
+    """The alert in a file of at most 1 MB, or the alerts in an envelope, with every problem; never raises."""
     try:
         root = open_root(raw, RAW_BYTES_MAX, compact=True)
     except BadXml as bad:
         return CapReading(None, (Problem("error", bad.code, bad.where, bad.sentence),))
-    if root.tag in edxl.ROOT_NAMES:
+    if edxl.is_envelope(root):
         return _read_envelope(root)
     found = read_alert(root)
     if found.message is None:

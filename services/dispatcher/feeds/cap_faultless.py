@@ -40,7 +40,8 @@ CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 """Which groups of an alert and of an info are stretches of several elements."""
 
 _ID = re.compile(rf"[^\s,<&]{{1,{NAME_CHARS_MAX}}}")
-_SIZE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
 _STATUS, _MSG_TYPE, _SCOPE = ENUMS["status"], ENUMS["msgType"], ENUMS["scope"]
 _CATEGORY, _RESPONSE = ENUMS["category"], ENUMS["responseType"]
@@ -247,7 +248,7 @@ class _Reading:
         match = self.written.resource.match
         while (each := match(self.text, at)) is not None:
             description, mime_type, size, uri, deref_uri, digest = self.plain(each.groups(""))
-            if not description or not mime_type or (size and not _SIZE.fullmatch(size)):
+            if not description or not mime_type or (size and not WHOLE_NUMBER.fullmatch(size)):
                 raise _Unusual
             found.append(CapResource(description, mime_type, uri, bool(deref_uri), int(size) if size else None, digest))
             at = each.end()
@@ -260,9 +261,11 @@ class _Reading:
         found = []
         match = self.written.area.match
         while (each := match(self.text, at)) is not None:
-            name, polygons, circles, geocodes = each.groups("")
-            (name,) = self.plain((name,))
-            if not name:
+            name, polygons, circles, geocodes, altitude, ceiling = each.groups("")
+            name, altitude, ceiling = self.plain((name, altitude, ceiling))
+            if not name or (altitude and not NUMBER.fullmatch(altitude)):
+                raise _Unusual
+            if ceiling and not (altitude and NUMBER.fullmatch(ceiling)):
                 raise _Unusual
             found.append(
                 CapArea(
@@ -270,6 +273,8 @@ class _Reading:
                     self.polygons(self.several(polygons)) if polygons else (),
                     self.circles(self.several(circles)) if circles else (),
                     self.pairs(geocodes) if geocodes else (),
+                    altitude,
+                    ceiling,
                 )
             )
             at = each.end()
@@ -305,11 +310,16 @@ class _Reading:
 
 def _without_signature(text: str, root: _Element) -> str:
     """The alert without the signatures that are its last elements."""
-    count = sum(1 for _ in root.iterchildren(SIGNATURE))
-    first, *others = list(root)[-count:]
-    opening = f"<{first.prefix}:Signature " if first.prefix else "<Signature "
+    signatures = list(root.iterchildren(SIGNATURE))
+    prefix = signatures[0].prefix
+    opening = f"<{prefix}:Signature " if prefix else "<Signature "
     cut = text.find(opening)
-    if cut < 0 or first.tag != SIGNATURE or any(other.tag != SIGNATURE for other in others):
+    if (
+        cut < 0
+        or text.count(opening) != len(signatures)
+        or any(signature.tail for signature in signatures)
+        or any(child.tag != SIGNATURE or child.prefix != prefix for child in list(root)[-len(signatures) :])
+    ):
         raise _Unusual
     return text[:cut]
 

@@ -14,7 +14,7 @@ from lxml import etree
 
 from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.domain.signals import Problem
-from services.dispatcher.feeds.cap_faultless import faultless_alert
+from services.dispatcher.feeds.cap_faultless import NUMBER, WHOLE_NUMBER, faultless_alert
 from services.dispatcher.feeds.cap_fields import Elements, Refused
 from services.dispatcher.feeds.cap_message import (
     AREAS_MAX,
@@ -37,8 +37,6 @@ from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS, WRITTEN_VERSIO
 from services.dispatcher.feeds.cap_times import us_of
 
 FORBIDDEN_IN_ID = re.compile(r"[\s,<&]")
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _REFERRING = ("Update", "Cancel", "Ack", "Error")
 _Element = etree._Element
 
@@ -186,7 +184,7 @@ class _Reader(Elements):
     def resource(self, element: _Element, where: str) -> CapResource:
         got = self.fields(element, "resource", where)
         size = got.get("size")
-        if size is not None and not _WHOLE.fullmatch(size):
+        if size is not None and not WHOLE_NUMBER.fullmatch(size):
             self.error("number_malformed", f"{where}/size", f"{size[:40]!r} is not a whole number of bytes.")
             size = None
         return CapResource(

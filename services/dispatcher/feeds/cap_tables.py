@@ -80,7 +80,6 @@ class Written(NamedTuple):
     blanks between elements, where all is right; further a pair, the text of an element, and two ends.
 
     Groups are the fields in the order of the schema; of those that may stand again the group is the whole stretch.
-    Areas with a height are not meant.
     """
 
     version: str
@@ -122,7 +121,7 @@ def written_of(version: str, prefix: str) -> Written:
         re.compile(f"<{p}alert(?: [^>]*+)?>{fields('alert', 'password info')}"),
         re.compile(f"<{p}info>{fields('info', 'resource area')}"),
         re.compile(f"<{p}resource>{fields('resource')}</{p}resource>"),
-        re.compile(f"<{p}area>{fields('area', 'altitude ceiling')}</{p}area>"),
+        re.compile(f"<{p}area>{fields('area')}</{p}area>"),
         re.compile(pair),
         re.compile(">([^<]*+)</"),
         f"</{prefix}:info>" if prefix else "</info>",

@@ -72,8 +72,8 @@ class _Reading:
         text = etree.tostring(root, encoding="unicode", with_tail=False)
         if self.signed:
             text = _without_signature(text, root)
-        if len(text) > TEXT_CHARS_MAX and (
-            len(text) > CHARS_MAX or text.count("</") > ENDS_MAX or _LONG.search(text) is not None
+        if text.count("</") > ENDS_MAX or (
+            len(text) > TEXT_CHARS_MAX and (len(text) > CHARS_MAX or _LONG.search(text) is not None)
         ):
             raise _Unusual
         self.text = text

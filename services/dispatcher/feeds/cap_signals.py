@@ -179,7 +179,7 @@ def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us
         hazard=group.hazard,
         event_code=group.event_code,
         place=place,
-        observed_us=min(message.sent_us, received_us + FUTURE_ALLOWED_US),
+        observed_us=max(0, min(message.sent_us, received_us + FUTURE_ALLOWED_US)),
         received_us=received_us,
         claimed_level=group.level,
         device=message.sender,

@@ -125,12 +125,15 @@ _ANYWHERE = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf
 _LETTERS = re.compile(r"[^\W\d_]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
+_NOT_DECOMPOSED = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "đ": "d", "ł": "l", "ı": "i"})
+
 
 def _folded(text: str) -> str:
     """Lower case without accents."""
     if text.isascii():
         return text.lower()
-    bare = [char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char)]
+    text = unicodedata.normalize("NFKD", text.casefold()).translate(_NOT_DECOMPOSED)
+    bare = [char for char in text if not unicodedata.combining(char)]
     return unicodedata.normalize("NFC", "".join(bare))
 
 

@@ -46,10 +46,12 @@ campaign: setup-test
 # What it finds it leaves in the folder; a finding becomes a test under tests/feeds.
 FUZZED := cap alert12379 atom ebd signature table plain alertmanager
 FUZZ_S ?= 60
+FUZZ_SEEDS := tests/data/cap tests/data/alert12379 tests/data/ebd tests/data/feeds
 
 fuzz: setup-test
 	@$(BIN)/python -c "import atheris" 2>/dev/null || { echo "atheris is not installed in $(BIN)."; exit 1; }
-	@for format in $(FUZZED); do \
+	@corpus=$$(mktemp -d); trap 'rm -rf "$$corpus"' EXIT; for format in $(FUZZED); do \
+	  mkdir -p $$corpus/$$format; \
 	  PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$format -max_total_time=$(FUZZ_S) -timeout=10 \
-	    -rss_limit_mb=1500 -max_len=20000 -verbosity=0 || exit 1; \
+	    -rss_limit_mb=1500 -max_len=20000 -verbosity=0 $$corpus/$$format $(FUZZ_SEEDS) || exit 1; \
 	done

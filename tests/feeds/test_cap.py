@@ -253,6 +253,28 @@ def test_a_translation_takes_the_hazard_of_the_block_that_is_understood() -> Non
     assert (group.hazard, [info.language for info in group.infos]) == ("rainstorm", ["zh-CN", "en-US"])
 
 
+def test_a_translation_that_names_another_hazard_is_the_same_signal() -> None:
+    raw = with_(
+        RAINSTORM,
+        ("<event>Rainstorm", "<event>Thunderstorm"),
+        ("<eventCode><valueName>GB/T 35561</valueName><value>11B03</value></eventCode>", ""),
+    )
+    (signal,) = reading(raw, FEED, RECEIVED_US).signals
+    assert (signal.hazard, signal.claimed_level) == ("rainstorm", 2)
+    (group,) = groups(accepted(raw))
+    assert [info.language for info in group.infos] == ["zh-CN", "en-US"]
+
+
+def test_blocks_of_one_language_are_no_translations_of_each_other() -> None:
+    raw = with_(
+        RAINSTORM,
+        ("<event>Rainstorm", "<event>Thunderstorm"),
+        ("<eventCode><valueName>GB/T 35561</valueName><value>11B03</value></eventCode>", ""),
+        ("<language>en-US", "<language>zh-CN"),
+    )
+    assert [group.hazard for group in groups(accepted(raw))] == ["thunderstorm_gale", "rainstorm"]
+
+
 def test_an_event_nobody_knows_is_still_shown() -> None:
     code = "<eventCode><valueName>GB/T 35561</valueName><value>11B03</value></eventCode>"
     raw = with_(RAINSTORM, (code, ""), ("ainstorm", "oodoo"), ("暴雨", "某事"))

@@ -2,8 +2,9 @@
 # make drill   one drill from signal to proof, then the end
 # make test    everything that is checked before a change goes in
 # make campaign  the long tests
+# make fuzz    bytes that break a reader are searched for, a minute a format; needs atheris in the environment
 
-.PHONY: help setup setup-test run drill test lint types imports pytest campaign
+.PHONY: help setup setup-test run drill test lint types imports pytest campaign fuzz
 
 BIN := .venv/bin
 CODE := services devices simulators tests
@@ -41,3 +42,16 @@ pytest: setup-test
 # TOCSIN_SEEDS is how many seeds the simulation plays; tests/conftest.py holds hypothesis's long search.
 campaign: setup-test
 	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q
+
+# What it finds it leaves in the folder; a finding becomes a test under tests/feeds.
+FUZZED := cap alert12379 atom ebd signature table plain alertmanager
+FUZZ_S ?= 60
+FUZZ_SEEDS := tests/data/cap tests/data/alert12379 tests/data/ebd tests/data/feeds
+
+fuzz: setup-test
+	@$(BIN)/python -c "import atheris" 2>/dev/null || { echo "atheris is not installed in $(BIN)."; exit 1; }
+	@corpus=$$(mktemp -d); trap 'rm -rf "$$corpus"' EXIT; for format in $(FUZZED); do \
+	  mkdir -p $$corpus/$$format; \
+	  PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$format -max_total_time=$(FUZZ_S) -timeout=10 \
+	    -rss_limit_mb=1500 -max_len=20000 -verbosity=0 $$corpus/$$format $(FUZZ_SEEDS) || exit 1; \
+	done

@@ -13,6 +13,7 @@ import typer
 
 from services.dispatcher.processes.children import ChildWontStart
 from simulators.bench.fanout import bench_fanout
+from simulators.bench.feeds import bench_feeds
 from simulators.bench.receipts import bench_receipts
 from simulators.bench.result import BenchFailed
 
@@ -55,6 +56,18 @@ def receipts(
 ) -> None:
     """Receipts that wait at the broker, until they are durable rows. 代理中积压的回执直至落盘。"""
     _measure(lambda where: bench_receipts(where, speakers, receipts, rounds), folder)
+
+
+@app.command()
+def feeds(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="CAP files; messages made up here without any. CAP 文件，可省略。")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="How long to read CAP. CAP 测量秒数。")] = 10.0,
+    folder: Folder = None,
+) -> None:
+    """What departments send, until it is signals. 部门数据直至成为风险信号。"""
+    _measure(lambda where: bench_feeds(where, files or [], seconds), folder)
 
 
 def _measure(run: Callable[[Path], dict[str, object]], folder: Path | None) -> None:

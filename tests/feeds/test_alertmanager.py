@@ -96,11 +96,11 @@ def test_every_shape_says_the_same(body: object) -> None:
 
 def test_a_resolved_alert_cancels_the_key_it_fired_under() -> None:
     fired = one(ALERT)
-    ended = ALERT | {"status": "resolved", "endsAt": "2026-07-01T09:00:00+08:00"}
+    ended = ALERT | {"status": "resolved", "endsAt": "2026-07-01T08:04:00+08:00"}
     resolved = one(ended)
     assert (resolved.kind, resolved.references) == (SignalKind.CANCEL, (fired.key,))
-    assert resolved.key == f"{fired.key}#resolved-{EIGHT_US + 3_600_000_000}"
-    assert resolved.observed_us == EIGHT_US + 3_600_000_000
+    assert resolved.key == f"{fired.key}#resolved-{EIGHT_US + 240_000_000}"
+    assert resolved.observed_us == EIGHT_US + 240_000_000
 
 
 def test_an_end_in_the_past_resolves_an_alert_without_a_state() -> None:

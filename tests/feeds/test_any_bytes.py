@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from services.dispatcher.domain.signals import Datum, Feed, Reading, Use
 from services.dispatcher.feeds import FEEDS
 from services.dispatcher.feeds.detect import detect
+from services.dispatcher.feeds.report import FUTURE_ALLOWED_US
 from services.dispatcher.feeds.table_columns import COLUMNS
 
+DATA = Path(__file__).parents[1] / "data"
 FORMATS = ("alertmanager", "plain", "table")
 NOW_US = 1_782_864_000_000_000
 NAMES = ["alerts", "labels", "annotations", "status", "state", "startsAt", "endsAt", "fingerprint", "ruleName", "tags"]
@@ -40,7 +43,7 @@ def check(read: Reading) -> None:
     assert len({signal.key for signal in read.signals}) == len(read.signals)
     for signal in read.signals:
         json.dumps(signal.headline, ensure_ascii=False).encode()
-        assert 0 <= signal.observed_us < 7_300_000_000_000_000
+        assert 0 <= signal.observed_us <= NOW_US + FUTURE_ALLOWED_US
     for problem in read.problems:
         assert problem.code and problem.message.endswith((".", "。")) and problem.message.encode()
 
@@ -70,6 +73,16 @@ def test_any_table(table: str, encoding: str) -> None:
 @given(st.binary(max_size=200) | TREES.map(lambda tree: json.dumps(tree).encode()))
 def test_every_file_is_taken_for_some_format(raw: bytes) -> None:
     assert detect(raw) in FEEDS
+
+
+@pytest.mark.parametrize("year", ["0001", "1008", "1969", "4052", "9999"])
+@pytest.mark.parametrize(
+    ("format", "sample"),
+    [("cap", "cap/whole.xml"), ("alert12379", "alert12379/rainstorm_orange.xml"), ("ebd", "ebd/order.xml")],
+)
+def test_a_year_nobody_means_is_bounded(format: str, sample: str, year: str) -> None:
+    raw = (DATA / sample).read_text(encoding="utf-8").replace(">2026-", f">{year}-").encode()
+    check(FEEDS[format](raw, feed(format), NOW_US))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ DATA = Path(__file__).parents[1] / "data" / "cap"
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "cap"
 RAINSTORM = (DATA / "rainstorm.xml").read_text(encoding="utf-8")
 TYPHOON = (DATA / "typhoon_two_levels.xml").read_text(encoding="utf-8")
+ENGLISH = RAINSTORM[: RAINSTORM.index("<info>", RAINSTORM.index("<info>") + 1)] + "</alert>"
 FEED = Feed("met", "示例气象台", "气象局", "cap", Use.ACTUAL, "", "210200000000")
 SENT_US = 1_782_864_000_000_000
 RECEIVED_US = SENT_US + 5_000_000
@@ -187,6 +188,59 @@ def test_the_level_is_the_colour_people_read_and_else_the_severity(
     assert codes_of(signal) == ({code} if code else set())
 
 
+def parameter(name: str, value: str) -> str:
+    return f"<parameter><valueName>{name}</valueName><value>{value}</value></parameter>"
+
+
+@pytest.mark.parametrize(
+    ("severity", "stated", "level"),
+    [
+        ("Unknown", "3; orange; Severe", 2),
+        ("Unknown", "4; Red; Extreme", 1),
+        ("Unknown", "0", None),
+        ("Minor", "2; yellow; Moderate", 4),
+    ],
+)
+def test_the_colour_of_european_services_counts_where_the_severity_is_unknown(
+    severity: str, stated: str, level: int | None
+) -> None:
+    raw = with_(
+        ENGLISH,
+        ("<severity>Severe", f"<severity>{severity}"),
+        ("<area>", parameter("awareness_level", stated) + "<area>"),
+    )
+    (signal,) = reading(raw, FEED, RECEIVED_US).signals
+    assert signal.claimed_level == level
+
+
+@pytest.mark.parametrize(
+    ("event", "more", "hazard"),
+    [
+        ("weather", ("profile:CAP-CP:Event:0.4", "flashFlood", ""), "flood"),
+        ("Alert", ("SAME", "TOR", ""), "tornado"),
+        ("Level 3", ("", "", parameter("awareness_type", "10; Rain")), "rainstorm"),
+        ("Level 3", ("", "", parameter("awareness_type", "99; New")), "other"),
+        ("Level 3", ("", "", ""), "other"),
+    ],
+)
+def test_an_event_that_says_nothing_is_understood_by_its_codes(
+    event: str, more: tuple[str, str, str], hazard: str
+) -> None:
+    scheme, code, pair = more
+    raw = with_(
+        ENGLISH,
+        ("<event>Rainstorm", f"<event>{event}"),
+        (
+            "<valueName>GB/T 35561</valueName><value>11B03</value>",
+            f"<valueName>{scheme}</valueName><value>{code}</value>",
+        ),
+        ("<headline>Orange rainstorm warning", "<headline>Orange warning"),
+        ("<area>", f"{pair}<area>"),
+    )
+    (signal,) = reading(raw, FEED, RECEIVED_US).signals
+    assert signal.hazard == hazard
+
+
 def test_a_colour_that_does_not_exist_for_the_hazard_is_suspect() -> None:
     hail = with_(RAINSTORM, ("暴雨橙色", "冰雹蓝色"), ("11B03", "11B15"), ("暴雨", "冰雹"))
     assert "colour_not_in_use" in {p.code for p in reading(hail, FEED, RECEIVED_US).problems}
@@ -197,6 +251,28 @@ def test_a_translation_takes_the_hazard_of_the_block_that_is_understood() -> Non
     raw = with_(RAINSTORM, (code, ""), ("<event>Rainstorm", "<event>Chuvas"), ("rainstorm warning", "aviso"))
     (group,) = groups(accepted(raw))
     assert (group.hazard, [info.language for info in group.infos]) == ("rainstorm", ["zh-CN", "en-US"])
+
+
+def test_a_translation_that_names_another_hazard_is_the_same_signal() -> None:
+    raw = with_(
+        RAINSTORM,
+        ("<event>Rainstorm", "<event>Thunderstorm"),
+        ("<eventCode><valueName>GB/T 35561</valueName><value>11B03</value></eventCode>", ""),
+    )
+    (signal,) = reading(raw, FEED, RECEIVED_US).signals
+    assert (signal.hazard, signal.claimed_level) == ("rainstorm", 2)
+    (group,) = groups(accepted(raw))
+    assert [info.language for info in group.infos] == ["zh-CN", "en-US"]
+
+
+def test_blocks_of_one_language_are_no_translations_of_each_other() -> None:
+    raw = with_(
+        RAINSTORM,
+        ("<event>Rainstorm", "<event>Thunderstorm"),
+        ("<eventCode><valueName>GB/T 35561</valueName><value>11B03</value></eventCode>", ""),
+        ("<language>en-US", "<language>zh-CN"),
+    )
+    assert [group.hazard for group in groups(accepted(raw))] == ["thunderstorm_gale", "rainstorm"]
 
 
 def test_an_event_nobody_knows_is_still_shown() -> None:

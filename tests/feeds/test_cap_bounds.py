@@ -16,7 +16,9 @@ from services.dispatcher.feeds.cap_message import PROBLEMS_MAX, RAW_BYTES_MAX, C
 from services.dispatcher.feeds.cap_rules import shape_warnings
 from services.dispatcher.feeds.cap_shapes import BadShape, points_of, polygons_of
 
-WHOLE = (Path(__file__).parents[1] / "data" / "cap" / "whole.xml").read_text(encoding="utf-8")
+DATA = Path(__file__).parents[1] / "data" / "cap"
+WHOLE = (DATA / "whole.xml").read_text(encoding="utf-8")
+RAINSTORM = (DATA / "rainstorm.xml").read_text(encoding="utf-8")
 FEED = Feed("met", "", "", "cap", Use.ACTUAL, "", "")
 MEMORY_BYTES_MAX = 64_000_000
 
@@ -133,6 +135,16 @@ def test_latin_letters_of_one_byte_are_read() -> None:
         latin = latin[:start] + "Ciclón en Gävle" + latin[end:]
     latin = latin.replace("雷达图", "é").replace("港口区", "ü")
     assert accepted(latin.encode("iso-8859-1")).infos[0].event == "Ciclón en Gävle"
+
+
+@pytest.mark.parametrize("declared", ["GB2312", "gb_2312-80", "GBK"])
+def test_characters_that_only_a_wider_chinese_encoding_has_are_read(declared: str) -> None:
+    text = RAINSTORM.replace("UTF-8", declared).replace("港口区", "港口區镕㐂")
+    found = read(text.encode("gb18030"))
+    assert found.message is not None
+    assert found.message.infos[1].areas[0].name == "港口區镕㐂"
+    assert read(text.encode()).message is None
+    assert read(text.replace("<alert", "<!DOCTYPE alert []><alert").encode("gb18030")).message is None
 
 
 def test_utf_16_that_says_utf_8_is_read_by_its_mark() -> None:

@@ -142,13 +142,12 @@ told(
 told(
     "mx_conagua_cyclone.xml",
     "smn.cna.gob.mx,avisossmn-ciclontropical-4063",
-    ("other", "", None),
+    ("typhoon", "11B01", None),
     'LA TORMENTA TROPICAL "VICENTE" SE LOCALIZA AL SUR DE CHIAPAS',
     (1_540_037_700, 1_540_048_500),
     kind=SignalKind.UPDATE,
     names=("Chis,Oax",),
     references=("smn.cna.gob.mx,avisossmn-ciclontropical-4061,1540026900",),
-    problems=("hazard_unknown",),
     shapes=(28,),
 )
 told(

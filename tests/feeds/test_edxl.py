@@ -45,6 +45,13 @@ def test_the_second_version_wraps_alerts_too() -> None:
     assert [message.identifier for message in read(raw).messages] == ["whole-0001"]
 
 
+def test_alerts_that_an_office_lists_in_one_element_are_read_and_the_element_is_named() -> None:
+    raw = f'<alerts xmlns="urn:oasis:names:tc:emergency:cap:1.2">{WHOLE}{TWO}<other/></alerts>'.encode()
+    found = read(raw)
+    assert [message.identifier for message in found.messages] == ["whole-0001", "whole-0002"]
+    assert codes(raw) == [("alerts_wrapped", "alerts"), ("content_left_out", "alerts")]
+
+
 @pytest.mark.parametrize(
     ("outer", "inner", "use", "kind"),
     [

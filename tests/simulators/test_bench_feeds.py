@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from simulators.bench.feeds import cap_ratio
+from services.dispatcher.feeds import cap
+from simulators.bench.cli import app
+from simulators.bench.feeds import FEED, cap_ratio, contents
+from simulators.bench.messages import FORMS, SENT_US, messages
 from simulators.bench.result import BenchFailed
 
 DATA = Path(__file__).parents[1] / "data" / "cap"
+KEYS = ["messages", "refused", "rounds", "lxml_us", "tocsin_us", "lxml_per_s", "accepted_per_s", "ratio"]
+KEYS += ["ratio_of_messages", "ratios"]
 
 
 def test_every_file_that_makes_a_signal_is_measured(tmp_path: Path) -> None:
     (tmp_path / "none.xml").write_text("<none/>")
-    figures = cap_ratio([DATA / "rainstorm.xml", tmp_path / "none.xml", DATA / "whole.xml"], 0.0)
-    assert sorted(figures) == sorted(
-        ["bench", "files", "rounds", "lxml_us", "tocsin_us", "ratio", "ratio_of_files", "files_per_s", "ratios"]
-    )
-    assert (figures["bench"], figures["files"], figures["rounds"]) == ("cap", 2, 1)
+    figures = cap_ratio(contents([DATA / "rainstorm.xml", tmp_path / "none.xml", DATA / "whole.xml"]), 0.0)
+    assert list(figures) == KEYS
+    assert (figures["messages"], figures["refused"], figures["rounds"]) == (2, 1, 1)
     ratios = figures["ratios"]
     assert isinstance(ratios, dict)
     assert sorted(ratios) == ["rainstorm.xml", "whole.xml"]
 
 
-def test_files_that_make_no_signal_make_no_figure(tmp_path: Path) -> None:
-    (tmp_path / "none.xml").write_text("<none/>")
+def test_files_that_make_no_signal_make_no_figure() -> None:
     with pytest.raises(BenchFailed):
-        cap_ratio([tmp_path / "none.xml"], 0.0)
+        cap_ratio({"none.xml": b"<none/>"}, 0.0)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_message_made_up_for_it_is_without_fault_and_could_be_aired(name: str) -> None:
+    found = cap.reading(messages()[name], FEED, SENT_US)
+    (signal,) = found.signals
+    assert found.problems == ()
+    assert (signal.hazard, signal.claimed_level, str(signal.kind)) == ("rainstorm", 2, "alert")
+
+
+def test_without_files_it_prints_one_line_of_figures() -> None:
+    result = CliRunner().invoke(app, ["feeds", "--seconds", "0"])
+    assert result.exit_code == 0
+    figures = json.loads(result.stdout)
+    assert figures["bench"] == "feeds"
+    assert list(figures["cap"]["ratios"]) == list(FORMS)
+
+
+def test_a_file_that_is_not_there_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["feeds", str(tmp_path / "none.xml")])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No such file" in result.stderr

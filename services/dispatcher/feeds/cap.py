@@ -1,6 +1,7 @@
-"""CAP alerts (OASIS 1.2, 1.1, 1.0), alone or in an EDXL-DE envelope: bytes in, signals or named problems out. Pure.
+"""CAP alerts (OASIS 1.2, 1.1, 1.0), alone or in an envelope: bytes in, signals or named problems out. Pure.
 
-`cap_read` reads elements, `cap_rules` finds bad style, `cap_signals` makes signals of what was read.
+`cap_read` reads elements, `cap_rules` finds bad style, `cap_groups` tells what is said twice, `cap_signals` makes
+signals of it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from lxml import etree
 
 from services.dispatcher.domain.signals import Feed, Problem, Reading
 from services.dispatcher.feeds import edxl
+from services.dispatcher.feeds.cap_groups import NO_GROUP, Group, groups
 from services.dispatcher.feeds.cap_message import PROBLEMS_MAX, RAW_BYTES_MAX, CapMessage, CapReading
 from services.dispatcher.feeds.cap_read import read_alert
 from services.dispatcher.feeds.cap_rules import warnings
-from services.dispatcher.feeds.cap_signals import FORMAT, NO_GROUP, Group, area_codes, groups, message_key, signals
+from services.dispatcher.feeds.cap_signals import FORMAT, area_codes, message_key, signals
 from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 __all__ = ["FORMAT", "NO_GROUP", "Group", "area_codes", "groups", "message_key", "read", "reading", "signals"]
@@ -23,12 +25,12 @@ _LOWER_AND_LOWER = ("Actual", "Exercise", "System", "Test", "Draft")
 
 
 def read(raw: bytes) -> CapReading:
-    """The alert in a file of at most 1 MB, or the alerts in an EDXL-DE envelope, with every problem; never raises."""
+    """The alert in a file of at most 1 MB, or the alerts in an envelope, with every problem; never raises."""
     try:
         root = open_root(raw, RAW_BYTES_MAX, compact=True)
     except BadXml as bad:
         return CapReading(None, (Problem("error", bad.code, bad.where, bad.sentence),))
-    if root.tag in edxl.ROOT_NAMES:
+    if edxl.is_envelope(root):
         return _read_envelope(root)
     found = read_alert(root)
     if found.message is None:

@@ -14,6 +14,7 @@ from lxml import etree
 
 from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.domain.signals import Problem
+from services.dispatcher.feeds.cap_faultless import NUMBER, WHOLE_NUMBER, faultless_alert
 from services.dispatcher.feeds.cap_fields import Elements, Refused
 from services.dispatcher.feeds.cap_message import (
     AREAS_MAX,
@@ -32,12 +33,10 @@ from services.dispatcher.feeds.cap_message import (
     Reference,
 )
 from services.dispatcher.feeds.cap_shapes import BadShape, circle_of, passes_meridian, polygons_of
-from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS
+from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS, WRITTEN_VERSIONS
 from services.dispatcher.feeds.cap_times import us_of
 
 FORBIDDEN_IN_ID = re.compile(r"[\s,<&]")
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _REFERRING = ("Update", "Cancel", "Ack", "Error")
 _Element = etree._Element
 
@@ -47,7 +46,14 @@ def read_alert(root: _Element) -> CapReading:
     version = ROOTS.get(root.tag)
     if version is None:
         return CapReading(None, (_no_alert(root),))
+    message = faultless_alert(root, version) if version in WRITTEN_VERSIONS else None
+    return thorough_alert(root, version) if message is None else CapReading(message, ())
+
+
+def thorough_alert(root: _Element, version: str) -> CapReading:
+    """Read one alert element of a version, fault by fault; never raises."""
     reader = _Reader(version)
+    message: CapMessage | None
     try:
         message = reader.alert(root)
     except Refused:
@@ -178,7 +184,7 @@ class _Reader(Elements):
     def resource(self, element: _Element, where: str) -> CapResource:
         got = self.fields(element, "resource", where)
         size = got.get("size")
-        if size is not None and not _WHOLE.fullmatch(size):
+        if size is not None and not WHOLE_NUMBER.fullmatch(size):
             self.error("number_malformed", f"{where}/size", f"{size[:40]!r} is not a whole number of bytes.")
             size = None
         return CapResource(

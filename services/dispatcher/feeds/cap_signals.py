@@ -14,14 +14,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from devices.protocols.selector import Circle, Polygon, Shape
 from services.dispatcher.domain.gcj02 import to_wgs84
 from services.dispatcher.domain.places import code_head
 from services.dispatcher.domain.signals import Datum, Feed, Place, Problem, Reading, Signal, SignalKind, Use
+from services.dispatcher.feeds.cap_groups import (
+    COLOUR,
+    KNOWN_WORDS_MAX,
+    NO_GROUP,
+    WORD_CHARS_MAX,
+    Group,
+    groups,
+)
 from services.dispatcher.feeds.cap_message import CapArea, CapInfo, CapMessage
-from services.dispatcher.feeds.hazards import BY_NAME, EVENT_CODE, OTHER, Hazard, by_code, by_words
+from services.dispatcher.feeds.hazards import BY_NAME, OTHER
 
 FORMAT = "cap"
 DESCRIPTION_CHARS_MAX = 4_000
@@ -29,12 +36,8 @@ HEADLINE_CHARS_MAX = 400
 PLACE_CODES_MAX = 1_000
 FUTURE_ALLOWED_US = 300_000_000
 OLD_AFTER_US = 86_400_000_000
-KNOWN_WORDS_MAX = 1_024
-WORD_CHARS_MAX = 64
+SHORT_CODE_CHARS_MAX = 9
 
-SEVERITY_LEVELS = {"Extreme": 1, "Severe": 2, "Moderate": 3, "Minor": 4}
-COLOUR_LEVELS = {"红": 1, "紅": 1, "橙": 2, "黄": 3, "黃": 3, "蓝": 4, "藍": 4}
-COLOUR = re.compile(r"([红紅橙黄黃蓝藍])色(?:预警|預警|警报|警報|信号|信號)")
 KINDS = {"Alert": SignalKind.ALERT, "Update": SignalKind.UPDATE, "Cancel": SignalKind.CANCEL}
 NOT_AIRED = ("Test", "System", "Draft")
 ENDED = re.compile("解除|取消|终止")
@@ -59,56 +62,6 @@ _NEVER_AIRED = frozenset(
 )
 
 
-class Group(NamedTuple):
-    """Info blocks of a message that make one signal; the first is the one people read.
-
-    `colours` are the levels of the colours that their headlines name.
-    """
-
-    hazard: str
-    event_code: str
-    level: int | None
-    infos: tuple[CapInfo, ...]
-    colours: tuple[int, ...] = ()
-
-
-# A cancel may come without info blocks; what it ends is in its references.
-NO_GROUP = Group(OTHER, "", None, ())
-
-
-def groups(message: CapMessage, aliases: Sequence[tuple[str, str]] = ()) -> tuple[Group, ...]:
-    """The message's info blocks by hazard and level, Chinese first. One alert describes one event (CAP 1.2, 3.2.2):
-    a block whose event is not understood is a translation and takes the hazard of its neighbours."""
-    infos: Sequence[CapInfo] = message.infos
-    if len(infos) > 1:
-        infos = sorted(infos, key=lambda info: not info.language.lower().startswith("zh"))
-    named = [(info, *_hazard(info, aliases)) for info in infos]
-    if all(hazard is None for _, hazard, _ in named):
-        # Headlines say more than the event: they are read only where no block names its event in known words.
-        by_headline = [by_words(info.headline) for info in infos]
-        named = [
-            (info, hazard, code or (hazard.code if hazard else ""))
-            for (info, _, code), hazard in zip(named, by_headline, strict=True)
-        ]
-    understood = next(((hazard, code) for _, hazard, code in named if hazard is not None), (None, ""))
-    found: dict[tuple[str, int | None], Group] = {}
-    for info, hazard, code in named:
-        if hazard is None:
-            hazard, code = understood[0], code or understood[1]
-        name = OTHER if hazard is None else hazard.name
-        colours = _colours(info)
-        # The colour a Chinese headline names (the last, where it says from which to which), else the severity.
-        level = colours[-1] if colours else SEVERITY_LEVELS.get(info.severity)
-        group = found.get((name, level))
-        if group is None:
-            found[name, level] = Group(name, code, level, (info,), colours)
-        else:
-            found[name, level] = Group(
-                name, group.event_code or code, level, (*group.infos, info), (*group.colours, *colours)
-            )
-    return tuple(found.values())
-
-
 def signals(message: CapMessage, feed: Feed, received_us: int) -> Reading:
     """The signals of a message from an enrolled feed, one per hazard and level; `received_us` is µs UTC."""
     every = list(_message_problems(message, received_us))
@@ -130,7 +83,7 @@ def message_key(feed: str, sender: str, identifier: str, sent_us: int) -> str:
 def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us: int, every: list[Problem]) -> Signal:
     infos = group.infos
     ends = [info.expires_us for info in infos]
-    expires_us = max((end for end in ends if end is not None), default=None) if None not in ends else None
+    expires_us = None if not ends or None in ends else max(end for end in ends if end is not None)
     place, place_problems = _place(infos, feed, message.msg_type == "Cancel")
     problems = (*every, *place_problems, *_group_problems(message, group, feed, expires_us, received_us))
     kind = KINDS.get(message.msg_type, SignalKind.INFO)
@@ -151,7 +104,7 @@ def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us
         hazard=group.hazard,
         event_code=group.event_code,
         place=place,
-        observed_us=min(message.sent_us, received_us + FUTURE_ALLOWED_US),
+        observed_us=max(0, min(message.sent_us, received_us + FUTURE_ALLOWED_US)),
         received_us=received_us,
         claimed_level=group.level,
         device=message.sender,
@@ -168,9 +121,9 @@ def _references(message: CapMessage, feed: Feed) -> tuple[str, ...]:
 
     CAP 1.0 names no time: its references are found by identifier, as those with a wrong time are.
     """
-    own = message_key(feed.id, message.sender, message.identifier, message.sent_us)
-    keys = [message_key(feed.id, each.sender, each.identifier, each.sent_us or 0) for each in message.references]
-    return tuple(key for key in dict.fromkeys(keys) if key != own)
+    own = (message.sender, message.identifier, message.sent_us)
+    others = [each for each in message.references if (each.sender, each.identifier, each.sent_us) != own]
+    return tuple(dict.fromkeys([message_key(feed.id, e.sender, e.identifier, e.sent_us or 0) for e in others]))
 
 
 def _message_problems(message: CapMessage, received_us: int) -> Iterator[Problem]:
@@ -224,56 +177,38 @@ def _ended(info: CapInfo) -> bool:
     return not headline.isascii() and ENDED.search(headline) is not None and COLOUR.search(headline) is not None
 
 
-def _hazard(info: CapInfo, aliases: Sequence[tuple[str, str]]) -> tuple[Hazard | None, str]:
-    """The hazard and the event code: by the feed's own word, by code, by the event's words."""
-    if aliases:
-        own = {word.casefold(): name for word, name in aliases}
-        for word in (info.event, *(value for _, value in info.event_codes)):
-            hazard = BY_NAME.get(own.get(word.casefold(), ""))
-            if hazard is not None:
-                return hazard, hazard.code
-    for scheme, value in info.event_codes:
-        hazard = by_code(value, scheme)
-        if EVENT_CODE.fullmatch(value):
-            return hazard, value
-        if hazard is not None:
-            return hazard, hazard.code
-    hazard = _by_words(info.event)
-    return hazard, hazard.code if hazard else ""
-
-
-@lru_cache(KNOWN_WORDS_MAX)
-def _by_known_words(event: str) -> Hazard | None:
-    return by_words(event)
-
-
-def _by_words(event: str) -> Hazard | None:
-    """A feed has few names of events and repeats them in every message."""
-    return _by_known_words(event) if len(event) <= WORD_CHARS_MAX else by_words(event)
-
-
-def _colours(info: CapInfo) -> tuple[int, ...]:
-    if info.headline.isascii() and info.event.isascii():
-        return ()
-    words: list[str] = COLOUR.findall(info.headline) or COLOUR.findall(info.event)
-    return tuple([COLOUR_LEVELS[word] for word in words])
-
-
 def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place, Sequence[Problem]]:
     """The union of all areas, in the feed's scope; languages repeat each other's."""
     areas = [area for info in infos for area in info.areas]
     codes: dict[str, None] = {}
-    shapes: dict[Shape, None] = {}
-    names: dict[str, None] = {}
+    shapes: list[Shape] = []
     for area in areas:
-        names[area.name] = None
         for scheme, value in area.codes:
-            for code in area_codes(scheme, value):
-                codes[code] = None
+            # Short values are the rule, and most schemes are not Chinese divisions.
+            if len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
+                for code in area_codes(scheme, value):
+                    codes[code] = None
         if area.polygons or area.circles:
-            shapes.update(dict.fromkeys(_in_wgs84(area, feed)))
+            shapes += _in_wgs84(area, feed)
     kept, problems = _in_scope(tuple(codes)[:PLACE_CODES_MAX], feed, cancels) if codes else ((), ())
-    return Place(areas=kept, shapes=tuple(shapes), names=tuple(names)), problems
+    names = tuple(dict.fromkeys([area.name for area in areas]))
+    return Place(areas=kept, shapes=tuple(shapes) if len(areas) < 2 else _distinct(shapes), names=names), problems
+
+
+def _distinct(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    """A message's equal polygons are mostly one object, which is quicker to see than the equality of their points."""
+    once = {id(shape): shape for shape in shapes}
+    return tuple(once.values() if len(once) < 2 else dict.fromkeys(once.values()))
+
+
+@lru_cache(KNOWN_WORDS_MAX)
+def _is_known_chinese(scheme: str) -> bool:
+    return _CHINESE_SCHEME.search(scheme) is not None
+
+
+def _is_chinese(scheme: str) -> bool:
+    """Whether a scheme's name says that it is Chinese divisions; a feed has few schemes and repeats them."""
+    return _is_known_chinese(scheme) if len(scheme) <= WORD_CHARS_MAX else _CHINESE_SCHEME.search(scheme) is not None
 
 
 def _in_wgs84(area: CapArea, feed: Feed) -> Sequence[Shape]:
@@ -321,7 +256,7 @@ def area_codes(scheme: str, value: str) -> Iterator[str]:
     for part in _SEPARATORS.split(value) if not value.isalnum() else (value,):
         if _LONG_CODE.fullmatch(part):
             yield part[:12]
-        elif _SHORT_CODE.fullmatch(part) and _CHINESE_SCHEME.search(scheme):
+        elif _SHORT_CODE.fullmatch(part) and _is_chinese(scheme):
             yield part.ljust(12, "0")
 
 

@@ -13,6 +13,7 @@ TIME = re.compile(
 DAY_US = 86_400_000_000
 _WHOLE_CHARS = 25
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def us_of(text: str) -> int | None:
@@ -23,13 +24,15 @@ def us_of(text: str) -> int | None:
     if TIME.fullmatch(text) is None:
         return None
     try:
-        since = datetime.fromisoformat(text) - _EPOCH
+        moment = datetime.fromisoformat(text)
     except ValueError:
         if text[11:19] != "24:00:00" or len(text) != _WHOLE_CHARS:
             return None
         midnight = us_of(f"{text[:11]}00{text[13:]}")
         return None if midnight is None else midnight + DAY_US
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if len(text) == _WHOLE_CHARS:
+        return int(moment.timestamp()) * 1_000_000
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def text_of(us: int, offset_min: int) -> str:

@@ -107,7 +107,7 @@ def signal_of(report: Report, format: str, feed: Feed, received_us: int) -> Sign
         hazard=report.hazard,
         event_code=report.event_code or (hazard.code if hazard else ""),
         place=Place(report.venue, areas, tuple(_shapes(report, feed.datum)), report.names),
-        observed_us=received_us if report.observed_us is None else report.observed_us,
+        observed_us=_bounded_us(report.observed_us, received_us),
         received_us=received_us,
         claimed_level=report.level,
         device=report.device,
@@ -128,6 +128,11 @@ def digest(*parts: str) -> str:
     """32 hexadecimal digits that stand for these texts, each with its bounds."""
     joined = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _bounded_us(observed_us: int | None, received_us: int) -> int:
+    """When it was observed: what has no time, or one that is still to come, counts from now; nothing is before 1970."""
+    return received_us if observed_us is None else max(0, min(observed_us, received_us + FUTURE_ALLOWED_US))
 
 
 def hazard_of(text: str, feed: Feed) -> tuple[str, str]:

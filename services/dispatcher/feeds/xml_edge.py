@@ -7,9 +7,14 @@ all of them: whoever checks one parses the bytes anew.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from lxml import etree
+
+_OLDER_GB = re.compile(
+    rb"<[?]xml\s[^>]{0,64}encoding\s*=\s*[\"'](?:gb_?2312(?:-80)?|gbk)[\"'][^>]{0,64}[?]>", re.IGNORECASE
+)
 
 # libxml2's own limits: a name of 50,000 characters; 256 levels of nesting, and what entities would blow the text up to.
 _ERR_NAME_TOO_LONG, _ERR_RESOURCE_LIMIT = 110, 114
@@ -46,10 +51,33 @@ def open_root(raw: bytes, bytes_max: int, *, compact: bool = False) -> etree._El
     try:
         root = etree.fromstring(raw, _parser(compact=compact))
     except (etree.XMLSyntaxError, ValueError, LookupError) as cause:
-        raise _refusal(raw, cause) from cause
+        wider = _from_wider_encoding(raw, compact=compact)
+        if wider is None:
+            raise _refusal(raw, cause) from cause
+        root = wider
     if root.getroottree().docinfo.internalDTD is not None:
         raise _doctype()
     return root
+
+
+def _from_wider_encoding(raw: bytes, *, compact: bool) -> etree._Element | None:
+    """The root of a file that says GB 2312 or GBK and holds characters that only GB 18030 has, as Chinese senders often
+    do; GB 18030 reads whatever the older ones do in the same way. None for any other file, UTF-8 above all."""
+    declared = _OLDER_GB.match(raw)
+    if declared is None or _is_utf_8(raw):
+        return None
+    try:
+        return etree.fromstring(raw[declared.end() :].decode("gb18030").encode(), _parser(compact=compact))
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _doctype() -> BadXml:

@@ -34,7 +34,7 @@ from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import streams
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
+from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
 from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
 from services.dispatcher.engine.relay import Relay
 from services.dispatcher.engine.timers import TimerPass
@@ -365,6 +365,33 @@ def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
 
 def test_law_7_catches_a_frame_confirmed_before_its_commit() -> None:
     assert laws_broken(Parts(confirms_first=True), faults=()) == {7}
+
+
+def test_law_7_catches_a_repeated_frame_that_is_taken_for_another_report() -> None:
+    class KnowsOneName(Engine):
+        """Knows a report by the minute in which it came, and not by the minute before."""
+
+        def handle(self, events: Sequence[Event]) -> Outcome:
+            return super().handle(
+                [
+                    replace(x, signal=replace(x.signal, other_key="")) if isinstance(x, SignalArrived) else x
+                    for x in events
+                ]
+            )
+
+    def repeats_over_the_minute(world: World) -> None:
+        """Fires just before the minute turns, from panels without a clock; the gateway dies before the repeat."""
+        world.panels_lose(40, -90 * 60_000_000)
+        panel = next(iter(world._panels.values()))
+        for minute in range(5, 25):
+            turn_s = minute * 60
+            world.clock.later((turn_s - 4) * 1_000_000, lambda: panel.report(b"1", 40))
+            world.clock.later((turn_s - 3) * 1_000_000, lambda: world.kill_gateway(None))
+
+    broken = found(Parts(engine=KnowsOneName), faults=(), prepare=repeats_over_the_minute)
+    assert {violation.law for violation in broken} == {7}
+    assert any(violation.sentence.endswith("became another signal") for violation in broken)
+    assert found(faults=(), seeds=range(100, 102), prepare=repeats_over_the_minute) == ()
 
 
 def test_law_7_catches_a_speaker_that_forgets_what_it_has_played() -> None:

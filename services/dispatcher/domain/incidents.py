@@ -204,13 +204,15 @@ def _counted(incident: Incident, signal: Signal) -> Incident:
 
 
 def _signal(incident: Incident, event: SignalJoined, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
-    signal, counted = event.signal, _counted(incident, event.signal)
+    signal = event.signal
     if event.witness is None:
-        return counted, [Record("incident.noted", incident.id, signal.headline or signal.key)]
+        return _counted(incident, signal), [Record("incident.noted", incident.id, signal.headline or signal.key)]
     witnesses = _with(incident.witnesses, event.witness)
     rating = rate(witnesses, playbook)
     rated = replace(
-        counted,
+        incident,
+        signal_count=incident.signal_count + 1,
+        last_signal_us=max(incident.last_signal_us, signal.received_us),
         witnesses=witnesses,
         level=rating.level,
         reasons=rating.reasons,

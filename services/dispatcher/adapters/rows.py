@@ -28,35 +28,40 @@ COLUMN_CHARS_MAX = 256
 """Longer texts are cut in columns: what an index can hold is limited, and the body has all of it."""
 
 
-KEPT_MAX = 512
-# Every report of a storm reads and writes its incident anew, and an incident has many witnesses: what a body says is
-# remembered, and being frozen may be shared.
-_kept: dict[str, Incident] = {}
+KNOWN_MAX = 1_024
+# Every report of a storm reads and writes its incident anew, and an incident has many witnesses: what the newest body
+# of each says is remembered, and being frozen may be shared.
+_known: dict[str, tuple[str, Incident]] = {}
 
 
 def encode(row: object) -> str:
     """The body of a dataclass: JSON, bytes as base64."""
     body = msgspec.json.encode(row).decode()
     if type(row) is Incident:
-        _keep(body, row)
+        _remember(body, row)
     return body
 
 
 def decode(kind: type[T], body: str) -> T:
     """The dataclass that was encoded; msgspec.ValidationError when the body is of another kind."""
+    return cast("T", _reader(cast("Hashable", kind))(body))
+
+
+def decode_entity(kind: type[T], key: str, body: str) -> T:
+    """The same for a row under this key, which may have been read or written just before."""
     if kind is not Incident:
-        return cast("T", _reader(cast("Hashable", kind))(body))
-    found = _kept.get(body)
-    if found is None:
-        found = cast("Incident", _reader(Incident)(body))
-        _keep(body, found)
-    return cast("T", found)
+        return decode(kind, body)
+    known = _known.get(key)
+    if known is None or known[0] != body:
+        known = body, decode(Incident, body)
+        _remember(*known)
+    return cast("T", known[1])
 
 
-def _keep(body: str, incident: Incident) -> None:
-    if len(_kept) >= KEPT_MAX:
-        _kept.clear()
-    _kept[body] = incident
+def _remember(body: str, incident: Incident) -> None:
+    if len(_known) >= KNOWN_MAX and incident.id not in _known:
+        _known.pop(next(iter(_known)), None)
+    _known[incident.id] = body, incident
 
 
 @cache

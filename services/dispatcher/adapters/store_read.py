@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, StoredSignal, TimerRow
-from .rows import check_fields, column, decode, names_of, order_of
+from .rows import check_fields, column, decode, decode_entity, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class SqlRead:
         found = self._all(sql, (*parameters, page.limit))
         for row in found:
             self._seen(kind, row[0], row[1], locked=False)
-        return [decode(kind, row[2]) for row in found]
+        return [decode_entity(kind, row[0], row[2]) for row in found]
 
     def signal_incident(self, key: str) -> str | None:
         """The incident a signal was joined to, "" for none; None when no such signal was stored."""
@@ -193,7 +193,7 @@ class SqlRead:
         lock = " FOR UPDATE" if locked and self._postgres else ""
         row = self._first(_BY_KEY[kind] + lock, (key,))
         self._seen(kind, key, None if row is None else row[1], locked=locked)
-        return None if row is None else decode(kind, row[2])
+        return None if row is None else decode_entity(kind, row[0], row[2])
 
     def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
         """A row was read; a transaction remembers at which version."""

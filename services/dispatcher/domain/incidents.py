@@ -225,7 +225,9 @@ def _signal(incident: Incident, event: SignalJoined, playbook: Playbook | None) 
     why = _asks_because(incident, event, rating)
     if why:
         rated = replace(rated, state=IncidentState.VERIFYING, unanswered=False)
-        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why))
+        # A fire with the test bit releases nothing by itself: people are asked in quick turn.
+        short = signal.test_bit and not event.witness.automatic
+        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why, short))
     changed = [name for name in ("level", "place", "state", "held") if getattr(rated, name) != getattr(incident, name)]
     if playbook is not None and rated.drafts and (changed or not rated.alert or rated.air is Air.OVER):
         effects.append(PrepareBroadcast(incident.id))

@@ -278,6 +278,19 @@ def test_line_ends_behind_frames_sent_as_text_belong_to_them() -> None:
     assert damaged == Damaged(b"\r\n", Damage.JUNK)
 
 
+def test_padding_behind_a_damaged_frame_sent_as_text_belongs_to_it_and_is_counted() -> None:
+    reserved = encode(replace(only(HEARTBEAT.hex().encode()), command=0))
+    wire = Connection()
+    wire.receive_data(b"\xff" + reserved + bytes(77) + b"J##")
+    wire.receive_eof()
+    found = []
+    while (each := wire.next_frame()) is not None:
+        assert isinstance(each, Damaged)
+        found.append((each.raw, each.reason))
+    assert found == [(b"\xff", Damage.JUNK), (reserved, Damage.UNKNOWN_COMMAND), (b"J##", Damage.JUNK)]
+    assert wire.consumed == 1 + len(reserved) + 77 + 3
+
+
 def test_a_connection_says_where_in_the_stream_each_thing_ended() -> None:
     wire = Connection()
     wire.receive_data(b"\x00" + HEARTBEAT.hex().encode() + b"\r\n" + CALL_POINT[:-1])

@@ -236,7 +236,7 @@ def test_a_fire_under_maintenance_or_with_the_test_bit_goes_to_people_and_never_
     found = town.incident(incident)
     assert (found.state, town.alert(incident).state) == (IncidentState.VERIFYING, BroadcastState.DRAFT)
     assert "a witness with its test bit set, under maintenance" in "; ".join(found.reasons)
-    for _ in range(3):
+    for _ in range(6):
         town.clock.advance(60)
         town.pass_timers()
     assert town.alert(incident).state is BroadcastState.DRAFT

@@ -66,13 +66,14 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class AskOffice:
-    """Open a task for the offices of a place."""
+    """Open a task for the offices of a place; on the `short` ladder none is waited for longer than a minute."""
 
     incident: str
     kind: str
     venue: str | None
     area: str
     why: str
+    short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,7 +372,9 @@ def _signal(
     )
     effects: list[Effect] = []
     if why:
-        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why))
+        # A fire with the test bit releases nothing by itself: people are asked in quick turn.
+        short = signal.test_bit and not event.witness.automatic
+        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why, short))
     changed = [name for name in ("level", "place", "state", "held") if getattr(rated, name) != getattr(incident, name)]
     drafts = drafts_now(rated, playbook)
     if drafts and lone_detector(incident.witnesses) and not drafts_now(incident, playbook):

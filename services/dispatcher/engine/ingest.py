@@ -30,6 +30,8 @@ REFERENCES_MAX = 100
 WORD_LOCKS = 64
 OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
+FROM_DEVICES = (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL)
+"""What comes from panels and sensors, whose enrolment says whether it may act without people."""
 SENSOR_KEYS = "mqtt/"
 AUTOMATIC_WITHIN_US = 600_000_000
 """A report that reaches the engine later than this, as after an outage, is for people to decide on."""
@@ -161,7 +163,7 @@ def united_places(one: Place, other: Place) -> Place:
 
 def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
     """The enrolled panel or sensor that speaks, None for every other reporter."""
-    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT):
+    if signal.evidence not in FROM_DEVICES:
         return None
     # A panel and a sensor may have the same name; the wire says which of them it is.
     if signal.key.startswith(SENSOR_KEYS):
@@ -174,7 +176,7 @@ def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bo
         return False
     if signal.expires_us is not None and signal.expires_us <= now_us:
         return False
-    if signal.evidence not in (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL):
+    if signal.evidence not in FROM_DEVICES:
         return True
     if device is None or not device.enabled:
         return False

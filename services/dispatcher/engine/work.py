@@ -267,8 +267,7 @@ class Work:
             "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
         }  # fmt: skip
         rungs = playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK
-        if incident.witnesses and not any(witness.automatic for witness in incident.witnesses):
-            # Nothing but people can act on a test bit or under maintenance, so that they are asked in quick turn.
+        if effect.short:
             rungs = short(rungs)
         task = self._open_task(TaskKind.VERIFY, incident, "", effect.venue, effect.area, question, rungs, 0)
         if task is None:

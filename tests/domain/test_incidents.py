@@ -111,7 +111,9 @@ def test_the_first_signal_asks_an_office_and_drafts() -> None:
     reasons = ("1 witness (detector): not corroborated",)
     assert rated == incident(reasons=reasons, alert="")
     assert effects == [
-        Record("incident.signal", "incident", reasons[0], facts={"signal": "panel/mall/2", "level": 3, "rules": "built-in"}),
+        Record(
+            "incident.signal", "incident", reasons[0], facts={"signal": "panel/mall/2", "level": 3, "rules": "built-in"}
+        ),
         AskOffice("incident", "verify", MALL, OTHER_STREET, reasons[0]),
         PrepareBroadcast("incident"),
     ]

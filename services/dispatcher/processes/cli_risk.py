@@ -31,9 +31,7 @@ def risk() -> None:
 
 @risk_app.command()
 def replay(
-    since: Annotated[
-        str, typer.Option(help="A time (ISO 8601, or 90m, 24h, 7d. 起点。")
-    ],
+    since: Annotated[str, typer.Option(help="A time (ISO 8601), or 90m, 24h, 7d. 起点。")],
     rules: Annotated[Path | None, typer.Option(help="The changed rules; else the shadow rules. 拟用规则文件。")] = None,
     as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from typer.testing import CliRunner
 
+from services.dispatcher.adapters.rows import encode
 from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.adapters.tables import METADATA
-from services.dispatcher.engine.ports import CitySettings, StoreUnavailable
+from services.dispatcher.domain.signals import Place
+from services.dispatcher.engine.ports import CitySettings, Footprint, StoreUnavailable
 from services.dispatcher.processes.cli_migrate import MIGRATIONS, Tables, migrate_app, status, upgrade
+from tests import builders
+from tests.adapters.neighbours import INCIDENT
 from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +83,46 @@ def test_a_database_that_newer_code_changed_is_left_alone(bare_url: str) -> None
     assert status(bare_url).ready
 
 
+def test_incidents_open_before_joining_had_tables_are_found_by_place_and_by_name_afterwards(bare_url: str) -> None:
+    _upgrade_to_before("0004", bare_url)
+    signal = builders.storm_signal("cap/weather/bureau,a1,1000", place=Place(areas=("210202000000",)))
+    incident = replace(INCIDENT, place=signal.place, cell="area/210202000000", area="210202000000")
+    _insert(bare_url, "incident", incident, "id use hazard state venue area opened_us version")
+    _insert(bare_url, "signal", signal, "key received_us", incident=incident.id)
+    assert upgrade(bare_url) == Tables(HEAD, HEAD, ahead=False)
+    store = SqlStore(bare_url)
+    with store.read() as read:
+        assert {f.cell for f in read.find(Footprint, incident=incident.id)} == {
+            "area/210202000000",
+            "under/210202000000",
+        }
+        assert [row.incident for row in read.signals_named("cap/weather/bureau,a1")] == [incident.id]
+        assert read.signals_standing(incident.id, "weather/bureau") == [signal]
+    store.close()
+
+
+def _upgrade_to_before(revision: str, url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    before = ScriptDirectory.from_config(config).get_revision(revision).down_revision
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, str(before))
+    engine.dispose()
+
+
+def _insert(url: str, table: str, row: object, columns: str, **more: object) -> None:
+    """A row as older code wrote it."""
+    names = columns.split()
+    values = {name: getattr(row, name) for name in names} | more | {"body": encode(row)}
+    marks = ", ".join(f":{name}" for name in values)
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"), values)
+    engine.dispose()
+
+
 def test_an_upgrade_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tocsin.db'}"
     engine = open_engine(url)
@@ -103,11 +152,11 @@ def test_the_commands_say_what_the_database_has(bare_url: str) -> None:
 
 def test_the_commands_say_in_one_sentence_why_a_database_can_not_be_used() -> None:
     run = CliRunner().invoke
-    for command in ("status", "upgrade"):
-        away = run(migrate_app, [command, "--database", "sqlite:////nowhere/at/all.db"])
+    for name in ("status", "upgrade"):
+        away = run(migrate_app, [name, "--database", "sqlite:////nowhere/at/all.db"])
         said = "the database can't be used now: unable to open database file\n"
         assert (away.exit_code, away.output) == (1, said)
-        other = run(migrate_app, [command, "--database", "mysql://x/y"])
+        other = run(migrate_app, [name, "--database", "mysql://x/y"])
         assert (other.exit_code, other.output) == (1, "the database is SQLite or PostgreSQL, not mysql\n")
     with pytest.raises(StoreUnavailable):
         upgrade("postgresql://nobody@/none?host=/nowhere")

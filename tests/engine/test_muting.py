@@ -17,8 +17,18 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import IncidentClosed, SignalArrived
 from services.dispatcher.engine.ports import Page
 from tests import builders
-from tests.builders import CITY, MALL, OTHER_STREET, STREET, CountingIds, StoppedClock, Town, fire_playbook
-from tests.builders import storm_playbook, storm_signal
+from tests.builders import (
+    CITY,
+    MALL,
+    OTHER_STREET,
+    STREET,
+    CountingIds,
+    StoppedClock,
+    Town,
+    fire_playbook,
+    storm_playbook,
+    storm_signal,
+)
 
 RULE = InhibitionRule(level=1, mutes_levels=(4,))
 HOLD_S = RULE.hold_s

@@ -13,8 +13,21 @@ from services.dispatcher.domain.silences import ACTIVE_MAX, Silence, SilenceRefu
 from services.dispatcher.engine.events import SignalArrived, SilenceEnded, SilenceMade, TimerDue
 from services.dispatcher.engine.ports import Page, TimerRow
 from tests import builders
-from tests.builders import MALL, NOON_US, OTHER_STREET, SECOND_US, STREET, StoppedClock, Town
-from tests.builders import fire_playbook, fire_signal, panel, standing_order, storm_playbook, storm_signal
+from tests.builders import (
+    MALL,
+    NOON_US,
+    OTHER_STREET,
+    SECOND_US,
+    STREET,
+    StoppedClock,
+    Town,
+    fire_playbook,
+    fire_signal,
+    panel,
+    standing_order,
+    storm_playbook,
+    storm_signal,
+)
 
 HOUR_US = 3_600 * SECOND_US
 

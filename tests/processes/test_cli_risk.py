@@ -18,8 +18,17 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.cli_risk import risk_app
-from tests.builders import NOON_US, OTHER_STREET, SECOND_US, STREET, CountingIds, city_rows, city_settings
-from tests.builders import fire_signal, storm_signal
+from tests.builders import (
+    NOON_US,
+    OTHER_STREET,
+    SECOND_US,
+    STREET,
+    CountingIds,
+    city_rows,
+    city_settings,
+    fire_signal,
+    storm_signal,
+)
 
 RULES = Path(__file__).parents[2] / "playbooks" / "rules" / "rules.yaml"
 SINCE = "2025-06-15T00:00:00+08:00"

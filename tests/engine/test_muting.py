@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from devices.protocols.documents import Phase
 from devices.protocols.selector import Circle
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.playbook import Corroboration
@@ -102,7 +103,7 @@ def test_whatever_ends_the_red_lets_the_blue_be_heard(town: Town, ending: str) -
         town.engine.handle([SignalArrived(red("back", kind=SignalKind.CANCEL, references=("red",)))])
     else:
         alert = town.release(town.alert(greater).id, "li", "zhao")
-        town.release(town.follower(alert.id, builders.Phase.ALL_CLEAR).id, "li")
+        town.release(town.follower(alert.id, Phase.ALL_CLEAR).id, "li")
     assert states(town, lesser)[:3] == ("", IncidentState.VERIFYING, True)
 
 

@@ -19,8 +19,8 @@ def test_a_small_storm_is_absorbed_while_the_api_answers(tmp_path: Path) -> None
         "witnesses": 64,
     }
     assert sorted(figures) == [
-        "api_quiet_ms", "api_storm_ms", "bench", "cpu_s", "effects", "footprints", "incidents_beside", "log_lines", "signals",
-        "signals_per_s", "took_s", "witnesses",
+        "api_quiet_ms", "api_storm_ms", "bench", "cpu_s", "effects", "footprints", "incidents_beside", "log_lines",
+        "signals", "signals_per_s", "took_s", "witnesses",
     ]  # fmt: skip
     lines = figures["log_lines"]
     assert isinstance(lines, int)

@@ -15,11 +15,13 @@ from .nearness import ANY_SHAPE, point_cells, shape_cells
 from .places import code_head
 from .planning import City
 from .refusals import NotFound
-from .rules import Rules
+from .rules import Areas, Rules
 from .signals import Place, Signal
 
 AREAS_INDEXED_MAX = 64
 NAMES_SHOWN_MAX = 5
+FINE_LOCKS_M_MAX = 1_000
+"""Beyond it, cells of a kilometre would be too many to lock one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +162,40 @@ def _plain(name: str) -> str:
 
 def look_cells(spot: Spot, rules: Rules, hazard: str) -> tuple[str, ...]:
     """The cells under which an incident that this spot may belong to is listed."""
-    distance_m = rules.join(hazard).distance_m
-    found: list[str] = []
+    rule = rules.join(hazard)
     if spot.lat_e7 is not None and spot.lon_e7 is not None:
-        found += point_cells(spot.lat_e7, spot.lon_e7, distance_m)
-        found += [f"area/{code}" for code in spot.line]
-        return tuple(found)
-    found += [f"area/{code}" for code in spot.line]
-    found += [f"under/{code}" for code in spot.place.areas[:AREAS_INDEXED_MAX]]
+        near = point_cells(spot.lat_e7, spot.lon_e7, rule.distance_m)
+        if rule.areas is not Areas.OVERLAP:
+            return near
+        here = shape_cells((Circle(spot.lat_e7, spot.lon_e7, 1),), 0)
+        return (*near, *(f"area/{code}" for code in spot.line), *here, ANY_SHAPE)
+    found = [f"area/{code}" for code in spot.line]
+    if rule.areas is Areas.OVERLAP:
+        found += [f"under/{code}" for code in spot.place.areas[:AREAS_INDEXED_MAX]]
     if spot.place.shapes:
-        found += [*shape_cells(spot.place.shapes, distance_m), ANY_SHAPE]
-        first = spot.place.shapes[0]
-        if len(spot.place.shapes) == 1 and isinstance(first, Circle):
-            found += point_cells(first.lat_e7, first.lon_e7, distance_m)
+        found += [*shape_cells(spot.place.shapes, rule.distance_m), ANY_SHAPE]
+        point = _point_of(spot)
+        found += point_cells(point.lat_e7, point.lon_e7, rule.distance_m) if point is not None else ()
     return tuple(dict.fromkeys(found))
+
+
+def lock_cells(spot: Spot, rules: Rules, hazard: str) -> tuple[str, ...]:
+    """What two signals that may join have at least one of in common, and no more than a few of each."""
+    rule = rules.join(hazard)
+    point = _point_of(spot)
+    wide = [cell for cell in look_cells(spot, rules, hazard) if cell.startswith(("area/", "under/", "grid/"))]
+    lat_e7, lon_e7 = (point.lat_e7, point.lon_e7) if point is not None else (spot.lat_e7, spot.lon_e7)
+    if lat_e7 is None or lon_e7 is None:
+        return tuple(wide)
+    if rule.distance_m <= FINE_LOCKS_M_MAX:
+        return (*wide, *point_cells(lat_e7, lon_e7, rule.distance_m))
+    return (*wide, *(f"round/{cell}" for cell in shape_cells((Circle(lat_e7, lon_e7, 1),), rule.distance_m)))
+
+
+def _point_of(spot: Spot) -> Circle | None:
+    """The point that a report without a venue is about, when it draws one circle and nothing else."""
+    first = spot.place.shapes[0] if len(spot.place.shapes) == 1 else None
+    return first if isinstance(first, Circle) else None
 
 
 def listed_cells(place: Place, venue: str | None, area: str, lat_e7: int | None, lon_e7: int | None,

@@ -21,7 +21,7 @@ from ..domain.signals import (
     is_further_group,
     message_of,
 )
-from ..domain.spots import Spot, look_cells
+from ..domain.spots import Spot, lock_cells, look_cells
 from .ports import Footprint, Ids, Page, Read, StoredSignal
 
 CANDIDATES_MAX = 200
@@ -35,7 +35,7 @@ AUTOMATIC_WITHIN_US = 600_000_000
 
 def lock_names(signal: Signal, spot: Spot, rules: Rules) -> tuple[str, ...]:
     """The locks of a signal, in one fixed order everywhere: where it may join, and what it is called and refers to."""
-    joins = [f"join/{signal.use}/{signal.hazard}/{cell}" for cell in look_cells(spot, rules, signal.hazard)]
+    joins = [f"join/{signal.use}/{signal.hazard}/{cell}" for cell in lock_cells(spot, rules, signal.hazard)]
     names = {identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])}
     words = [f"word/{signal.reporter}/{zlib.crc32(name.encode()) % WORD_LOCKS}" for name in names]
     return tuple(sorted((*joins, *words)))

@@ -164,13 +164,12 @@ def _signal(key: str, message: CapMessage, group: Group, feed: Feed, received_us
 
 
 def _references(message: CapMessage, feed: Feed) -> tuple[str, ...]:
-    """Keys of what the message updates or cancels; some senders name the message itself, which says nothing."""
+    """Keys of what the message updates or cancels; some senders name the message itself, which says nothing.
+
+    CAP 1.0 names no time: its references are found by identifier, as those with a wrong time are.
+    """
     own = message_key(feed.id, message.sender, message.identifier, message.sent_us)
-    keys = [
-        message_key(feed.id, each.sender, each.identifier, each.sent_us)
-        for each in message.references
-        if each.sent_us is not None
-    ]
+    keys = [message_key(feed.id, each.sender, each.identifier, each.sent_us or 0) for each in message.references]
     return tuple(key for key in dict.fromkeys(keys) if key != own)
 
 

@@ -112,7 +112,7 @@ def _absorb(engine: Engine, signals: int, group: int) -> tuple[float, float]:
 def _figures(store: SqlStore, signals: int, beside: int, took_s: float) -> dict[str, object]:
     with store.read() as read:
         incidents = read.find(Incident, Page(limit=beside + 2))
-        (hit,) = [i for i in incidents if i.venue == VENUE] or [None]
+        hit = next((i for i in incidents if i.venue == VENUE), None)
         lines = 0 if hit is None else len(read.log_of(hit.id, 0, signals + 1_000))
         effects = len(read.open_effects())
         kept = 0 if hit is None else len(read.signals_of(hit.id, signals + 1))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.dispatcher.engine.events import SignalArrived
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US
 from tests.web.api import Api, refusal
@@ -18,7 +19,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 def test_an_officer_silences_and_everybody_at_the_desk_sees_what_it_keeps_quiet(api: Api) -> None:
     made = api.post("duty", "/api/silences", asked(reporter="weather", device="bureau", area=CITY))
     assert made.status_code == 201
-    api.town.engine.handle([builders.SignalArrived(builders.storm_signal(claimed_level=3))])
+    api.town.engine.handle([SignalArrived(builders.storm_signal(claimed_level=3))])
     page = api.get("chief", "/api/silences", active=True).json()
     assert page == {
         "silences": [
@@ -83,5 +84,5 @@ def test_only_the_desk_silences(api: Api) -> None:
 def test_an_incident_shows_how_many_signals_were_kept_quiet(api: Api) -> None:
     id = api.town.signal(builders.storm_signal(claimed_level=3))
     api.post("duty", "/api/silences", asked())
-    api.town.engine.handle([builders.SignalArrived(builders.storm_signal("again", claimed_level=3))])
+    api.town.engine.handle([SignalArrived(builders.storm_signal("again", claimed_level=3))])
     assert api.get("duty", f"/api/incidents/{id}").json()["incident"]["silenced"] == 1

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from devices.protocols.selector import Circle, Polygon, Shape
 from services.dispatcher.domain.nearness import (
-    ANY_SHAPE,
     GRID_CELLS_MAX,
+    WIDE_SHAPE,
     point_cells,
     point_near_shapes,
     points_near,
@@ -64,8 +64,8 @@ def test_a_thousand_corners_cost_no_more_than_a_few() -> None:
 
 
 def test_a_wide_shape_has_one_cell_for_all() -> None:
-    assert shape_cells((square(0, 0, 500),), 0) == (ANY_SHAPE,)
-    assert shape_cells(tuple(square(n * 12, 0) for n in range(100)), 0) == (ANY_SHAPE,)
+    assert shape_cells((square(0, 0, 500),), 0) == (WIDE_SHAPE,)
+    assert shape_cells(tuple(square(n * 12, 0) for n in range(100)), 0) == (WIDE_SHAPE,)
 
 
 POINTS = st.tuples(st.integers(-600_000_000, 600_000_000), st.integers(-1_700_000_000, 1_700_000_000))
@@ -85,5 +85,5 @@ def test_circles_that_are_near_share_a_cell(point: tuple[int, int], north: int, 
     one, other = Circle(*point, radius_m), Circle(point[0] + north, point[1] + east, 500)
     looked, listed = shape_cells((one,), 1_000), shape_cells((other,), 0)
     assert len(looked) <= GRID_CELLS_MAX
-    if shapes_near((one,), (other,), 1_000) and ANY_SHAPE not in (*looked, *listed):
+    if shapes_near((one,), (other,), 1_000) and WIDE_SHAPE not in (*looked, *listed):
         assert set(looked) & set(listed)

@@ -96,6 +96,20 @@ def test_shapes_join_when_they_come_within_the_distance() -> None:
     assert (second == first, third == first) == (True, False)
 
 
+@pytest.mark.parametrize("wide_first", [True, False])
+def test_a_shape_as_wide_as_a_province_meets_the_small_ones_in_it(wide_first: bool) -> None:
+    wide = storm_signal("wide", place=Place(shapes=(Circle(MALL_LAT, MALL_LON, 200_000),)))
+    small = storm_signal("small", place=Place(shapes=(Circle(MALL_LAT + 20 * KM, MALL_LON, 300),)), reporter="other")
+    assert together(town_by(Rules()), *((wide, small) if wide_first else (small, wide)))
+
+
+def test_an_area_with_a_shape_is_found_by_either() -> None:
+    both = storm_signal(place=Place(areas=(STREET,), shapes=(Circle(MALL_LAT, MALL_LON, 300),)))
+    by_area = storm_signal("area", place=Place(areas=(STREET,)), reporter="other")
+    by_shape = storm_signal("shape", place=Place(shapes=(Circle(MALL_LAT, MALL_LON, 200),)), reporter="third")
+    assert together(town_by(Rules()), both, by_area, by_shape)
+
+
 def test_a_residents_call_near_the_mall_joins_its_fire_and_a_far_one_does_not() -> None:
     by_word = fire_playbook(venue_kinds=None, corroborated_by=(Corroboration.PERSON,))
     town = town_by(Rules(), by_word)

@@ -146,6 +146,17 @@ def test_a_fire_bit_is_heard_from_a_second_device_though_the_first_was_silenced(
     assert "incident.silence_broken" in town.kinds(incident)
 
 
+def test_what_was_silenced_counts_for_a_second_device_also_when_the_silence_is_over(
+    town: Town, clock: StoppedClock
+) -> None:
+    silence(town, device="smoke-1", until_us=clock.now_us() + 60 * SECOND_US)
+    arrives(town, fire_signal())
+    clock.advance(61)
+    town.pass_timers()
+    (incident, *_) = arrives(town, second(received_us=clock.now_us()))
+    assert town.incident(incident).level == 2
+
+
 def test_two_silenced_detectors_of_one_place_break_the_silence_together(town: Town) -> None:
     id = silence(town, reporter="mall-panel")
     assert arrives(town, fire_signal(), fire_signal("again")) == []

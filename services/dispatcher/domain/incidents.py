@@ -58,7 +58,7 @@ class Air(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident. `area` is where its office is sought; `cell` is its ~1 km join cell; times are µs UTC.
+    """One incident. `area` is where its office is sought; `cell` says where it was opened; times are µs UTC.
 
     `alert` is the newest broadcast drafted for it and `air` where that is. `alerted` says that some alert of it has
     been on air: the standing order is then spent. `held` says that its source took its word back, `refuted_us` when

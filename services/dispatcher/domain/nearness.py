@@ -18,10 +18,12 @@ CORNERS_MAX = 48
 SHAPES_MAX = 16
 CELL_E7 = 90_000
 """About 1 km of latitude."""
-GRID_E7 = 900_000
-"""About 10 km of latitude, and of a longitude wherever there are cities: a coarse net for shapes."""
+GRID_E7 = 450_000
+"""About 5 km of latitude, and less of longitude: a coarse net for shapes."""
 GRID_CELLS_MAX = 36
-ANY_SHAPE = "grid/any"
+WIDE_SHAPE = "grid/wide"
+"""The one cell of shapes that touch more; who draws one looks at every other shape as well."""
+SMALL_SHAPE = "grid/small"
 M_PER_E7 = 0.011_119_5
 
 Point = tuple[int, int]
@@ -41,17 +43,17 @@ def point_cells(lat_e7: int, lon_e7: int, distance_m: int) -> tuple[str, ...]:
 
 
 def shape_cells(shapes: Sequence[Shape], distance_m: int) -> tuple[str, ...]:
-    """The coarse cells that shapes touch with so many metres round them; ANY_SHAPE alone for very wide ones."""
+    """The coarse cells that shapes touch with so many metres round them; WIDE_SHAPE alone for very wide ones."""
     found: dict[str, None] = {}
     for shape in shapes:
         south, west, north, east = _box(shape, distance_m)
         rows = range(south // GRID_E7, north // GRID_E7 + 1)
         columns = range(west // GRID_E7, east // GRID_E7 + 1)
         if len(rows) * len(columns) > GRID_CELLS_MAX:
-            return (ANY_SHAPE,)
+            return (WIDE_SHAPE,)
         found.update(dict.fromkeys(f"grid/{y}/{x}" for y in rows for x in columns))
         if len(found) > GRID_CELLS_MAX:
-            return (ANY_SHAPE,)
+            return (WIDE_SHAPE,)
     return tuple(found)
 
 

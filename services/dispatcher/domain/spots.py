@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from devices.protocols.selector import Circle
 
-from .nearness import ANY_SHAPE, point_cells, shape_cells
-from .places import code_head
+from .nearness import SMALL_SHAPE, WIDE_SHAPE, point_cells, shape_cells
+from .places import AreaTree, code_head
 from .planning import City
 from .refusals import NotFound
 from .rules import Areas, Rules
@@ -140,10 +141,12 @@ def _named(
     """The one venue or area that bears one of these names; the ambiguity is said, and nothing chosen."""
     wanted = {_plain(name) for name in names}
     found = [(v.id, v.name, True) for v in city.venues.values() if _plain(v.name) in wanted]
+    known = _areas_by_name(city.tree)
     found += [
-        (a.code, a.name, False)
-        for a in city.tree.areas.values()
-        if not a.synthetic and _plain(a.name) in wanted and city.tree.stands(a.code, on)
+        (code, city.tree.area(code).name, False)
+        for name in sorted(wanted)
+        for code in known.get(name, ())
+        if city.tree.stands(code, on)
     ]
     if len(found) > 1:
         shown = ", ".join(f"{name} ({id})" for id, name, _ in sorted(found)[:NAMES_SHOWN_MAX])
@@ -154,6 +157,16 @@ def _named(
     id, name, is_venue = found[0]
     notes.append(Note("incident.place_by_name", f"placed by its name alone: {name} ({id})"))
     return (id, None) if is_venue else (None, id)
+
+
+@lru_cache(maxsize=2)
+def _areas_by_name(tree: AreaTree) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for area in tree.areas.values():
+        if not area.synthetic:
+            name = _plain(area.name)
+            found[name] = (*found.get(name, ()), area.code)
+    return found
 
 
 def _plain(name: str) -> str:
@@ -168,12 +181,13 @@ def look_cells(spot: Spot, rules: Rules, hazard: str) -> tuple[str, ...]:
         if rule.areas is not Areas.OVERLAP:
             return near
         here = shape_cells((Circle(spot.lat_e7, spot.lon_e7, 1),), 0)
-        return (*near, *(f"area/{code}" for code in spot.line), *here, ANY_SHAPE)
-    found = [f"area/{code}" for code in spot.line]
+        return (*near, *(f"area/{code}" for code in spot.line), *here, WIDE_SHAPE)
+    found = [f"area/{code}" for code in spot.line] if spot.place.areas or not spot.place.shapes else []
     if rule.areas is Areas.OVERLAP:
         found += [f"under/{code}" for code in spot.place.areas[:AREAS_INDEXED_MAX]]
     if spot.place.shapes:
-        found += [*shape_cells(spot.place.shapes, rule.distance_m), ANY_SHAPE]
+        drawn = shape_cells(spot.place.shapes, rule.distance_m)
+        found += [*drawn, SMALL_SHAPE if drawn == (WIDE_SHAPE,) else WIDE_SHAPE]
         point = _point_of(spot)
         found += point_cells(point.lat_e7, point.lon_e7, rule.distance_m) if point is not None else ()
     return tuple(dict.fromkeys(found))
@@ -207,10 +221,13 @@ def listed_cells(place: Place, venue: str | None, area: str, lat_e7: int | None,
         found += [f"under/{code}" for code in city.tree.chain(area).all]
         return tuple(found)
     named = place.areas if len(place.areas) <= AREAS_INDEXED_MAX else ()
-    named = tuple(code for code in named if code in city.tree.areas) or (area,)
-    above = dict.fromkeys(step for code in named for step in city.tree.chain(code).all)
+    named = tuple(code for code in named if code in city.tree.areas)
+    if not named and (place.areas or not place.shapes):
+        named = (area,)
+    above = dict.fromkeys(step for code in (named or (area,)) for step in city.tree.chain(code).all)
     found += [f"area/{code}" for code in named]
     found += [f"under/{code}" for code in above if code not in named]
     if place.shapes:
-        found += [*shape_cells(place.shapes, 0), ANY_SHAPE]
+        drawn = shape_cells(place.shapes, 0)
+        found += drawn if drawn == (WIDE_SHAPE,) else (*drawn, SMALL_SHAPE)
     return tuple(dict.fromkeys(found))

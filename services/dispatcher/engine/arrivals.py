@@ -113,13 +113,11 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
 
 def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) -> None:
     """A second device reports what a silenced one reported before: both count, the silenced one for people."""
-    if not work.silences():
+    if not never_alone(signal, work.rules):
         return
     playbook = work.playbooks.get(incident.playbook)
     within_s = silencing.within_s(playbook, work.rules, signal.hazard)
     for word in silencing.words_near(work.tx, signal, spot, within_s):
-        if not never_alone(word.signal, work.rules):
-            continue
         silencing.forget_word(work.tx, word.signal, spot)
         found = work.tx.get_locked(Incident, incident.id)
         assert found is not None

@@ -35,9 +35,19 @@ def greater_of(read: Read, lesser: Incident, rules: Rules, city: City) -> Inhibi
     return None
 
 
+def concerns(before: Incident | None, after: Incident, rules: Rules) -> bool:
+    """Whether a change could mute anything or let anything be heard."""
+    if not rules.inhibition or (before is not None and _weight(before) == _weight(after)):
+        return False
+    rows = (after,) if before is None else (before, after)
+    return any(
+        row.inhibited_by or inhibition.may_mute(row, rules) or inhibition.may_be_muted(row, rules) for row in rows
+    )
+
+
 def consequences(read: Read, before: Incident | None, after: Incident, rules: Rules, city: City) -> Iterator[Effect]:
     """What a change of one incident means for those it mutes, and for itself if it is muted."""
-    if not rules.inhibition or (before is not None and _weight(before) == _weight(after)):
+    if not concerns(before, after, rules):
         return
     if after.inhibited_by:
         yield from recheck(read, after, rules, city)

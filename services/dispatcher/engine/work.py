@@ -123,6 +123,10 @@ class Work:
         playbook, now_us = self.playbooks.get(incident.playbook), self.tx.now_us()
         around = self._around(incident, event)
         after, effects = incidents.decide(incident, event, playbook, now_us, around)
+        before = None if opened else incident
+        if muting.concerns(before, after, self.rules):
+            # A red that ends and a blue that opens under it at the same moment must see each other.
+            self.tx.lock(f"mute/{after.use}")
         if isinstance(event, SignalJoined) and not after.inhibited_by and (opened or after.level != incident.level):
             greater = muting.greater_of(self.tx, after, self.rules, self.city)
             if greater is not None:
@@ -133,7 +137,6 @@ class Work:
         if isinstance(event, SignalJoined) and event.witness is not None and self.shadow is not None:
             after, effects = self._shadowed(after, effects, playbook)
         self.tx.put(after)
-        before = None if opened else incident
         footprints.relist(self.tx, before, after, self.city)
         if not after.open and after.task:
             effects = [*effects, WithdrawTask(after.task, "the incident is closed")]

@@ -163,6 +163,15 @@ def test_cancelling_the_first_message_cancels_what_updated_it(town: Town) -> Non
     assert (town.incident(incident).held, town.alert(incident).state) == (True, "held")
 
 
+def test_cancelling_the_first_message_cancels_the_last_of_a_chain_of_updates(town: Town) -> None:
+    incident = town.signal(warning())
+    arrives(town, update(FIRST))
+    first_update = update().key
+    arrives(town, update(first_update, identifier="u2", sent_s=1_700))
+    arrives(town, cancel(FIRST))
+    assert (town.incident(incident).held, town.alert(incident).state) == (True, "held")
+
+
 def test_a_further_hazard_of_an_update_opens_its_own_incident(town: Town) -> None:
     rain = town.signal(warning())
     wind = update(FIRST, hazard="typhoon")

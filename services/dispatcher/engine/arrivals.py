@@ -18,6 +18,7 @@ from .work import Work
 
 STANDING_MAX = 64
 WITHDRAWALS_MAX = 64
+CHAIN_MAX = 200
 
 
 def cancelled_before(work: Work, signal: Signal) -> bool:
@@ -156,12 +157,16 @@ def _taken_back(
     """Who witnesses no longer: whoever said what is cancelled, unless another word of theirs still stands. What
     updated a cancelled message is cancelled with it, when it was said before."""
     gone = []
+    # Links of a chain may be updated already; in a storm there are no chains to follow.
+    every = work.tx.signals_of(incident.id, CHAIN_MAX) if incident.signal_count < CHAIN_MAX else []
     for reporter, device in dict.fromkeys((row.signal.reporter, row.signal.device) for row in rows):
         names = {identity(row.signal.key) for row in rows}
         standing = work.tx.signals_standing(incident.id, witness_name(reporter, device), STANDING_MAX)
         followers = []
-        for said in sorted(standing, key=lambda s: s.observed_us):
-            if said.observed_us <= signal.observed_us and any(identity(key) in names for key in said.references):
+        chain = [s for s in every if (s.reporter, s.device) == (reporter, device)] or standing
+        for said in sorted(chain, key=lambda s: s.observed_us):
+            updates = said.kind in ingest.REPORTS and any(identity(key) in names for key in said.references)
+            if updates and said.observed_us <= signal.observed_us:
                 names.add(identity(said.key))
                 followers.append(said.key)
         work.tx.withdraw(followers)

@@ -16,14 +16,21 @@ from lxml import etree
 from services.dispatcher.domain.signals import Feed, Use
 from services.dispatcher.feeds import cap
 from simulators.bench.messages import messages
+from simulators.bench.panel_air import panel_to_air
+from simulators.bench.panels import panel_frames
 from simulators.bench.result import BenchFailed, spread
+from simulators.bench.storm import storm
 
 FEED = Feed("bench", "", "", cap.FORMAT, Use.EXERCISE, "", "")
 FILES_MAX = 1_000
 REPEATS = 20
 """Readings of one message in a row: what a round times is long beside the clock's own cost."""
 
-PARTS: tuple[tuple[str, Callable[[Path], dict[str, object]]], ...] = ()
+PARTS: tuple[tuple[str, Callable[[Path], dict[str, object]]], ...] = (
+    ("gb26875", panel_frames),
+    ("air", panel_to_air),
+    ("storm", storm),
+)
 """What else there is to measure: its name in the result, and what measures it in a folder of its own."""
 
 

@@ -16,7 +16,7 @@ from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.playbook import Playbook
 from ..domain.risk import History
 from ..domain.rules import Rules
-from ..domain.signals import Panel, Signal
+from ..domain.signals import Panel, Sensor, Signal
 from ..domain.silences import Silence
 from ..engine.engine import Engine
 from ..engine.events import SignalArrived, TimerDue
@@ -129,7 +129,7 @@ def _recorded(read: Read, since_us: int) -> tuple[list[Signal], bool]:
 
 def _world(read: Read, since_us: int) -> Iterator[object]:
     """The rows that decisions rest on: the city, its panels, what is known of reporters, and people's silences."""
-    for kind in (CitySettings, Area, Venue, Office, Speaker, Panel, History):
+    for kind in (CitySettings, Area, Venue, Office, Speaker, Panel, Sensor, History):
         order = "code" if kind is Area else "id"
         yield from read.find(kind, Page(limit=ROWS_MAX, order=order))
     for silence in read.find(Silence, Page(limit=ROWS_MAX)):

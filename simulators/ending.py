@@ -10,7 +10,7 @@ from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.engine.ports import Expected, Stream
+from services.dispatcher.engine.ports import EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
 from simulators.endpoint import SimulatedSpeaker
@@ -100,11 +100,14 @@ class Ending:
                 self._heard_all(speaker, row)
                 self._coverage_agrees(speaker, row)
 
+    def open_effects(self) -> list[EffectRow]:
+        """What is saved and not carried out yet. A draft made just now waits for its audio: the worker was asked, and
+        has some seconds."""
+        effects: list[EffectRow] = list(self._truth.database.rows("effect").values())
+        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or e.tries > 1]
+
     def _nothing_open(self) -> None:
-        for effect in self._truth.database.rows("effect").values():
-            if effect.carry == Carry.RENDER_AUDIO and effect.tries <= 1:
-                # A draft made just now waits for its audio: the worker was asked, and has some seconds.
-                continue
+        for effect in self.open_effects():
             self._truth.broken(8, effect.subject, f"{effect.lane} is still open: {effect.reason or 'no reason given'}")
 
     def _broker_agrees(self) -> None:

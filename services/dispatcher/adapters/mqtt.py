@@ -145,6 +145,8 @@ class MqttLink:
             log.critical("the link to the broker has died", client=self.client_id, exc_info=True)
         finally:
             self._connected.clear()
+            if (connection := self._client.socket()) is not None:
+                connection.close()
 
     def _serve(self) -> bool:
         """Read, write and ping until the connection ends; whether the broker had let us in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
@@ -17,18 +17,17 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
 from ..engine import receipts
-from ..engine.ports import Conflict, Store, StoreUnavailable
+from ..engine.ports import Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
 from .mqtt_wire import Message
+from .store_waiting import UntilStored
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 BATCH_MAX = receipts.BATCH_MAX
 BATCH_WAIT_S = 0.02
 PAUSE_S = 0.005
-STORE_AWAY_S = 0.5
 
 TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS)
 """What the connection that an intake takes from is subscribed to."""
@@ -59,7 +58,7 @@ class SpeakerIntake:
         self._city = city
         self._answer_hello = answer_hello
         self._counted = counted
-        self._away = False
+        self._until_stored = UntilStored(inlet.rest, "receipts")
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages. Pauses after each, so that a fire never waits."""
@@ -75,12 +74,12 @@ class SpeakerIntake:
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
-        speakers = self._once_store_is_there(self._speakers)
+        speakers = self._until_stored(self._speakers)
         for message in batch:
             reason = self._read(message, speakers, arrived, states)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._once_store_is_there(lambda: self._keep(arrived, states, unread))
+        self._until_stored(lambda: self._keep(arrived, states, unread))
 
     def _speakers(self) -> Mapping[str, Speaker]:
         try:
@@ -125,19 +124,3 @@ class SpeakerIntake:
         if unread:
             with self._store.write() as tx:
                 tx.add_unread(unread)
-
-    def _once_store_is_there(self, do: Callable[[], T]) -> T:
-        """Do it until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
-        while True:
-            try:
-                done = do()
-            except Conflict:
-                continue
-            except StoreUnavailable as away:
-                if not self._away:
-                    log.warning("the database is away: receipts wait at the broker", reason=str(away))
-                self._away = True
-                self._inlet.rest(STORE_AWAY_S)
-                continue
-            self._away = False
-            return done

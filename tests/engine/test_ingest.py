@@ -67,6 +67,12 @@ def test_a_report_under_its_other_name_is_a_repeat(town: Town) -> None:
     assert town.incident(first.incidents[0]).signal_count == 1
 
 
+def test_a_report_under_the_name_of_one_more_than_a_minute_ago_is_a_report(town: Town) -> None:
+    town.signal(fire_signal("panel/mall/r7", other_key="panel/mall/r6"))
+    later = fire_signal("panel/mall/r8", other_key="panel/mall/r7", received_us=NOON_US + 60 * SECOND_US + 1)
+    assert town.engine.handle([SignalArrived(later)]).created == ["panel/mall/r8"]
+
+
 def test_signals_of_one_venue_are_one_incident(town: Town) -> None:
     assert town.signal(fire_signal()) == town.signal(second())
 

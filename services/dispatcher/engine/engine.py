@@ -158,7 +158,7 @@ class Engine:
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
             case SignalArrived():
-                if event.signal.other_key and work.tx.signal_incident(event.signal.other_key) is not None:
+                if ingest.repeats_other(work.tx, event.signal):
                     outcome.repeated += 1
                 else:
                     self._signal(work, event.signal, outcome)

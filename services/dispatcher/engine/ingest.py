@@ -33,6 +33,8 @@ REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
 FROM_DEVICES = (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL)
 """What comes from panels and sensors, whose enrolment says whether it may act without people."""
 SENSOR_KEYS = "mqtt/"
+REPEAT_WITHIN_US = 60_000_000
+"""A panel's report is a repeat of an earlier one for no longer."""
 AUTOMATIC_WITHIN_US = 600_000_000
 """A report that reaches the engine later than this, as after an outage, is for people to decide on."""
 
@@ -43,6 +45,12 @@ def lock_names(signal: Signal, spot: Spot, rules: Rules) -> tuple[str, ...]:
     names = {identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])}
     words = [f"word/{signal.reporter}/{zlib.crc32(name.encode()) % WORD_LOCKS}" for name in names]
     return tuple(sorted((*joins, *words)))
+
+
+def repeats_other(read: Read, signal: Signal) -> bool:
+    """Whether it came before under its other name, and not longer ago than anything is repeated."""
+    stored = read.signal(signal.other_key) if signal.other_key else None
+    return stored is not None and abs(signal.received_us - stored.received_us) <= REPEAT_WITHIN_US
 
 
 def referred(read: Read, signal: Signal) -> tuple[list[StoredSignal], bool]:

@@ -137,6 +137,24 @@ def test_a_silenced_detector_that_another_one_corroborates_is_heard(town: Town) 
     assert (town.incident(incident).level, counts(town, id)) == (2, (0, 1))
 
 
+def test_a_silenced_detector_is_heard_with_one_that_joins_an_incident_which_was_open_before(town: Town) -> None:
+    incident = town.signal(fire_signal("panel/mall/0", device="1-1", evidence=Evidence.PANEL))
+    silence(town, device="smoke-1")
+    arrives(town, fire_signal())
+    assert town.incident(incident).level == 3
+    arrives(town, second())
+    assert (town.incident(incident).level, len(town.incident(incident).witnesses)) == (2, 3)
+    assert town.kinds(incident).count("incident.silence_broken") == 1
+
+
+def test_a_silenced_detector_that_takes_its_word_back_is_no_second_witness(town: Town) -> None:
+    silence(town, device="smoke-1")
+    arrives(town, fire_signal())
+    arrives(town, fire_signal("panel/mall/9", kind=SignalKind.CANCEL))
+    (incident,) = arrives(town, second())
+    assert (town.incident(incident).level, len(town.incident(incident).witnesses)) == (3, 1)
+
+
 def test_a_fire_bit_is_heard_from_a_second_device_though_the_first_was_silenced(town: Town) -> None:
     silence(town, device="smoke-1")
     assert arrives(town, fire_signal()) == []

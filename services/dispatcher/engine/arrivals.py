@@ -113,7 +113,7 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
 
 
 def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) -> None:
-    """A second device reports what a silenced one reported before: both count, the silenced one for people."""
+    """Another device reports what a silenced one reported before: both count, the silenced one for people."""
     if not never_alone(signal, work.rules):
         return
     playbook = work.playbooks.get(incident.playbook)

@@ -231,6 +231,8 @@ class Engine:
         incident = tx.get_locked(Incident, incident_id) if incident_id is not None else None
         if arrivals.silenced(work, signal, spot, incident):
             return
+        if signal.kind is SignalKind.CANCEL:
+            silencing.forget_word(tx, signal, spot)
         opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
         if incident is None and not opens:
             tx.add_signal(signal, "")
@@ -256,7 +258,7 @@ class Engine:
             tx.add_signal(signal, incident.id)
             event = ingest.joined(signal, spot, incident, device, tx.now_us(), others)
         work.decide_incident(incident, event, opened=opened)
-        if opened:
+        if opened or ingest.is_new_witness(event, incident):
             work.run()
             arrivals.hear_silenced(work, incident, signal, spot)
 

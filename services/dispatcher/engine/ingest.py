@@ -159,6 +159,12 @@ def joined(
     return SignalJoined(signal, witness, place if incident.venue is None else incident.place)
 
 
+def is_new_witness(event: SignalJoined, incident: Incident) -> bool:
+    """Whether it brings a witness of which the incident has not heard."""
+    new = event.witness
+    return new is not None and all((w.reporter, w.device) != (new.reporter, new.device) for w in incident.witnesses)
+
+
 def united_places(one: Place, other: Place) -> Place:
     """Both together; a venue among them counts by its area only where nothing else is said."""
     return Place(

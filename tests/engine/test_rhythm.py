@@ -9,7 +9,7 @@ import pytest
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.places import OfficeKind
 from services.dispatcher.domain.rhythm import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
-from services.dispatcher.domain.signals import Sensor, Unread, Use
+from services.dispatcher.domain.signals import BY_HAND, Problem, Sensor, Unread, Use
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import rhythm
 from services.dispatcher.engine.events import SignalArrived, SourceHeard, TimerDue, UnreadArrived
@@ -210,6 +210,14 @@ def test_every_signal_and_every_unread_message_of_a_feed_is_a_sign_of_life(town:
         town.engine.handle([SignalArrived(said) if number % 2 else UnreadArrived(unread)])
         town.pass_timers()
     assert cases(town) == []
+
+
+def test_a_file_that_people_hand_in_is_no_sign_of_life_of_the_departments_wire(town: Town) -> None:
+    by_hand = Problem("warning", BY_HAND, "", "Li handed this in.")
+    unread = Unread("http", "upload/weather/li", "not_xml", b"?", town.clock.now_us())
+    town.engine.handle([SignalArrived(storm_signal(problems=(by_hand,))), UnreadArrived(unread)])
+    with town.store.read() as read:
+        assert read.find(Heard) == []
 
 
 def test_signals_of_panels_and_sensors_are_heard_under_their_own_names(town: Town) -> None:

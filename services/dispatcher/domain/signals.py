@@ -10,6 +10,8 @@ from devices.protocols.selector import Shape
 
 REQUESTS_PER_MINUTE = 12_000
 SIGNALS_PER_MINUTE = 30_000
+BY_HAND = "uploaded_by_hand"
+"""The problem of a signal that a person handed in for its reporter."""
 
 
 class Use(StrEnum):

@@ -17,7 +17,7 @@ from ..domain.planning import City
 from ..domain.polling import Answered
 from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
 from ..domain.risk import Witness
-from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
+from ..domain.signals import BY_HAND, Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from .ports import Page, Store, TimerRow
 from .work import Work
@@ -32,6 +32,7 @@ _KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
 }
 _WORDS = {SourceKind.FEED: "信源", SourceKind.PANEL: "消防主机", SourceKind.SENSOR: "传感器"}
 _WIRES = {"gb26875": SourceKind.PANEL, "mqtt": SourceKind.SENSOR}
+_FEED = rhythm.source_id(SourceKind.FEED, "")
 _OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
 
 
@@ -48,25 +49,30 @@ class _Source:
 
 
 def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
-    """Which sources these events were heard from. What can't be read is no silence either."""
+    """Which sources these events were heard from. What can't be read is no silence either; what people hand in for a
+    department says nothing of the department's wire."""
     found: dict[str, Spoke] = {}
     for event in events:
         match event:
             case SourceHeard(source, at_us, state):
                 id, spoke = source, Spoke(at_us, state)
-            case SignalArrived(signal):
+            case SignalArrived(signal) if not _by_hand(signal):
                 kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
                 id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
             case PollTold(poll, at_us, Answered(status=200 | 304)):
                 # It answers as it should, whether or not it has anything new to say.
                 id, spoke = rhythm.source_id(SourceKind.FEED, poll), Spoke(at_us)
-            case UnreadArrived(unread) if unread.wire == "http":
+            case UnreadArrived(unread) if unread.wire == "http" and unread.source.startswith(_FEED):
                 id, spoke = unread.source, Spoke(unread.at_us)
             case _:
                 continue
         before = found.get(id, spoke)
         found[id] = Spoke(max(before.at_us, spoke.at_us), spoke.state or before.state)
     return found
+
+
+def _by_hand(signal: Signal) -> bool:
+    return any(problem.code == BY_HAND for problem in signal.problems)
 
 
 def hear(work: Work, said: Mapping[str, Spoke]) -> None:

@@ -71,6 +71,15 @@ def test_what_the_time_or_the_enrolment_made_of_the_same_report_is_no_other_cont
     assert (deliver(town, late).reused, unread(town)) == ([], [])
 
 
+@pytest.mark.parametrize("before", [{"use": Use.EXERCISE}, {"kind": SignalKind.INFO}])
+def test_what_was_an_exercise_or_information_and_is_meant_now_is_no_repetition(
+    town: Town, before: dict[str, Any]
+) -> None:
+    deliver(town, storm_signal(**before))
+    assert deliver(town, storm_signal()).reused == [storm_signal()]
+    assert unread(town) == [("engine", "feed/weather", "identifier_reused")]
+
+
 def test_the_same_mistake_again_is_told_again_and_kept_once(town: Town) -> None:
     town.signal(storm_signal())
     again = storm_signal(headline="other", received_us=NOON_US + SECOND_US)

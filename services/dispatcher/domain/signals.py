@@ -96,10 +96,12 @@ class Signal:
     other_key: str = ""
 
     def says_the_same(self, other: Signal) -> bool:
-        """Whether two deliveries under one key report the same thing; what the time of receipt or the enrolment made of
-        them (use, evidence, information instead of an alert) does not count."""
-        lowered = SignalKind.INFO in (self.kind, other.kind)
-        return _said(self) == _said(other) and (lowered or self.kind is other.kind)
+        """Whether a later delivery under the same key reports the same thing; what the time of receipt or the enrolment
+        made less of it (an exercise, information instead of an alert) does not count. What was less before and is
+        meant now was never heard."""
+        lowered = other.kind in (self.kind, SignalKind.INFO)
+        raised = self.use is Use.EXERCISE and other.use is Use.ACTUAL
+        return _said(self) == _said(other) and lowered and not raised
 
 
 # What a CAP feed calls a message: sender, identifier and time; behind it a further group of the same message.

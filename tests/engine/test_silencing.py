@@ -106,6 +106,13 @@ def test_a_silenced_signal_of_an_open_incident_shows_there_and_changes_nothing(t
     assert town.kinds(incident)[-1] == "incident.silenced"
 
 
+def test_a_silenced_signal_is_no_last_word_about_an_incident(town: Town) -> None:
+    incident = town.signal(storm_signal(claimed_level=3))
+    silence(town, reporter="weather")
+    arrives(town, storm_signal("cap/weather/2", claimed_level=2, received_us=NOON_US + SECOND_US))
+    assert town.incident(incident).last_signal_us == NOON_US
+
+
 @pytest.mark.parametrize(
     "signal",
     [

@@ -353,6 +353,9 @@ def _signal(
     if event.witness is None:
         silenced = incident.silenced + event.silenced
         counted = replace(incident, **count.changes, silenced=silenced, unlogged=incident.unlogged + storm)
+        if event.silenced:
+            # What is kept quiet keeps nothing alive: neither the joining of others, nor the muting of lesser ones.
+            counted = replace(counted, last_signal_us=incident.last_signal_us)
         kind = "incident.silenced" if event.silenced else "incident.noted"
         line = Record(kind, incident.id, signal.headline or signal.key)
         return counted, _shared_line(incident, count) if storm else [line]

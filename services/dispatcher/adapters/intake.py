@@ -42,6 +42,31 @@ class Inlet(Protocol):
     def rest(self, wait_s: float) -> None: ...
 
 
+class UntilDone:
+    """Does a thing until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
+
+    def __init__(self, inlet: Inlet, waiting: str) -> None:
+        """`waiting` says for the log what waits meanwhile, and where."""
+        self._inlet = inlet
+        self._waiting = waiting
+        self._away = False
+
+    def __call__(self, do: Callable[[], T]) -> T:
+        while True:
+            try:
+                done = do()
+            except Conflict:
+                continue
+            except StoreUnavailable as away:
+                if not self._away:
+                    log.warning(f"the database is away: {self._waiting}", reason=str(away))
+                self._away = True
+                self._inlet.rest(STORE_AWAY_S)
+                continue
+            self._away = False
+            return done
+
+
 class SpeakerIntake:
     """One thread that takes, writes and acknowledges. What can't be read goes to the unread table and is then
     acknowledged; one look at the city serves a whole batch."""
@@ -59,7 +84,7 @@ class SpeakerIntake:
         self._city = city
         self._answer_hello = answer_hello
         self._counted = counted
-        self._away = False
+        self._until_done = UntilDone(inlet, "receipts wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages. Pauses after each, so that a fire never waits."""
@@ -75,12 +100,12 @@ class SpeakerIntake:
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
-        speakers = self._once_store_is_there(self._speakers)
+        speakers = self._until_done(self._speakers)
         for message in batch:
             reason = self._read(message, speakers, arrived, states)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._once_store_is_there(lambda: self._keep(arrived, states, unread))
+        self._until_done(lambda: self._keep(arrived, states, unread))
 
     def _speakers(self) -> Mapping[str, Speaker]:
         try:
@@ -125,19 +150,3 @@ class SpeakerIntake:
         if unread:
             with self._store.write() as tx:
                 tx.add_unread(unread)
-
-    def _once_store_is_there(self, do: Callable[[], T]) -> T:
-        """Do it until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
-        while True:
-            try:
-                done = do()
-            except Conflict:
-                continue
-            except StoreUnavailable as away:
-                if not self._away:
-                    log.warning("the database is away: receipts wait at the broker", reason=str(away))
-                self._away = True
-                self._inlet.rest(STORE_AWAY_S)
-                continue
-            self._away = False
-            return done

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
@@ -25,19 +25,17 @@ from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Reading, Sensor, Unread
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, SignalArrived, SourceHeard, UnreadArrived
-from ..engine.ports import Conflict, Page, Store, StoreUnavailable
-from .intake import Inlet
+from ..engine.ports import Page, Store
+from .intake import Inlet, UntilDone
 from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 TOPICS = (f"{ROOT}/sensor/#",)
 """All below the gateways' own names, so that a topic which is none of a device is seen as well."""
 
 BATCH_MAX = EVENTS_MAX // 2
 BATCH_WAIT_S = 0.01
-STORE_AWAY_S = 0.5
 SENSORS_MAX = 200_000
 TOPIC_UNREAD_MAX = 100
 GATEWAY_UNREAD_MAX = 1_000
@@ -103,7 +101,7 @@ class SensorIntake:
         self._states: dict[str, SensorState | None] = {}
         self._kept: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._drained_us = alive_us
-        self._away = False
+        self._until_done = UntilDone(inlet, "sensors' messages wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages."""
@@ -120,9 +118,9 @@ class SensorIntake:
         events: list[Event] = []
         said: dict[str, SensorState | None] = {}
         for message in batch:
-            events += self._once_store_is_there(partial(self._events, message, said, now_us))
+            events += self._until_done(partial(self._events, message, said, now_us))
         for start in range(0, len(events), EVENTS_MAX):
-            self._once_store_is_there(partial(self._engine.handle, events[start : start + EVENTS_MAX]))
+            self._until_done(partial(self._engine.handle, events[start : start + EVENTS_MAX]))
         # Only what is committed is known: a batch that comes again meets the states from before it.
         self._states.update(said)
 
@@ -182,19 +180,3 @@ class SensorIntake:
         if count == rows_max:
             log.warning("more than can be kept is unread: from here on it is only counted", source=whose)
         return count < rows_max
-
-    def _once_store_is_there(self, do: Callable[[], T]) -> T:
-        """Do it until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
-        while True:
-            try:
-                done = do()
-            except Conflict:
-                continue
-            except StoreUnavailable as away:
-                if not self._away:
-                    log.warning("the database is away: sensors' messages wait at the broker", reason=str(away))
-                self._away = True
-                self._inlet.rest(STORE_AWAY_S)
-                continue
-            self._away = False
-            return done

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 FIRE = "fire"
-DISTANCE_M_MAX = 3_000
 SILENCE_H_MAX = 24
 
 

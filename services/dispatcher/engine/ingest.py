@@ -28,7 +28,6 @@ from .ports import Footprint, Ids, Page, Read, StoredSignal
 CANDIDATES_MAX = 200
 REFERENCES_MAX = 100
 WORD_LOCKS = 64
-OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
 FROM_DEVICES = (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL)
 """What comes from panels and sensors, whose enrolment says whether it may act without people."""

@@ -165,6 +165,13 @@ def test_what_may_act_by_itself_does(row: Panel, changes: dict[str, Any]) -> Non
     assert town.alert(incident).state == "on_air"
 
 
+def test_a_feed_that_has_the_name_of_a_panel_may_do_nothing_that_the_panel_may() -> None:
+    town = standing_town(panel())
+    incident = town.signal(fire_signal("plain/mall-panel/1"))
+    town.signal(fire_signal("plain/mall-panel/2", device="smoke-2"))
+    assert (town.incident(incident).level, town.alert(incident).state) == (2, "draft")
+
+
 def test_a_panel_without_component_opens_an_incident_and_asks_people_and_releases_nothing() -> None:
     town = standing_town(panel())
     incident = town.signal(fire_signal(evidence=Evidence.PANEL, device="1-1"))

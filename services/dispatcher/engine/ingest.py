@@ -24,6 +24,7 @@ from ..domain.signals import (
 )
 from ..domain.spots import Spot, lock_cells, look_cells
 from .ports import Footprint, Ids, Page, Read, StoredSignal
+from .scope import FROM_FEEDS
 
 CANDIDATES_MAX = 200
 REFERENCES_MAX = 100
@@ -176,9 +177,9 @@ def united_places(one: Place, other: Place) -> Place:
 
 def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
     """The enrolled panel or sensor that speaks, None for every other reporter."""
-    if signal.evidence not in FROM_DEVICES:
+    if signal.evidence not in FROM_DEVICES or signal.key.startswith(FROM_FEEDS):
         return None
-    # A panel and a sensor may have the same name; the wire says which of them it is.
+    # A feed, a panel and a sensor may have the same name; the wire says which of them it is.
     if signal.key.startswith(SENSOR_KEYS):
         return read.get(Sensor, signal.reporter)
     return read.get(Panel, signal.reporter)

@@ -10,6 +10,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use
 from services.dispatcher.domain.silences import ACTIVE_MAX, Silence, SilenceRefused, TooManySilences
+from services.dispatcher.engine.arrivals import PASSED_LOGGED_MAX
 from services.dispatcher.engine.events import SignalArrived, SilenceEnded, SilenceMade, TimerDue
 from services.dispatcher.engine.ports import Page, TimerRow
 from tests import builders
@@ -128,6 +129,12 @@ def test_what_no_silence_covers_is_heard_and_said(town: Town, signal: Signal) ->
     assert len(arrives(town, signal)) == 1
     assert counts(town, id) == (0, 1)
     assert town.kinds(id) == ["silence.made", "silence.passed"]
+
+
+def test_a_storm_that_no_silence_covers_is_counted_and_does_not_fill_the_log(town: Town) -> None:
+    id = silence(town, hazard="fire")
+    arrives(town, *(fire_signal(f"panel/mall/{n}", evidence=Evidence.CALL_POINT) for n in range(200)))
+    assert (counts(town, id), town.kinds(id).count("silence.passed")) == ((0, 200), PASSED_LOGGED_MAX)
 
 
 def test_a_cancel_is_never_silenced(town: Town) -> None:

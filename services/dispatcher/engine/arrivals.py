@@ -19,6 +19,7 @@ from .work import Work
 STANDING_MAX = 64
 WITHDRAWALS_MAX = 64
 CHAIN_MAX = 200
+PASSED_LOGGED_MAX = 100
 
 
 def cancelled_before(work: Work, signal: Signal) -> bool:
@@ -102,7 +103,9 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
     assert counted is not None
     if why:
         work.tx.put(replace(counted, passed=counted.passed + 1))
-        work.tx.record(Record("silence.passed", silence.id, f"{signal.key}: {why}"))
+        if counted.passed < PASSED_LOGGED_MAX:
+            # A storm that a silence may not cover is told by its incident; here the count goes on.
+            work.tx.record(Record("silence.passed", silence.id, f"{signal.key}: {why}"))
         return False
     work.tx.put(replace(counted, count=counted.count + 1))
     work.tx.add_signal(signal, incident.id if incident is not None else "")

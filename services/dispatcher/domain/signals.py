@@ -95,6 +95,11 @@ class Signal:
     signature: str = ""
     other_key: str = ""
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person handed it in for its reporter."""
+        return any(problem.code == BY_HAND for problem in self.problems)
+
     def says_the_same(self, other: Signal) -> bool:
         """Whether a later delivery under the same key reports the same thing; what the time of receipt or the enrolment
         made less of it (an exercise, information instead of an alert) does not count. What was less before and is

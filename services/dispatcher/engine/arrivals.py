@@ -69,6 +69,22 @@ def take_back_own(work: Work, incident: Incident, signal: Signal) -> SignalJoine
     return SignalJoined(signal, None, _place_left(work, incident))
 
 
+def vouch(work: Work, signal: Signal) -> None:
+    """What people handed in before comes from the department itself: its own word counts beside theirs, once."""
+    rows = [row for row in work.tx.signals_named(identity(signal.key)) if row.signal.key == signal.key]
+    if not rows or not rows[0].signal.by_hand or rows[0].withdrawn or not rows[0].incident:
+        return
+    incident = work.tx.get_locked(Incident, rows[0].incident)
+    spot, now_us = work.spot(signal), work.tx.now_us()
+    if incident is None or not incident.open or silencing.over(work.silences(), signal, spot, now_us) is not None:
+        return
+    event = ingest.joined(signal, spot, incident, None, now_us)
+    known = {(w.reporter, w.device, w.evidence) for w in incident.witnesses}
+    if event.witness is not None and (signal.reporter, signal.device, signal.evidence) not in known:
+        work.decide_incident(incident, event)
+        work.run()
+
+
 def superseded(work: Work, incident: Incident, signal: Signal) -> list[Place] | None:
     """What an update replaces no longer stands. The places that its reporter still stands by beside it; None when the
     update replaces nothing here, or so much stands that nothing may be taken away."""

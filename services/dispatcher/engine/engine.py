@@ -218,6 +218,8 @@ class Engine:
             outcome.repeated += 1
             if reused.keep(tx, signal):
                 outcome.reused.append(signal)
+            elif signal.evidence is Evidence.AUTHORITY:
+                arrivals.vouch(work, signal)
             return
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)

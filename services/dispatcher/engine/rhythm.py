@@ -17,7 +17,7 @@ from ..domain.planning import City
 from ..domain.polling import Answered
 from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
 from ..domain.risk import Witness
-from ..domain.signals import BY_HAND, Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
+from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from .ports import Page, Store, TimerRow
 from .work import Work
@@ -56,7 +56,7 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
         match event:
             case SourceHeard(source, at_us, state):
                 id, spoke = source, Spoke(at_us, state)
-            case SignalArrived(signal) if not _by_hand(signal):
+            case SignalArrived(signal) if not signal.by_hand:
                 kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
                 id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
             case PollTold(poll, at_us, Answered(status=200 | 304)):
@@ -69,10 +69,6 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
         before = found.get(id, spoke)
         found[id] = Spoke(max(before.at_us, spoke.at_us), spoke.state or before.state)
     return found
-
-
-def _by_hand(signal: Signal) -> bool:
-    return any(problem.code == BY_HAND for problem in signal.problems)
 
 
 def hear(work: Work, said: Mapping[str, Spoke]) -> None:

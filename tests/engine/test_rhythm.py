@@ -12,7 +12,7 @@ from services.dispatcher.domain.rhythm import COARSE_US, GRACE_US, SENSORS_WIRE,
 from services.dispatcher.domain.signals import BY_HAND, Problem, Sensor, Unread, Use
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import rhythm
-from services.dispatcher.engine.events import SignalArrived, SourceHeard, TimerDue, UnreadArrived
+from services.dispatcher.engine.events import IncidentClosed, SignalArrived, SourceHeard, TimerDue, UnreadArrived
 from tests import builders
 from tests.builders import CITY, MALL, SECOND_US, Town, feed, fire_playbook, panel, storm_signal
 
@@ -139,6 +139,18 @@ def test_what_falls_silent_after_an_office_has_answered_is_asked_about_anew(town
     after_a_rhythm(town)
     assert len(cases(town)) == 2
     assert len(tasks(town)) == 2
+
+
+def test_who_stays_silent_after_people_closed_the_case_is_a_case_again_a_rhythm_later(town: Town) -> None:
+    watch(town, PANEL)
+    after_a_rhythm(town)
+    [first] = cases(town)
+    town.engine.handle([IncidentClosed(first.id, "li", "修好了")])
+    town.clock.advance(HOUR_S)
+    town.pass_timers()
+    assert [case.open for case in cases(town)] == [False]
+    after_a_rhythm(town)
+    assert [case.open for case in cases(town)] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,7 @@ class Engine:
             case BroadcastAct():
                 _act(work, event)
             case IncidentClosed():
+                rhythm.closed(work, event.incident)
                 work.incident(event.incident, Close(event.person, event.why))
             case NotBroadcast():
                 _not_broadcast(work, event)

@@ -25,6 +25,7 @@ from .work import Work
 TOGETHER_WITHIN_US = 3_600_000_000
 OPEN_MAX = 100
 WATCH_MAX = 500
+SOURCES_MAX = 200_000
 _KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
     SourceKind.FEED: Feed,
     SourceKind.PANEL: Panel,
@@ -209,6 +210,14 @@ def _recovered(work: Work, incident_id: str) -> None:
         return
     work.incident(incident_id, Close("", "every source of it speaks again"))
     work.run()
+
+
+def closed(work: Work, incident_id: str) -> None:
+    """People closed an incident: whose silence it was about is watched again."""
+    for heard in work.tx.find(Heard, Page(limit=SOURCES_MAX), incident=incident_id):
+        held = work.tx.get_locked(Heard, heard.id)
+        if held is not None and held.incident == incident_id:
+            _decide(work, held, rhythm.CaseClosed())
 
 
 def _signal(heard: Heard, source: _Source, now_us: int) -> Signal:

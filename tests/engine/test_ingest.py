@@ -67,6 +67,12 @@ def test_a_report_under_its_other_name_is_a_repeat(town: Town) -> None:
     assert town.incident(first.incidents[0]).signal_count == 1
 
 
+def test_a_report_under_the_name_of_one_more_than_a_minute_ago_is_a_report(town: Town) -> None:
+    town.signal(fire_signal("panel/mall/r7", other_key="panel/mall/r6"))
+    later = fire_signal("panel/mall/r8", other_key="panel/mall/r7", received_us=NOON_US + 60 * SECOND_US + 1)
+    assert town.engine.handle([SignalArrived(later)]).created == ["panel/mall/r8"]
+
+
 def test_signals_of_one_venue_are_one_incident(town: Town) -> None:
     assert town.signal(fire_signal()) == town.signal(second())
 
@@ -157,6 +163,13 @@ def test_what_may_act_by_itself_does(row: Panel, changes: dict[str, Any]) -> Non
     incident = town.signal(fire_signal(**changes))
     town.signal(second(**changes))
     assert town.alert(incident).state == "on_air"
+
+
+def test_a_feed_that_has_the_name_of_a_panel_may_do_nothing_that_the_panel_may() -> None:
+    town = standing_town(panel())
+    incident = town.signal(fire_signal("plain/mall-panel/1"))
+    town.signal(fire_signal("plain/mall-panel/2", device="smoke-2"))
+    assert (town.incident(incident).level, town.alert(incident).state) == (2, "draft")
 
 
 def test_a_panel_without_component_opens_an_incident_and_asks_people_and_releases_nothing() -> None:

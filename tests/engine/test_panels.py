@@ -9,6 +9,7 @@ import pytest
 from services.dispatcher.domain.broadcasts import BroadcastState
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.panels import (
+    EARLY_ANSWER_US,
     Confirmed,
     PanelRequest,
     RequestKind,
@@ -78,16 +79,22 @@ def confirmed(town: Town) -> PanelRequest:
     return newest(town)
 
 
-def on_duty(town: Town) -> None:
+def on_duty(town: Town, ago_us: int = 0) -> None:
     said = fire_signal(
         "panel/duty/1",
         kind=SignalKind.INFO,
         evidence=Evidence.SYSTEM,
         device="duty",
         description="operator 9",
-        received_us=town.clock.now_us(),
+        received_us=town.clock.now_us() - ago_us,
     )
     town.engine.handle([SignalArrived(said)])
+
+
+def test_what_was_pressed_before_anybody_asked_is_no_answer_though_it_comes_after(town: Town) -> None:
+    confirmed(town)
+    on_duty(town, ago_us=EARLY_ANSWER_US + 1)
+    assert newest(town).state is RequestState.CONFIRMED
 
 
 def test_a_duty_check_is_sent_confirmed_and_answered(town: Town) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.dispatcher.domain.signals import Evidence, Problem, Signal, SignalKind, Use
+from services.dispatcher.domain.signals import BY_HAND, Evidence, Problem, Signal, SignalKind, Use
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Outcome
 from services.dispatcher.engine.reused import BY_SENDER
@@ -69,6 +69,26 @@ def test_what_the_time_or_the_enrolment_made_of_the_same_report_is_no_other_cont
         problems=(Problem("warning", "expired_on_arrival", "", "late"),),
     )
     assert (deliver(town, late).reused, unread(town)) == ([], [])
+
+
+@pytest.mark.parametrize("before", [{"use": Use.EXERCISE}, {"kind": SignalKind.INFO}])
+def test_what_was_an_exercise_or_information_and_is_meant_now_is_no_repetition(
+    town: Town, before: dict[str, Any]
+) -> None:
+    deliver(town, storm_signal(**before))
+    assert deliver(town, storm_signal()).reused == [storm_signal()]
+    assert unread(town) == [("engine", "feed/weather", "identifier_reused")]
+
+
+def test_what_a_person_handed_in_and_its_department_sends_as_well_is_the_departments_word_once(town: Town) -> None:
+    handed_in = Problem("warning", BY_HAND, "", "Li handed this in.")
+    incident = town.signal(storm_signal(evidence=Evidence.PERSON, problems=(handed_in,)))
+    for _ in range(2):
+        assert deliver(town, storm_signal()).repeated == 1
+    assert [w.evidence for w in town.incident(incident).witnesses] == [Evidence.PERSON, Evidence.AUTHORITY]
+    assert town.incident(incident).signal_count == 2
+    deliver(town, storm_signal("c", kind=SignalKind.CANCEL, references=("cap/weather/1",)), storm_signal())
+    assert town.incident(incident).witnesses == ()
 
 
 def test_the_same_mistake_again_is_told_again_and_kept_once(town: Town) -> None:

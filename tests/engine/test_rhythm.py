@@ -9,10 +9,10 @@ import pytest
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.places import OfficeKind
 from services.dispatcher.domain.rhythm import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
-from services.dispatcher.domain.signals import Sensor, Unread, Use
+from services.dispatcher.domain.signals import BY_HAND, Problem, Sensor, Unread, Use
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import rhythm
-from services.dispatcher.engine.events import SignalArrived, SourceHeard, TimerDue, UnreadArrived
+from services.dispatcher.engine.events import IncidentClosed, SignalArrived, SourceHeard, TimerDue, UnreadArrived
 from tests import builders
 from tests.builders import CITY, MALL, SECOND_US, Town, feed, fire_playbook, panel, storm_signal
 
@@ -141,6 +141,18 @@ def test_what_falls_silent_after_an_office_has_answered_is_asked_about_anew(town
     assert len(tasks(town)) == 2
 
 
+def test_who_stays_silent_after_people_closed_the_case_is_a_case_again_a_rhythm_later(town: Town) -> None:
+    watch(town, PANEL)
+    after_a_rhythm(town)
+    [first] = cases(town)
+    town.engine.handle([IncidentClosed(first.id, "li", "修好了")])
+    town.clock.advance(HOUR_S)
+    town.pass_timers()
+    assert [case.open for case in cases(town)] == [False]
+    after_a_rhythm(town)
+    assert [case.open for case in cases(town)] == [False, True]
+
+
 @pytest.mark.parametrize(
     "change", [{"enabled": False}, {"maintenance_author": "li", "maintenance_until_us": builders.NOON_US + 10**12}]
 )
@@ -210,6 +222,14 @@ def test_every_signal_and_every_unread_message_of_a_feed_is_a_sign_of_life(town:
         town.engine.handle([SignalArrived(said) if number % 2 else UnreadArrived(unread)])
         town.pass_timers()
     assert cases(town) == []
+
+
+def test_a_file_that_people_hand_in_is_no_sign_of_life_of_the_departments_wire(town: Town) -> None:
+    by_hand = Problem("warning", BY_HAND, "", "Li handed this in.")
+    unread = Unread("http", "upload/weather/li", "not_xml", b"?", town.clock.now_us())
+    town.engine.handle([SignalArrived(storm_signal(problems=(by_hand,))), UnreadArrived(unread)])
+    with town.store.read() as read:
+        assert read.find(Heard) == []
 
 
 def test_signals_of_panels_and_sensors_are_heard_under_their_own_names(town: Town) -> None:

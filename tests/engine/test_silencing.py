@@ -10,6 +10,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use
 from services.dispatcher.domain.silences import ACTIVE_MAX, Silence, SilenceRefused, TooManySilences
+from services.dispatcher.engine.arrivals import PASSED_LOGGED_MAX
 from services.dispatcher.engine.events import SignalArrived, SilenceEnded, SilenceMade, TimerDue
 from services.dispatcher.engine.ports import Page, TimerRow
 from tests import builders
@@ -106,6 +107,13 @@ def test_a_silenced_signal_of_an_open_incident_shows_there_and_changes_nothing(t
     assert town.kinds(incident)[-1] == "incident.silenced"
 
 
+def test_a_silenced_signal_is_no_last_word_about_an_incident(town: Town) -> None:
+    incident = town.signal(storm_signal(claimed_level=3))
+    silence(town, reporter="weather")
+    arrives(town, storm_signal("cap/weather/2", claimed_level=2, received_us=NOON_US + SECOND_US))
+    assert town.incident(incident).last_signal_us == NOON_US
+
+
 @pytest.mark.parametrize(
     "signal",
     [
@@ -123,6 +131,12 @@ def test_what_no_silence_covers_is_heard_and_said(town: Town, signal: Signal) ->
     assert town.kinds(id) == ["silence.made", "silence.passed"]
 
 
+def test_a_storm_that_no_silence_covers_is_counted_and_does_not_fill_the_log(town: Town) -> None:
+    id = silence(town, hazard="fire")
+    arrives(town, *(fire_signal(f"panel/mall/{n}", evidence=Evidence.CALL_POINT) for n in range(200)))
+    assert (counts(town, id), town.kinds(id).count("silence.passed")) == ((0, 200), PASSED_LOGGED_MAX)
+
+
 def test_a_cancel_is_never_silenced(town: Town) -> None:
     incident = town.signal(storm_signal())
     silence(town, reporter="weather")
@@ -135,6 +149,24 @@ def test_a_silenced_detector_that_another_one_corroborates_is_heard(town: Town) 
     id = silence(town, device="smoke-2")
     assert arrives(town, second()) == [incident]
     assert (town.incident(incident).level, counts(town, id)) == (2, (0, 1))
+
+
+def test_a_silenced_detector_is_heard_with_one_that_joins_an_incident_which_was_open_before(town: Town) -> None:
+    incident = town.signal(fire_signal("panel/mall/0", device="1-1", evidence=Evidence.PANEL))
+    silence(town, device="smoke-1")
+    arrives(town, fire_signal())
+    assert town.incident(incident).level == 3
+    arrives(town, second())
+    assert (town.incident(incident).level, len(town.incident(incident).witnesses)) == (2, 3)
+    assert town.kinds(incident).count("incident.silence_broken") == 1
+
+
+def test_a_silenced_detector_that_takes_its_word_back_is_no_second_witness(town: Town) -> None:
+    silence(town, device="smoke-1")
+    arrives(town, fire_signal())
+    arrives(town, fire_signal("panel/mall/9", kind=SignalKind.CANCEL))
+    (incident,) = arrives(town, second())
+    assert (town.incident(incident).level, len(town.incident(incident).witnesses)) == (3, 1)
 
 
 def test_a_fire_bit_is_heard_from_a_second_device_though_the_first_was_silenced(town: Town) -> None:

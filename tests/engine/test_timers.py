@@ -5,7 +5,7 @@ import pytest
 from services.dispatcher.domain.effects import WakeAt
 from services.dispatcher.domain.incidents import Air
 from services.dispatcher.domain.playbook import OnUnanswered, Rung
-from services.dispatcher.engine.timers import CLOCKS_APART_US, DUE_MAX, RELEASE_LATE_US, TimerPass
+from services.dispatcher.engine.timers import BROKEN_AGAIN_US, CLOCKS_APART_US, DUE_MAX, RELEASE_LATE_US, TimerPass
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, StoppedClock, Town, fire_playbook, fire_signal, panel, standing_order
 
@@ -102,6 +102,20 @@ def test_a_jump_counts_for_all_that_was_due_then_however_much_it_was(clock: TwoC
     assert timers.run() == DUE_MAX
     timers.run()
     assert town.incident(incident).air is Air.NOT_YET
+
+
+def test_a_deadline_that_breaks_holds_up_no_other_and_is_on_record(clock: TwoClocks) -> None:
+    town, incident = waiting_town(clock)
+    with town.store.write() as tx:
+        tx.wake_at(WakeAt("task", "of nobody", "rung", clock.now_us(), clock.now_us() + 3_600 * SECOND_US))
+    clock.advance(60)
+    timers = TimerPass(town.engine, town.store, clock)
+    timers.run()
+    assert town.incident(incident).air is Air.ON_AIR
+    assert town.kinds("of nobody") == ["timer.broke"]
+    clock.advance(BROKEN_AGAIN_US / SECOND_US)
+    timers.run()
+    assert town.kinds("of nobody") == ["timer.broke", "timer.broke"]
 
 
 def test_each_timer_is_an_event_once(clock: TwoClocks) -> None:

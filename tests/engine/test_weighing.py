@@ -52,6 +52,12 @@ def test_not_knowing_counts_for_nothing_and_a_drill_for_drills(town: Town) -> No
     assert (history(town), history(town, use=Use.EXERCISE)) == ((0, 0), (0, 1))
 
 
+@pytest.mark.parametrize("hazard", ["source_silent", "unattended"])
+def test_what_this_system_says_of_a_reporter_is_no_word_of_its_own(town: Town, hazard: str) -> None:
+    town.answer(town.signal(fire_signal(hazard=hazard, evidence=Evidence.PANEL)), Verdict.REFUTE)
+    assert history(town) == (0, 0)
+
+
 def test_the_next_incident_says_how_often_its_reporter_was_right(town: Town) -> None:
     town.answer(town.signal(fire_signal()), Verdict.REFUTE)
     later = town.signal(fire_signal("gas", hazard="gas"))

@@ -163,6 +163,14 @@ def test_a_repeat_of_a_panel_without_a_clock_is_known_by_its_other_key_over_the_
     assert again.other_key == first.key
 
 
+@pytest.mark.parametrize("time", [SMOKE.time, TimeTag()])
+def test_a_fire_that_was_a_test_a_moment_before_is_another_report(time: TimeTag) -> None:
+    meant = replace(SMOKE, time=time, status=0x0003)
+    (tested,) = read(2, replace(meant, status=0x0002))
+    (fire,) = read(2, meant)
+    assert (tested.test_bit, fire.test_bit, fire.key in (tested.key, tested.other_key)) == (True, False, False)
+
+
 def test_a_panel_with_a_good_clock_has_one_name_for_a_report() -> None:
     assert [signal.other_key for signal in read(2, SMOKE)] == [""]
 

@@ -36,6 +36,11 @@ def one(message: SensorMessage, sensor: Sensor = SENSOR, before: SensorState | N
     return signal
 
 
+def test_an_alarm_that_was_a_test_a_moment_before_is_another_report() -> None:
+    unnumbered = replace(ALARM, boot=None, seq=None, utc_us=None)
+    assert one(replace(unnumbered, test=True)).key != one(unnumbered).key
+
+
 def test_an_alarm_becomes_a_whole_signal() -> None:
     assert signals(encode(ALARM), SENSOR, NOON_US) == Reading((SIGNAL,), ())
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from services.dispatcher.adapters.http_poll import HttpPoll
+from services.dispatcher.adapters.http_poll import Answer, HttpPoll
 from services.dispatcher.domain.polling import Poll
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Feed
@@ -158,6 +158,29 @@ def test_a_feed_that_is_switched_off_is_not_asked_until_it_is_on_again(weather: 
     with weather.town.store.write() as tx:
         tx.put(feed("x", format="atom"))
     assert weather.later() == [LIST, "/a.xml", "/b.xml"]
+
+
+class SwitchedOffMeanwhile(HttpPoll):
+    """Whoever looks after the feed switches it off while its first alert is on the way."""
+
+    town: Town
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, *, home: str | None = None) -> Answer:
+        if url.endswith("/a.xml"):
+            with self.town.store.write() as tx:
+                tx.put(feed("x", format="atom", enabled=False))
+        return super().get(url, headers, home=home)
+
+
+def test_a_feed_that_is_switched_off_while_it_is_asked_says_nothing_more(weather: Weather) -> None:
+    weather.town.pass_timers()
+    http = SwitchedOffMeanwhile(loopback=True)
+    http.town = weather.town
+    Poller(weather.town.store, weather.town.engine, http, weather.results.append).poll("weather")
+    assert weather.incidents() == []
+    with weather.town.store.write() as tx:
+        tx.put(feed("x", format="atom"))
+    assert (weather.later(), weather.incidents()) == ([LIST, "/a.xml", "/b.xml"], ["rain-1", "rain-2"])
 
 
 def test_an_alert_that_cannot_be_read_is_kept_as_unread_once(weather: Weather) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -17,17 +17,18 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
 from ..engine import receipts
-from ..engine.ports import Store, StoreUnavailable
+from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
 from .mqtt_wire import Message
-from .store_waiting import UntilStored
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 BATCH_MAX = receipts.BATCH_MAX
 BATCH_WAIT_S = 0.02
 PAUSE_S = 0.005
+STORE_AWAY_S = 0.5
 
 TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS)
 """What the connection that an intake takes from is subscribed to."""
@@ -39,6 +40,31 @@ class Inlet(Protocol):
     def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]: ...
     def acknowledge(self, taken: Sequence[Message]) -> None: ...
     def rest(self, wait_s: float) -> None: ...
+
+
+class UntilDone:
+    """Does a thing until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
+
+    def __init__(self, inlet: Inlet, waiting: str) -> None:
+        """`waiting` says for the log what waits meanwhile, and where."""
+        self._inlet = inlet
+        self._waiting = waiting
+        self._away = False
+
+    def __call__(self, do: Callable[[], T]) -> T:
+        while True:
+            try:
+                done = do()
+            except Conflict:
+                continue
+            except StoreUnavailable as away:
+                if not self._away:
+                    log.warning(f"the database is away: {self._waiting}", reason=str(away))
+                self._away = True
+                self._inlet.rest(STORE_AWAY_S)
+                continue
+            self._away = False
+            return done
 
 
 class SpeakerIntake:
@@ -58,7 +84,7 @@ class SpeakerIntake:
         self._city = city
         self._answer_hello = answer_hello
         self._counted = counted
-        self._until_stored = UntilStored(inlet.rest, "receipts")
+        self._until_done = UntilDone(inlet, "receipts wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages. Pauses after each, so that a fire never waits."""
@@ -74,12 +100,12 @@ class SpeakerIntake:
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
-        speakers = self._until_stored(self._speakers)
+        speakers = self._until_done(self._speakers)
         for message in batch:
             reason = self._read(message, speakers, arrived, states)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._until_stored(lambda: self._keep(arrived, states, unread))
+        self._until_done(lambda: self._keep(arrived, states, unread))
 
     def _speakers(self) -> Mapping[str, Speaker]:
         try:

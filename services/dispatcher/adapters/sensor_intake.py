@@ -26,9 +26,8 @@ from ..domain.signals import Reading, Sensor, Unread
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, SignalArrived, SourceHeard, UnreadArrived
 from ..engine.ports import Page, Store
-from .intake import Inlet
+from .intake import Inlet, UntilDone
 from .mqtt_wire import Message
-from .store_waiting import UntilStored
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +101,7 @@ class SensorIntake:
         self._states: dict[str, SensorState | None] = {}
         self._kept: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._drained_us = alive_us
-        self._until_stored = UntilStored(inlet.rest, "sensors' messages")
+        self._until_done = UntilDone(inlet, "sensors' messages wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages."""
@@ -119,9 +118,9 @@ class SensorIntake:
         events: list[Event] = []
         said: dict[str, SensorState | None] = {}
         for message in batch:
-            events += self._until_stored(partial(self._events, message, said, now_us))
+            events += self._until_done(partial(self._events, message, said, now_us))
         for start in range(0, len(events), EVENTS_MAX):
-            self._until_stored(partial(self._engine.handle, events[start : start + EVENTS_MAX]))
+            self._until_done(partial(self._engine.handle, events[start : start + EVENTS_MAX]))
         # Only what is committed is known: a batch that comes again meets the states from before it.
         self._states.update(said)
 

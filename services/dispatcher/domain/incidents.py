@@ -17,8 +17,10 @@ from .effects import (
     WakeAt,
     WithdrawTask,
 )
+from .panels import HAZARD_UNATTENDED
 from .playbook import OnUnanswered, Playbook, Target
 from .refusals import StillOnAir
+from .rhythm import SOURCE_SILENT
 from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, lone_detector, may_draft, rate
 from .signals import Place, Signal, SignalKind, Use
 
@@ -27,6 +29,8 @@ MINUTE_US = 60_000_000
 REDRAFT_WAITS_US = 5_000_000
 """How long a draft waits for more in a storm, so that many new places make one new draft."""
 USELESS_NEVER_US = 10 * 365 * 86_400_000_000
+OURS = (SOURCE_SILENT, HAZARD_UNATTENDED)
+"""Hazards that this system raises by itself."""
 QUIET_AFTER_REFUTED_US = 600_000_000
 """The same device reporting again within this time of a refutation says nothing new."""
 
@@ -349,6 +353,9 @@ def _signal(
     if event.witness is None:
         silenced = incident.silenced + event.silenced
         counted = replace(incident, **count.changes, silenced=silenced, unlogged=incident.unlogged + storm)
+        if event.silenced:
+            # What is kept quiet keeps nothing alive: neither the joining of others, nor the muting of lesser ones.
+            counted = replace(counted, last_signal_us=incident.last_signal_us)
         kind = "incident.silenced" if event.silenced else "incident.noted"
         line = Record(kind, incident.id, signal.headline or signal.key)
         return counted, _shared_line(incident, count) if storm else [line]
@@ -533,7 +540,10 @@ def _answered(incident: Incident, event: OfficeAnswered, now_us: int) -> tuple[I
 
 
 def _judged(incident: Incident, verdict: str, effects: list[Effect]) -> tuple[Incident, list[Effect]]:
-    """Each reporter of an incident is counted once, by the last verdict on it."""
+    """Each reporter of an incident is counted once, by the last verdict on it. That it was silent, or that nobody stood
+    beside it, was never its own word."""
+    if incident.hazard in OURS:
+        return incident, effects
     reporters = tuple(sorted({w.reporter for w in incident.witnesses} | set(incident.judged_reporters)))
     known = incident.judged_reporters
     moved = known if incident.judged != verdict else ()

@@ -23,6 +23,8 @@ TAKEN_FOR_US = 45_000_000
 """One sending with three repeats of ten seconds, and a little."""
 ANSWER_GRACE_US = 30_000_000
 LATE_ANSWER_US = 3_600_000_000
+EARLY_ANSWER_US = 5_000_000
+"""The clocks of a gateway and of the database may be so far apart."""
 CLOCK_OFF_US = 60_000_000
 """A panel's clock is set by itself beyond this: more than three repeats of one frame can make of it."""
 CLOCK_SET_EVERY_US = 86_400_000_000

@@ -89,7 +89,12 @@ class Due:
     listening_us: int = 0
 
 
-RhythmEvent: TypeAlias = Spoke | Listening | Expected | Due
+@dataclass(frozen=True, slots=True)
+class CaseClosed:
+    """People closed the case of its silence."""
+
+
+RhythmEvent: TypeAlias = Spoke | Listening | Expected | Due | CaseClosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,10 @@ def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[R
             counted = replace(heard, rhythm_s=rhythm_s, from_us=heard.from_us if heard.rhythm_s else now_us)
             # Whose silence is a case already is waited for, and for nothing else.
             return counted, [] if heard.incident else [_wake(counted)]
+        case CaseClosed():
+            # It has a whole rhythm to speak again; whoever does not want to be told switches it off.
+            anew = replace(heard, incident="", from_us=now_us)
+            return anew, [_wake(anew)] if anew.rhythm_s else []
         case Due() if heard.incident or not heard.rhythm_s:
             return heard, []
         case Due(excuse=excuse) if excuse:

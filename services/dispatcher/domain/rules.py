@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 FIRE = "fire"
-DISTANCE_M_MAX = 3_000
 SILENCE_H_MAX = 24
 
 
@@ -38,8 +37,8 @@ class InhibitionRule:
     """A standing incident of `level` or graver mutes those of `mutes_levels` that lie wholly in its areas.
 
     `hazards` of the greater one, None for any; `mutes_hazards` of the lesser one, None for the same hazard as the
-    greater's. Fires and incidents at a venue are muted only where `mutes_hazards` names them and `venues` is set. It
-    holds for `hold_s` after the last word about the greater one.
+    greater's. Fires are muted only where `mutes_hazards` names them, incidents at a venue only with `venues` as well.
+    It holds for `hold_s` after the last word about the greater one.
     """
 
     level: int

@@ -10,6 +10,8 @@ from devices.protocols.selector import Shape
 
 REQUESTS_PER_MINUTE = 12_000
 SIGNALS_PER_MINUTE = 30_000
+BY_HAND = "uploaded_by_hand"
+"""The problem of a signal that a person handed in for its reporter."""
 
 
 class Use(StrEnum):
@@ -93,11 +95,18 @@ class Signal:
     signature: str = ""
     other_key: str = ""
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person handed it in for its reporter."""
+        return any(problem.code == BY_HAND for problem in self.problems)
+
     def says_the_same(self, other: Signal) -> bool:
-        """Whether two deliveries under one key report the same thing; what the time of receipt or the enrolment made of
-        them (use, evidence, information instead of an alert) does not count."""
-        lowered = SignalKind.INFO in (self.kind, other.kind)
-        return _said(self) == _said(other) and (lowered or self.kind is other.kind)
+        """Whether a later delivery under the same key reports the same thing; what the time of receipt or the enrolment
+        made less of it (an exercise, information instead of an alert) does not count. What was less before and is
+        meant now was never heard."""
+        lowered = other.kind in (self.kind, SignalKind.INFO)
+        raised = self.use is Use.EXERCISE and other.use is Use.ACTUAL
+        return _said(self) == _said(other) and lowered and not raised
 
 
 # What a CAP feed calls a message: sender, identifier and time; behind it a further group of the same message.

@@ -19,6 +19,7 @@ from .work import Work
 STANDING_MAX = 64
 WITHDRAWALS_MAX = 64
 CHAIN_MAX = 200
+PASSED_LOGGED_MAX = 100
 
 
 def cancelled_before(work: Work, signal: Signal) -> bool:
@@ -68,6 +69,22 @@ def take_back_own(work: Work, incident: Incident, signal: Signal) -> SignalJoine
     return SignalJoined(signal, None, _place_left(work, incident))
 
 
+def vouch(work: Work, signal: Signal) -> None:
+    """What people handed in before comes from the department itself: its own word counts beside theirs, once."""
+    rows = [row for row in work.tx.signals_named(identity(signal.key)) if row.signal.key == signal.key]
+    if not rows or not rows[0].signal.by_hand or rows[0].withdrawn or not rows[0].incident:
+        return
+    incident = work.tx.get_locked(Incident, rows[0].incident)
+    spot, now_us = work.spot(signal), work.tx.now_us()
+    if incident is None or not incident.open or silencing.over(work.silences(), signal, spot, now_us) is not None:
+        return
+    event = ingest.joined(signal, spot, incident, None, now_us)
+    known = {(w.reporter, w.device, w.evidence) for w in incident.witnesses}
+    if event.witness is not None and (signal.reporter, signal.device, signal.evidence) not in known:
+        work.decide_incident(incident, event)
+        work.run()
+
+
 def superseded(work: Work, incident: Incident, signal: Signal) -> list[Place] | None:
     """What an update replaces no longer stands. The places that its reporter still stands by beside it; None when the
     update replaces nothing here, or so much stands that nothing may be taken away."""
@@ -102,7 +119,9 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
     assert counted is not None
     if why:
         work.tx.put(replace(counted, passed=counted.passed + 1))
-        work.tx.record(Record("silence.passed", silence.id, f"{signal.key}: {why}"))
+        if counted.passed < PASSED_LOGGED_MAX:
+            # A storm that a silence may not cover is told by its incident; here the count goes on.
+            work.tx.record(Record("silence.passed", silence.id, f"{signal.key}: {why}"))
         return False
     work.tx.put(replace(counted, count=counted.count + 1))
     work.tx.add_signal(signal, incident.id if incident is not None else "")
@@ -113,7 +132,7 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
 
 
 def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) -> None:
-    """A second device reports what a silenced one reported before: both count, the silenced one for people."""
+    """Another device reports what a silenced one reported before: both count, the silenced one for people."""
     if not never_alone(signal, work.rules):
         return
     playbook = work.playbooks.get(incident.playbook)

@@ -158,7 +158,7 @@ class Engine:
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
             case SignalArrived():
-                if event.signal.other_key and work.tx.signal_incident(event.signal.other_key) is not None:
+                if ingest.repeats_other(work.tx, event.signal):
                     outcome.repeated += 1
                 else:
                     self._signal(work, event.signal, outcome)
@@ -170,6 +170,7 @@ class Engine:
             case BroadcastAct():
                 _act(work, event)
             case IncidentClosed():
+                rhythm.closed(work, event.incident)
                 work.incident(event.incident, Close(event.person, event.why))
             case NotBroadcast():
                 _not_broadcast(work, event)
@@ -218,6 +219,8 @@ class Engine:
             outcome.repeated += 1
             if reused.keep(tx, signal):
                 outcome.reused.append(signal)
+            elif signal.evidence is Evidence.AUTHORITY:
+                arrivals.vouch(work, signal)
             return
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)
@@ -231,6 +234,8 @@ class Engine:
         incident = tx.get_locked(Incident, incident_id) if incident_id is not None else None
         if arrivals.silenced(work, signal, spot, incident):
             return
+        if signal.kind is SignalKind.CANCEL:
+            silencing.forget_word(tx, signal, spot)
         opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
         if incident is None and not opens:
             tx.add_signal(signal, "")
@@ -256,7 +261,7 @@ class Engine:
             tx.add_signal(signal, incident.id)
             event = ingest.joined(signal, spot, incident, device, tx.now_us(), others)
         work.decide_incident(incident, event, opened=opened)
-        if opened:
+        if opened or ingest.is_new_witness(event, incident):
             work.run()
             arrivals.hear_silenced(work, incident, signal, spot)
 

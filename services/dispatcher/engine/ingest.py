@@ -24,15 +24,17 @@ from ..domain.signals import (
 )
 from ..domain.spots import Spot, lock_cells, look_cells
 from .ports import Footprint, Ids, Page, Read, StoredSignal
+from .scope import FROM_FEEDS
 
 CANDIDATES_MAX = 200
 REFERENCES_MAX = 100
 WORD_LOCKS = 64
-OPEN_STATES = tuple(s for s in IncidentState if s is not IncidentState.CLOSED)
 REPORTS = (SignalKind.ALERT, SignalKind.UPDATE)
 FROM_DEVICES = (Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.PANEL)
 """What comes from panels and sensors, whose enrolment says whether it may act without people."""
 SENSOR_KEYS = "mqtt/"
+REPEAT_WITHIN_US = 60_000_000
+"""A panel's report is a repeat of an earlier one for no longer."""
 AUTOMATIC_WITHIN_US = 600_000_000
 """A report that reaches the engine later than this, as after an outage, is for people to decide on."""
 
@@ -43,6 +45,12 @@ def lock_names(signal: Signal, spot: Spot, rules: Rules) -> tuple[str, ...]:
     names = {identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])}
     words = [f"word/{signal.reporter}/{zlib.crc32(name.encode()) % WORD_LOCKS}" for name in names]
     return tuple(sorted((*joins, *words)))
+
+
+def repeats_other(read: Read, signal: Signal) -> bool:
+    """Whether it came before under its other name, and not longer ago than anything is repeated."""
+    stored = read.signal(signal.other_key) if signal.other_key else None
+    return stored is not None and abs(signal.received_us - stored.received_us) <= REPEAT_WITHIN_US
 
 
 def referred(read: Read, signal: Signal) -> tuple[list[StoredSignal], bool]:
@@ -151,6 +159,12 @@ def joined(
     return SignalJoined(signal, witness, place if incident.venue is None else incident.place)
 
 
+def is_new_witness(event: SignalJoined, incident: Incident) -> bool:
+    """Whether it brings a witness of which the incident has not heard."""
+    new = event.witness
+    return new is not None and all((w.reporter, w.device) != (new.reporter, new.device) for w in incident.witnesses)
+
+
 def united_places(one: Place, other: Place) -> Place:
     """Both together; a venue among them counts by its area only where nothing else is said."""
     return Place(
@@ -163,9 +177,9 @@ def united_places(one: Place, other: Place) -> Place:
 
 def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
     """The enrolled panel or sensor that speaks, None for every other reporter."""
-    if signal.evidence not in FROM_DEVICES:
+    if signal.evidence not in FROM_DEVICES or signal.key.startswith(FROM_FEEDS):
         return None
-    # A panel and a sensor may have the same name; the wire says which of them it is.
+    # A feed, a panel and a sensor may have the same name; the wire says which of them it is.
     if signal.key.startswith(SENSOR_KEYS):
         return read.get(Sensor, signal.reporter)
     return read.get(Panel, signal.reporter)

@@ -99,7 +99,10 @@ def duty_answered(work: Work, signal: Signal) -> None:
     newest = Page(limit=1, order="-asked_us")
     found = work.tx.find(PanelRequest, newest, panel=signal.reporter, kind=RequestKind.DUTY_CHECK)
     request = work.tx.get_locked(PanelRequest, found[0].id) if found else None
-    if request is None or signal.received_us - request.asked_us > panels.LATE_ANSWER_US:
+    if request is None:
+        return
+    # What was pressed before anybody asked, and waited in a journal, answers nothing.
+    if not -panels.EARLY_ANSWER_US <= signal.received_us - request.asked_us <= panels.LATE_ANSWER_US:
         return
     operator = signal.description.rpartition(" ")[2]
     _decide(work, request, panels.DutyAnswered(int(operator) if operator.isdecimal() else None))

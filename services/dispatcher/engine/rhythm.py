@@ -25,6 +25,7 @@ from .work import Work
 TOGETHER_WITHIN_US = 3_600_000_000
 OPEN_MAX = 100
 WATCH_MAX = 500
+SOURCES_MAX = 200_000
 _KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
     SourceKind.FEED: Feed,
     SourceKind.PANEL: Panel,
@@ -32,6 +33,7 @@ _KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
 }
 _WORDS = {SourceKind.FEED: "信源", SourceKind.PANEL: "消防主机", SourceKind.SENSOR: "传感器"}
 _WIRES = {"gb26875": SourceKind.PANEL, "mqtt": SourceKind.SENSOR}
+_FEED = rhythm.source_id(SourceKind.FEED, "")
 _OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
 
 
@@ -48,19 +50,20 @@ class _Source:
 
 
 def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
-    """Which sources these events were heard from. What can't be read is no silence either."""
+    """Which sources these events were heard from. What can't be read is no silence either; what people hand in for a
+    department says nothing of the department's wire."""
     found: dict[str, Spoke] = {}
     for event in events:
         match event:
             case SourceHeard(source, at_us, state):
                 id, spoke = source, Spoke(at_us, state)
-            case SignalArrived(signal):
+            case SignalArrived(signal) if not signal.by_hand:
                 kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
                 id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
             case PollTold(poll, at_us, Answered(status=200 | 304)):
                 # It answers as it should, whether or not it has anything new to say.
                 id, spoke = rhythm.source_id(SourceKind.FEED, poll), Spoke(at_us)
-            case UnreadArrived(unread) if unread.wire == "http":
+            case UnreadArrived(unread) if unread.wire == "http" and unread.source.startswith(_FEED):
                 id, spoke = unread.source, Spoke(unread.at_us)
             case _:
                 continue
@@ -207,6 +210,14 @@ def _recovered(work: Work, incident_id: str) -> None:
         return
     work.incident(incident_id, Close("", "every source of it speaks again"))
     work.run()
+
+
+def closed(work: Work, incident_id: str) -> None:
+    """People closed an incident: whose silence it was about is watched again."""
+    for heard in work.tx.find(Heard, Page(limit=SOURCES_MAX), incident=incident_id):
+        held = work.tx.get_locked(Heard, heard.id)
+        if held is not None and held.incident == incident_id:
+            _decide(work, held, rhythm.CaseClosed())
 
 
 def _signal(heard: Heard, source: _Source, now_us: int) -> Signal:

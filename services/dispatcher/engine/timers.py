@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ..domain.effects import Record, Sleep, WakeAt
 from .engine import Engine
 from .events import TimerDue
-from .ports import Clock, Store
+from .ports import Clock, Store, StoreUnavailable, TimerRow
 
 DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000
 CLOCKS_APART_US = 5_000_000
+BROKEN_AGAIN_US = 60_000_000
+WHY_CHARS_MAX = 500
 
 
 class TimerPass:
@@ -39,8 +42,24 @@ class TimerPass:
                 missed = f"the timer came {late_us // 1_000_000} s late"
             elif jumped:
                 missed = jumped
-            self._engine.handle([TimerDue(timer, missed)])
+            try:
+                self._engine.handle([TimerDue(timer, missed)])
+            except StoreUnavailable:
+                raise
+            except Exception as fault:  # noqa: BLE001 - one broken deadline must not hold up those behind it
+                self._put_off(timer, fault)
         return len(due)
+
+    def _put_off(self, timer: TimerRow, fault: Exception) -> None:
+        """On record, and tried again later; nothing is released by it any more."""
+        with self._store.write() as tx:
+            if not tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name), timer.due_us):
+                return
+            later_us = tx.now_us() + BROKEN_AGAIN_US
+            tx.wake_at(WakeAt(timer.subject_kind, timer.subject, timer.name, later_us, 0))
+            facts: dict[str, object] = {"timer": f"{timer.subject_kind}/{timer.name}", "due_us": timer.due_us}
+            why = f"its deadline could not be kept: {type(fault).__name__}: {fault}"[:WHY_CHARS_MAX]
+            tx.record(Record("timer.broke", timer.subject, why, facts=facts))
 
     def _clock_jumped(self, now_us: int) -> str:
         mono_us = self._clock.mono_us()

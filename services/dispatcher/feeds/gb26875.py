@@ -4,7 +4,8 @@ Key. A delivery is the same report when panel, serial, type, component and event
 counts when it lies within ten minutes of receipt; a clock that is zero, stuck or hours wrong says nothing, and then
 the minute of receipt stands in its place. Panels repeat a frame for up to 30 s; the server gives every repeat within
 60 s the receipt time of the first, so that they share that minute, and a report after 60 s never does.
-A fire is reported whatever the test bit says; the signal carries the test bit on.
+A fire is reported whatever the test bit says; the signal carries the test bit on, and its key as well: a panel whose
+serial stands still is heard when the fire that it tests becomes a fire that it means.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _signal(said: _Said, origin: _Origin, each: UnitObject, problems: tuple[Prob
         problems += (_clock_problem(tag, origin),)
     name = "/".join(
         str(part) for part in ("gb26875", panel.id, frame.serial, origin.unit.type_flag, said.device, said.state)
-    )
+    ) + ("/test" if said.test_bit else "")
     minute = received_us // REPEAT_WITHIN_US
     own_time = bytes(tag).hex() if tag is not None and plausible else ""
     return Signal(

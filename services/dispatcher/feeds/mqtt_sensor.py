@@ -71,7 +71,8 @@ def signals_of(message: SensorMessage, sensor: Sensor, received_us: int, before:
     return Reading(
         (
             Signal(
-                key=f"mqtt/{sensor.id}/{message.state}/{_statement(message, received_us)}",
+                # What is tested is no repeat of what is meant: of one that numbers nothing, both may come in a minute.
+                key=f"mqtt/{sensor.id}/{message.state}{'/test' * message.test}/{_statement(message, received_us)}",
                 reporter=sensor.id,
                 use=sensor.use,
                 kind=SignalKind.ALERT if alarm else SignalKind.INFO,

@@ -57,8 +57,9 @@ class Poller:
     def poll(self, id: str) -> None:
         """Ask this feed, if it still is to be asked."""
         with self._store.read() as read:
-            poll, feed = read.get(Poll, id), read.get(Feed, id)
-        if poll is None or feed is None or not poll.asked or not feed.enabled:
+            poll = read.get(Poll, id)
+        feed = self._enrolled(id)
+        if poll is None or feed is None or not poll.asked:
             self._counted("not_wanted")
             return
         began_s = time.monotonic()
@@ -113,10 +114,20 @@ class Poller:
             except PollFailed as fault:
                 failed.append((content.entry.token, fault.code))
                 continue
-            self._take(feed, raw)
+            enrolled = self._enrolled(feed.id)
+            if enrolled is None:
+                # Switched off while this went on: what is left stays open until it is on again.
+                break
+            self._take(enrolled, raw)
             taken.append(content.entry.token)
         if taken or failed:
             self._tell(feed.id, Settled(tuple(taken), tuple(failed)))
+
+    def _enrolled(self, id: str) -> Feed | None:
+        """The feed as it is now, while it is on."""
+        with self._store.read() as read:
+            feed = read.get(Feed, id)
+        return feed if feed is not None and feed.enabled else None
 
     def _linked(self, poll: Poll, entry: Entry) -> bytes:
         if not entry.url:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from ..domain.refusals import ContentChanged, NotFound
-from ..domain.signals import Evidence, Feed, Problem, Reading, Signal
+from ..domain.signals import BY_HAND, Evidence, Feed, Problem, Reading, Signal
 from ..engine import desk, reused
 from ..engine.people import Role
 from ..engine.ports import Page, Person
@@ -32,7 +32,6 @@ from .taking import Taking, not_read, shown
 ID_CHARS_MAX = 64
 FILE_NAME_CHARS_MAX = 200
 FEEDS_SHOWN_MAX = 2_000
-BY_HAND = "uploaded_by_hand"
 
 
 def uploads_router(deps: WebDeps, gate: Gate, taking: Taking) -> APIRouter:

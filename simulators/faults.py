@@ -208,12 +208,12 @@ class Faults:
 
     def _sound_fails(self, rng: Random) -> None:
         speaker = self._one(rng)
-        speaker.trouble = Trouble(rng.choice((0, 30, 100)), rng.choice((0, 40)), speaker.trouble.wall_error_us)
+        speaker.trouble = Trouble(rng.choice((0, 30, 100)), rng.choice((0, 80)), speaker.trouble.wall_error_us)
 
         def repaired() -> None:
             speaker.trouble = Trouble(wall_error_us=speaker.trouble.wall_error_us)
 
-        self._end(rng, 20, 300, repaired)
+        self._end(rng, 20, 900, repaired)
 
     def _clock_jumps(self, rng: Random) -> None:
         self._v.jump(rng.randint(-JUMPED_US_MAX, JUMPED_US_MAX))

@@ -54,7 +54,9 @@ def read_scenario(name: str) -> Scenario:
     try:
         raw = path.read_bytes()
     except OSError as missing:
-        raise BrokenScenario(f"There is no scenario {name}.") from missing
+        raise BrokenScenario(
+            f"There is no scenario {name}; there is {', '.join(sorted(p.stem for p in FOLDER.glob('*.yaml')))}."
+        ) from missing
     if len(raw) > FILE_BYTES_MAX:
         raise BrokenScenario(f"{path.name} has {len(raw)} bytes, the limit is {FILE_BYTES_MAX}.")
     try:

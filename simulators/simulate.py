@@ -28,8 +28,9 @@ _BACKGROUND = ("database: ", "clock: jumps", "broker: falls", "gw-0: dies", "gw-
 _ID = re.compile(r"[0-9a-f]{32}")
 
 app = typer.Typer(
+    add_completion=False,
     help="Play a whole city on a clock of its own, with faults, and hold the laws after every step. "
-    "在独立时钟上推演整座城市：注入故障，逐步检验各项铁律。"
+    "在独立时钟上推演整座城市：注入故障，逐步检验各项铁律。",
 )
 
 

@@ -195,7 +195,7 @@ def test_every_account_of_a_gateway_is_switched_off_and_on(store: SqlStore) -> N
         run(word, "gateway", "gw-0")
         listed = [json.loads(line) for line in run("list", "gateway", "--json").splitlines()]
         assert listed == [{"id": f"gw-0{end}", "enabled": enabled} for end in ("", "-in", "-sensors")]
-    assert run("list", "speaker") == "mall-1  True\n"
+    assert run("list", "speaker") == "mall-1  enabled=yes\n"
     assert refused("off", "gateway", "gw-7") == (1, "not_found")
 
 
@@ -223,3 +223,57 @@ def test_without_tables_the_command_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
     monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
     assert refused("list", "person") == (1, "store_unavailable")
+
+
+def panel_words(id: str, **changes: str) -> list[str]:
+    options = {"name": "主机", "address": "0102030405ff", "venue": "mall", "use": "exercise"} | changes
+    return ["panel", id, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def test_an_address_belongs_to_one_panel_alone(store: SqlStore) -> None:
+    run(*panel_words("mall-1"))
+    assert refused(*panel_words("mall-2")) == (1, "panel_refused")
+    run(*panel_words("mall-1", name="新主机"))
+    run(*panel_words("mall-2", address="0102030405fe"))
+
+
+def test_the_use_of_what_is_enrolled_stays_for_good(store: SqlStore) -> None:
+    run(*panel_words("mall-1"))
+    run(*feed_words("weather"))
+    assert refused(*panel_words("mall-1", use="actual")) == (1, "use_differs")
+    assert refused(*feed_words("weather")[:-1], "actual") == (1, "use_differs")
+    with store.read() as read:
+        assert [feed.use for feed in read.find(Feed, Page())] == [Use.EXERCISE]
+
+
+@pytest.mark.parametrize("id", ["bad!", "Weather", "a/b", "x" * 33, ""])
+def test_an_id_that_no_address_could_hold_is_refused(store: SqlStore, id: str) -> None:
+    assert refused(*feed_words(id)) == (1, "feed_refused")
+    assert refused(*panel_words(id)) == (1, "panel_refused")
+
+
+def test_a_list_for_people_names_what_it_says(store: SqlStore) -> None:
+    run(*panel_words("mall-1", name="east wing"))
+    assert run("list", "panel") == (
+        'mall-1  name="east wing"  address=0102030405ff  use=exercise  venue=mall  enabled=yes\n'
+    )
+
+
+def test_a_new_key_says_how_long_the_old_one_opens(store: SqlStore) -> None:
+    run(*feed_words("weather"))
+    assert run("feed-key", "weather", "--keep-old-for", "90s").splitlines()[1] == ("The old key opens for another 90s.")
+    assert run("feed-key", "weather", "--keep-old-for", "0").splitlines()[1] == "The old key has ended."
+
+
+def test_a_folder_without_a_database_is_refused_and_stays_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
+    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
+    result = CliRunner().invoke(enrol_app, ["list", "feed"])
+    assert (result.exit_code, result.output) == (
+        1,
+        f"store_unavailable: There is no database {tmp_path / 'tocsin.db'}: "
+        "TOCSIN_VAR names the folder that `tocsin up` keeps it in.\n",
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -143,7 +143,9 @@ def test_a_gateway_device_gets_a_new_secret_and_can_be_switched_off(store: SqlSt
 
 def test_a_sensor_is_listed_and_switched_off(store: SqlStore) -> None:
     run(*SMOKE, "--use", "exercise")
-    assert run("list", "sensor") == "smoke-1    box-1  s1  smoke  exercise  mall  True\n"
+    assert run("list", "sensor") == (
+        "smoke-1  gateway=box-1  device=s1  kind=smoke  use=exercise  venue=mall  enabled=yes\n"
+    )
     assert run("off", "sensor", "smoke-1") == "sensor smoke-1 is off.\n"
     with store.read() as read:
         assert [s.enabled for s in read.find(Sensor)] == [False]
@@ -173,3 +175,8 @@ def test_a_sensor_that_could_not_speak_or_not_be_found_is_refused(
 def test_two_sensors_do_not_share_a_place_on_a_gateway(store: SqlStore) -> None:
     run(*SMOKE, "--use", "actual")
     assert refused("sensor", "smoke-2", *SMOKE[2:], "--use", "actual") == (1, "sensor_refused")
+
+
+def test_the_use_of_a_sensor_stays_for_good(store: SqlStore) -> None:
+    run(*SMOKE, "--use", "exercise")
+    assert refused(*SMOKE, "--use", "actual") == (1, "use_differs")

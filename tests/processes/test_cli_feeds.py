@@ -274,3 +274,8 @@ def test_one_line_of_json_stands_for_each_file_in_their_order(tmp_path: Path) ->
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert (result.exit_code, [line["file"] for line in lines]) == (1, names)
     assert [list(line) for line in lines] == [["file", "format", "accepted", "signals", "problems"]] * 3
+
+
+def test_help_keeps_what_it_says_of_shapes() -> None:
+    said = " ".join(CliRunner().invoke(feed_app, ["check", "--help"]).output.split())
+    assert "a polygon is a closed list of points (lat, lon), a circle is lat, lon and radius in km." in said

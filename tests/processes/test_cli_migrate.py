@@ -160,3 +160,10 @@ def test_the_commands_say_in_one_sentence_why_a_database_can_not_be_used() -> No
         assert (other.exit_code, other.output) == (1, "the database is SQLite or PostgreSQL, not mysql\n")
     with pytest.raises(StoreUnavailable):
         upgrade("postgresql://nobody@/none?host=/nowhere")
+
+
+def test_without_an_address_the_database_is_that_of_the_folder(tmp_path: Path) -> None:
+    environment = {"TOCSIN_VAR": str(tmp_path), "TOCSIN_DATABASE_URL": None}
+    done = CliRunner().invoke(migrate_app, ["upgrade"], env=environment)
+    assert (done.exit_code, done.output) == (0, f"The database has {HEAD}: up to date.\n")
+    assert (tmp_path / "tocsin.db").is_file()

@@ -69,7 +69,7 @@ def replay(database: Path, *arguments: str) -> Any:
 
 
 def test_the_same_rules_do_the_same(recorded: Path) -> None:
-    done = replay(recorded, "--since", SINCE)
+    done = replay(recorded, "--since", SINCE, "--rules", str(RULES))
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == "Both sets of rules do the same."
 
@@ -106,7 +106,7 @@ def test_a_replay_changes_no_byte_of_the_database(recorded: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("since", "signals"), [("2025-06-16", 0), ("99999d", 4), ("2025-06-15T23:06:41+08:00", 3)])
 def test_only_signals_since_then_are_replayed(recorded: Path, since: str, signals: int) -> None:
-    assert replay(recorded, "--since", since).output.startswith(f"{signals} signals: ")
+    assert replay(recorded, "--since", since, "--rules", str(RULES)).output.startswith(f"{signals} signals: ")
 
 
 def test_a_wrong_time_and_broken_rules_are_refused_in_words(recorded: Path, tmp_path: Path) -> None:
@@ -115,3 +115,15 @@ def test_a_wrong_time_and_broken_rules_are_refused_in_words(recorded: Path, tmp_
     broken.write_text("joining: {}")
     done = replay(recorded, "--since", SINCE, "--rules", str(broken))
     assert (done.exit_code, "required property" in done.output) == (1, True)
+    assert done.output.startswith("rules_broken: broken.yaml: ")
+    broken.write_text("joining: [\n")
+    assert replay(recorded, "--since", SINCE, "--rules", str(broken)).output == (
+        "rules_broken: broken.yaml is not YAML: line 2: expected the node content, but found '<stream end>'\n"
+    )
+    missing = replay(recorded, "--since", SINCE, "--rules", str(tmp_path / "none.yaml"))
+    assert missing.output == "rules_broken: none.yaml can't be read: No such file or directory\n"
+
+
+def test_a_replay_without_changed_rules_is_refused(recorded: Path) -> None:
+    done = replay(recorded, "--since", SINCE)
+    assert (done.exit_code, "--rules FILE, or TOCSIN_RULES_SHADOW" in done.output) == (2, True)

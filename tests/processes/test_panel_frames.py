@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -280,12 +282,12 @@ def test_in_words_there_is_a_line_for_each_thing(tmp_path: Path) -> None:
         1,
         [
             "frame serial 1 from b22396604001 to 000000000000 at byte 0: command 2 (send), type 21 (device_status), "
-            "1 object(s), sent [0, 0, 0, 0, 0, 0]",
+            "1 object, sent at no date (0, 0, 0, 0, 0, 0)",
             '  DeviceStatus {"bits": ["normal"], "fire": false, "test_bit": false}',
             "  send_time_invalid: The frame's time tag is zero or no calendar date.",
             "  time_missing: The objects carry no time tag.",
-            "damaged (junk) at byte 33, 1 bytes: These bytes begin no frame. 00",
-            "1 frames, 1 damaged stretches",
+            "damaged (junk) at byte 33, length 1: These bytes begin no frame. 00",
+            "frames: 1, damaged stretches: 1",
         ],
     )
 
@@ -308,3 +310,13 @@ def test_any_capture_is_told_whole(parts: list[bytes]) -> None:
     assert sum(row["length"] for row in raw if not row.get("ascii_hex")) <= len(capture) + 1
     if all(row["kind"] == "damaged" for row in raw):
         assert "".join(row["hex"] for row in raw) == "01" + capture.hex()
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault_of_the_capture(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    capture.write_bytes(bytes.fromhex(ROWS[2]["hex"]) * 2_000)
+    command = [sys.executable, "-m", "devices.command", "gb26875", "decode", str(capture)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as decoding:
+        assert decoding.stdout is not None and decoding.stderr is not None
+        decoding.stdout.close()
+        assert decoding.stderr.read() == b""

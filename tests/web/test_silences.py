@@ -59,6 +59,7 @@ def test_it_is_ended_early_by_name_and_reason(api: Api) -> None:
     ("changes", "code"),
     [
         ({"hazard": ""}, "silence_refused"),
+        ({"hazard": "rainstrom"}, "silence_refused"),
         ({"until": NOON_US}, "silence_refused"),
         ({"until": NOON_US + 25 * HOUR_US}, "silence_refused"),
         ({"area": "999999999999"}, "silence_refused"),

@@ -29,20 +29,28 @@ def read_rules(file: Path) -> Rules:
     try:
         raw = file.read_bytes()
         schema = json.loads(SCHEMA.read_text("utf-8"))
-    except (OSError, ValueError) as broken:
-        raise BrokenRules((f"{file.name} can't be read: {broken}",)) from broken
+    except OSError as broken:
+        raise BrokenRules((f"{file.name} can't be read: {broken.strerror or broken}",)) from broken
+    except ValueError as broken:
+        raise BrokenRules((f"{SCHEMA.name} can't be read: {broken}",)) from broken
     if len(raw) > FILE_BYTES_MAX:
         raise BrokenRules((f"{file.name} has {len(raw)} bytes, the limit is {FILE_BYTES_MAX}",))
     try:
         data = yaml.safe_load(raw)
     except yaml.YAMLError as broken:
-        raise BrokenRules((f"{file.name} is not YAML: {broken}",)) from broken
+        raise BrokenRules((f"{file.name} is not YAML: {_in_one_line(broken)}",)) from broken
     errors = sorted(Draft202012Validator(schema).iter_errors(data), key=str)
     problems = [f"{file.name}: {'/'.join(map(str, e.absolute_path)) or 'the file'}: {e.message}" for e in errors]
     problems += [f"{file.name}: {problem}" for problem in ([] if problems else _contradictions(data))]
     if problems:
         raise BrokenRules(tuple(problems))
     return _rules(data, hashlib.sha256(raw).hexdigest()[:12])
+
+
+def _in_one_line(broken: yaml.YAMLError) -> str:
+    if isinstance(broken, yaml.MarkedYAMLError) and broken.problem_mark is not None:
+        return f"line {broken.problem_mark.line + 1}: {broken.problem}"
+    return " ".join(str(broken).split())
 
 
 def _contradictions(data: dict[str, Any]) -> list[str]:

@@ -12,20 +12,22 @@ import typer
 from devices.protocols import speaker_link
 
 from ..adapters.keystore import KeyFolder
-from ..domain.refusals import Refused
+from ..domain.refusals import NotFound, Refused
 from ..engine.chain import verify as verify_chain
-from ..engine.ports import Page, Read, Stream
+from ..engine.ports import LogRow, Page, Read, Stream
+from .commands import opened_store
 from .settings import Settings
-from .wiring import make_store
 
-audit_app = typer.Typer(no_args_is_help=True, help="The log of what happened and why. 审计日志。")
+LINES_READ = 1_000
+
+audit_app = typer.Typer(no_args_is_help=True, add_completion=False, help="The log of what happened and why. 审计日志。")
 
 
 @audit_app.command()
 def verify(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Find any altered or missing entry; ends with 1 when there is one. 校验日志链，发现任何篡改或缺失。"""
     settings = Settings()
-    with make_store(settings).read() as read:
+    with opened_store() as store, store.read() as read:
         result = verify_chain(read, _witnessed(read, KeyFolder(settings.keys)))
     if as_json:
         typer.echo(json.dumps(asdict(result)))
@@ -43,14 +45,22 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Every log entry about a subject, oldest first. 按时间列出一个对象的全部记录。"""
-    with make_store(Settings()).read() as read:
-        for row in read.log_of(subject):
-            if as_json:
-                typer.echo(json.dumps(asdict(row), ensure_ascii=False))
-                continue
-            at = datetime.fromtimestamp(row.at_us / 1e6, UTC).isoformat(timespec="milliseconds")
-            person = f" by {row.person}" if row.person else ""
-            typer.echo(f"{at} {row.kind}{person}: {json.loads(row.body)['why']}")
+    with opened_store() as store, store.read() as read:
+        after_seq = 0
+        while rows := read.log_of(subject, after_seq, LINES_READ):
+            after_seq = rows[-1].seq
+            for row in rows:
+                typer.echo(_line(row, as_json=as_json))
+        if not after_seq:
+            raise NotFound(f"log entries of {subject}")
+
+
+def _line(row: LogRow, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(asdict(row), ensure_ascii=False)
+    at = datetime.fromtimestamp(row.at_us / 1e6, UTC).isoformat(timespec="milliseconds")
+    person = f" by {row.person}" if row.person else ""
+    return f"{at} {row.kind}{person}: {json.loads(row.body)['why']}"
 
 
 def _witnessed(read: Read, folder: KeyFolder) -> tuple[str, ...]:

@@ -10,15 +10,17 @@ from typing import Annotated
 import typer
 
 from ..adapters.city_pack import CityPack, FeedWords, PackRefused, read_city_pack
-from ..domain.refusals import Refused
 from ..engine.cities import import_city
 from ..engine.ports import CitySettings, Store
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
-from .settings import Settings
-from .wiring import make_store
+from .commands import my_name, opened_store
 
-city_app = typer.Typer(no_args_is_help=True, help="City packs: areas, venues, offices and speakers as files.")
+city_app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="City packs: areas, venues, offices and speakers as files. 城市数据包。",
+)
 
 
 @city_app.callback()
@@ -31,7 +33,7 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the city pack.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Read a city pack and print every problem with file and line. Ends with 1 when there is any."""
+    """Read a city pack and print every problem with file and line. Ends with 1 when there is any. 检查城市数据包。"""
     verdict = read_city_pack(folder, datetime.now(UTC).date(), feed_words())
     typer.echo(json.dumps(as_fields(verdict), ensure_ascii=False) if as_json else "\n".join(as_lines(verdict)))
     if isinstance(verdict, PackRefused):
@@ -47,11 +49,8 @@ def import_command(
     if isinstance(pack, PackRefused):
         typer.echo("\n".join(as_lines(pack)), err=True)
         raise typer.Exit(1)
-    try:
-        version = put_in(make_store(Settings()), pack, "cli")
-    except Refused as refused:
-        typer.echo(f"{refused.code}: {refused.sentence}", err=True)
-        raise typer.Exit(1) from refused
+    with opened_store() as store:
+        version = put_in(store, pack, my_name())
     typer.echo(f"{as_lines(pack)[0]} It is version {version} of the city here.")
 
 

@@ -29,6 +29,7 @@ from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
 from . import cli_enrol_sources as sources
 from .cli_city import as_lines, feed_words
+from .commands import in_line
 from .commands import my_name as _me
 from .commands import opened_store as _store
 from .enrolment import (
@@ -62,6 +63,7 @@ KEEP_OLD_S_MAX = 90 * 86_400
 
 enrol_app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="Enrol people, feeds, panels, sensors, speakers, gateways. 登记人员、信源、主机、传感器、终端与网关。",
 )
 enrol_app.command()(sources.poll)
@@ -188,7 +190,7 @@ def feed_key(
     with _store() as store:
         key = renew_feed_key(store, id, kept, _me())
     _once("key", key)
-    typer.echo("The old key ends when the new one is first used." if keep_old_until_used else f"Old: {keep_old_for}.")
+    typer.echo("The old key ends when the new one is first used." if keep_old_until_used else _old_key(keep_old_for))
 
 
 @enrol_app.command("feed-signing")
@@ -211,6 +213,10 @@ def feed_signing(
         typer.echo(f"{id} signs no longer.")
     else:
         _once("secret", secret)
+
+
+def _old_key(kept_for: str) -> str:
+    return "The old key has ended." if _seconds(kept_for) == 0 else f"The old key opens for another {kept_for}."
 
 
 def _seconds(text: str) -> int:
@@ -348,7 +354,7 @@ def gateway(
             _once(f"secret {account}", secret)
     else:
         add_private(file, made)
-        typer.echo(f"Wrote the secrets {' and '.join(made)} to {file}.")
+        typer.echo(f"Wrote the secrets {', '.join(made)} to {file}.")
 
 
 @enrol_app.command()
@@ -369,10 +375,7 @@ def listed(kind: Kind, as_json: Annotated[bool, typer.Option("--json", help="Pri
     with _store() as store:
         rows = _rows(store, kind)
     for row in rows:
-        if as_json:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-        else:
-            typer.echo("  ".join(str(value) for value in row.values()))
+        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else in_line(row))
 
 
 def _rows(store: Store, kind: Kind) -> list[dict[str, object]]:

@@ -16,18 +16,20 @@ from .panel_frames import capture_rows, in_words
 
 CAPTURE_BYTES_MAX = 16_777_216
 
-feed_app = typer.Typer(help="Check department feed files.", no_args_is_help=True)
-gb26875_app = typer.Typer(help="Read fire panel frames (GB/T 26875.3).", no_args_is_help=True)
+feed_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check department feed files. 检查信源报文。")
+gb26875_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Read fire panel frames (GB/T 26875.3). 检查消防传输帧。"
+)
 
 
 @feed_app.callback()
 def _feed() -> None:
-    """Check department feed files."""
+    """Check department feed files. 检查信源报文。"""
 
 
 @gb26875_app.callback()
 def _gb26875() -> None:
-    """Read fire panel frames (GB/T 26875.3)."""
+    """Read fire panel frames (GB/T 26875.3). 检查消防传输帧。"""
 
 
 @feed_app.command()
@@ -39,7 +41,7 @@ def check(
     """Say of each file whether it is accepted, which signals it makes, and every problem.
 
     Exit code 0 when all files are accepted whole, else 1. Messages that say when they were sent are judged as of then,
-    others as of now. In JSON a polygon is a closed list of [lat, lon], a circle is [lat, lon, radius in km].
+    others as of now. In JSON a polygon is a closed list of points (lat, lon), a circle is lat, lon and radius in km.
     """
     if format and format not in FEEDS:
         raise typer.BadParameter(f"The format is one of {', '.join(FEEDS)}.")
@@ -77,11 +79,14 @@ def decode(
                 frames, damaged = frames + (row["kind"] == "frame"), damaged + (row["kind"] == "damaged")
                 typer.echo(json.dumps(row, ensure_ascii=False) if as_json else in_words(row))
             cut = bool(capture.read(1))
+    except BrokenPipeError:
+        # Who reads what we say has seen enough, as `head` does; the capture is not to blame.
+        raise
     except OSError as cause:
         typer.echo(f"The capture cannot be read: {cause.strerror or 'input error'}.", err=True)
         raise typer.Exit(2) from cause
     if cut:
         typer.echo(f"Only the first {CAPTURE_BYTES_MAX} bytes were read.", err=True)
     if not as_json:
-        typer.echo(f"{frames} frames, {damaged} damaged stretches")
+        typer.echo(f"frames: {frames}, damaged stretches: {damaged}")
     raise typer.Exit(0 if frames and not damaged and not cut else 1)

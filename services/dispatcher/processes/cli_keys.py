@@ -16,7 +16,9 @@ from ..adapters.keystore import KeyFolder, Scope
 from ..domain.refusals import Refused
 from .settings import Settings
 
-keys_app = typer.Typer(no_args_is_help=True, help="Signing keys of this dispatcher. 本系统的签名密钥。")
+keys_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Signing keys of this dispatcher. 本系统的签名密钥。"
+)
 
 Folder = Annotated[Path | None, typer.Option("--keys", help="Key folder; var/keys if not given. 密钥目录。")]
 

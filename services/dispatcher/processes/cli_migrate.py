@@ -18,14 +18,23 @@ from sqlalchemy import Connection
 from services.dispatcher.adapters.store import open_engine, translated, writing
 from services.dispatcher.engine.ports import StoreUnavailable
 
+from .settings import Settings
+
 MIGRATIONS = Path(__file__).resolve().parents[3] / "deploy" / "migrations"
 LOCK_NUMBER = 0x746F6373696E
 """PostgreSQL's advisory lock of whoever changes tables: "tocsin" in ASCII."""
 
-migrate_app = typer.Typer(no_args_is_help=True, help="Bring the database's tables up to date.")
+migrate_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Bring the database's tables up to date. 升级数据库结构。"
+)
 Database = Annotated[
     str,
-    typer.Option("--database", envvar="TOCSIN_DATABASE_URL", help="sqlite:///FILE or postgresql://…", metavar="URL"),
+    typer.Option(
+        "--database",
+        envvar="TOCSIN_DATABASE_URL",
+        help="sqlite:///FILE or postgresql://…; else tocsin.db in the folder TOCSIN_VAR. 数据库地址。",
+        metavar="URL",
+    ),
 ]
 
 
@@ -101,21 +110,21 @@ def migrate() -> None:
 
 
 @migrate_app.command("upgrade")
-def upgrade_command(database: Database) -> None:
-    """Create or change what is missing. Ends with 1 when the database can't be used."""
+def upgrade_command(database: Database = "") -> None:
+    """Create or change what is missing; ends with 1 when the database can't be used. 建立或升级数据表。"""
     _say(upgrade, database)
 
 
 @migrate_app.command("status")
-def status_command(database: Database) -> None:
-    """Say which tables the database has. Ends with 1 when they are behind, or when it can't be reached."""
+def status_command(database: Database = "") -> None:
+    """Say which tables the database has; ends with 1 when they are behind, or it can't be reached. 查看数据表版本。"""
     if not _say(status, database).ready:
         raise typer.Exit(1)
 
 
 def _say(ask: Callable[[str], Tables], url: str) -> Tables:
     try:
-        tables = ask(url)
+        tables = ask(url or Settings().database)
     except (StoreUnavailable, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -14,13 +14,15 @@ from ..engine import queries
 from ..engine.engine import Engine
 from ..engine.events import Event, MaintenanceChanged, PanelAsked
 from ..engine.ports import Page, Store, Stranger
-from .commands import my_name, opened_store
+from .commands import in_line, my_name, opened_store
 from .wiring import TimeOrderedIds
 
 LISTED_MAX = 50_000
 HOURS_MAX = 24 * 366
 
-panel_app = typer.Typer(no_args_is_help=True, help="Fire panels: duty checks, clocks, maintenance. 消防主机。")
+panel_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Fire panels: duty checks, clocks, maintenance. 消防主机。"
+)
 
 Id = Annotated[str, typer.Argument(help="The panel's id. 主机编号。")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
@@ -121,7 +123,7 @@ def _engine_handles(store: Store, event: Event) -> None:
 
 
 def _show(row: dict[str, object], *, as_json: bool) -> None:
-    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else "  ".join(str(value) for value in row.values()))
+    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else in_line(row))
 
 
 def _when(at_us: int) -> str:

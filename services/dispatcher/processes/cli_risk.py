@@ -14,11 +14,13 @@ import typer
 from ..adapters.playbooks import BrokenPlaybook, read_playbooks
 from ..adapters.rules import BrokenRules, read_rules
 from ..domain.rules import Rules
+from .commands import opened_store
 from .replay import Difference, Replayed, as_json, compare
 from .settings import Settings
-from .wiring import make_store
 
-risk_app = typer.Typer(no_args_is_help=True, help="Rules of risk, over signals on record. 风险规则回放。")
+risk_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Rules of risk, over signals on record. 风险规则回放。"
+)
 
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNIT_S = {"m": 60, "h": 3_600, "d": 86_400}
@@ -37,16 +39,19 @@ def replay(
 ) -> None:
     """What changed rules would have done; nothing is broadcast or written. 按拟用规则重演已收信号，不播发不写库。"""
     settings = Settings()
+    changed = rules or settings.rules_shadow
+    if changed is None:
+        raise typer.BadParameter("Name the changed rules: --rules FILE, or TOCSIN_RULES_SHADOW.")
     try:
         live = read_rules(settings.rules)
-        other = read_rules(rules or settings.rules_shadow or settings.rules)
+        other = read_rules(changed)
         playbooks = read_playbooks(settings.playbooks)
     except (BrokenRules, BrokenPlaybook) as broken:
         for problem in broken.problems:
-            typer.echo(problem, err=True)
+            typer.echo(f"rules_broken: {problem}", err=True)
         raise typer.Exit(1) from broken
     since_us = _since_us(since, live)
-    with make_store(settings).read() as read:
+    with opened_store() as store, store.read() as read:
         found = compare(read, since_us, playbooks, live, other)
     if as_json_:
         typer.echo(json.dumps(as_json(found), ensure_ascii=False))

@@ -21,6 +21,7 @@ def opened_store() -> Iterator[Store]:
     settings = Settings()
     store = make_store(settings)
     try:
+        _must_be_there(settings)
         if not status(settings.database).ready:
             raise StoreUnavailable("The database lacks tables: run `tocsin migrate upgrade`.")
         yield store
@@ -32,6 +33,26 @@ def opened_store() -> Iterator[Store]:
         raise typer.Exit(1) from away
     finally:
         store.close()
+
+
+def _must_be_there(settings: Settings) -> None:
+    """A wrong folder is the commonest slip; opening it would make an empty database there."""
+    file = settings.var / "tocsin.db"
+    if not settings.database_url and not file.is_file():
+        raise StoreUnavailable(
+            f"There is no database {file}: TOCSIN_VAR names the folder that `tocsin up` keeps it in."
+        )
+
+
+def in_line(row: dict[str, object]) -> str:
+    """A row for people: its id, then each member by name; what is empty is left out."""
+    first, *rest = row.items()
+    return "  ".join([str(first[1]), *(f"{name}={_said(value)}" for name, value in rest if value not in (None, ""))])
+
+
+def _said(value: object) -> str:
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return f'"{text}"' if " " in text else text
 
 
 def my_name() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from devices.protocols.speaker_link import LinkKey
+from devices.protocols.topics import NAME
 
 from ..adapters import sensor_intake
 from ..adapters.broker import (
@@ -180,6 +181,24 @@ class FeedRefused(Refused):
     code = "feed_refused"
 
 
+class PanelRefused(Refused):
+    """A panel can't be enrolled like this."""
+
+    code = "panel_refused"
+
+
+class UseDiffers(Refused):
+    """What is enrolled keeps its use for good: enrol it under another id."""
+
+    code = "use_differs"
+
+
+def keep_use(before: Feed | Panel | Sensor | None, use: Use) -> None:
+    """A drill must never become an alarm by enrolling again. Raises UseDiffers."""
+    if before is not None and before.use is not use:
+        raise UseDiffers(f"{before.id} is enrolled for {before.use}")
+
+
 def enrol_feed(
     store: Store,
     feed_id: str,
@@ -203,7 +222,7 @@ def enrol_feed(
 
     `hazards` None means every hazard; `areas` are codes it may speak for beside `area`; `aliases` are words of its own
     by hazard. Raises FeedRefused for a format, a hazard, an area or a rhythm that there is not, and for what is no
-    certificate.
+    certificate; UseDiffers for a feed that is enrolled for another use.
     """
     key = new_secret()
     feed = Feed(feed_id, name, department, format, use, Argon2Passwords().hash(key), area, hazards)
@@ -215,6 +234,7 @@ def enrol_feed(
         for code in areas:
             if tx.get(Area, code) is None:
                 raise FeedRefused(f"area {code[:ALIAS_CHARS_MAX]}")
+        keep_use(tx.get(Feed, feed_id), use)
         tx.put(feed)
         tx.record(Record("feed.enrolled", feed_id, f"{name}, {use}", by))
     return key
@@ -281,11 +301,14 @@ def put_feeds(store: Store, feeds: Collection[Feed], by: str) -> None:
         for feed in feeds:
             if tx.get(Area, feed.area) is None:
                 raise FeedRefused(f"area {feed.area}: import the city first")
+            keep_use(tx.get(Feed, feed.id), feed.use)
             tx.put(feed)
             tx.record(Record("feed.enrolled", feed.id, f"{feed.name}, {feed.use}", by))
 
 
 def _check_feed(feed: Feed) -> None:
+    if not NAME.fullmatch(feed.id):
+        raise FeedRefused(f"{feed.id[:40]!r} is not an id of 1 to 32 characters a-z, 0-9 and hyphen")
     if feed.format not in FEEDS:
         raise FeedRefused(f"the format is one of {', '.join(FEEDS)}")
     for hazard in (*(feed.hazards or ()), *(hazard for _, hazard in feed.aliases)):
@@ -300,8 +323,15 @@ def _check_feed(feed: Feed) -> None:
 
 
 def enrol_panel(store: Store, panel: Panel, by: str) -> None:
-    """A fire panel by its source address. Raises NotFound for a venue that the city does not have."""
+    """A fire panel by its source address. Raises NotFound for a venue that the city does not have, and PanelRefused for
+    an address that is another panel's: its fires would be told of the wrong place."""
+    if not NAME.fullmatch(panel.id):
+        raise PanelRefused(f"{panel.id[:40]!r} is not an id of 1 to 32 characters a-z, 0-9 and hyphen")
     with store.read() as read:
+        others = [other.id for other in read.find(Panel, address=panel.address) if other.id != panel.id]
+        if others:
+            raise PanelRefused(f"{panel.address} is the address of {others[0]}")
+        keep_use(read.get(Panel, panel.id), panel.use)
         if read.get(Venue, panel.venue) is None:
             raise NotFound(f"venue {panel.venue}")
     panels.enrol(store, panel, by)

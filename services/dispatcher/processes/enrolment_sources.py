@@ -17,7 +17,7 @@ from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Feed, Sensor
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds.hazards import BY_NAME, OTHER
-from .enrolment import GATEWAY_PREFIX, RHYTHM_S_MAX
+from .enrolment import GATEWAY_PREFIX, RHYTHM_S_MAX, keep_use
 
 EVERY_S_MAX = 86_400
 
@@ -96,7 +96,7 @@ def enrol_sensor(store: Store, sensor: Sensor, by: str) -> str | None:
     """An MQTT sensor. The new secret of its gateway device where that has no broker account yet, else None.
 
     Raises SensorRefused for a name, kind or hazard that there is not, or a place on its gateway that is taken; NotFound
-    for a venue that the city does not have.
+    for a venue that the city does not have; UseDiffers for a sensor that is enrolled for another use.
     """
     _check_sensor(sensor)
     with store.write() as tx:
@@ -104,6 +104,7 @@ def enrol_sensor(store: Store, sensor: Sensor, by: str) -> str | None:
             raise NotFound(f"venue {sensor.venue}")
         if any(other.id != sensor.id for other in tx.find(Sensor, gateway=sensor.gateway, device=sensor.device)):
             raise SensorRefused(f"{sensor.gateway}/{sensor.device} is enrolled already, under another id")
+        keep_use(tx.get(Sensor, sensor.id), sensor.use)
         if tx.get(Speaker, sensor.gateway) is not None:
             raise SensorRefused(f"{sensor.gateway} is the name of a speaker")
         tx.put(sensor)

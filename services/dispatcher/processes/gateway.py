@@ -37,7 +37,7 @@ from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
 from ..domain.effects import Carry, WakeAt
-from ..domain.refusals import NotFound
+from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
@@ -64,7 +64,8 @@ STAGE_AUDIO_EVERY_S = 10.0
 PANELS_MAX = 50_000
 
 app = typer.Typer(
-    help="The gateway: MQTT, fire panels, relay, timers, signer. 网关：MQTT、消防主机、执行、定时、签名。"
+    add_completion=False,
+    help="The gateway: MQTT, fire panels, relay, timers, signer. 网关：MQTT、消防主机、执行、定时、签名。",
 )
 
 
@@ -371,14 +372,30 @@ def _pass(relay: Relay) -> bool:
 
 
 @app.callback(invoke_without_command=True)
-def main(check: Annotated[bool, typer.Option(help="Only read settings and keys, then end.")] = False) -> None:
+def main(
+    check: Annotated[bool, typer.Option(help="Only read settings and keys, then end. 仅检查设置与密钥。")] = False,
+) -> None:
     """Run the gateway until it is told to stop."""
     start_logging("gateway")
     settings = Settings()
     if check:
-        typer.echo(",".join(KeySigner(KeyFolder(settings.keys)).uses()))
+        try:
+            typer.echo(",".join(KeySigner(KeyFolder(settings.keys)).uses()))
+        except Refused as refused:
+            raise _ended(refused.code, refused.sentence) from refused
         return
     # Every fire panel has a descriptor, and what a process starts with is often 1,024.
     _, descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
-    Gateway(settings).run()
+    try:
+        gateway = Gateway(settings)
+    except Refused as refused:
+        raise _ended(refused.code, refused.sentence) from refused
+    except StoreUnavailable as away:
+        raise _ended("store_unavailable", str(away)) from away
+    gateway.run()
+
+
+def _ended(code: str, sentence: str) -> typer.Exit:
+    typer.echo(f"{code}: {sentence}", err=True)
+    return typer.Exit(1)

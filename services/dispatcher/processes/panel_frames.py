@@ -341,17 +341,22 @@ _IDLE = (
 )
 
 
+def _no_date(time: list[int]) -> str:
+    return f"at no date ({', '.join(map(str, time))})"
+
+
 def in_words(row: Row) -> str:
     """One row for people: a line, and one below it for each object and each problem."""
     where = f"at byte {row['offset']}"
     if row["kind"] == "damaged":
         said = row.get("hex", row.get("text", ""))
-        return f"damaged ({row['reason']}) {where}, {row['length']} bytes: {row['message']} {said}"
+        return f"damaged ({row['reason']}) {where}, length {row['length']}: {row['message']} {said}"
     named = f" ({row['type_name']})" if row["type_name"] else ""
-    kind = f"type {row['type_flag']}{named}, {row['count']} object(s)" if row["type_flag"] is not None else "no unit"
+    objects = "1 object" if row["count"] == 1 else f"{row['count']} objects"
+    kind = f"type {row['type_flag']}{named}, {objects}" if row["type_flag"] is not None else "no unit"
     head = (
         f"frame serial {row['serial']} from {row['source']} to {row['destination']} {where}: "
-        f"command {row['command']} ({row['command_name']}), {kind}, sent {row['sent'] or row['time']}"
+        f"command {row['command']} ({row['command_name']}), {kind}, sent {row['sent'] or _no_date(row['time'])}"
     )
     lines = [head]
     for each in row["objects"]:

@@ -38,7 +38,7 @@ from .private import write_private
 from .settings import Settings
 from .wiring import make_store
 
-app = typer.Typer(help="Run the whole system on this machine. 在本机运行整个系统。")
+app = typer.Typer(add_completion=False, help="Run the whole system on this machine. 在本机运行整个系统。")
 
 CITIES = Path(__file__).parents[3] / "deploy" / "cities"
 LOOK_EVERY_S = 0.5

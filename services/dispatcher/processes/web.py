@@ -18,7 +18,7 @@ from .bounded_http import BoundedConnection
 from .settings import Settings
 from .wiring import SystemClock, make_engine, make_store, start_logging
 
-app = typer.Typer(help="Console API, feed intake, audio. 控制台接口、信源接入、音频。")
+app = typer.Typer(add_completion=False, help="Console API, feed intake, audio. 控制台接口、信源接入、音频。")
 
 REQUEST_STALL_S = 10
 

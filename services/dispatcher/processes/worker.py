@@ -42,7 +42,9 @@ TASKS_AT_ONCE = 3
 POLLS_AT_ONCE = TASKS_AT_ONCE - 1
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
-app = typer.Typer(help="The worker: speech, audio and polled feeds. 任务进程：语音合成、音频与信源轮询。")
+app = typer.Typer(
+    add_completion=False, help="The worker: speech, audio and polled feeds. 任务进程：语音合成、音频与信源轮询。"
+)
 
 
 class Renderer:

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, StringConstraints
 
 from ..domain.signals import Use
-from ..domain.silences import Silence
+from ..domain.silences import Silence, SilenceRefused
 from ..engine import queries
 from ..engine.events import SilenceEnded, SilenceMade
 from ..engine.people import Role
+from ..feeds.hazards import BY_NAME, OTHER
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .schemas import Asked, Names, View, Why, WhyRequest
@@ -81,6 +82,9 @@ def silences_router(deps: WebDeps, gate: Gate) -> APIRouter:
     @router.post("/api/silences", status_code=201)
     def silence(wanted: SilenceRequest, caller: Caller = officer) -> SilenceView:
         """Keep quiet what fits. A call point, a cancel, a red, and fire that a second device corroborates are heard."""
+        if wanted.hazard and wanted.hazard not in BY_NAME and wanted.hazard != OTHER:
+            # It would keep nothing quiet, and people would rely on it.
+            raise SilenceRefused(f"no such hazard: {wanted.hazard}")
         asked = Silence(
             "", wanted.use, caller.person.id, wanted.reason, 0, wanted.until, wanted.reporter, wanted.device,
             wanted.hazard, wanted.area,

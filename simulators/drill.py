@@ -219,10 +219,18 @@ def drill(
     try:
         chosen = read_scenario(scenario)
         run = Drill(chosen, api, panel_port, json.loads(logins.read_text("utf-8")))
-    except (BrokenScenario, OSError, ValueError) as broken:
+    except OSError as unread:
+        typer.echo(f"logins_unreadable: {logins} can't be read: {unread.strerror or unread}.", err=True)
+        raise typer.Exit(2) from unread
+    except (BrokenScenario, ValueError) as broken:
         typer.echo(str(broken), err=True)
         raise typer.Exit(2) from broken
-    done = run.run()
+    try:
+        done = run.run()
+    except httpx.HTTPError as away:
+        run.close()
+        typer.echo(f"unreachable: The system at {api} can't be asked: {away}.", err=True)
+        raise typer.Exit(2) from away
     told = {
         "scenario": chosen.id,
         "title": chosen.title,

@@ -16,7 +16,7 @@ GROUP = "tocsin.commands"
 
 ABOUT = {
     "up": ("Run the whole system on this machine", "在本机运行整套系统"),
-    "web": ("Console and its interface for programs", "控制台与接口服务"),
+    "web": ("Console interface, department feeds, audio", "控制台接口、信源接入、音频"),
     "gateway": ("Speakers, fire sensors, deadlines, signing", "终端、消防传感、时限与签名"),
     "worker": ("Render speech, poll feeds, tell people", "语音合成、信源轮询、人员通知"),
     "city": ("Look at a city pack", "检查城市数据包"),
@@ -26,7 +26,7 @@ ABOUT = {
     "audit": ("Read and prove the audit log", "查阅与校验审计日志"),
     "keys": ("Make, rotate and revoke keys", "生成、轮换、吊销密钥"),
     "panel": ("Check duty, set clocks and maintain fire panels", "消防主机查岗、校时与检修"),
-    "enrol": ("Enrol speakers, feeds, panels and people", "登记终端、信源、主机与人员"),
+    "enrol": ("Enrol people, feeds, panels, sensors, speakers", "登记人员、信源、主机、传感器与终端"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),
     "fleet": ("Run many simulated speakers", "运行模拟终端群"),

@@ -22,6 +22,7 @@ from simulators.scenario import FOLDER, BrokenScenario, Scenario, Step, read_sce
 app = typer.Typer(add_completion=False, help="Run a drill against a running system. 对运行中的系统开展演练。")
 
 LOOK_EVERY_S = 0.25
+HEALTH_WITHIN_S = 15.0
 
 
 class DrillFailed(Exception):
@@ -219,16 +220,26 @@ def drill(
     try:
         chosen = read_scenario(scenario)
         run = Drill(chosen, api, panel_port, json.loads(logins.read_text("utf-8")))
-    except (BrokenScenario, OSError, ValueError) as broken:
+    except OSError as unread:
+        typer.echo(f"logins_unreadable: {logins} can't be read: {unread.strerror or unread}.", err=True)
+        raise typer.Exit(2) from unread
+    except (BrokenScenario, ValueError) as broken:
         typer.echo(str(broken), err=True)
         raise typer.Exit(2) from broken
-    done = run.run()
+    try:
+        # Asked first, so that nobody waits for expectations of a system that is not there.
+        httpx.get(f"{api}/api/health", timeout=HEALTH_WITHIN_S)
+        done, stories = run.run(), run.stories()
+    except (httpx.HTTPError, httpx.InvalidURL) as away:
+        run.close()
+        typer.echo(f"unreachable: The system at {api} can't be asked: {away}.", err=True)
+        raise typer.Exit(2) from away
     told = {
         "scenario": chosen.id,
         "title": chosen.title,
         "held": all(step.held for step in done) and len(done) == len(chosen.steps),
         "steps": [asdict(step) for step in done],
-        "broadcasts": run.stories(),
+        "broadcasts": stories,
     }
     run.close()
     if report is not None:

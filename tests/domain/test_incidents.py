@@ -14,9 +14,8 @@ from services.dispatcher.domain.effects import (
     Record,
     ReleaseStanding,
 )
+from services.dispatcher.domain.incident_decisions import QUIET_AFTER_REFUTED_US, WITNESSES_MAX, decide
 from services.dispatcher.domain.incidents import (
-    QUIET_AFTER_REFUTED_US,
-    WITNESSES_MAX,
     Air,
     AlertOver,
     AlertReleased,
@@ -29,7 +28,6 @@ from services.dispatcher.domain.incidents import (
     OfficeAnswered,
     SignalJoined,
     Verdict,
-    decide,
 )
 from services.dispatcher.domain.playbook import Corroboration, OnUnanswered, Playbook, Target
 from services.dispatcher.domain.refusals import StillOnAir

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from devices.protocols.selector import Circle
-from services.dispatcher.domain.incidents import REDRAFT_WAITS_US, Incident
+from services.dispatcher.domain.incident_decisions import REDRAFT_WAITS_US
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.joining import PLACE_SHAPES_MAX
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind
 from services.dispatcher.engine.events import IncidentClosed, SignalArrived

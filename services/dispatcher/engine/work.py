@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from devices.protocols.speaker_link import Phase
 
-from ..domain import broadcasts, incidents, verification
+from ..domain import broadcasts, incident_decisions, verification
 from ..domain.broadcasts import Act, Broadcast, BroadcastEvent, BroadcastState, Release
 from ..domain.effects import (
     AskOffice,
@@ -25,7 +25,8 @@ from ..domain.effects import (
     WakeAt,
     WithdrawTask,
 )
-from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, SignalJoined, drafts_now
+from ..domain.incident_decisions import drafts_now
+from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, SignalJoined
 from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
@@ -125,7 +126,7 @@ class Work:
         """The same for an incident at hand, new ones included."""
         playbook, now_us = self.playbooks.get(incident.playbook), self.tx.now_us()
         around = self._around(incident, event)
-        after, effects = incidents.decide(incident, event, playbook, now_us, around)
+        after, effects = incident_decisions.decide(incident, event, playbook, now_us, around)
         before = None if opened else incident
         if muting.concerns(before, after, self.rules):
             # A red that ends and a blue that opens under it at the same moment must see each other.
@@ -134,8 +135,8 @@ class Work:
             greater = muting.greater_of(self.tx, after, self.rules, self.city)
             if greater is not None:
                 # Decided again as a muted one, so that nobody is asked first.
-                muted, told = incidents.decide(incident, greater, playbook, now_us, around)
-                after, effects = incidents.decide(muted, event, playbook, now_us, around)
+                muted, told = incident_decisions.decide(incident, greater, playbook, now_us, around)
+                after, effects = incident_decisions.decide(muted, event, playbook, now_us, around)
                 effects = [*told, *effects]
         if isinstance(event, SignalJoined) and event.witness is not None and self.shadow is not None:
             after, effects = self._shadowed(after, effects, playbook)

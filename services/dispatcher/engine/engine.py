@@ -273,6 +273,11 @@ class Engine:
                 audio = (*others, wire_audio(event.asset, self._audio_urls))
                 work.broadcast(b.id, broadcasts.AudioReady(tuple(sorted(audio, key=lambda a: a.lang))))
 
+    @property
+    def playbooks(self) -> tuple[Playbook, ...]:
+        """What it decides by, read once when the process started."""
+        return tuple(self._playbooks.values())
+
     def read_city(self) -> City:
         """The city as it is now."""
         with self._store.read() as read:

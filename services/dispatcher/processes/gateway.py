@@ -31,7 +31,6 @@ from ..adapters.metrics import GatewayMetrics, shadow_counter
 from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
-from ..adapters.playbooks import read_playbooks
 from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.store import SqlStore
@@ -328,12 +327,12 @@ class Gateway:
             return False
         if city.version != self._staged:
             self._staged = city.version
-            made = stage(self.store, city, read_playbooks(self.settings.playbooks))
+            made = stage(self.store, city, self.engine.playbooks)
             log.info("plans staged", city=city.code, plans=made)
             self._wake()
         if time.monotonic() >= self._stage_audio_at:
             self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
-            if stage_audio(self.store, city, read_playbooks(self.settings.playbooks), self.settings.audio_urls):
+            if stage_audio(self.store, city, self.engine.playbooks, self.settings.audio_urls):
                 self._wake()
         return False
 

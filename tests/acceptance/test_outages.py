@@ -43,7 +43,7 @@ def test_broker_and_queue_away_hold_nothing_up_for_good(tmp_path: Path) -> None:
         duty = town.person("duty")
 
         def rendered() -> object:
-            # A worker that is cut off in the middle of an acknowledgement may end; it is started again like any process.
+            # A worker that is cut off while it acknowledges may end; it is started again like any process.
             town.system.look_after()
             return duty.get(f"/api/broadcasts/{order}")["broadcast"]["audio"]
 

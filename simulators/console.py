@@ -10,6 +10,9 @@ TIMEOUT_S = 15.0
 PAGE = 500
 
 
+STILL_ON_AIR = 409
+
+
 class Person:
     """One logged-in person. Every method raises httpx.HTTPStatusError for a refusal."""
 
@@ -51,6 +54,14 @@ class Person:
             if i["hazard"] == hazard and i["opened_us"] >= since_us
         ]
         return max(found, key=lambda i: str(i["id"])) if found else None
+
+    def close_drills(self) -> None:
+        """Close what an earlier drill left open, which this one's signals would join; what still sounds stays."""
+        for incident in self.get("/api/incidents", use="exercise")["incidents"]:
+            if incident["state"] != "closed":
+                answer = self._http.post(f"/api/incidents/{incident['id']}/close", json={"why": "a new drill begins"})
+                if answer.status_code != STILL_ON_AIR:
+                    answer.raise_for_status()
 
     def release(self, broadcast: str) -> None:
         """Read what the draft says and confirm exactly that."""

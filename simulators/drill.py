@@ -56,6 +56,7 @@ class Drill:
 
     def run(self) -> list[Done]:
         """Every step in order; a failed expectation is recorded and the drill goes on, a failed inject ends it."""
+        self._person("duty").close_drills()
         done: list[Done] = []
         for number, step in enumerate(self.scenario.steps, 1):
             started = time.monotonic()

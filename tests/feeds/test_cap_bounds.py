@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devices.protocols.selector import Polygon, inside
@@ -205,13 +207,27 @@ def test_every_cut_stays_on_the_map(points: list[tuple[float, float]]) -> None:
         assert all(abs(lat) <= 900_000_000 and abs(lon) <= 1_800_000_000 for lat, lon in shape.ring)
 
 
-@given(st.text("0123456789.,+-eEnaif_ \n\t１", max_size=40))
-def test_the_fast_reader_of_points_never_takes_more_than_the_careful_one(text: str) -> None:
+@given(st.lists(st.text("0123456789.,+-eEnaif_ \n\t１[]", max_size=12), max_size=4).map(" ".join))
+@example("51.5074,-0.1278 51.6,-0.2 0.5,0.5")
+@example("1.5,2.5],[3.5,4.5")
+@example("1.2.3456,1.0000 1.0000,1.0000")
+@example("01.5,2.5 1.5,02.5")
+@example("90.00000001,1.0 1.0,180.00000001")
+@example("1.23456785,1.0 1.0,-1.0000000")
+def test_points_are_what_their_digits_say(text: str) -> None:
+    pairs = text.split()
+    right = [re.fullmatch(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)),([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))", p) for p in pairs]
+    said = [(Decimal(each[1]) * 10**7, Decimal(each[2]) * 10**7) for each in right if each is not None]
     try:
         points = points_of(text)
     except BadShape:
+        assert None in right or any(abs(lat) > 900_000_000 or abs(lon) > 1_800_000_000 for lat, lon in said)
         return
-    assert [points_of(pair)[0] for pair in text.split()] == points
+    assert None not in right
+    assert len(points) == len(said)
+    for (lat, lon), (said_lat, said_lon) in zip(points, said, strict=True):
+        assert abs(lat - said_lat) <= Decimal("0.5001")
+        assert abs(lon - said_lon) <= Decimal("0.5001")
 
 
 PIECES = st.sampled_from(

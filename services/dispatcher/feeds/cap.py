@@ -12,6 +12,7 @@ from lxml import etree
 
 from services.dispatcher.domain.signals import Feed, Problem, Reading
 from services.dispatcher.feeds import edxl
+from services.dispatcher.feeds.cap_faultless import plain_alert
 from services.dispatcher.feeds.cap_groups import NO_GROUP, Group, groups
 from services.dispatcher.feeds.cap_message import PROBLEMS_MAX, RAW_BYTES_MAX, CapMessage, CapReading
 from services.dispatcher.feeds.cap_read import read_alert
@@ -26,6 +27,9 @@ _LOWER_AND_LOWER = ("Actual", "Exercise", "System", "Test", "Draft")
 
 def read(raw: bytes) -> CapReading:
     """The alert in a file of at most 1 MB, or the alerts in an envelope, with every problem; never raises."""
+    message = plain_alert(raw)
+    if message is not None:
+        return CapReading(message, tuple(warnings(message)))
     try:
         root = open_root(raw, RAW_BYTES_MAX, compact=True)
     except BadXml as bad:

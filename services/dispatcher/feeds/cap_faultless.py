@@ -1,15 +1,19 @@
-"""CAP 1.1 and 1.2 alerts without any fault, read in a few steps: elements in, a CapMessage out, or None. Pure.
+"""CAP 1.1 and 1.2 alerts without any fault, read in a few steps: a file or a parsed alert in, a CapMessage or None out.
+Pure.
 
 Nearly every alert is such a one, and this is the road of every alert to a siren; looking at elements one at a time
-takes several times as long. The parsed alert is written out again, which leaves one way to write it, and each part of
-it is compared as a whole with what its schema allows. Whatever is unusual ends this with None: `cap_read` then reads
-the alert one element at a time and says what. Both make the same message of the same alert.
+takes several times as long. Each part of the text is compared as a whole with what its schema allows (`cap_written`).
+What is matched so from end to end is well-formed XML, because nothing else can be: every element closes where it must,
+texts hold neither < nor a character or reference that XML does not have, and the opening of the alert, which may hold
+anything, has been parsed. Whatever is unusual ends this with None: `cap_read` then reads the alert one element at a
+time and says what. Both make the same message of the same alert.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from lxml import etree
 
@@ -17,7 +21,6 @@ from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.feeds.cap_message import (
     AREAS_MAX,
     INFOS_MAX,
-    NAME_CHARS_MAX,
     REFERENCES_MAX,
     RESOURCES_MAX,
     TEXT_CHARS_MAX,
@@ -28,24 +31,29 @@ from services.dispatcher.feeds.cap_message import (
     Reference,
 )
 from services.dispatcher.feeds.cap_shapes import BadShape, circle_of, passes_meridian, polygons_of
-from services.dispatcher.feeds.cap_tables import ENUMS, SIGNATURE, written_of
-from services.dispatcher.feeds.cap_times import us_of
+from services.dispatcher.feeds.cap_tables import ROOTS, SIGNATURE
+from services.dispatcher.feeds.cap_times import us_of, us_of_time
+from services.dispatcher.feeds.cap_written import BLANKS, VERSIONS_WRITTEN, Written, written_of
+from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 PREFIX_CHARS_MAX = 16
+OPENING_CHARS_MAX = 1_000
 CHARS_MAX = 150_000
-ENDS_MAX = 1_000
-"""Of elements. With both, no cap on points, shapes or pairs can be reached here."""
+ENDS_MAX, ENDS_COUNTED_FROM = 1_000, 14_000
+"""Of elements; fewer characters hold fewer. With both, no cap on points, shapes or pairs can be reached here."""
 
 CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 """Which groups of an alert and of an info are stretches of several elements."""
 
-_ID = re.compile(rf"[^\s,<&]{{1,{NAME_CHARS_MAX}}}")
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
-_STATUS, _MSG_TYPE, _SCOPE = ENUMS["status"], ENUMS["msgType"], ENUMS["scope"]
-_CATEGORY, _RESPONSE = ENUMS["category"], ENUMS["responseType"]
-_URGENCY, _SEVERITY, _CERTAINTY = ENUMS["urgency"], ENUMS["severity"], ENUMS["certainty"]
+_DECLARATION = re.compile(
+    rb"""(?:\xef\xbb\xbf)?(?:<\?xml[ ]version[ ]?=[ ]?(?:"1\.0"|'1\.0')(?:[ ]encoding[ ]?=[ ]?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
+    rb"""(?:[ ]standalone[ ]?=[ ]?(?:"(?:yes|no)"|'(?:yes|no)'))?[ ]?\?>)?[ \t\r\n]*"""
+)
+_CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
+_ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&#13;", "\r"), ("&amp;", "&"))
 _Element = etree._Element
 
 
@@ -53,37 +61,88 @@ class _Unusual(Exception):
     """The alert is not without fault, or larger than this is for."""
 
 
-def faultless_alert(root: _Element, version: str) -> CapMessage | None:
-    """The message of an alert of CAP 1.1 or 1.2 that nothing is to be said of but style; None for any other."""
+def plain_alert(raw: bytes) -> CapMessage | None:
+    """The message of a file that is an alert of CAP 1.1 or 1.2 of which nothing is to be said but style; None for any
+    other, and for one that is signed, or written otherwise than in UTF-8 without comments and numbered characters."""
+    text = _plain_text(raw)
+    opening = text[: text.find(">") + 1]
+    written = _written_behind(opening) if len(opening) <= OPENING_CHARS_MAX else None
+    if written is None:
+        return None
     try:
-        return _Reading(root, version).alert()
+        return _Reading(text, written, len(opening) - 1, signed=False).alert()
     except (_Unusual, BadShape):
         return None
 
 
-class _Reading:
-    """One alert written out, and the times and rings that languages repeat."""
-
-    def __init__(self, root: _Element, version: str) -> None:
-        self.signed = len(root) > 0 and root[-1].tag == SIGNATURE
-        prefix = root.prefix or ""
-        if len(prefix) > PREFIX_CHARS_MAX:
-            raise _Unusual
-        text = etree.tostring(root, encoding="unicode", with_tail=False)
-        if self.signed:
+def faultless_alert(root: _Element, version: str) -> CapMessage | None:
+    """The same of a parsed alert, which is written out anew."""
+    prefix = root.prefix or ""
+    if version not in VERSIONS_WRITTEN or len(prefix) > PREFIX_CHARS_MAX:
+        return None
+    text = etree.tostring(root, encoding="unicode", with_tail=False)
+    signed = len(root) > 0 and root[-1].tag == SIGNATURE
+    try:
+        if signed:
             text = _without_signature(text, root)
-        if text.count("</") > ENDS_MAX or (
-            len(text) > TEXT_CHARS_MAX and (len(text) > CHARS_MAX or _LONG.search(text) is not None)
-        ):
-            raise _Unusual
+        return _Reading(text, written_of(version, prefix), text.find(">"), signed=signed).alert()
+    except (_Unusual, BadShape):
+        return None
+
+
+def _plain_text(raw: bytes) -> str:
+    """The text of a file from its first element on, with one kind of line ends; empty when it is not in UTF-8, or holds
+    what no text of an XML document may."""
+    declaration = _DECLARATION.match(raw)
+    if len(raw) > 4 * CHARS_MAX or declaration is None:
+        return ""
+    raw = raw[declaration.end() :]
+    if len(raw.translate(None, _CONTROLS)) != len(raw):
+        return ""
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return ""
+    if ("]" in text and "]]>" in text) or (not text.isascii() and ("\ufffe" in text or "\uffff" in text)):
+        return ""
+    if "&" in text and text.count("&") != sum([text.count(written) for written, _ in _ESCAPES if "#" not in written]):
+        return ""
+    return text
+
+
+@lru_cache(256)
+def _written_behind(opening: str) -> Written | None:
+    """How the alert is written that opens so, as the parser has it; None when it is no alert. A feed has one or two."""
+    try:
+        root = open_root(f"{opening[:-1]}/>".encode(), OPENING_CHARS_MAX * 4)
+    except BadXml:
+        return None
+    prefix = root.prefix or ""
+    version = ROOTS.get(root.tag, "")
+    plain = version in VERSIONS_WRITTEN and len(prefix) <= PREFIX_CHARS_MAX and not opening.endswith("/>")
+    return written_of(version, prefix) if plain else None
+
+
+class _Reading:
+    """One alert's text behind its opening, and the times and rings that languages repeat."""
+
+    def __init__(self, text: str, written: Written, at: int, *, signed: bool) -> None:
+        if len(text) > ENDS_COUNTED_FROM:
+            long = len(text) > TEXT_CHARS_MAX and (len(text) > CHARS_MAX or _LONG.search(text) is not None)
+            if long or text.count("</") > ENDS_MAX:
+                raise _Unusual
         self.text = text
+        self.written = written
+        self.at = at
+        self.signed = signed
         self.escapes = "&" in text
-        self.written = written_of(version, prefix)
         self.times: dict[str, int] = {}
         self.rings: dict[str, Polygon] = {}
 
     def alert(self) -> CapMessage:
-        head = self.written.alert.match(self.text)
+        head = self.written.alert.match(self.text, self.at)
         if head is None:
             raise _Unusual
         written = head.groups("")
@@ -101,14 +160,8 @@ class _Reading:
             note,
             references,
             incidents,
-        ) = self.plain(written)
-        if not (
-            _ID.fullmatch(identifier)
-            and _ID.fullmatch(sender)
-            and status in _STATUS
-            and msg_type in _MSG_TYPE
-            and scope in _SCOPE
-        ):
+        ) = self.meant(written)
+        if not (identifier and sender and sent and status and msg_type and scope):
             raise _Unusual
         referred = self.references(references) if references else ()
         if (
@@ -137,14 +190,14 @@ class _Reading:
             incidents,
         )
 
-    def plain(self, texts: Sequence[str]) -> list[str]:
-        """Texts as they were before they were written out, stripped."""
+    def meant(self, texts: Sequence[str]) -> list[str]:
+        """What texts say, without the blanks around it."""
         if self.escapes:
             return [_unescaped(text).strip() for text in texts]
         return [text.strip() for text in texts]
 
     def several(self, stretch: str) -> tuple[str, ...]:
-        found = tuple(self.plain(self.written.text.findall(stretch)))
+        found = tuple(self.meant(self.written.text.findall(stretch)))
         if not all(found):
             raise _Unusual
         return found
@@ -169,17 +222,18 @@ class _Reading:
 
     def infos(self, at: int) -> tuple[CapInfo, ...]:
         """The info blocks from a place on to the end of the alert."""
-        text, end = self.text, self.written.info_end
+        text = self.text
         found = []
-        match = self.written.info.match
+        match, match_end = self.written.info.match, self.written.info_end.match
         while (head := match(text, at)) is not None:
             resources, at = self.resources(head.end())
             areas, at = self.areas(at)
-            if not text.startswith(end, at):
+            end = match_end(text, at)
+            if end is None:
                 raise _Unusual
-            at += len(end)
+            at = end.end()
             found.append(self.info(head, resources, areas))
-        if text[at:] != ("" if self.signed else self.written.alert_end) or len(found) > INFOS_MAX:
+        if text[at:].rstrip(BLANKS) != ("" if self.signed else self.written.alert_end) or len(found) > INFOS_MAX:
             raise _Unusual
         return tuple(found)
 
@@ -205,24 +259,14 @@ class _Reading:
             web,
             contact,
             _,
-        ) = self.plain(written)
-        categories = self.several(written[CATEGORIES])
-        responses = self.several(written[RESPONSES]) if written[RESPONSES] else ()
-        if (
-            not categories
-            or not event
-            or urgency not in _URGENCY
-            or severity not in _SEVERITY
-            or certainty not in _CERTAINTY
-            or not _CATEGORY.issuperset(categories)
-            or not _RESPONSE.issuperset(responses)
-        ):
+        ) = self.meant(written)
+        if not (written[CATEGORIES] and event and urgency and severity and certainty):
             raise _Unusual
         return CapInfo(
             language or "en-US",
-            categories,
+            self.several(written[CATEGORIES]),
             event,
-            responses,
+            self.several(written[RESPONSES]) if written[RESPONSES] else (),
             urgency,
             severity,
             certainty,
@@ -247,7 +291,7 @@ class _Reading:
         found = []
         match = self.written.resource.match
         while (each := match(self.text, at)) is not None:
-            description, mime_type, size, uri, deref_uri, digest = self.plain(each.groups(""))
+            description, mime_type, size, uri, deref_uri, digest = self.meant(each.groups(""))
             if not description or not mime_type or (size and not WHOLE_NUMBER.fullmatch(size)):
                 raise _Unusual
             found.append(CapResource(description, mime_type, uri, bool(deref_uri), int(size) if size else None, digest))
@@ -262,7 +306,7 @@ class _Reading:
         match = self.written.area.match
         while (each := match(self.text, at)) is not None:
             name, polygons, circles, geocodes, altitude, ceiling = each.groups("")
-            name, altitude, ceiling = self.plain((name, altitude, ceiling))
+            name, altitude, ceiling = self.meant((name, altitude, ceiling))
             if not name or (altitude and not NUMBER.fullmatch(altitude)):
                 raise _Unusual
             if ceiling and not (altitude and NUMBER.fullmatch(ceiling)):
@@ -301,8 +345,8 @@ class _Reading:
     def time(self, text: str) -> int:
         us = self.times.get(text)
         if us is None:
-            us = us_of(text)
-            if us is None or "." in text:
+            us = us_of_time(text)
+            if us is None:
                 raise _Unusual
             self.times[text] = us
         return us
@@ -321,10 +365,12 @@ def _without_signature(text: str, root: _Element) -> str:
         or any(child.tag != SIGNATURE or child.prefix != prefix for child in list(root)[-len(signatures) :])
     ):
         raise _Unusual
-    return text[:cut]
+    return text[: cut + 1]
 
 
 def _unescaped(text: str) -> str:
     if "&" not in text:
         return text
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&#13;", "\r").replace("&amp;", "&")
+    for written, meant in _ESCAPES:
+        text = text.replace(written, meant)
+    return text

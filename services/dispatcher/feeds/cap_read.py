@@ -33,7 +33,7 @@ from services.dispatcher.feeds.cap_message import (
     Reference,
 )
 from services.dispatcher.feeds.cap_shapes import BadShape, circle_of, passes_meridian, polygons_of
-from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS, WRITTEN_VERSIONS
+from services.dispatcher.feeds.cap_tables import ROOTS, VERSIONS
 from services.dispatcher.feeds.cap_times import us_of
 
 FORBIDDEN_IN_ID = re.compile(r"[\s,<&]")
@@ -46,7 +46,7 @@ def read_alert(root: _Element) -> CapReading:
     version = ROOTS.get(root.tag)
     if version is None:
         return CapReading(None, (_no_alert(root),))
-    message = faultless_alert(root, version) if version in WRITTEN_VERSIONS else None
+    message = faultless_alert(root, version)
     return thorough_alert(root, version) if message is None else CapReading(message, ())
 
 

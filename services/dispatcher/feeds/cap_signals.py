@@ -36,7 +36,7 @@ HEADLINE_CHARS_MAX = 400
 PLACE_CODES_MAX = 1_000
 FUTURE_ALLOWED_US = 300_000_000
 OLD_AFTER_US = 86_400_000_000
-SHORT_CODE_CHARS_MAX = 9
+SHORT_CODE_CHARS_MAX, CODE_CHARS = 9, 12
 
 KINDS = {"Alert": SignalKind.ALERT, "Update": SignalKind.UPDATE, "Cancel": SignalKind.CANCEL}
 NOT_AIRED = ("Test", "System", "Draft")
@@ -179,13 +179,15 @@ def _ended(info: CapInfo) -> bool:
 
 def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place, Sequence[Problem]]:
     """The union of all areas, in the feed's scope; languages repeat each other's."""
-    areas = [area for info in infos for area in info.areas]
+    areas = infos[0].areas if len(infos) == 1 else [area for info in infos for area in info.areas]
     codes: dict[str, None] = {}
     shapes: list[Shape] = []
     for area in areas:
         for scheme, value in area.codes:
             # Short values are the rule, and most schemes are not Chinese divisions.
-            if len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
+            if len(value) == CODE_CHARS and _LONG_CODE.fullmatch(value):
+                codes[value] = None
+            elif len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
                 for code in area_codes(scheme, value):
                     codes[code] = None
         if area.polygons or area.circles:

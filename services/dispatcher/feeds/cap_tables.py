@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import NamedTuple
-
 NAMESPACES: dict[str, str] = {
     "1.2": "urn:oasis:names:tc:emergency:cap:1.2",
     "1.1": "urn:oasis:names:tc:emergency:cap:1.1",
@@ -73,57 +69,3 @@ ENUMS: dict[str, frozenset[str]] = {
     "severity": frozenset("Extreme Severe Moderate Minor Unknown".split()),
     "certainty": frozenset("Observed Likely Possible Unlikely Unknown".split()),
 }
-
-
-class Written(NamedTuple):
-    """How an alert up to its info blocks, an info up to its resources, a resource and an area are written out without
-    blanks between elements, where all is right; further a pair, the text of an element, and two ends.
-
-    Groups are the fields in the order of the schema; of those that may stand again the group is the whole stretch.
-    """
-
-    version: str
-    alert: re.Pattern[str]
-    info: re.Pattern[str]
-    resource: re.Pattern[str]
-    area: re.Pattern[str]
-    pair: re.Pattern[str]
-    text: re.Pattern[str]
-    info_end: str
-    alert_end: str
-
-
-# CAP 1.0 was never strict about its order, and is rare.
-WRITTEN_VERSIONS = ("1.1", "1.2")
-_PAIRS = ("eventCode", "parameter", "geocode")
-
-
-@lru_cache(64)
-def written_of(version: str, prefix: str) -> Written:
-    """How the elements of a version are written with a namespace prefix; "" for none."""
-    p = f"{re.escape(prefix)}:" if prefix else ""
-    pair = f"(?:<{p}valueName>([^<]*+)</{p}valueName>|<{p}valueName/>)(?:<{p}value>([^<]*+)</{p}value>|<{p}value/>)"
-
-    def stretch(name: str) -> str:
-        """The regular expression of one field of the schema; nothing in it is ever tried again another way."""
-        bare = name.rstrip("*+")
-        if bare in _PAIRS:
-            return f"((?:<{p}{bare}>{pair.replace('([', '(?:[')}</{p}{bare}>)*+)"
-        if name.endswith("*"):
-            return f"((?:<{p}{bare}>[^<]*+</{p}{bare}>)*+)"
-        return f"(?:<{p}{bare}>([^<]*+)</{p}{bare}>|<{p}{bare}/>)?+"
-
-    def fields(kind: str, without: str = "") -> str:
-        return "".join(stretch(name) for name in ORDER[kind].split() if name.rstrip("*+") not in without.split())
-
-    return Written(
-        version,
-        re.compile(f"<{p}alert(?: [^>]*+)?>{fields('alert', 'password info')}"),
-        re.compile(f"<{p}info>{fields('info', 'resource area')}"),
-        re.compile(f"<{p}resource>{fields('resource')}</{p}resource>"),
-        re.compile(f"<{p}area>{fields('area')}</{p}area>"),
-        re.compile(pair),
-        re.compile(">([^<]*+)</"),
-        f"</{prefix}:info>" if prefix else "</info>",
-        f"</{prefix}:alert>" if prefix else "</alert>",
-    )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]|24(?=:00:00[+-])):\d\d:\d\d(?:\.\d{1,9})?"
-    r"(?:[+-](?:0\d|1[0-3]):[0-5]\d|[+-]14:00)",
-    re.ASCII,
-)
+_MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]|24(?=:00:00[+-])):[0-9]{2}:[0-9]{2}"
+_OFFSET = r"[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00)"
+WHOLE_TIME = _MOMENT + _OFFSET
+"""The regular expression of a time as CAP knows it, of whole seconds."""
+TIME = re.compile(rf"{_MOMENT}(?:\.[0-9]{{1,9}})?{_OFFSET}")
 DAY_US = 86_400_000_000
 _WHOLE_CHARS = 25
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,8 +21,11 @@ def us_of(text: str) -> int | None:
 
     Fractions of a second are read, which CAP does not know; 24:00:00 is the end of its day, as in XML Schema.
     """
-    if TIME.fullmatch(text) is None:
-        return None
+    return None if TIME.fullmatch(text) is None else us_of_time(text)
+
+
+def us_of_time(text: str) -> int | None:
+    """The same of a text that TIME has matched; None where the calendar has no such day or minute."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,0 +1,84 @@
+"""How CAP 1.1 and 1.2 alerts are written where all is right: regular expressions of their parts. Data.
+
+Each begins behind the < of an element and ends behind the next. Groups are the fields in the order of the schema; of
+those that may stand again the group is the whole stretch. Nothing is ever tried again in another way.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.dispatcher.feeds.cap_message import NAME_CHARS_MAX
+from services.dispatcher.feeds.cap_tables import ENUMS, ORDER
+from services.dispatcher.feeds.cap_times import WHOLE_TIME
+
+# CAP 1.0 was never strict about its order, and is rare.
+VERSIONS_WRITTEN = ("1.1", "1.2")
+BLANKS = " \t\n"
+"""What XML lets stand between elements, line ends made one."""
+
+_ON = f">[{BLANKS}]*+<"
+_TEXT = "([^<]*+)"
+_FORMS: dict[str, str] = {
+    **dict.fromkeys(("identifier", "sender"), rf"\s*+([^\s,<&]{{1,{NAME_CHARS_MAX}}}+)\s*+"),
+    "sent": rf"\s*+({WHOLE_TIME})\s*+",
+    **dict.fromkeys(("effective", "onset", "expires"), rf"\s*+({WHOLE_TIME}|)\s*+"),
+    **{name: rf"\s*+({'|'.join(sorted(values))})\s*+" for name, values in ENUMS.items()},
+}
+_PAIRS = ("eventCode", "parameter", "geocode")
+
+
+class Written(NamedTuple):
+    """The parts of an alert of one version and namespace prefix: the alert from the end of its opening to its info
+    blocks, an info up to its resources, a resource, an area, and the end of an info; further, from its < on, a pair,
+    and the text of an element."""
+
+    version: str
+    alert: re.Pattern[str]
+    info: re.Pattern[str]
+    resource: re.Pattern[str]
+    area: re.Pattern[str]
+    info_end: re.Pattern[str]
+    pair: re.Pattern[str]
+    text: re.Pattern[str]
+    alert_end: str
+
+
+@lru_cache(64)
+def written_of(version: str, prefix: str) -> Written:
+    """How the elements of a version are written with a namespace prefix; "" for none."""
+    p = f"{re.escape(prefix)}:" if prefix else ""
+
+    def texts(name: str, form: str) -> str:
+        return f">{form}</{p}{name}"
+
+    def some(name: str, form: str) -> str:
+        return f"{p}{name}(?:{texts(name, form)}| ?/)"
+
+    pair = f"{some('valueName', _TEXT)}{_ON}{some('value', _TEXT)}>"
+
+    def field(name: str) -> str:
+        bare = name.rstrip("*+")
+        form = _FORMS.get(bare, _TEXT)
+        if bare in _PAIRS:
+            return f"((?:{p}{bare}{_ON}{pair.replace('([', '(?:[')}[{BLANKS}]*+</{p}{bare}{_ON})*+)"
+        if name.endswith("*"):
+            return f"((?:{p}{bare}{texts(bare, form.replace('(', '(?:', 1))}{_ON})*+)"
+        return f"(?:{some(bare, form)}{_ON}|)"
+
+    def fields(kind: str, without: str = "") -> str:
+        return "".join(field(name) for name in ORDER[kind].split() if name.rstrip("*+") not in without.split())
+
+    return Written(
+        version,
+        re.compile(f"{_ON}{fields('alert', 'password info')}"),
+        re.compile(f"{p}info{_ON}{fields('info', 'resource area')}"),
+        re.compile(f"{p}resource{_ON}{fields('resource')}/{p}resource{_ON}"),
+        re.compile(f"{p}area{_ON}{fields('area')}/{p}area{_ON}"),
+        re.compile(f"/{p}info{_ON}"),
+        re.compile(f"<{pair}"),
+        re.compile(f">{_TEXT}</"),
+        f"/{prefix}:alert>" if prefix else "/alert>",
+    )

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from services.dispatcher.feeds.cap_faultless import faultless_alert
+from services.dispatcher.feeds.cap_faultless import faultless_alert, plain_alert
 from services.dispatcher.feeds.cap_message import CapMessage
 from services.dispatcher.feeds.cap_read import thorough_alert
 from services.dispatcher.feeds.cap_tables import NAMESPACES, ROOTS, SIGNATURE
-from services.dispatcher.feeds.xml_edge import open_root
+from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 DATA = Path(__file__).parents[1] / "data" / "cap"
 CAP = NAMESPACES["1.2"]
@@ -104,3 +104,98 @@ def test_both_ways_read_the_same_message(text: str, changes: list[tuple[int, int
     if message is not None:
         found = thorough_alert(root, ROOTS[root.tag])
         assert (found.message, found.problems) == (message, ())
+
+
+DECLARED = WHOLE.partition("?>")[0] + "?>"
+OPENING = WHOLE[WHOLE.index("<alert") : WHOLE.index(">", WHOLE.index("<alert")) + 1]
+FAKE = WHOLE[WHOLE.index("<alert") :].replace("Actual", "Exercise").replace("--", "- -")
+SPOILT = {
+    "end_of_cdata": ("<headline>", "<headline>]]>"),
+    "control": ("<headline>", "<headline>\x07"),
+    "no_character": ("<headline>", "<headline>\ufffe"),
+    "entity": ("<headline>", "<headline>&nbsp;"),
+    "bare_ampersand": ("<headline>", "<headline>AT&T"),
+    "two_lines_of_attributes": (OPENING, OPENING[:-1] + " a='1' a='2'>"),
+    "prefix_of_nothing": (OPENING, OPENING.replace("<alert", "<c:alert")),
+    "less_in_an_attribute": (OPENING, OPENING[:-1] + " a='<'>"),
+    "greater_in_an_attribute": (OPENING, OPENING[:-1] + " a='>'>"),
+    "opening_that_never_closes": (OPENING, OPENING[:-1]),
+    "alert_of_nothing": (OPENING, OPENING[:-1] + "/>"),
+    "other_namespace_below": ("<scope>", "<scope xmlns='urn:x'>"),
+    "other_end": ("</scope>", "</scop>"),
+    "second_root": ("</alert>", "</alert><alert/>"),
+    "text_behind": ("</alert>", "</alert>x"),
+    "blank_of_no_xml_behind": ("</alert>", "</alert>\u3000"),
+    "blank_of_no_xml_between": ("<scope>", "\u3000<scope>"),
+    "comment_before": (DECLARED, f"{DECLARED}<!-- {FAKE} -->"),
+    "instruction_before": (DECLARED, f"{DECLARED}<?x {FAKE} ?>"),
+    "instruction_instead": (DECLARED, f"<?x {FAKE} ?>"),
+    "doctype": (DECLARED, f"{DECLARED}<!DOCTYPE alert>"),
+    "cdata": ("<headline>", "<headline><![CDATA[x]]>"),
+    "comment_in_a_text": ("<headline>", "<headline><!-- x -->"),
+    "character_by_number": ("<headline>", "<headline>&#8;"),
+    "other_encoding": (DECLARED, '<?xml version="1.0" encoding="ISO-8859-1"?>'),
+    "no_such_encoding": (DECLARED, '<?xml version="1.0" encoding="UTF-88"?>'),
+    "other_version": (DECLARED, '<?xml version="1.1"?>'),
+    "vertical_tab_before": (DECLARED, f"{DECLARED}\x0b"),
+    "blank_before_the_declaration": (DECLARED, f" {DECLARED}"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_what_a_parser_would_see_otherwise_is_never_taken_as_plain(name: str) -> None:
+    old, new = SPOILT[name]
+    assert old in WHOLE
+    assert plain_alert(WHOLE.replace(old, new, 1).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        WHOLE.encode(),
+        WHOLE.encode("utf-8-sig"),
+        WHOLE.replace("\n", "\r\n").encode(),
+        WHOLE.replace(DECLARED, "").encode(),
+        WHOLE.replace(DECLARED, "<?xml version = '1.0' encoding = 'utf-8' standalone='yes' ?>").encode(),
+        WHOLE.replace(OPENING, f"{OPENING[:-1]} xmlns:x='urn:x' x:y='z'\n>").encode(),
+        WHOLE.replace("<headline>", "<headline>&quot;&apos;&lt;b&gt;&amp;lt; ]] ").encode(),
+        SEEDS[-1].encode(),
+    ],
+)
+def test_a_plain_file_says_what_its_elements_say(raw: bytes) -> None:
+    root = open_root(raw, 1_000_000, compact=True)
+    message = plain_alert(raw)
+    assert message is not None
+    assert message == thorough_alert(root, ROOTS[root.tag]).message
+
+
+PIECES = ["<", ">", "&", "&amp;", "&#13;", "]]>", "\x00", "\x1f", "\r", "\u2028", "\ufffe", "\ufffd", "</alert>"]
+PIECES += [" ", "/", "<!-- -->", "<?x?>", "<![CDATA[]]>", "<info>", "</info>", "<code/>", "<note></note>", "xmlns=''"]
+PIECES += ["\u3000", '"', "<code>1</code>", "<polygon>0,0 0,1 1,1 0,0</polygon>"]
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 3), st.sampled_from(PIECES)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_a_plain_file_is_one_that_the_parser_reads_in_the_same_way(
+    text: str, spots: list[tuple[int, int, str]], whole_tags: bool
+) -> None:
+    for at, cut, piece in spots:
+        at %= len(text)
+        if whole_tags:
+            # Between two elements or at the ends of a text, where most of it is still right.
+            at = max(0, text.find("<", at))
+        text = text[:at] + piece + text[at + cut :]
+    raw = text.encode()
+    message = plain_alert(raw)
+    if message is None:
+        return
+    try:
+        root = open_root(raw, 1_000_000, compact=True)
+    except BadXml as bad:
+        pytest.fail(f"taken as plain, but {bad.sentence}")
+    found = thorough_alert(root, ROOTS[root.tag])
+    assert (found.message, found.problems) == (message, ())

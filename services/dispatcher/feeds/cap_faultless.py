@@ -49,8 +49,9 @@ WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
 _DECLARATION = re.compile(
-    rb"""(?:\xef\xbb\xbf)?(?:<\?xml[ ]version[ ]?=[ ]?(?:"1\.0"|'1\.0')(?:[ ]encoding[ ]?=[ ]?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
-    rb"""(?:[ ]standalone[ ]?=[ ]?(?:"(?:yes|no)"|'(?:yes|no)'))?[ ]?\?>)?[ \t\r\n]*"""
+    rb"(?:\xef\xbb\xbf)?"
+    rb"""(?:<\?xml version ?= ?(?:"1\.0"|'1\.0')(?: encoding ?= ?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
+    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?[ \t\r\n]*"""
 )
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
 _ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&#13;", "\r"), ("&amp;", "&"))
@@ -306,10 +307,12 @@ class _Reading:
         match = self.written.area.match
         while (each := match(self.text, at)) is not None:
             name, polygons, circles, geocodes, altitude, ceiling = each.groups("")
-            name, altitude, ceiling = self.meant((name, altitude, ceiling))
-            if not name or (altitude and not NUMBER.fullmatch(altitude)):
-                raise _Unusual
-            if ceiling and not (altitude and NUMBER.fullmatch(ceiling)):
+            (name,) = self.meant((name,))
+            if altitude or ceiling:
+                altitude, ceiling = self.meant((altitude, ceiling))
+                if not NUMBER.fullmatch(altitude) or (ceiling and not NUMBER.fullmatch(ceiling)):
+                    raise _Unusual
+            if not name:
                 raise _Unusual
             found.append(
                 CapArea(

@@ -88,11 +88,11 @@ def _area(area: CapArea, where: str) -> Iterator[Problem]:
 def _between(infos: tuple[CapInfo, ...]) -> Iterator[Problem]:
     first = infos[0]
     for index, info in enumerate(infos[1:], 2):
-        if set(info.categories) != set(first.categories):
+        if info.categories != first.categories and set(info.categories) != set(first.categories):
             yield _warning(
                 "categories_differ", f"info[{index}]/category", "Info blocks of one alert share one category."
             )
-        if set(info.event_codes) != set(first.event_codes):
+        if info.event_codes != first.event_codes and set(info.event_codes) != set(first.event_codes):
             yield _warning(
                 "event_codes_differ", f"info[{index}]/eventCode", "Info blocks of one alert share one event."
             )

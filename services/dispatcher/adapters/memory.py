@@ -100,6 +100,11 @@ class MemoryTx:
     def now_us(self) -> int:
         return self._clock.now_us()
 
+    @property
+    def one_writer(self) -> bool:
+        """Whether nobody else writes until the end."""
+        return True
+
     def lock(self, *names: str) -> None:
         """One writer at a time holds every name already."""
 
@@ -150,6 +155,9 @@ class MemoryTx:
     def withdraw(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._set(self._table("signal_withdrawn"), key, True)
+
+    def stored_keys(self, keys: Sequence[str]) -> set[str]:
+        return {key for key in keys if self.signal_incident(key) is not None}
 
     def signal_incident(self, key: str) -> str | None:
         found = self._table("signal").get(key)

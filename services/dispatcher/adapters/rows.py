@@ -142,6 +142,8 @@ def readable(text: str) -> str:
 
 def column(value: object) -> object:
     """A value as its column holds it, and as `find` compares it; a foreign key may be of any length."""
+    if type(value) is str and len(value) <= COLUMN_CHARS_MAX and value.isascii() and "\0" not in value:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if not isinstance(value, str):

@@ -93,6 +93,13 @@ class SqlRead:
         row = self._first("SELECT incident FROM signal WHERE key = ?", (column(key),))
         return None if row is None else cast("str", row[0])
 
+    def stored_keys(self, keys: Sequence[str]) -> set[str]:
+        """Those of at most a few hundred keys under which a signal is stored."""
+        named = {cast("str", column(key)): key for key in keys}
+        marks = ", ".join("?" for _ in named)
+        found = self._all(f"SELECT key FROM signal WHERE key IN ({marks})", tuple(named)) if named else ()
+        return {named[row[0]] for row in found}
+
     def signal(self, key: str) -> Signal | None:
         """The signal that was stored under this key."""
         row = self._first("SELECT body FROM signal WHERE key = ?", (column(key),))

@@ -89,9 +89,15 @@ class SqlTx(SqlRead):
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
         self._told = False
-        # Versioned rows as this transaction left them: nobody else can change them before it ends.
+        # Versioned rows as this transaction left them, or found them as the one writer: nobody else can change them
+        # before it ends.
         self._left: dict[tuple[type, object], object] = {}
         self._unwritten: dict[tuple[type, object], None] = {}
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether nobody else writes until the end: who works out names to lock may then leave it."""
+        return not self._postgres
 
     def lock(self, *names: str) -> None:
         """Hold these names until the end. SQLite has one writer at a time, who holds them all."""
@@ -104,18 +110,18 @@ class SqlTx(SqlRead):
     def get(self, kind: type[T], id: str) -> T | None:
         """The row under this key."""
         left = self._left.get((kind, column(id)))
-        return cast("T", left) if left is not None else self._get(kind, id, locked=False)
+        return cast("T", left) if left is not None else self._read(kind, id, locked=False)
 
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
         """Rows as this transaction has left them."""
-        if any(each is kind for each, _ in self._unwritten):
+        if kind in VERSIONED and any(each is kind for each, _ in self._unwritten):
             self.flush()
         return super().find(kind, page, **fields)
 
     def get_locked(self, kind: type[T], id: str) -> T | None:
         """The row under this key, which nobody else changes until the end."""
         left = self._left.get((kind, column(id)))
-        return cast("T", left) if left is not None else self._get(kind, id, locked=True)
+        return cast("T", left) if left is not None else self._read(kind, id, locked=True)
 
     def put(self, *rows: object) -> None:
         """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
@@ -252,6 +258,12 @@ class SqlTx(SqlRead):
         sql = "UPDATE log SET link = ?, hash = ? WHERE seq = ? AND link IS NULL"
         if self._many(sql, [(row.link, row.hash, row.seq) for row in rows]) != len(rows):
             raise Conflict("the log was linked by another at the same time")
+
+    def _read(self, kind: type[T], id: str, *, locked: bool) -> T | None:
+        found = self._get(kind, id, locked=locked)
+        if found is not None and not self._postgres and kind in VERSIONED:
+            self._left[kind, column(id)] = found
+        return found
 
     def _seen(self, kind: type, key: object, version: int | None, *, locked: bool) -> None:
         if locked:

@@ -6,7 +6,7 @@ Nothing here assumes a depth: a city may have districts, towns and communities u
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from math import asin, cos, radians, sin, sqrt
@@ -171,6 +171,7 @@ class AreaTree:
     areas: Mapping[str, Area]
     _children: Mapping[str, tuple[str, ...]]
     _zones_of: Mapping[str, tuple[str, ...]]
+    _chains: dict[str, AreaChain] = field(default_factory=dict)
 
     @classmethod
     def of(cls, areas: Iterable[Area]) -> AreaTree:
@@ -210,11 +211,10 @@ class AreaTree:
 
         A zone's line is that of the lowest node that holds all its members, and it is its own zone.
         """
-        if self.area(code).overlay:
-            return AreaChain(self.chain(self._stem(code)).codes, (code,))
-        line = self._line(code)
-        zones = dict.fromkeys(zone for step in line for zone in self._zones_of.get(step, ()))
-        return AreaChain(tuple(step for step in line if not self.areas[step].synthetic), tuple(zones))
+        found = self._chains.get(code)
+        if found is None:
+            found = self._chains[code] = self._chain(code)
+        return found
 
     def resolve(self, code: str) -> str:
         """The node people see for `code`: itself, or for a synthetic node the one above it."""
@@ -278,6 +278,13 @@ class AreaTree:
                 if zone not in seen:
                     seen.add(zone)
                     yield zone
+
+    def _chain(self, code: str) -> AreaChain:
+        if self.area(code).overlay:
+            return AreaChain(self.chain(self._stem(code)).codes, (code,))
+        line = self._line(code)
+        zones = dict.fromkeys(zone for step in line for zone in self._zones_of.get(step, ()))
+        return AreaChain(tuple(step for step in line if not self.areas[step].synthetic), tuple(zones))
 
     def _stem(self, code: str) -> str:
         area = self.area(code)

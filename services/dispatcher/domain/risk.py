@@ -94,9 +94,11 @@ def rate(witnesses: tuple[Witness, ...], playbook: Playbook | None, around: Circ
             reasons.append(f"{rule.reason}: one level graver")
             break
     trust = around.rules.reliability
-    known = [around.histories[r] for r in dict.fromkeys(w.reporter for w in witnesses) if r in around.histories]
-    known = sorted((h for h in known if h.verdicts), key=lambda h: (-h.verdicts, h.id))
-    reasons += [f"{_whose(h, known)}: {h.words}" for h in known[:HISTORIES_SHOWN_MAX]]
+    if around.histories:
+        reporters = {w.reporter for w in witnesses}
+        known = [h for r, h in around.histories.items() if r in reporters and h.verdicts]
+        known.sort(key=lambda h: (-h.verdicts, h.id))
+        reasons += [f"{_whose(h, known)}: {h.words}" for h in known[:HISTORIES_SHOWN_MAX]]
     if trust.doubtful_lowers and not plain.corroborated and 1 < level < 4 and _doubtful(witnesses, around):
         level += 1
         reasons.append("nothing corroborates it and offices refuted most of what its reporters said: one level less")
@@ -147,7 +149,7 @@ def may_draft(witnesses: tuple[Witness, ...], playbook: Playbook, venue: str | N
 def _rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
     """What the witnesses say, before anything else weighs in."""
     found = corroborations(witnesses)
-    trusted = tuple(w for w in witnesses if w.automatic)
+    trusted = tuple([w for w in witnesses if w.automatic])
     automatic = found if len(trusted) == len(witnesses) else corroborations(trusted)
     claimed = [w.claimed_level for w in witnesses if w.claimed_level is not None]
     if playbook is None:
@@ -168,11 +170,12 @@ def _rate(witnesses: tuple[Witness, ...], playbook: Playbook | None) -> Rating:
 def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
     """Which corroborations these witnesses make together. Two reports of one device are one witness."""
     kinds = {w.evidence for w in witnesses}
-    detectors = {(w.reporter, w.device) for w in witnesses if w.evidence is _DETECTOR}
+    detectors = ((w.reporter, w.device) for w in witnesses if w.evidence is _DETECTOR)
+    first = next(detectors, None)
     found = []
-    if len(detectors) >= 2:
+    if first is not None and any(other != first for other in detectors):
         found.append(Corroboration.TWO_DETECTORS)
-    if detectors and Evidence.CALL_POINT in kinds:
+    if first is not None and Evidence.CALL_POINT in kinds:
         found.append(Corroboration.DETECTOR_AND_CALL_POINT)
     if Evidence.AUTHORITY in kinds:
         found.append(Corroboration.AUTHORITY)

@@ -13,6 +13,7 @@ from ..domain.signals import Place, Signal, SignalKind, identity, message_of, wi
 from ..domain.silences import Silence, never_alone
 from ..domain.spots import Spot, spot_of
 from . import ingest, silencing
+from .ahead import names_of
 from .ports import Outcome, Page, StoredSignal, Withdrawal
 from .work import Work
 
@@ -25,7 +26,9 @@ PASSED_LOGGED_MAX = 100
 def cancelled_before(work: Work, signal: Signal) -> bool:
     """Whether its source took it back before it came: it is kept and opens nothing. What was said after the cancel
     stands."""
-    names = tuple(dict.fromkeys(identity(key) for key in (signal.key, *signal.references[: ingest.REFERENCES_MAX])))
+    names = names_of(signal)
+    if work.ahead.not_withdrawn.issuperset(names):
+        return False
     for row in work.tx.find(Withdrawal, Page(limit=WITHDRAWALS_MAX), identity=names):
         if (row.reporter, row.use) != (signal.reporter, str(signal.use)) or row.until_us <= signal.received_us:
             continue
@@ -126,6 +129,7 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
     work.tx.put(replace(counted, count=counted.count + 1))
     work.tx.add_signal(signal, incident.id if incident is not None else "")
     silencing.keep_word(work.tx, silence, signal, spot, work.rules)
+    work.keeps_word()
     if incident is not None:
         work.decide_incident(incident, SignalJoined(signal, None, incident.place, silenced=True))
     return True
@@ -133,7 +137,7 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
 
 def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) -> None:
     """Another device reports what a silenced one reported before: both count, the silenced one for people."""
-    if not never_alone(signal, work.rules):
+    if not never_alone(signal, work.rules) or not work.silenced_words():
         return
     playbook = work.playbooks.get(incident.playbook)
     within_s = silencing.within_s(playbook, work.rules, signal.hazard)
@@ -162,6 +166,7 @@ def _wait_for_originals(work: Work, signal: Signal) -> None:
         kept = work.tx.get_locked(Withdrawal, id)
         if kept is None or kept.observed_us <= row.observed_us:
             work.tx.put(row)
+            work.ahead.not_withdrawn.discard(row.identity)
             work.tx.wake_at(WakeAt("withdrawal", id, "end", until_us, until_us + USELESS_NEVER_US))
 
 

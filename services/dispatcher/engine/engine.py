@@ -20,7 +20,7 @@ from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import arrivals, ingest, muting, panels, polls, reused, rhythm, scope, silencing
+from . import ahead, arrivals, ingest, muting, panels, polls, reused, rhythm, scope, silencing
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -134,8 +134,10 @@ class Engine:
             rhythm.hear(work, heard)
             events = scope.held(tx, work.city, events)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
-            # All of the group's names at once and in order: two groups never wait for each other in a circle.
-            tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, work.spot(s), self.rules)}))
+            if not tx.one_writer:
+                # All of the group's names at once and in order: two groups never wait for each other in a circle.
+                tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, work.spot(s), self.rules)}))
+            work.ahead = ahead.look(tx, signals)
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
@@ -215,13 +217,14 @@ class Engine:
 
     def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         tx = work.tx
-        if tx.signal_incident(signal.key) is not None:
+        if signal.key not in work.ahead.new and tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
             if reused.keep(tx, signal):
                 outcome.reused.append(signal)
             elif signal.evidence is Evidence.AUTHORITY:
                 arrivals.vouch(work, signal)
             return
+        work.ahead.new.discard(signal.key)
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)
         if arrivals.is_cancel_by_name(signal):
@@ -242,7 +245,7 @@ class Engine:
             if signal.kind is SignalKind.CANCEL:
                 tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
             return
-        device = ingest.device_of(tx, signal)
+        device = ingest.device_of(tx, signal, work.ahead.panels)
         opened = incident is None
         if incident is None:
             incident = ingest.open_incident(signal, spot, self._playbooks, work.city, self._ids, tx.now_us())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..domain.incidents import Incident, IncidentState, SignalJoined
 from ..domain.joining import belongs, united
@@ -175,14 +175,14 @@ def united_places(one: Place, other: Place) -> Place:
     )
 
 
-def device_of(read: Read, signal: Signal) -> Panel | Sensor | None:
-    """The enrolled panel or sensor that speaks, None for every other reporter."""
+def device_of(read: Read, signal: Signal, panels: Mapping[str, Panel]) -> Panel | Sensor | None:
+    """The enrolled panel or sensor that speaks, None for every other reporter; `panels` are some that are at hand."""
     if signal.evidence not in FROM_DEVICES or signal.key.startswith(FROM_FEEDS):
         return None
     # A feed, a panel and a sensor may have the same name; the wire says which of them it is.
     if signal.key.startswith(SENSOR_KEYS):
         return read.get(Sensor, signal.reporter)
-    return read.get(Panel, signal.reporter)
+    return panels.get(signal.reporter) or read.get(Panel, signal.reporter)
 
 
 def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bool:

@@ -124,6 +124,7 @@ def set_maintenance(work: Work, event: MaintenanceChanged) -> None:
         _end_maintenance(work, panel, event.person, event.reason)
         return
     author = event.person
+    work.ahead.panels.pop(panel.id, None)
     work.tx.put(
         replace(panel, maintenance_author=author, maintenance_until_us=event.until_us, maintenance_reason=event.reason)
     )
@@ -143,6 +144,7 @@ def _end_maintenance(work: Work, panel: Panel, person: str, why: str) -> None:
     if panel.maintenance_until_us is None:
         work.tx.record(Record("panel.maintenance_ended_again", panel.id, "it was under no maintenance", person))
         return
+    work.ahead.panels.pop(panel.id, None)
     work.tx.put(replace(panel, maintenance_author="", maintenance_until_us=None, maintenance_reason=""))
     work.tx.record(Record("panel.maintenance_ended", panel.id, why, person))
     work.tx.sleep(Sleep(PANEL_TIMER, panel.id, MAINTENANCE))

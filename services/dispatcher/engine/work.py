@@ -34,7 +34,7 @@ from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAi
 from ..domain.risk import Circumstances, History, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
-from ..domain.silences import Silence
+from ..domain.silences import Silence, SilencedWord
 from ..domain.spots import Spot, spot_of
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
@@ -48,6 +48,7 @@ from ..domain.verification import (
     short,
 )
 from . import drafts, footprints, muting, silencing
+from .ahead import Ahead
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, check_caps, revision_on_broker
 
@@ -58,7 +59,7 @@ GROUND_TASKS_MAX = 10_000
 @dataclass(slots=True)
 class Work:
     """Everything a transaction needs at hand. Refusals kept in `refused` are raised after the commit; signals of our
-    own in `raised` arrive with the event that made them."""
+    own in `raised` arrive with the event that made them. `ahead` is what was looked up for all at once."""
 
     tx: Tx
     city: City
@@ -72,8 +73,9 @@ class Work:
     raised: list[Signal] = field(default_factory=list)
     _queue: deque[Effect] = field(default_factory=deque)
     _spots: dict[str, Spot] = field(default_factory=dict)
-    _histories: dict[str, History | None] = field(default_factory=dict)
+    ahead: Ahead = field(default_factory=Ahead)
     _silences: list[Silence] | None = None
+    _words: bool | None = None
 
     def run(self, effects: Iterable[Effect] = ()) -> None:
         """Carry effects out in the order they were decided, each with everything that follows from it."""
@@ -139,7 +141,7 @@ class Work:
                 after, effects = incident_decisions.decide(muted, event, playbook, now_us, around)
                 effects = [*told, *effects]
         if isinstance(event, SignalJoined) and event.witness is not None and self.shadow is not None:
-            after, effects = self._shadowed(after, effects, playbook)
+            after, effects = self._shadowed(after, effects, playbook, around)
         self.tx.put(after)
         footprints.relist(self.tx, before, after, self.city)
         if not after.open and after.task:
@@ -159,30 +161,38 @@ class Work:
             self._silences = silencing.active(self.tx)
         return self._silences
 
+    def silenced_words(self) -> bool:
+        """Whether anything that was silenced may still be heard; a transaction looks once."""
+        if self._words is None:
+            self._words = bool(self.tx.find(SilencedWord, Page(limit=1)))
+        return self._words
+
+    def keeps_word(self) -> None:
+        """From now on there may be one."""
+        self._words = True
+
     def _around(self, incident: Incident, event: IncidentEvent) -> Circumstances:
         """What a rating takes in beside the witnesses."""
         if not isinstance(event, SignalJoined):
             return Circumstances(self.rules)
         reporters = {w.reporter for w in incident.witnesses} | {event.signal.reporter}
-        for reporter in reporters:
-            if reporter not in self._histories:
-                self._histories[reporter] = self.tx.get(History, f"{incident.use}/{reporter}")
-        known = {r: h for r in reporters if (h := self._histories[r]) is not None}
+        known = {r: h for r in reporters if (h := self._history(f"{incident.use}/{r}")) is not None}
         venue = self.city.venues.get(incident.venue) if incident.venue else None
         kind = str(venue.kind) if venue is not None else ""
         return Circumstances(self.rules, known, incident.hazard, kind, incident.opened_us)
 
+    def _history(self, id: str) -> History | None:
+        histories = self.ahead.histories
+        if id not in histories:
+            histories[id] = self.tx.get(History, id)
+        return histories[id]
+
     def _shadowed(
-        self, after: Incident, effects: list[Effect], playbook: Playbook | None
+        self, after: Incident, effects: list[Effect], playbook: Playbook | None, around: Circumstances
     ) -> tuple[Incident, list[Effect]]:
         """Rate by the other rules as well, and put on record where they differ; nothing else ever comes of it."""
         assert self.shadow is not None
-        venue = self.city.venues.get(after.venue) if after.venue else None
-        known = {r: h for r, h in self._histories.items() if h is not None}
-        around = Circumstances(
-            self.shadow, known, after.hazard, str(venue.kind) if venue is not None else "", after.opened_us
-        )
-        other = rate(after.witnesses, playbook, around)
+        other = rate(after.witnesses, playbook, replace(around, rules=self.shadow))
         said = "" if other.level == after.level else f"level {other.level} by {self.shadow.version}"
         if said == after.shadow:
             return after, effects
@@ -198,7 +208,7 @@ class Work:
             id = f"{effect.use}/{reporter}"
             kept = self.tx.get_locked(History, id) or History(id)
             self.tx.put(kept.judged(effect.judged, effect.before))
-            self._histories.pop(reporter, None)
+            self.ahead.histories.pop(id, None)
 
     def task(self, task_id: str, event: TaskEvent) -> None:
         """Let a task decide."""

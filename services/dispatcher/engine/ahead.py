@@ -1,0 +1,61 @@
+"""Ahead: what every signal of a group will be asked, answered for all of them at once. A storm brings hundreds in one
+transaction, and nearly every answer is that there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..domain.risk import History
+from ..domain.signals import Panel, Signal, identity
+from .ingest import FROM_DEVICES, REFERENCES_MAX, SENSOR_KEYS
+from .ports import Page, Tx, Withdrawal
+from .scope import FROM_FEEDS
+
+ASKED_MAX = 500
+"""Names in one question to the store."""
+
+
+@dataclass(slots=True)
+class Ahead:
+    """`new` are keys under which no signal is stored, `not_withdrawn` names for which no withdrawal waits; `panels` and
+    `histories` are rows by id, None where there is no row. Whoever changes any of these in the transaction takes it out
+    here; what is not here is looked up."""
+
+    new: set[str] = field(default_factory=set)
+    not_withdrawn: set[str] = field(default_factory=set)
+    panels: dict[str, Panel] = field(default_factory=dict)
+    histories: dict[str, History | None] = field(default_factory=dict)
+
+
+def look(tx: Tx, signals: Sequence[Signal]) -> Ahead:
+    """Look up everything that this group will be asked."""
+    ahead = Ahead()
+    for start in range(0, len(signals), ASKED_MAX):
+        some = signals[start : start + ASKED_MAX]
+        keys = {signal.key for signal in some}
+        ahead.new |= keys - tx.stored_keys(tuple(keys))
+        ids = tuple({f"{signal.use}/{signal.reporter}" for signal in some})
+        ahead.histories.update(dict.fromkeys(ids))
+        ahead.histories.update((row.id, row) for row in tx.find(History, Page(limit=ASKED_MAX), id=ids))
+        spoke = tuple({signal.reporter for signal in some if of_panel(signal)})
+        if spoke:
+            ahead.panels.update((row.id, row) for row in tx.find(Panel, Page(limit=ASKED_MAX), id=spoke))
+    names = tuple(dict.fromkeys(name for signal in signals for name in names_of(signal)))
+    for start in range(0, len(names), ASKED_MAX):
+        asked = names[start : start + ASKED_MAX]
+        if not tx.find(Withdrawal, Page(limit=1), identity=asked):
+            ahead.not_withdrawn.update(asked)
+    return ahead
+
+
+def names_of(signal: Signal) -> tuple[str, ...]:
+    """What a withdrawal that waits for this signal may be called."""
+    if not signal.references:
+        return (identity(signal.key),)
+    return tuple(dict.fromkeys(identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])))
+
+
+def of_panel(signal: Signal) -> bool:
+    """Whether a fire panel speaks. A feed, a panel and a sensor may have the same name; the wire says which it is."""
+    return signal.evidence in FROM_DEVICES and not signal.key.startswith((*FROM_FEEDS, SENSOR_KEYS))

@@ -328,7 +328,9 @@ def text_of(raw: bytes) -> str:
     is marked with U+FFFD.
     """
     said = raw.lstrip(b"\0").partition(b"\0")[0].rstrip(b"\xff")
-    text = "".join(c for c in _decoded(said) if c.isprintable())
+    text = _decoded(said)
+    if not text.isprintable():
+        text = "".join(c for c in text if c.isprintable())
     return text.strip(" \u3000")
 
 

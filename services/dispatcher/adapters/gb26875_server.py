@@ -195,7 +195,7 @@ class PanelServer:
             if await committed and answer is not None:
                 line.writer.write(encode(answer))
                 self._metrics.answered.labels(Command(answer.command).name.lower()).inc()
-        if waiting:
+        if line.writer.transport.get_write_buffer_size():
             async with asyncio.timeout(self._limits.drain_s):
                 await line.writer.drain()
 

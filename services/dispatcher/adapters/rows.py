@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from enum import Enum
 from functools import cache, partial
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -140,9 +141,14 @@ def readable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def _fits_any(text: str) -> bool:
+    return len(text) <= COLUMN_CHARS_MAX and text.isascii() and "\0" not in text
+
+
 def column(value: object) -> object:
     """A value as its column holds it, and as `find` compares it; a foreign key may be of any length."""
-    if type(value) is str and len(value) <= COLUMN_CHARS_MAX and value.isascii() and "\0" not in value:
+    kind = type(value)
+    if kind is int or (kind is str and _fits_any(cast("str", value))):
         return value
     if isinstance(value, Enum):
         value = value.value
@@ -164,13 +170,20 @@ def names_of(kind: type) -> tuple[str, ...]:
 
 def columns_of(row: object) -> tuple[object, ...]:
     """What the columns of `names_of` hold for this row."""
-    return tuple(column(_field(row, name)) for name in names_of(type(row)))
+    return tuple([column(value) for value in _VALUES[type(row)](row)])
 
 
-def _field(row: object, name: str) -> object:
-    if isinstance(row, Speaker) and name == "out_of_service_until_us":
-        return row.out_of_service.until_us if row.out_of_service is not None else None
-    return getattr(row, name)
+def _speaker(row: Speaker) -> tuple[object, ...]:
+    until_us = row.out_of_service.until_us if row.out_of_service is not None else None
+    return tuple(until_us if name == "out_of_service_until_us" else getattr(row, name) for name in _NAMES[Speaker])
+
+
+def _values(names: tuple[str, ...]) -> Callable[[Any], tuple[object, ...]]:
+    """What reads these fields of a row, of which there is at least one."""
+    return attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
+
+
+_VALUES = {kind: _values(names) for kind, names in _NAMES.items()} | {Speaker: _speaker}
 
 
 def order_of(kind: type, page: Page) -> str:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread, identity, witness_name
@@ -93,6 +94,7 @@ class SqlTx(SqlRead):
         # before it ends.
         self._left: dict[tuple[type, object], object] = {}
         self._unwritten: dict[tuple[type, object], None] = {}
+        self._signals: list[tuple[object, ...]] = []
 
     @property
     def one_writer(self) -> bool:
@@ -116,7 +118,11 @@ class SqlTx(SqlRead):
         """Rows as this transaction has left them."""
         if kind in VERSIONED and any(each is kind for each, _ in self._unwritten):
             self.flush()
-        return super().find(kind, page, **fields)
+        found = super().find(kind, page, **fields)
+        if kind in VERSIONED and self.one_writer:
+            key = names_of(kind)[0]
+            self._left.update(((kind, column(getattr(row, key))), row) for row in found)
+        return found
 
     def get_locked(self, kind: type[T], id: str) -> T | None:
         """The row under this key, which nobody else changes until the end."""
@@ -143,14 +149,15 @@ class SqlTx(SqlRead):
         self._unwritten.pop((kind, column(id)), None)
 
     def add_signal(self, signal: Signal, incident: str) -> None:
-        """Store a new signal. Raises Conflict when its key was stored meanwhile."""
-        names = column(identity(signal.key)), column(witness_name(signal.reporter, signal.device))
-        row = column(signal.key), incident, signal.received_us, *names, encode(signal)
-        if self._run(_SIGNAL, row).rowcount != 1:
-            raise Conflict(f"the signal {signal.key[:100]!r} is stored already")
+        """Store a new signal, when the transaction ends or somebody looks for one: a storm brings hundreds."""
+        key, name = column(signal.key), column(identity(signal.key))
+        witness = column(witness_name(signal.reporter, signal.device))
+        row = (key, incident, signal.received_us, "" if name == key else name, witness, encode(signal))
+        self._signals.append(row)
 
     def withdraw(self, keys: Sequence[str]) -> None:
         """Mark stored signals as cancelled or updated."""
+        self._add_signals()
         self._many("UPDATE signal SET withdrawn = ? WHERE key = ?", [(True, column(key)) for key in sorted(keys)])
 
     def add_unread(self, rows: Sequence[Unread]) -> None:
@@ -284,10 +291,22 @@ class SqlTx(SqlRead):
         self._write_versioned(row)
 
     def flush(self) -> None:
-        """Write what is still to be written. Raises Conflict."""
+        """Write what is still to be written. Raises Conflict, also when a new signal's key was stored meanwhile."""
+        self._add_signals()
         for kind, key in sorted(self._unwritten, key=lambda each: (each[0].__name__, str(each[1]))):
             self._write_versioned(self._left[kind, key])
         self._unwritten.clear()
+
+    def _add_signals(self) -> None:
+        # Sorted, so that two transactions never wait for each other in a circle and neighbours are on one page.
+        new, self._signals = sorted(self._signals, key=lambda row: str(row[0])), []
+        if self._many(_SIGNAL, new) != len(new):
+            raise Conflict("a signal of the group is stored already")
+
+    def _run(self, sql: str, parameters: tuple[object, ...]) -> DBAPICursor:
+        if self._signals and "signal" in sql:
+            self._add_signals()
+        return super()._run(sql, parameters)
 
     def _write_versioned(self, row: object) -> None:
         kind = type(row)

@@ -182,10 +182,19 @@ def _signal(
     rating = rate(witnesses, playbook, around)
     muted = bool(incident.inhibited_by)
     why = "" if muted else _asks_because(incident, event, rating)
+    state = IncidentState.VERIFYING if why else incident.state
+    changes = {
+        "level": rating.level != incident.level,
+        "place": event.place != incident.place,
+        "state": state is not incident.state,
+        "held": incident.held,
+    }
+    changed = [name for name, differs in changes.items() if differs]
+    grave = changed not in ([], ["place"])
     rated = replace(
         incident,
         **count.changes,
-        state=IncidentState.VERIFYING if why else incident.state,
+        state=state,
         unanswered=incident.unanswered and not why,
         witnesses=witnesses,
         level=rating.level,
@@ -195,17 +204,17 @@ def _signal(
         held=False,
         lifted=False,
         rules=around.rules.version,
+        unlogged=incident.unlogged + (storm and not grave),
     )
     effects: list[Effect] = []
     if why:
         # A fire with the test bit releases nothing by itself: people are asked in quick turn.
         short = signal.test_bit and not event.witness.automatic
         effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, why, short))
-    changed = [name for name in ("level", "place", "state", "held") if getattr(rated, name) != getattr(incident, name)]
     drafts = drafts_now(rated, playbook)
     if drafts and lone_detector(incident.witnesses) and not drafts_now(incident, playbook):
         changed.append("witnesses")
-    grave = any(name != "place" for name in changed)
+        grave, rated = True, replace(rated, unlogged=incident.unlogged)
     if drafts and (changed or not rated.alert or rated.air is Air.OVER):
         if not storm or grave:
             effects.append(PrepareBroadcast(incident.id))
@@ -220,8 +229,7 @@ def _signal(
     if standing and (not storm or rating.automatic != rate(incident.witnesses, playbook).automatic):
         effects += standing
     if storm and not grave:
-        shared = _shared_line(incident, count)
-        return replace(rated, unlogged=incident.unlogged + 1), [*shared, *effects]
+        return rated, [*_shared_line(incident, count), *effects]
     return rated, [*_said(incident, rated, signal, around), *effects]
 
 
@@ -427,7 +435,8 @@ def _name(witness: Witness) -> tuple[str, str, str]:
 
 def _with(witnesses: tuple[Witness, ...], new: Witness) -> tuple[Witness, ...]:
     """The same device again replaces its earlier word, but never weakens one that may act automatically."""
-    same = [w for w in witnesses if w.device == new.device and _name(w) == _name(new)]
+    device = new.device
+    same = [w for w in witnesses if w.device == device and _name(w) == _name(new)]
     if any(old.automatic for old in same) and not new.automatic:
         new = replace(new, automatic=True)
     kept = [w for w in witnesses if w not in same] if same else list(witnesses)

@@ -15,7 +15,8 @@ from .signals import Evidence
 
 LEVEL_UNKNOWN_HAZARD = 3
 # A member asked of its class costs more than the comparison it is for, and a storm compares many witnesses.
-_DETECTOR = Evidence.DETECTOR
+_DETECTOR, _CALL_POINT = Evidence.DETECTOR, Evidence.CALL_POINT
+_AUTHORITY, _PERSON = Evidence.AUTHORITY, Evidence.PERSON
 HISTORIES_SHOWN_MAX = 3
 
 
@@ -175,11 +176,11 @@ def corroborations(witnesses: tuple[Witness, ...]) -> tuple[Corroboration, ...]:
     found = []
     if first is not None and any(other != first for other in detectors):
         found.append(Corroboration.TWO_DETECTORS)
-    if first is not None and Evidence.CALL_POINT in kinds:
+    if first is not None and _CALL_POINT in kinds:
         found.append(Corroboration.DETECTOR_AND_CALL_POINT)
-    if Evidence.AUTHORITY in kinds:
+    if _AUTHORITY in kinds:
         found.append(Corroboration.AUTHORITY)
-    if Evidence.PERSON in kinds:
+    if _PERSON in kinds:
         found.append(Corroboration.PERSON)
     return tuple(found)
 

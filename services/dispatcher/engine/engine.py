@@ -233,7 +233,7 @@ class Engine:
         if arrivals.cancelled_before(work, signal):
             return
         spot = work.spot(signal)
-        incident_id = ingest.find_incident(tx, signal, spot, self._playbooks, self.rules, work.city)
+        incident_id = ingest.find_incident(tx, signal, spot, self._playbooks, self.rules, work.city, work.ahead.listed)
         incident = tx.get_locked(Incident, incident_id) if incident_id is not None else None
         if arrivals.silenced(work, signal, spot, incident):
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..domain.incidents import Incident, IncidentState, SignalJoined
 from ..domain.joining import belongs, united
@@ -74,42 +74,46 @@ def referred(read: Read, signal: Signal) -> tuple[list[StoredSignal], bool]:
 
 
 def find_incident(
-    read: Read, signal: Signal, spot: Spot, playbooks: dict[str, Playbook], rules: Rules, city: City
-) -> str | None:
+    read: Read, signal: Signal, spot: Spot, playbooks: dict[str, Playbook], rules: Rules, city: City,
+    listed: Mapping[str, Sequence[Footprint]],
+) -> str | None:  # fmt: skip
     """The open incident this signal belongs to: by reference first, else of the same use and hazard, near in space
-    and time. Sources of different use never join."""
-    rows, _ = referred(read, signal) if signal.references else ([], False)
-    same = [row for row in rows if row.signal.hazard == signal.hazard]
-    for row in same or ([] if is_further_group(signal.key) else rows):
-        incident = read.get(Incident, row.incident) if row.incident else None
+    and time. Sources of different use never join. `listed` are the footprints of some cells, the newest first."""
+    named, _ = referred(read, signal) if signal.references else ([], False)
+    same = [each for each in named if each.signal.hazard == signal.hazard]
+    for each in same or ([] if is_further_group(signal.key) else named):
+        incident = read.get(Incident, each.incident) if each.incident else None
         if incident is not None and incident.open and incident.use is signal.use:
             return incident.id
     if signal.kind is SignalKind.CANCEL and signal.references:
         # It takes back what it names and nothing that only lies near.
         return None
-    return _near(read, signal, spot, playbooks, rules, city)
-
-
-def _near(
-    read: Read, signal: Signal, spot: Spot, playbooks: dict[str, Playbook], rules: Rules, city: City
-) -> str | None:
     tried: set[str] = set()
-    looks = [look_cells(spot, rules, signal.hazard)]
-    if spot.venue is not None:
-        # Nearly always there, and one row.
-        looks.insert(0, (f"venue/{spot.venue}",))
-    for cells in looks:
-        newest = Page(limit=CANDIDATES_MAX, order="-id")
-        for row in read.find(Footprint, newest, cell=cells, hazard=signal.hazard, use=str(signal.use)):
-            if row.incident in tried:
-                continue
-            tried.add(row.incident)
-            incident = read.get(Incident, row.incident)
-            if incident is None or not incident.open:
-                continue
-            if belongs(incident, signal, spot, playbooks.get(incident.playbook), rules, city.tree):
-                return incident.id
+    for row in _candidates(read, signal, spot, rules, listed):
+        if row.incident in tried:
+            continue
+        tried.add(row.incident)
+        incident = read.get(Incident, row.incident)
+        if incident is None or not incident.open:
+            continue
+        if belongs(incident, signal, spot, playbooks.get(incident.playbook), rules, city.tree):
+            return incident.id
     return None
+
+
+def _candidates(
+    read: Read, signal: Signal, spot: Spot, rules: Rules, listed: Mapping[str, Sequence[Footprint]]
+) -> Iterator[Footprint]:
+    """Where incidents are listed that the signal may belong to, its own venue first: it is nearly always there."""
+    newest = Page(limit=CANDIDATES_MAX, order="-id")
+    hazard, use = signal.hazard, str(signal.use)
+    if spot.venue is not None:
+        here = f"venue/{spot.venue}"
+        if here in listed:
+            yield from [row for row in listed[here] if (row.hazard, row.use) == (hazard, use)][:CANDIDATES_MAX]
+        else:
+            yield from read.find(Footprint, newest, cell=here, hazard=hazard, use=use)
+    yield from read.find(Footprint, newest, cell=look_cells(spot, rules, hazard), hazard=hazard, use=use)
 
 
 def open_incident(
@@ -161,8 +165,10 @@ def joined(
 
 def is_new_witness(event: SignalJoined, incident: Incident) -> bool:
     """Whether it brings a witness of which the incident has not heard."""
-    new = event.witness
-    return new is not None and all((w.reporter, w.device) != (new.reporter, new.device) for w in incident.witnesses)
+    if event.witness is None:
+        return False
+    reporter, device = event.witness.reporter, event.witness.device
+    return not [w for w in incident.witnesses if w.device == device and w.reporter == reporter]
 
 
 def united_places(one: Place, other: Place) -> Place:

@@ -143,7 +143,7 @@ class Work:
         if isinstance(event, SignalJoined) and event.witness is not None and self.shadow is not None:
             after, effects = self._shadowed(after, effects, playbook, around)
         self.tx.put(after)
-        footprints.relist(self.tx, before, after, self.city)
+        footprints.relist(self.tx, before, after, self.city, self.ahead)
         if not after.open and after.task:
             effects = [*effects, WithdrawTask(after.task, "the incident is closed")]
         self._next([*effects, *muting.consequences(self.tx, before, after, self.rules, self.city)])

@@ -9,6 +9,7 @@ Key. `alert12379/<feed>/<identifier>`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -18,7 +19,7 @@ from lxml import etree
 from devices.protocols.selector import Circle, Polygon, Shape
 from services.dispatcher.domain.gcj02 import to_wgs84
 from services.dispatcher.domain.signals import Datum, Feed, Problem, Reading, SignalKind
-from services.dispatcher.feeds.cap_shapes import BadShape, points_of
+from services.dispatcher.feeds.cap_shapes import BadShape, Point, points_of
 from services.dispatcher.feeds.hazards import BY_CODE, EVENT_CODE
 from services.dispatcher.feeds.report import Report, Status, area_code, clean, hazard_of, signal_of
 from services.dispatcher.feeds.xml_edge import BadXml, open_root, stray_text
@@ -295,7 +296,7 @@ class _Reader:
             self.warn("circle_radius_zero", where, "A circle of radius 0 reaches nobody; the division codes count.")
         return Circle(lat_e7, lon_e7, radius_m)
 
-    def _points(self, text: str, where: str) -> list[tuple[int, int]]:
+    def _points(self, text: str, where: str) -> Sequence[Point]:
         """WGS-84. Senders differ in what comes first; north and east can't be taken for each other in China."""
         points = _points_or_none(text)
         swapped = _points_or_none(" ".join([",".join(reversed(pair.split(","))) for pair in text.split()]))
@@ -366,7 +367,7 @@ class _Reader:
         return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _points_or_none(text: str) -> list[tuple[int, int]] | None:
+def _points_or_none(text: str) -> tuple[Point, ...] | None:
     try:
         return points_of(text)
     except BadShape:

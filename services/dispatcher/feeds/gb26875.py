@@ -195,11 +195,12 @@ def _component(each: ComponentStatus) -> Iterator[_Said]:
     device = f"{each.system_type}-{each.system_address}/{each.component_address.hex()}"
     where, name = text_of(each.description), component_name(each.component_type)
     label = f"{where}（{name}）" if where else f"{name} {device}"
-    test = ComponentBit.NORMAL not in each.bits
-    if ComponentBit.FIRE in each.bits:
+    bits = each.bits
+    test = ComponentBit.NORMAL not in bits
+    if ComponentBit.FIRE in bits:
         evidence = Evidence.CALL_POINT if each.component_type in CALL_POINT_TYPES else Evidence.DETECTOR
         yield _Said("fire", SignalKind.ALERT, evidence, device, _fire(label, test), where, test)
-    faults = [word for bit, word in _COMPONENT_FAULTS.items() if bit in each.bits]
+    faults = [word for bit, word in _COMPONENT_FAULTS.items() if bit in bits]
     if faults:
         headline = f"{'、'.join(faults)}：{label}"
         yield _Said("fault", SignalKind.INFO, Evidence.FAULT, device, headline, where, test)

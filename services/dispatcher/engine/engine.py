@@ -187,9 +187,11 @@ class Engine:
             case SilenceMade():
                 silence = replace(event.silence, id=self._ids.new(), made_us=work.tx.now_us())
                 silencing.make(work.tx, silence, self.rules, work.city)
+                work.silences_changed()
                 outcome.created.append(silence.id)
             case SilenceEnded():
                 silencing.end(work.tx, event.silence, event.person, event.why)
+                work.silences_changed()
             case CanaryAnswered():
                 late_us = work.tx.now_us() - event.asked_us
                 work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
@@ -354,6 +356,7 @@ def _timer(work: Work, event: TimerDue) -> None:
                 work.run(muting.recheck(work.tx, muted, work.rules, work.city))
         case "silence", "end":
             silencing.end(work.tx, timer.subject, "", "its time is over")
+            work.silences_changed()
         case "withdrawal", "end":
             work.tx.delete(Withdrawal, timer.subject)
         case "worker", "canary":

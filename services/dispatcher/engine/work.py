@@ -171,6 +171,10 @@ class Work:
         """From now on there may be one."""
         self._words = True
 
+    def silences_changed(self) -> None:
+        """They are read anew."""
+        self._silences = None
+
     def _around(self, incident: Incident, event: IncidentEvent) -> Circumstances:
         """What a rating takes in beside the witnesses."""
         if not isinstance(event, SignalJoined):

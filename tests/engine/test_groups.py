@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def any_event(random: Random, number: int) -> Event:
     return SignalArrived(any_signal(random, number))
 
 
-def left_by(store: Store, clock: StoppedClock, groups: Sequence[Sequence[Event]]) -> list[object]:
+def left_by(store: Store, clock: StoppedClock, groups: Sequence[Sequence[Event]]) -> list[Any]:
     """Every row, every signal's incident and every line of the log."""
     town: Town = builders.town(store, clock)
     with store.write() as tx:
@@ -124,6 +125,19 @@ def test_a_group_leaves_what_its_events_leave_one_by_one(kind: str, seed: int, t
     assert alone[0], "nothing was opened"
     for one, other in zip(alone, together, strict=True):
         assert one == other
+
+
+def test_a_word_silenced_in_a_group_is_heard_with_a_second_one_in_it() -> None:
+    silence = Silence("", Use.ACTUAL, "chen", "it is being repaired", 0, NOON_US + 600 * SECOND_US, device="smoke-1")
+    events = [
+        SignalArrived(fire_signal("gb26875/0", use=Use.EXERCISE)),
+        SilenceMade(silence),
+        SignalArrived(fire_signal("gb26875/1", device="smoke-1")),
+        SignalArrived(fire_signal("gb26875/2", device="smoke-2")),
+    ]
+    clock = StoppedClock()
+    rows, *_ = left_by(MemoryStore(clock), clock, [events])
+    assert [len(incident.witnesses) for incident in rows if incident.use is Use.ACTUAL] == [2]
 
 
 def test_a_reporters_history_in_drills_is_not_its_history_in_earnest(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ from tests.builders import (
 )
 
 ALL = Page(limit=10_000)
-KINDS = (Incident, Broadcast, Task, Footprint, Withdrawal, Silence, SilencedWord, History, Panel)
+KINDS: tuple[type[Any], ...] = (Incident, Broadcast, Task, Footprint, Withdrawal, Silence, SilencedWord, History, Panel)
 RULES = Rules(version="tried", signals_a_minute_logged=6)
 EVENTS = 40
 
@@ -129,7 +129,7 @@ def test_a_group_leaves_what_its_events_leave_one_by_one(kind: str, seed: int, t
 
 def test_a_word_silenced_in_a_group_is_heard_with_a_second_one_in_it() -> None:
     silence = Silence("", Use.ACTUAL, "chen", "it is being repaired", 0, NOON_US + 600 * SECOND_US, device="smoke-1")
-    events = [
+    events: list[Event] = [
         SignalArrived(fire_signal("gb26875/0", use=Use.EXERCISE)),
         SilenceMade(silence),
         SignalArrived(fire_signal("gb26875/1", device="smoke-1")),

@@ -48,10 +48,12 @@ CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
-_DECLARATION = re.compile(
+# The declaration, and what senders put between it and the alert: comments, and how a browser should show it.
+_PROLOGUE = re.compile(
     rb"(?:\xef\xbb\xbf)?"
     rb"""(?:<\?xml version ?= ?(?:"1\.0"|'1\.0')(?: encoding ?= ?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
-    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?[ \t\r\n]*"""
+    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?+[ \t\r\n]*+"""
+    rb"(?:(?:<!--(?:[^-]|-(?!-))*+-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*+"
 )
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
 _ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&#13;", "\r"), ("&amp;", "&"))
@@ -94,23 +96,21 @@ def faultless_alert(root: _Element, version: str) -> CapMessage | None:
 def _plain_text(raw: bytes) -> str:
     """The text of a file from its first element on, with one kind of line ends; empty when it is not in UTF-8, or holds
     what no text of an XML document may."""
-    declaration = _DECLARATION.match(raw)
-    if len(raw) > 4 * CHARS_MAX or declaration is None:
+    prologue = _PROLOGUE.match(raw)
+    if len(raw) > 4 * CHARS_MAX or prologue is None or len(raw.translate(None, _CONTROLS)) != len(raw):
         return ""
-    raw = raw[declaration.end() :]
-    if len(raw.translate(None, _CONTROLS)) != len(raw):
-        return ""
-    if b"\r" in raw:
-        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
-        text = raw.decode()
+        whole = raw.decode()
     except UnicodeDecodeError:
         return ""
-    if ("]" in text and "]]>" in text) or (not text.isascii() and ("\ufffe" in text or "\uffff" in text)):
+    if not whole.isascii() and ("\ufffe" in whole or "\uffff" in whole):
+        return ""
+    text = whole[len(raw[: prologue.end()].decode()) :]
+    if "]" in text and "]]>" in text:
         return ""
     if "&" in text and text.count("&") != sum([text.count(written) for written, _ in _ESCAPES if "#" not in written]):
         return ""
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 @lru_cache(256)

@@ -47,7 +47,7 @@ def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
     found = read(raw)
     if found.message is not None and not found.further:
         made = signals(found.message, feed, received_us)
-        return Reading(made.signals, (*found.problems, *made.problems))
+        return Reading(made.signals, (*found.problems, *made.problems)) if found.problems else made
     every = [signals(message, feed, received_us) for message in found.messages]
     return Reading(
         tuple(signal for made in every for signal in made.signals),

@@ -42,11 +42,15 @@ CHARS_MAX = 150_000
 ENDS_MAX, ENDS_COUNTED_FROM = 1_000, 14_000
 """Of elements; fewer characters hold fewer. With both, no cap on points, shapes or pairs can be reached here."""
 
+STRETCH_CHARS_MAX, STRETCHES_MAX = 200, 512
+"""How long a stretch of words may be that is remembered, and how many are."""
+
 CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 """Which groups of an alert and of an info are stretches of several elements."""
 
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+_TEXTS = re.compile(">([^<]*+)</")
 _LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
 # The declaration, and what senders put between it and the alert: comments, and how a browser should show it.
 _PROLOGUE = re.compile(
@@ -198,10 +202,14 @@ class _Reading:
         return [text.strip() for text in texts]
 
     def several(self, stretch: str) -> tuple[str, ...]:
-        found = tuple(self.meant(self.written.text.findall(stretch)))
+        found = tuple(self.meant(_TEXTS.findall(stretch)))
         if not all(found):
             raise _Unusual
         return found
+
+    def words(self, stretch: str) -> tuple[str, ...]:
+        """Words of the schema: nearly every alert has the same few."""
+        return _known_words(stretch) if len(stretch) <= STRETCH_CHARS_MAX else self.several(stretch)
 
     def pairs(self, stretch: str) -> tuple[tuple[str, str], ...]:
         found = self.written.pair.findall(stretch)
@@ -265,9 +273,9 @@ class _Reading:
             raise _Unusual
         return CapInfo(
             language or "en-US",
-            self.several(written[CATEGORIES]),
+            self.words(written[CATEGORIES]),
             event,
-            self.several(written[RESPONSES]) if written[RESPONSES] else (),
+            self.words(written[RESPONSES]) if written[RESPONSES] else (),
             urgency,
             severity,
             certainty,
@@ -353,6 +361,11 @@ class _Reading:
                 raise _Unusual
             self.times[text] = us
         return us
+
+
+@lru_cache(STRETCHES_MAX)
+def _known_words(stretch: str) -> tuple[str, ...]:
+    return tuple([text.strip() for text in _TEXTS.findall(stretch)])
 
 
 def _without_signature(text: str, root: _Element) -> str:

@@ -40,7 +40,7 @@ SHORT_CODE_CHARS_MAX, CODE_CHARS = 9, 12
 
 KINDS = {"Alert": SignalKind.ALERT, "Update": SignalKind.UPDATE, "Cancel": SignalKind.CANCEL}
 NOT_AIRED = ("Test", "System", "Draft")
-ENDED = re.compile("解除|取消|终止")
+ENDED = ("解除", "取消", "终止")
 
 _LONG_CODE = re.compile(r"[1-8]\d{11}(?:\d{2})?", re.ASCII)
 _SHORT_CODE = re.compile(r"[1-8]\d{5}(?:\d{3})?", re.ASCII)
@@ -174,7 +174,9 @@ def _ended(info: CapInfo) -> bool:
     if "AllClear" in info.responses:
         return True
     headline = info.headline
-    return not headline.isascii() and ENDED.search(headline) is not None and COLOUR.search(headline) is not None
+    if headline.isascii() or not any(word in headline for word in ENDED):
+        return False
+    return COLOUR.search(headline) is not None
 
 
 def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place, Sequence[Problem]]:

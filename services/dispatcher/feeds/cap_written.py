@@ -32,8 +32,7 @@ _PAIRS = ("eventCode", "parameter", "geocode")
 
 class Written(NamedTuple):
     """The parts of an alert of one version and namespace prefix: the alert from the end of its opening to its info
-    blocks, an info up to its resources, a resource, an area, and the end of an info; further, from its < on, a pair,
-    and the text of an element."""
+    blocks, an info up to its resources, a resource, an area, and the end of an info; further, from its < on, a pair."""
 
     version: str
     alert: re.Pattern[str]
@@ -42,7 +41,6 @@ class Written(NamedTuple):
     area: re.Pattern[str]
     info_end: re.Pattern[str]
     pair: re.Pattern[str]
-    text: re.Pattern[str]
     alert_end: str
 
 
@@ -79,6 +77,5 @@ def written_of(version: str, prefix: str) -> Written:
         re.compile(f"{p}area{_ON}{fields('area')}/{p}area{_ON}"),
         re.compile(f"/{p}info{_ON}"),
         re.compile(f"<{pair}"),
-        re.compile(f">{_TEXT}</"),
         f"/{prefix}:alert>" if prefix else "/alert>",
     )

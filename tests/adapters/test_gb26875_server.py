@@ -131,7 +131,7 @@ def test_nothing_is_confirmed_before_the_commit_returned() -> None:
             sending = asyncio.create_task(panel.fire(BUTTON))
             await asyncio.to_thread(centre.ledger.entered.wait)
             assert not sending.done()
-            assert centre.count("tocsin_panel_answers_total", command="confirm") is None
+            assert centre.count("tocsin_panel_answers_total", command="confirm") == 0
             centre.ledger.gate.set()
             assert await sending is Answer.CONFIRMED
 
@@ -330,6 +330,16 @@ def test_a_silent_connection_is_closed() -> None:
             assert await panel.next_frame() is None
 
     run(story, limits=replace(Limits(), stranger_idle_s=0.05))
+
+
+def test_a_panel_that_has_spoken_may_be_silent_for_longer_than_a_stranger() -> None:
+    async def story(centre: Centre) -> None:
+        async with centre.panel() as panel:
+            assert await panel.heartbeat() is Answer.CONFIRMED
+            await asyncio.sleep(0.3)
+            assert await panel.heartbeat() is Answer.CONFIRMED
+
+    run(story, limits=replace(Limits(), stranger_idle_s=0.1))
 
 
 def set_clock(now: TimeTag) -> bytes:

@@ -85,3 +85,35 @@ class Line:
             return Reply.UNHEARD
         finally:
             del self._asked[serial]
+
+
+class IdleWatch:
+    """Hangs up a connection on which nothing has come for too long. A timer for every read would cost more than the
+    read: this one is set again only when it goes off."""
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._until_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def allow(self, idle_s: float) -> None:
+        """From now on so much silence is allowed."""
+        self._until_s = self._loop.time() + idle_s
+        if self._timer is None or self._timer.when() > self._until_s:
+            self._set()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self) -> None:
+        self.stop()
+        self._timer = self._loop.call_at(self._until_s, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._until_s:
+            self._set()
+        else:
+            self._transport.abort()

@@ -25,7 +25,7 @@ from devices.protocols.gb26875 import (
 )
 from services.dispatcher.adapters.gb26875_commit import Batch, Commit, GroupCommit
 from services.dispatcher.adapters.gb26875_heard import Heard
-from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, Line, Reply
+from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, IdleWatch, Line, Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.domain.signals import Panel, Reading, Unread
 
@@ -154,36 +154,32 @@ class PanelServer:
         return False
 
     async def _serve(self, line: Line, reader: asyncio.StreamReader) -> None:
-        while True:
-            data = await self._next_bytes(line, reader)
-            if data is None:
-                return
-            if data:
-                line.wire.receive_data(data)
-            else:
-                line.wire.receive_eof()
-            await self._work_off(line)
-            if not data or self._floods(line):
-                return
+        idle = IdleWatch(line.writer.transport)
+        try:
+            while True:
+                idle.allow(self._limits.stranger_idle_s if line.panel is None else self._limits.idle_s)
+                data = await self._next_bytes(line, reader)
+                if data:
+                    line.wire.receive_data(data)
+                else:
+                    line.wire.receive_eof()
+                await self._work_off(line)
+                if not data or self._floods(line):
+                    return
+        finally:
+            idle.stop()
 
-    async def _next_bytes(self, line: Line, reader: asyncio.StreamReader) -> bytes | None:
-        """Bytes, b"" at the end of the stream, or None when nobody has spoken for too long."""
+    async def _next_bytes(self, line: Line, reader: asyncio.StreamReader) -> bytes:
+        """Bytes, or b"" at the end of the stream, which comes as well when nobody has spoken for too long."""
         limits = self._limits
-        idle_s = limits.stranger_idle_s if line.panel is None else limits.idle_s
         if line.wire.pending:
             try:
-                async with asyncio.timeout(min(limits.stall_s, idle_s)):
+                async with asyncio.timeout(limits.stall_s):
                     return await reader.read(limits.read_bytes_max)
             except TimeoutError:
                 line.wire.receive_pause()
                 await self._work_off(line)
-        try:
-            async with asyncio.timeout(idle_s):
-                return await reader.read(limits.read_bytes_max)
-        except TimeoutError:
-            line.wire.receive_eof()
-            await self._work_off(line)
-            return None
+        return await reader.read(limits.read_bytes_max)
 
     async def _work_off(self, line: Line) -> None:
         """Commit everything readable now, then answer it in order."""
@@ -194,7 +190,7 @@ class PanelServer:
         for committed, answer in waiting:
             if await committed and answer is not None:
                 line.writer.write(encode(answer))
-                self._metrics.answered.labels(Command(answer.command).name.lower()).inc()
+                self._metrics.answer(answer.command)
         if line.writer.transport.get_write_buffer_size():
             async with asyncio.timeout(self._limits.drain_s):
                 await line.writer.drain()

@@ -24,7 +24,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.staging import stage, stage_audio
+from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
@@ -188,7 +188,7 @@ class Gateway:
         if city.version != self._staged:
             self._staged = city.version
             stage(self.process, city, self._playbooks)
-        stage_audio(self.process, city, self._playbooks, AUDIO_URLS)
+        stage_audio(self.process, city, standing_words(city, self._playbooks), AUDIO_URLS)
 
     def _replay(self) -> None:
         self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])

@@ -4,15 +4,15 @@ import pytest
 
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Office, OfficeKind
-from services.dispatcher.domain.planning import Plan
-from services.dispatcher.domain.playbook import Target
+from services.dispatcher.domain.planning import City, Plan
+from services.dispatcher.domain.playbook import Playbook, Target
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Place
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.events import AudioRendered, ServiceChanged
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Asset, CitySettings, Page, Wording
-from services.dispatcher.engine.staging import stage, stage_audio
+from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from tests import builders
 from tests.builders import (
     DISTRICT,
@@ -126,14 +126,18 @@ def rendered(town: Town, count: int = 100) -> list[Asset]:
 URLS = ("http://127.0.0.1",)
 
 
+def staged_audio(town: Town, city: City, playbooks: tuple[Playbook, ...]) -> int:
+    return stage_audio(town.store, city, standing_words(city, playbooks), URLS)
+
+
 def test_speakers_of_a_standing_order_hold_its_audio_ready_once_all_of_it_is_rendered(town: Town) -> None:
     playbooks = (fire_playbook(standing=standing_order()), storm_playbook())
     stage(town.store, town.engine.read_city(), playbooks)
     rendered(town, 3)
-    assert stage_audio(town.store, town.engine.read_city(), playbooks, URLS) == 0
+    assert staged_audio(town, town.engine.read_city(), playbooks) == 0
     before = town.engine.read_city()
     assets = rendered(town)
-    assert stage_audio(town.store, before, playbooks, URLS) == 1
+    assert staged_audio(town, before, playbooks) == 1
     after = town.engine.read_city()
     staged = after.venues[MALL].staged
     assert {audio.sha256 for audio in staged} == {asset.sha256 for asset in assets}
@@ -142,17 +146,17 @@ def test_speakers_of_a_standing_order_hold_its_audio_ready_once_all_of_it_is_ren
         "mall-1"
     }
     assert f"{Carry.PUBLISH_CONFIG}:mall-1" in town.lanes()
-    assert stage_audio(town.store, after, playbooks, URLS) == 0
+    assert staged_audio(town, after, playbooks) == 0
 
 
 def test_what_is_staged_survives_an_import_and_goes_with_its_standing_order(town: Town) -> None:
     playbooks = (fire_playbook(standing=standing_order()),)
     stage(town.store, town.engine.read_city(), playbooks)
     rendered(town)
-    stage_audio(town.store, town.engine.read_city(), playbooks, URLS)
+    staged_audio(town, town.engine.read_city(), playbooks)
     town.rebuild()
     assert len(town.engine.read_city().venues[MALL].staged) == 4
-    assert stage_audio(town.store, town.engine.read_city(), (fire_playbook(),), URLS) == 1
+    assert staged_audio(town, town.engine.read_city(), (fire_playbook(),)) == 1
     assert town.engine.read_city().venues[MALL].staged == ()
 
 

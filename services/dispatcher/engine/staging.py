@@ -70,14 +70,20 @@ def _words(playbook: Playbook, names: dict[str, str]) -> list[Wording]:
     ]
 
 
-def stage_audio(store: Store, city: City, playbooks: Iterable[Playbook], audio_urls: tuple[str, ...]) -> int:
-    """Tell the speakers of each venue which rendered audio to hold ready for its standing orders; how many venues
-    changed. A venue waits until all its words are rendered, so that its speakers take one new config and not several.
-    """
+def standing_words(city: City, playbooks: Iterable[Playbook]) -> dict[str, list[Wording]]:
+    """What the standing orders of every venue say, the gravest first; none for a venue that no standing order covers.
+    It takes seconds for a large city, and holds until the city changes."""
     words: dict[str, list[Wording]] = {venue: [] for venue in city.venues}
     for playbook in sorted(playbooks, key=lambda playbook: (playbook.level_corroborated, playbook.id)):
         for venue in _covered(playbook, city):
             words[venue.id] += _words(playbook, place_names(Selector(venues=(venue.id,)), city))
+    return words
+
+
+def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]], audio_urls: tuple[str, ...]) -> int:
+    """Tell the speakers of each venue which rendered audio to hold ready for these words of its standing orders; how
+    many venues changed. A venue waits until all its words are rendered, so that its speakers take one new config and
+    not several."""
     with store.read() as read:
         assets = _assets(read, sorted({wording.id for wanted in words.values() for wording in wanted}))
     changed: dict[str, tuple[Audio, ...]] = {}

@@ -42,9 +42,9 @@ from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import held_until_us, hold
-from ..engine.ports import EffectRow, Page, StoreUnavailable
+from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
-from ..engine.staging import stage, stage_audio
+from ..engine.staging import stage, stage_audio, standing_words
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account
@@ -126,6 +126,7 @@ class Gateway:
         self.timers = TimerPass(self.engine, self.store, SystemClock())
         self._staged = -1
         self._stage_audio_at = 0.0
+        self._standing_words: dict[str, list[Wording]] = {}
         self._compare_at = float("inf")
         self.desk_loop = Loop("desk", self.desk.run, 0.5)
         self.loops += [
@@ -327,12 +328,13 @@ class Gateway:
             return False
         if city.version != self._staged:
             self._staged = city.version
+            self._standing_words = standing_words(city, self.engine.playbooks)
             made = stage(self.store, city, self.engine.playbooks)
             log.info("plans staged", city=city.code, plans=made)
             self._wake()
         if time.monotonic() >= self._stage_audio_at:
             self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
-            if stage_audio(self.store, city, self.engine.playbooks, self.settings.audio_urls):
+            if stage_audio(self.store, city, self._standing_words, self.settings.audio_urls):
                 self._wake()
         return False
 

@@ -20,11 +20,14 @@ def main(format: str, options: list[str]) -> None:
     with atheris.instrument_imports(include=["services.dispatcher.feeds"]):
         from services.dispatcher.domain.signals import Datum, Feed, Use
         from services.dispatcher.feeds import FEEDS, cap
+        from services.dispatcher.feeds.cap_faultless import plain_alert
+        from services.dispatcher.feeds.cap_read import thorough_alert
         from services.dispatcher.feeds.cap_rules import shape_warnings
         from services.dispatcher.feeds.cap_signals import signals
         from services.dispatcher.feeds.detect import detect
         from services.dispatcher.feeds.ebd_signature import read_signature
         from services.dispatcher.feeds.report import FUTURE_ALLOWED_US
+        from services.dispatcher.feeds.xml_edge import open_root
     feed = Feed("fuzz", "", "", format, Use.ACTUAL, "", "210200000000", datum=Datum.GCJ02)
 
     def one(raw: bytes) -> None:
@@ -37,6 +40,10 @@ def main(format: str, options: list[str]) -> None:
         for signal in found.signals:
             assert 0 <= signal.observed_us <= NOW_US + FUTURE_ALLOWED_US
         if format == "cap":
+            plain = plain_alert(raw)
+            if plain is not None:
+                # What is taken without a parser is what the parser and the thorough reader make of it.
+                assert thorough_alert(open_root(raw, len(raw), compact=True), plain.version).message == plain
             for message in cap.read(raw).messages:
                 signals(message, feed, message.sent_us)
                 list(shape_warnings(message))

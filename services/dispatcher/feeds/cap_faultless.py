@@ -51,13 +51,12 @@ CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _TEXTS = re.compile(">([^<]*+)</")
-_LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
 # The declaration, and what senders put between it and the alert: comments, and how a browser should show it.
 _PROLOGUE = re.compile(
     rb"(?:\xef\xbb\xbf)?"
     rb"""(?:<\?xml version ?= ?(?:"1\.0"|'1\.0')(?: encoding ?= ?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
     rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?+[ \t\r\n]*+"""
-    rb"(?:(?:<!--(?:[^-]|-(?!-))*+-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*+"
+    rb"(?:(?:<!--(?:[^-]|-(?!-))*+-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*+(?=<)"
 )
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
 _ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&#13;", "\r"), ("&amp;", "&"))
@@ -100,8 +99,10 @@ def faultless_alert(root: _Element, version: str) -> CapMessage | None:
 def _plain_text(raw: bytes) -> str:
     """The text of a file from its first element on, with one kind of line ends; empty when it is not in UTF-8, or holds
     what no text of an XML document may."""
+    if len(raw) > 4 * CHARS_MAX or len(raw.translate(None, _CONTROLS)) != len(raw):
+        return ""
     prologue = _PROLOGUE.match(raw)
-    if len(raw) > 4 * CHARS_MAX or prologue is None or len(raw.translate(None, _CONTROLS)) != len(raw):
+    if prologue is None:
         return ""
     try:
         whole = raw.decode()
@@ -135,8 +136,9 @@ class _Reading:
 
     def __init__(self, text: str, written: Written, at: int, *, signed: bool) -> None:
         if len(text) > ENDS_COUNTED_FROM:
-            long = len(text) > TEXT_CHARS_MAX and (len(text) > CHARS_MAX or _LONG.search(text) is not None)
-            if long or text.count("</") > ENDS_MAX:
+            if len(text) > CHARS_MAX or text.count("</") > ENDS_MAX:
+                raise _Unusual
+            if len(text) > TEXT_CHARS_MAX and max(map(len, text.split("<"))) > TEXT_CHARS_MAX:
                 raise _Unusual
         self.text = text
         self.written = written

@@ -259,12 +259,12 @@ def _in_scope(codes: tuple[str, ...], feed: Feed, cancels: bool) -> tuple[tuple[
 def _foremost(codes: Sequence[str], scope: Sequence[str]) -> tuple[str, ...]:
     """As many of the codes as a place holds: before others those that lie in the feed's scope or around it."""
     heads = tuple([code_head(code) for code in scope])
-
-    def foreign(code: str) -> bool:
-        head = code_head(code)
-        return not (code.startswith(heads) or any(each.startswith(head) for each in scope))
-
-    return tuple(sorted(codes, key=foreign)[:PLACE_CODES_MAX])
+    around = {code[:digits] for code in scope for digits in (2, 4, 6, 9, 12)}
+    near = [code for code in codes if code.startswith(heads) or code_head(code) in around]
+    if len(near) < PLACE_CODES_MAX:
+        known = set(near)
+        near += [code for code in codes if code not in known]
+    return tuple(near[:PLACE_CODES_MAX])
 
 
 def area_codes(scheme: str, value: str) -> Iterator[str]:

@@ -518,6 +518,20 @@ def test_a_feed_speaks_only_for_its_own_areas() -> None:
     assert scoped("210203000000") == (("210202000000",), info, {"area_left_out", "area_not_enrolled"})
 
 
+def test_of_very_many_areas_those_of_the_feed_count_first_and_it_is_said() -> None:
+    many = [f"33{number:04}000000" for number in range(1_200)]
+    raw = RAINSTORM.replace(
+        "<value>210202000000</value>", f"<value>{','.join([*many, '210202000000'])}</value>"
+    ).encode()
+    everywhere = first(raw, Feed("met", "", "", "cap", Use.ACTUAL, "", ""))
+    assert everywhere.place.areas == tuple(many[:1_000])
+    assert codes_of(everywhere) == {"areas_too_many"}
+    for enrolled, kept in (("210200000000", "210202000000"), ("210202001000", "210202001000")):
+        own = first(raw, Feed("met", "", "", "cap", Use.ACTUAL, "", enrolled))
+        assert (own.place.areas, own.kind) == ((kept,), SignalKind.ALERT)
+        assert codes_of(own) >= {"areas_too_many", "area_left_out"}
+
+
 def test_a_feed_is_the_witness_that_it_is_enrolled_as() -> None:
     hotline = Feed("hotline", "", "", "cap", Use.ACTUAL, "", "", evidence=Evidence.PERSON)
     assert first(RAINSTORM.encode(), hotline).evidence is Evidence.PERSON

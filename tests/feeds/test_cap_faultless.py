@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from services.dispatcher.feeds.cap_faultless import faultless_alert, plain_alert
-from services.dispatcher.feeds.cap_message import CapMessage
+from services.dispatcher.feeds.cap_message import (
+    AREAS_MAX,
+    INFOS_MAX,
+    PAIRS_MAX,
+    REFERENCES_MAX,
+    RESOURCES_MAX,
+    SHAPES_MAX,
+    TEXT_CHARS_MAX,
+    VERTICES_MAX,
+    CapMessage,
+)
 from services.dispatcher.feeds.cap_read import thorough_alert
 from services.dispatcher.feeds.cap_tables import NAMESPACES, ROOTS, SIGNATURE
 from services.dispatcher.feeds.xml_edge import BadXml, open_root
@@ -115,7 +126,7 @@ SPOILT = {
     "no_character": ("<headline>", "<headline>\ufffe"),
     "entity": ("<headline>", "<headline>&nbsp;"),
     "bare_ampersand": ("<headline>", "<headline>AT&T"),
-    "two_lines_of_attributes": (OPENING, OPENING[:-1] + " a='1' a='2'>"),
+    "one_attribute_twice": (OPENING, OPENING[:-1] + " a='1' a='2'>"),
     "prefix_of_nothing": (OPENING, OPENING.replace("<alert", "<c:alert")),
     "less_in_an_attribute": (OPENING, OPENING[:-1] + " a='<'>"),
     "greater_in_an_attribute": (OPENING, OPENING[:-1] + " a='>'>"),
@@ -144,6 +155,9 @@ SPOILT = {
     "other_version": (DECLARED, '<?xml version="1.1"?>'),
     "vertical_tab_before": (DECLARED, f"{DECLARED}\x0b"),
     "blank_before_the_declaration": (DECLARED, f" {DECLARED}"),
+    "second_mark_of_byte_order": (f"{DECLARED}\n", "\ufeff\ufeff"),
+    "mark_of_byte_order_behind_the_declaration": (DECLARED, f"{DECLARED}\ufeff"),
+    "mark_of_byte_order_behind_a_comment": (DECLARED, f"{DECLARED}<!-- x -->\ufeff"),
 }
 
 
@@ -175,8 +189,70 @@ def test_a_plain_file_says_what_its_elements_say(raw: bytes) -> None:
     assert message == thorough_alert(root, ROOTS[root.tag]).message
 
 
+PAIR = "<valueName/><value/>"
+TOO_MANY = {
+    "code": ("<code>", "<code>x</code>", PAIRS_MAX),
+    "category": ("<category>", "<category>Met</category>", PAIRS_MAX),
+    "responseType": ("<responseType>", "<responseType>None</responseType>", PAIRS_MAX),
+    "eventCode": ("<eventCode>", f"<eventCode>{PAIR}</eventCode>", PAIRS_MAX),
+    "parameter": ("<parameter>", f"<parameter>{PAIR}</parameter>", PAIRS_MAX),
+    "geocode": ("<geocode>", f"<geocode>{PAIR}</geocode>", PAIRS_MAX),
+    "polygon": ("<polygon>", "<polygon>0,0 0,0 0,0 0,0</polygon>", SHAPES_MAX),
+    "circle": ("<circle>", "<circle>0,0 0</circle>", SHAPES_MAX),
+    "vertices": ("</polygon>", " 38.90,121.60" * 10, VERTICES_MAX // 10),
+    "area": ("<area>", "<area><areaDesc>x</areaDesc></area>", AREAS_MAX),
+    "resource": (
+        "<resource>",
+        "<resource><resourceDesc>x</resourceDesc><mimeType>a/b</mimeType></resource>",
+        RESOURCES_MAX,
+    ),
+    "references": ("<incidents>", "a,b,2026-07-01T00:00:00+00:00 ", REFERENCES_MAX + 1),
+    "info": ("<info>", WHOLE[WHOLE.index("<info>") : WHOLE.index("</info>") + len("</info>")], INFOS_MAX),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MANY)
+def test_no_number_of_elements_above_its_cap_is_taken_the_quick_way(name: str) -> None:
+    before, element, count = TOO_MANY[name]
+    stretch = element * count
+    if name == "references":
+        stretch = f"<references>{stretch}</references>"
+    text = re.sub(r">\s+<", "><", WHOLE)
+    assert before in text
+    text = text.replace(before, stretch + before, 1)
+    root = parsed(text)
+    assert plain_alert(text.encode()) is None
+    assert quick(root) is None
+    found = thorough_alert(root, "1.2")
+    assert (found.message, [problem.code for problem in found.problems]) == (None, ["too_many"])
+
+
+def test_texts_that_would_be_cut_are_left_to_the_thorough_way() -> None:
+    longest = TEXT_CHARS_MAX - len("description>")
+    text = re.sub(r"<(headline|description|instruction)>[^<]*", rf"<\1>{'x' * longest}", WHOLE)
+    message = plain_alert(text.encode())
+    assert message is not None
+    assert (message, ()) == thorough_alert(parsed(text), "1.2")[:2]
+    cut = text.replace("<description>", f"<description>{'x' * (TEXT_CHARS_MAX - longest + 1)}")
+    assert plain_alert(cut.encode()) is None
+    assert quick(parsed(cut)) is None
+    assert [problem.code for problem in thorough_alert(parsed(cut), "1.2").problems] == ["text_cut"]
+
+
 PIECES = ["<", ">", "&", "&amp;", "&#13;", "]]>", "\x00", "\x1f", "\r", "\u2028", "\ufffe", "\ufffd", "</alert>"]
-PIECES += [" ", "/", "<!-- -->", "<?x?>", "<![CDATA[]]>", "<info>", "</info>", "<code/>", "<note></note>", "xmlns=''"]
+PIECES += [
+    "\ufeff",
+    " ",
+    "/",
+    "<!-- -->",
+    "<?x?>",
+    "<![CDATA[]]>",
+    "<info>",
+    "</info>",
+    "<code/>",
+    "<note></note>",
+    "xmlns=''",
+]
 PIECES += ["\u3000", '"', "<code>1</code>", "<polygon>0,0 0,1 1,1 0,0</polygon>"]
 
 

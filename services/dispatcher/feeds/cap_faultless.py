@@ -30,6 +30,7 @@ from services.dispatcher.feeds.cap_message import (
     CapResource,
     Reference,
 )
+from services.dispatcher.feeds.cap_plain import CHARS_MAX, plain_text, unescaped
 from services.dispatcher.feeds.cap_shapes import BadShape, circle_of, passes_meridian, polygons_of
 from services.dispatcher.feeds.cap_tables import ROOTS, SIGNATURE
 from services.dispatcher.feeds.cap_times import us_of, us_of_time
@@ -38,7 +39,6 @@ from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 PREFIX_CHARS_MAX = 16
 OPENING_CHARS_MAX = 1_000
-CHARS_MAX = 150_000
 ENDS_MAX, ENDS_COUNTED_FROM = 1_000, 14_000
 """Of elements; fewer characters hold fewer. With both, no cap on points, shapes or pairs can be reached here."""
 
@@ -51,16 +51,6 @@ CODES, CATEGORIES, RESPONSES, EVENT_CODES, PARAMETERS = 9, 1, 3, 8, 18
 WHOLE_NUMBER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _TEXTS = re.compile(">([^<]*+)</")
-_LONG = re.compile(f"[^<]{{{TEXT_CHARS_MAX + 1}}}")
-# The declaration, and what senders put between it and the alert: comments, and how a browser should show it.
-_PROLOGUE = re.compile(
-    rb"(?:\xef\xbb\xbf)?"
-    rb"""(?:<\?xml version ?= ?(?:"1\.0"|'1\.0')(?: encoding ?= ?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
-    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?+[ \t\r\n]*+"""
-    rb"(?:(?:<!--(?:[^-]|-(?!-))*+-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*+"
-)
-_CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
-_ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&#13;", "\r"), ("&amp;", "&"))
 _Element = etree._Element
 
 
@@ -70,8 +60,8 @@ class _Unusual(Exception):
 
 def plain_alert(raw: bytes) -> CapMessage | None:
     """The message of a file that is an alert of CAP 1.1 or 1.2 of which nothing is to be said but style; None for any
-    other, and for one that is signed, or written otherwise than in UTF-8 without comments and numbered characters."""
-    text = _plain_text(raw)
+    other, and for one that is signed, is not in UTF-8, or holds comments or numbered characters."""
+    text = plain_text(raw)
     opening = text[: text.find(">") + 1]
     written = _written_behind(opening) if len(opening) <= OPENING_CHARS_MAX else None
     if written is None:
@@ -97,26 +87,6 @@ def faultless_alert(root: _Element, version: str) -> CapMessage | None:
         return None
 
 
-def _plain_text(raw: bytes) -> str:
-    """The text of a file from its first element on, with one kind of line ends; empty when it is not in UTF-8, or holds
-    what no text of an XML document may."""
-    prologue = _PROLOGUE.match(raw)
-    if len(raw) > 4 * CHARS_MAX or prologue is None or len(raw.translate(None, _CONTROLS)) != len(raw):
-        return ""
-    try:
-        whole = raw.decode()
-    except UnicodeDecodeError:
-        return ""
-    if not whole.isascii() and ("\ufffe" in whole or "\uffff" in whole):
-        return ""
-    text = whole[len(raw[: prologue.end()].decode()) :]
-    if "]" in text and "]]>" in text:
-        return ""
-    if "&" in text and text.count("&") != sum([text.count(written) for written, _ in _ESCAPES if "#" not in written]):
-        return ""
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
 @lru_cache(256)
 def _written_behind(opening: str) -> Written | None:
     """How the alert is written that opens so, as the parser has it; None when it is no alert. A feed has one or two."""
@@ -135,8 +105,9 @@ class _Reading:
 
     def __init__(self, text: str, written: Written, at: int, *, signed: bool) -> None:
         if len(text) > ENDS_COUNTED_FROM:
-            long = len(text) > TEXT_CHARS_MAX and (len(text) > CHARS_MAX or _LONG.search(text) is not None)
-            if long or text.count("</") > ENDS_MAX:
+            if len(text) > CHARS_MAX or text.count("</") > ENDS_MAX:
+                raise _Unusual
+            if len(text) > TEXT_CHARS_MAX and max(map(len, text.split("<"))) > TEXT_CHARS_MAX:
                 raise _Unusual
         self.text = text
         self.written = written
@@ -198,7 +169,7 @@ class _Reading:
     def meant(self, texts: Sequence[str]) -> list[str]:
         """What texts say, without the blanks around it."""
         if self.escapes:
-            return [_unescaped(text).strip() for text in texts]
+            return [unescaped(text).strip() for text in texts]
         return [text.strip() for text in texts]
 
     def several(self, stretch: str) -> tuple[str, ...]:
@@ -214,7 +185,7 @@ class _Reading:
     def pairs(self, stretch: str) -> tuple[tuple[str, str], ...]:
         found = self.written.pair.findall(stretch)
         if self.escapes:
-            found = [(_unescaped(name), _unescaped(value)) for name, value in found]
+            found = [(unescaped(name), unescaped(value)) for name, value in found]
         return tuple([(name.strip(), value.strip()) for name, value in found])
 
     def references(self, text: str) -> tuple[Reference, ...]:
@@ -382,11 +353,3 @@ def _without_signature(text: str, root: _Element) -> str:
     ):
         raise _Unusual
     return text[: cut + 1]
-
-
-def _unescaped(text: str) -> str:
-    if "&" not in text:
-        return text
-    for written, meant in _ESCAPES:
-        text = text.replace(written, meant)
-    return text

@@ -194,7 +194,7 @@ def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place
                     codes[code] = None
         if area.polygons or area.circles:
             shapes += _in_wgs84(area, feed)
-    kept, problems = _in_scope(tuple(codes)[:PLACE_CODES_MAX], feed, cancels) if codes else ((), ())
+    kept, problems = _in_scope(tuple(codes), feed, cancels) if codes else ((), ())
     names = tuple(dict.fromkeys([area.name for area in areas]))
     return Place(areas=kept, shapes=tuple(shapes) if len(areas) < 2 else _distinct(shapes), names=names), problems
 
@@ -232,10 +232,14 @@ def _in_scope(codes: tuple[str, ...], feed: Feed, cancels: bool) -> tuple[tuple[
     """The codes that the feed may speak for; one that is wider is narrowed to what the feed may."""
     scope = [code for code in (feed.area, *feed.areas) if code]
     heads = tuple([code_head(code) for code in scope])
-    if not scope or all(code.startswith(heads) for code in codes):
-        return codes, ()
-    kept: dict[str, None] = {}
     problems: list[Problem] = []
+    if len(codes) > PLACE_CODES_MAX:
+        sentence = f"The alert names {len(codes)} areas; {PLACE_CODES_MAX} of them count."
+        problems.append(_warning("areas_too_many", "info/area", sentence))
+        codes = _foremost(codes, scope)
+    if not scope or all(code.startswith(heads) for code in codes):
+        return codes, problems
+    kept: dict[str, None] = {}
     for code in codes:
         if code.startswith(heads):
             kept[code] = None
@@ -250,6 +254,17 @@ def _in_scope(codes: tuple[str, ...], feed: Feed, cancels: bool) -> tuple[tuple[
         sentence = "The feed is enrolled for none of the areas that the alert names."
         return codes, (*problems, _warning("area_not_enrolled", "info/area", sentence))
     return tuple(kept), problems
+
+
+def _foremost(codes: Sequence[str], scope: Sequence[str]) -> tuple[str, ...]:
+    """As many of the codes as a place holds: before others those that lie in the feed's scope or around it."""
+    heads = tuple([code_head(code) for code in scope])
+    around = {code[:digits] for code in scope for digits in (2, 4, 6, 9, 12)}
+    near = [code for code in codes if code.startswith(heads) or code_head(code) in around]
+    if len(near) < PLACE_CODES_MAX:
+        known = set(near)
+        near += [code for code in codes if code not in known]
+    return tuple(near[:PLACE_CODES_MAX])
 
 
 def area_codes(scheme: str, value: str) -> Iterator[str]:

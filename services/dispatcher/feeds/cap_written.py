@@ -20,13 +20,15 @@ BLANKS = " \t\n"
 """What XML lets stand between elements, line ends made one."""
 
 _ON = f">[{BLANKS}]*+<"
-_TEXT = "([^<]*+)"
+_ANY = "[^<]*+"
 _FORMS: dict[str, str] = {
-    **dict.fromkeys(("identifier", "sender"), rf"\s*+([^\s,<&]{{1,{NAME_CHARS_MAX}}}+)\s*+"),
-    "sent": rf"\s*+({WHOLE_TIME})\s*+",
-    **dict.fromkeys(("effective", "onset", "expires"), rf"\s*+({WHOLE_TIME}|)\s*+"),
-    **{name: rf"\s*+({'|'.join(sorted(values))})\s*+" for name, values in ENUMS.items()},
+    **dict.fromkeys(("identifier", "sender"), rf"[^\s,<&]{{1,{NAME_CHARS_MAX}}}+"),
+    "sent": WHOLE_TIME,
+    **dict.fromkeys(("effective", "onset", "expires"), f"{WHOLE_TIME}|"),
+    **{name: "|".join(sorted(values)) for name, values in ENUMS.items()},
 }
+"""What may stand between blanks in the elements that may not hold just any text."""
+_GROUP, _NO_GROUP = "(", "(?:"
 _PAIRS = ("eventCode", "parameter", "geocode")
 
 
@@ -49,22 +51,24 @@ def written_of(version: str, prefix: str) -> Written:
     """How the elements of a version are written with a namespace prefix; "" for none."""
     p = f"{re.escape(prefix)}:" if prefix else ""
 
-    def texts(name: str, form: str) -> str:
-        return f">{form}</{p}{name}"
+    def texts(name: str, group: str) -> str:
+        form = _FORMS.get(name)
+        text = f"{group}{_ANY})" if form is None else rf"\s*+{group}{form})\s*+"
+        return f">{text}</{p}{name}"
 
-    def some(name: str, form: str) -> str:
-        return f"{p}{name}(?:{texts(name, form)}| ?/)"
+    def some(name: str, group: str) -> str:
+        return f"{p}{name}(?:{texts(name, group)}| ?/)"
 
-    pair = f"{some('valueName', _TEXT)}{_ON}{some('value', _TEXT)}>"
+    def pair(group: str) -> str:
+        return f"{some('valueName', group)}{_ON}{some('value', group)}>"
 
     def field(name: str) -> str:
         bare = name.rstrip("*+")
-        form = _FORMS.get(bare, _TEXT)
         if bare in _PAIRS:
-            return f"((?:{p}{bare}{_ON}{pair.replace('([', '(?:[')}[{BLANKS}]*+</{p}{bare}{_ON})*+)"
+            return f"((?:{p}{bare}{_ON}{pair(_NO_GROUP)}[{BLANKS}]*+</{p}{bare}{_ON})*+)"
         if name.endswith("*"):
-            return f"((?:{p}{bare}{texts(bare, form.replace('(', '(?:', 1))}{_ON})*+)"
-        return f"(?:{some(bare, form)}{_ON}|)"
+            return f"((?:{p}{bare}{texts(bare, _NO_GROUP)}{_ON})*+)"
+        return f"(?:{some(bare, _GROUP)}{_ON}|)"
 
     def fields(kind: str, without: str = "") -> str:
         return "".join(field(name) for name in ORDER[kind].split() if name.rstrip("*+") not in without.split())
@@ -76,6 +80,6 @@ def written_of(version: str, prefix: str) -> Written:
         re.compile(f"{p}resource{_ON}{fields('resource')}/{p}resource{_ON}"),
         re.compile(f"{p}area{_ON}{fields('area')}/{p}area{_ON}"),
         re.compile(f"/{p}info{_ON}"),
-        re.compile(f"<{pair}"),
+        re.compile(f"<{pair(_GROUP)}"),
         f"/{prefix}:alert>" if prefix else "/alert>",
     )

@@ -189,7 +189,7 @@ def test_a_clock_that_is_off_is_set_once_a_day_and_never_twice_at_once(town: Tow
 
 
 def maintain(town: Town, until_us: int | None, reason: str = "new detectors") -> None:
-    town.engine.handle([MaintenanceChanged(PANEL, "li", reason, until_us)])
+    town.engine.handle([MaintenanceChanged(Panel, PANEL, "li", reason, until_us)])
 
 
 def test_maintenance_has_an_author_and_a_reason_and_ends_by_itself(town: Town) -> None:
@@ -221,7 +221,7 @@ def test_maintenance_is_prolonged_and_ended_by_hand(town: Town) -> None:
     town.pass_timers()
     assert len(town.kinds(PANEL)) == 4
     with pytest.raises(NotFound):
-        town.engine.handle([MaintenanceChanged("nobody", "li", "", None)])
+        town.engine.handle([MaintenanceChanged(Panel, "nobody", "li", "", None)])
 
 
 def two_detectors(town: Town, **changes: object) -> str:

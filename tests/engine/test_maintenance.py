@@ -94,8 +94,8 @@ def test_it_is_prolonged_and_ended_by_hand(town: Town, device: Panel | Sensor) -
     ended = f"{name(device)}.maintenance_ended"
     assert town.kinds(device.id)[2:] == [ended, f"{ended}_again"]
     town.clock.advance(3_600)
-    town.pass_timers()
-    assert len(town.kinds(device.id)) == 4
+    with town.store.read() as read:
+        assert read.due_timers(town.clock.now_us(), 100) == []
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=name)
@@ -114,6 +114,17 @@ def test_a_panel_and_a_sensor_of_one_name_have_each_their_own(town: Town) -> Non
     town.pass_timers()
     assert town.get(Sensor, sensor.id) == sensor
     assert town.get(Panel, sensor.id).maintenance_author == "li"
+
+
+def test_an_alarm_of_a_panel_in_the_group_does_not_speak_for_a_sensor_of_its_name(town: Town) -> None:
+    sensor = builders.sensor(id="mall-panel", device="s3")
+    with town.store.write() as tx:
+        tx.put(sensor)
+    maintain(town, Sensor, sensor.id, NOON_US + HOUR_US)
+    town.engine.handle([SignalArrived(builders.fire_signal("gb26875/1")), SignalArrived(alarm(town, sensor, 1))])
+    with town.store.read() as read:
+        [incident] = read.find(Incident)
+    assert [w.automatic for w in incident.witnesses] == [True, False]
 
 
 def test_a_panel_that_is_enrolled_again_stays_under_it(town: Town) -> None:

@@ -26,6 +26,7 @@ ABOUT = {
     "audit": ("Read and prove the audit log", "查阅与校验审计日志"),
     "keys": ("Make, rotate and revoke keys", "生成、轮换、吊销密钥"),
     "panel": ("Check duty, set clocks and maintain fire panels", "消防主机查岗、校时与检修"),
+    "sensor": ("List and maintain MQTT sensors", "传感器查看与检修"),
     "enrol": ("Enrol people, feeds, panels, sensors, speakers", "登记人员、信源、主机、传感器与终端"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),

@@ -1,4 +1,4 @@
-"""`tocsin drill`: runs a scenario against a running system, over HTTP and TCP alone, and reports what it proved."""
+"""`tocsin drill`: runs a scenario against a running system, over HTTP, TCP and MQTT, and reports what it proved."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from devices.protocols.sensor_mqtt import SensorKind, SensorState
 from simulators.console import Person
 from simulators.panel import CALL_POINT, SMOKE_DETECTOR, Answer, Component, SimulatedPanel
 from simulators.report import as_lines
 from simulators.scenario import FOLDER, BrokenScenario, Scenario, Step, read_scenario
+from simulators.sensor import NotPublished, SimulatedSensors
 
 app = typer.Typer(add_completion=False, help="Run a drill against a running system. 对运行中的系统开展演练。")
 
@@ -43,12 +45,12 @@ class Done:
 
 
 class Drill:
-    """One run of a scenario. People, feed and panel are those of the logins file; all are enrolled for exercise."""
+    """One run of a scenario. People, feed, panel and sensor are those of the logins file, all enrolled for exercise."""
 
-    def __init__(self, scenario: Scenario, api: str, panel_port: int, logins: dict[str, Any]) -> None:
+    def __init__(self, scenario: Scenario, api: str, panel_port: int, mqtt_port: int, logins: dict[str, Any]) -> None:
         self.scenario = scenario
         self._api = api
-        self._panel_port = panel_port
+        self._panel_port, self._mqtt_port = panel_port, mqtt_port
         self._logins = logins
         self._people: dict[str, Person] = {}
         self._since_us = time.time_ns() // 1_000
@@ -82,6 +84,8 @@ class Drill:
             match step.inject:
                 case "fire":
                     return asyncio.run(self._fire(step))
+                case "sensor":
+                    self._sensor()
                 case "cap":
                     return self._cap(step)
                 case "answer":
@@ -96,6 +100,8 @@ class Drill:
                     self.broadcasts[f"{step.hazard}/{step.inject}"] = follower
         except httpx.HTTPStatusError as refused:
             return False, f"{refused.response.status_code}: {refused.response.text[:300]}"
+        except NotPublished as unheard:
+            return False, f"the broker does not take {unheard}"
         except (httpx.HTTPError, OSError, DrillFailed) as failed:
             return False, str(failed)
         return True, ""
@@ -106,6 +112,11 @@ class Drill:
         async with SimulatedPanel("127.0.0.1", self._panel_port, self._logins["panel"]["address"]) as panel:
             answer = await panel.fire(component)
         return answer is Answer.CONFIRMED, f"the panel's frame was {answer}"
+
+    def _sensor(self) -> None:
+        login = self._logins["sensor"]
+        with SimulatedSensors("127.0.0.1", self._mqtt_port, login["gateway"], login["secret"]) as box:
+            box.say(login["device"], SensorKind.SMOKE, SensorState.ALARM)
 
     def _cap(self, step: Step) -> tuple[bool, str]:
         feed, now = self._logins["feed"], datetime.now(UTC)
@@ -147,6 +158,8 @@ class Drill:
                 return self._online
             case "incident":
                 return self._incident_is
+            case "sensor_joined":
+                return self._sensor_joined
             case "playing":
                 return self._playing
             case _:
@@ -160,6 +173,12 @@ class Drill:
     def _incident_is(self, step: Step) -> tuple[bool, str]:
         incident = self._incident(step.hazard)
         return incident["state"] == step.state, f"the incident is {incident['state']}"
+
+    def _sensor_joined(self, step: Step) -> tuple[bool, str]:
+        """The sensor stands among the witnesses of the incident that the panel opened."""
+        story = self._person("duty").get(f"/api/incidents/{self._incident(step.hazard)['id']}")
+        witnesses = [w["reporter"] for w in story["witnesses"]]
+        return self._logins["sensor"]["id"] in witnesses, f"its witnesses are {', '.join(witnesses) or 'none'}"
 
     def _on_air(self, step: Step) -> tuple[bool, str]:
         alert = self._incident(step.hazard)["alert"]
@@ -213,14 +232,15 @@ def drill(
     scenario: Annotated[str, typer.Argument(help="Name or YAML file of the scenario. 演练脚本。")],
     api: Annotated[str, typer.Option(help="Address of the running system. 系统地址。")],
     panel_port: Annotated[int, typer.Option(help="TCP port for fire panels. 消防主机端口。")],
-    logins: Annotated[Path, typer.Option(help="People, feed and panel of the drill. 演练账号文件。")],
+    logins: Annotated[Path, typer.Option(help="People, feed, panel and sensor of the drill. 演练账号文件。")],
+    mqtt_port: Annotated[int, typer.Option(help="The broker's port for sensors. 传感器消息代理端口。")] = 1883,
     report: Annotated[Path | None, typer.Option(help="Where the JSON report goes. 报告文件。")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run a drill; ends with 0 only if every expectation held. 开展演练；全部预期成立时返回 0。"""
     try:
         chosen = read_scenario(scenario)
-        run = Drill(chosen, api, panel_port, json.loads(logins.read_text("utf-8")))
+        run = Drill(chosen, api, panel_port, mqtt_port, json.loads(logins.read_text("utf-8")))
     except OSError as unread:
         typer.echo(f"logins_unreadable: {logins} can't be read: {unread.strerror or unread}.", err=True)
         raise typer.Exit(2) from unread

@@ -26,8 +26,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     say: dict[str, str]
-    inject: Literal["fire", "cap", "answer", "release", "all_clear", "correct"] | None = None
-    expect: Literal["speakers_online", "incident", "on_air", "not_on_air", "playing"] | None = None
+    inject: Literal["fire", "sensor", "cap", "answer", "release", "all_clear", "correct"] | None = None
+    expect: Literal["speakers_online", "incident", "sensor_joined", "on_air", "not_on_air", "playing"] | None = None
     hazard: str = ""
     device: int = 1
     kind: Literal["detector", "call_point"] = "detector"

@@ -67,7 +67,10 @@ class SimulatedSensors:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Put bytes on a topic as they are. Raises NotPublished."""
         published = self._client.publish(topic, payload, qos=1, retain=retain)
-        published.wait_for_publish(self.publish_within_s)
+        try:
+            published.wait_for_publish(self.publish_within_s)
+        except RuntimeError as away:
+            raise NotPublished(topic) from away
         if not published.is_published() or published.mid in self._refused:
             raise NotPublished(topic)
 

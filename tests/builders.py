@@ -21,7 +21,7 @@ from services.dispatcher.domain.playbook import (
     StandingOrder,
     Target,
 )
-from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Signal, SignalKind, Use
+from services.dispatcher.domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import people
 from services.dispatcher.engine.cities import import_city
@@ -212,6 +212,10 @@ def fire_signal(key: str = "panel/mall/1", **changes: Any) -> Signal:
 
 def panel(**changes: Any) -> Panel:
     return replace(Panel("mall-panel", "商场主机", "0102030405ff", Use.ACTUAL, MALL), **changes)
+
+
+def sensor(**changes: Any) -> Sensor:
+    return replace(Sensor("smoke-1", "box-1", "s1", "smoke", MALL, Use.ACTUAL), **changes)
 
 
 def feed(key_hash: str, **changes: Any) -> Feed:

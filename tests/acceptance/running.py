@@ -67,7 +67,8 @@ class Running:
         """The drill runner's hands, without a script."""
         empty = Scenario("acceptance", {}, ())
         api = f"http://127.0.0.1:{self.system.settings.web_port}"
-        hands = Drill(empty, api, self.system.settings.panel_port, self.logins)
+        ports = self.system.settings.panel_port, self.system.settings.mqtt_port
+        hands = Drill(empty, api, *ports, self.logins)
         hands._people = self.people
         return hands
 

@@ -134,8 +134,21 @@ ROWS: tuple[object, ...] = (
     Feed("f-1", "气象局", "weather", "cap", Use.ACTUAL, "$argon2id$x", "210200000000", hazards=()),
     Panel("p-1", "panel", "010203040506", Use.EXERCISE, "v-1", True, "somebody", BIG_US, False, 7_500),
     Sensor(
-        "sn-1", "box-1", "smoke-1", "smoke", "v-1", Use.ACTUAL, "烟感", "fire", 300, True, "somebody", BIG_US, False
-    ),
+        "sn-1",
+        "box-1",
+        "smoke-1",
+        "smoke",
+        "v-1",
+        Use.ACTUAL,
+        "烟感",
+        "fire",
+        300,
+        True,
+        "somebody",
+        BIG_US,
+        False,
+        "x",
+    ),  # fmt: skip
     POLL,
     Heard("panel/p-1", BIG_US, BIG_US + 1, 7_500, "i-1", True, "alarm"),
     replace(INCIDENT, place=PLACE, witnesses=(Witness("p", "d", Evidence.DETECTOR, True, None),), reasons=("甲", "乙")),

@@ -73,7 +73,7 @@ def any_signal(random: Random, number: int) -> Signal:
 def any_event(random: Random, number: int) -> Event:
     if random.random() < 0.1:
         until_us = random.choice((None, NOON_US + 600 * SECOND_US))
-        return MaintenanceChanged("mall-panel", "chen", "a test of the detectors", until_us)
+        return MaintenanceChanged(Panel, "mall-panel", "chen", "a test of the detectors", until_us)
     if random.random() < 0.05:
         device, until_us = f"smoke-{random.randrange(4)}", NOON_US + 600 * SECOND_US
         return SilenceMade(Silence("", Use.ACTUAL, "chen", "it is being repaired", 0, until_us, "mall-panel", device))

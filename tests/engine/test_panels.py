@@ -1,4 +1,4 @@
-"""Fire panels through the engine: duty checks, clocks, maintenance, the test bit, and strangers."""
+"""Fire panels through the engine: duty checks, clocks, what holds their fires back, and strangers."""
 
 from __future__ import annotations
 
@@ -188,40 +188,8 @@ def test_a_clock_that_is_off_is_set_once_a_day_and_never_twice_at_once(town: Tow
         assert [r.why for r in read.find(PanelRequest)] == ["its clock is off by 90 s", "its clock says no date"]
 
 
-def maintain(town: Town, until_us: int | None, reason: str = "new detectors") -> None:
-    town.engine.handle([MaintenanceChanged(PANEL, "li", reason, until_us)])
-
-
-def test_maintenance_has_an_author_and_a_reason_and_ends_by_itself(town: Town) -> None:
-    end_us = NOON_US + 3_600 * SECOND_US
-    maintain(town, end_us)
-    row = town.get(Panel, PANEL)
-    assert (row.maintenance_author, row.maintenance_reason, row.maintenance_until_us) == ("li", "new detectors", end_us)
-    town.clock.advance(3_599)
-    town.pass_timers()
-    assert town.get(Panel, PANEL) == row
-    town.clock.advance(1)
-    town.pass_timers()
-    assert town.get(Panel, PANEL) == builders.panel()
-    assert town.kinds(PANEL) == ["panel.maintenance", "panel.maintenance_ended"]
-    assert town.whys(PANEL, "panel.maintenance_ended") == ["the end that li gave it has come"]
-
-
-def test_maintenance_is_prolonged_and_ended_by_hand(town: Town) -> None:
-    maintain(town, NOON_US + 60 * SECOND_US)
-    maintain(town, NOON_US + 120 * SECOND_US)
-    town.clock.advance(61)
-    town.pass_timers()
-    assert town.get(Panel, PANEL).maintenance_until_us == NOON_US + 120 * SECOND_US
-    maintain(town, None, "finished")
-    maintain(town, None, "finished")
-    assert town.get(Panel, PANEL) == builders.panel()
-    assert town.kinds(PANEL)[2:] == ["panel.maintenance_ended", "panel.maintenance_ended_again"]
-    town.clock.advance(3_600)
-    town.pass_timers()
-    assert len(town.kinds(PANEL)) == 4
-    with pytest.raises(NotFound):
-        town.engine.handle([MaintenanceChanged("nobody", "li", "", None)])
+def maintain(town: Town, until_us: int) -> None:
+    town.engine.handle([MaintenanceChanged(Panel, PANEL, "li", "new detectors", until_us)])
 
 
 def two_detectors(town: Town, **changes: object) -> str:

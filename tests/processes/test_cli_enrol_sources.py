@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,21 @@ def test_a_sensor_that_could_not_speak_or_not_be_found_is_refused(
 def test_two_sensors_do_not_share_a_place_on_a_gateway(store: SqlStore) -> None:
     run(*SMOKE, "--use", "actual")
     assert refused("sensor", "smoke-2", *SMOKE[2:], "--use", "actual") == (1, "sensor_refused")
+
+
+def test_a_sensor_that_is_enrolled_again_stays_under_maintenance(store: SqlStore) -> None:
+    run(*SMOKE, "--use", "actual")
+    end_us = builders.NOON_US
+    with store.write() as tx:
+        [before] = tx.find(Sensor)
+        tx.put(replace(before, maintenance_author="li", maintenance_until_us=end_us, maintenance_reason="检修"))
+    run(*SMOKE, "--use", "actual", "--rhythm", "60")
+    with store.read() as read:
+        assert read.find(Sensor) == [
+            replace(
+                before, rhythm_s=60, maintenance_author="li", maintenance_until_us=end_us, maintenance_reason="检修"
+            )
+        ]
 
 
 def test_the_use_of_a_sensor_stays_for_good(store: SqlStore) -> None:

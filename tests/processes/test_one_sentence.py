@@ -19,6 +19,7 @@ LONGGANG = str(Path(__file__).parents[2] / "deploy" / "cities" / "longgang")
         (["gateway"], "keys_missing"),
         (["city", "import", LONGGANG], "store_unavailable"),
         (["panel", "list"], "store_unavailable"),
+        (["sensor", "list"], "store_unavailable"),
         (["audit", "verify"], "store_unavailable"),
     ],
 )

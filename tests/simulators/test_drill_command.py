@@ -8,7 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from services.dispatcher.processes.children import free_port
-from simulators.drill import app
+from simulators.drill import Drill, app
+from simulators.scenario import Scenario, Step
 
 SCENARIO = "underground-fire-and-rainstorm"
 
@@ -36,3 +37,10 @@ def test_a_system_that_does_not_answer_is_named(tmp_path: Path) -> None:
     status, output = run(SCENARIO, file, port)
     assert (status, output.count("\n")) == (2, 1)
     assert output.startswith(f"unreachable: The system at http://127.0.0.1:{port} can't be asked: ")
+
+
+def test_a_sensor_that_finds_no_broker_is_an_inject_that_failed() -> None:
+    login = {"sensor": {"id": "smoke-1", "gateway": "box-1", "device": "s1", "secret": "x"}}
+    drill = Drill(Scenario("sensor", {}, ()), "http://127.0.0.1:1", 1, free_port(), login)
+    held, seen = drill._inject(Step(say={}, inject="sensor"))
+    assert (held, "refused" in seen.lower()) == (False, True)

@@ -56,11 +56,15 @@ class World:
         self.api.town.person("all", *Role, office=STREET_OFFICE)
         for format in FORMATS:
             self.api.enrol_feed(KEY, id=format, format=format)
+        with self.api.town.store.write() as tx:
+            tx.put(builders.panel(), builders.sensor())
         page = self.api.storm()
         self.ids = {
             "/api/incidents": page["broadcast"]["incident"],
             "/api/broadcasts": page["broadcast"]["id"],
             "/api/speakers": "square-1",
+            "/api/panels": "mall-panel",
+            "/api/sensors": "smoke-1",
             "/api/tasks": self.api.get("duty", "/api/tasks").json()["tasks"][0]["id"],
         }
         self._token = self._log_in()

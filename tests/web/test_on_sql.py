@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
 from tests.builders import SECOND_US
@@ -47,6 +48,7 @@ def test_every_page_is_read(sql: Api) -> None:
     incident = sql.town.signal(builders.fire_signal())
     with sql.town.store.write() as tx:
         tx.heard([builders.live("mall-1")])
+        tx.put(builders.panel(), builders.sensor(), Heard("sensor/smoke-1", builders.NOON_US))
     b = sql.alert_of(incident)["broadcast"]["id"]
     for path, query in (
         ("/api/me", {}),
@@ -55,6 +57,9 @@ def test_every_page_is_read(sql: Api) -> None:
         ("/api/broadcasts", {"state": ["draft"], "phase": ["alert"], "use": "actual", "incident": incident}),
         (f"/api/broadcasts/{b}/expected", {"silent": True}),
         ("/api/speakers", {"venue": "mall"}),
+        ("/api/panels", {"venue": "mall"}),
+        ("/api/sensors", {"venue": "mall"}),
+        ("/api/sensors/smoke-1", {}),
         ("/api/streams", {}),
         ("/api/unread", {}),
         ("/api/log", {}),

@@ -230,6 +230,7 @@ class Sensor:
     maintenance_author: str = ""
     maintenance_until_us: int | None = None
     enabled: bool = True
+    maintenance_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

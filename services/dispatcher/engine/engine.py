@@ -20,7 +20,7 @@ from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.verification import Task
-from . import ahead, arrivals, ingest, muting, panels, polls, reused, rhythm, scope, silencing
+from . import ahead, arrivals, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, silencing
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -207,7 +207,7 @@ class Engine:
             case PanelClockOff():
                 panels.clock_off(work, event)
             case MaintenanceChanged():
-                panels.set_maintenance(work, event)
+                maintenance.change(work, event)
             case _:
                 assert_never(event)
 
@@ -366,8 +366,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
         case panels.TIMER_KIND, panels.TIMER_NAME:
             panels.deadline(work, timer.subject)
-        case panels.PANEL_TIMER, panels.MAINTENANCE:
-            panels.maintenance_due(work, timer.subject)
+        case kind, maintenance.TIMER_NAME if kind in maintenance.KINDS:
+            maintenance.due(work, maintenance.KINDS[kind], timer.subject)
         case kind, name:
             raise AssertionError(f"no such timer: {kind}/{name}")
 

@@ -8,7 +8,7 @@ from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
 from ..domain.panels import RequestEvent, RequestKind
 from ..domain.polling import PollEvent
-from ..domain.signals import Signal, Unread
+from ..domain.signals import Panel, Sensor, Signal, Unread
 from ..domain.silences import Silence
 from .ports import Asset, TimerRow
 
@@ -152,11 +152,15 @@ class PanelClockOff:
     off_s: int | None
 
 
+Maintained = type[Panel] | type[Sensor]
+
+
 @dataclass(frozen=True, slots=True)
 class MaintenanceChanged:
-    """A panel is under maintenance until `until_us`, or no longer when that is None."""
+    """A panel or a sensor is under maintenance until `until_us`, or no longer when that is None."""
 
-    panel: str
+    kind: Maintained
+    id: str
     person: str
     reason: str
     until_us: int | None

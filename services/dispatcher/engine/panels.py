@@ -1,4 +1,4 @@
-"""Fire panels as the engine keeps them: requests to them, their maintenance, when they were heard, and strangers."""
+"""Fire panels as the engine keeps them: requests to them, when they were heard, and strangers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..domain import panels
-from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.effects import Record
 from ..domain.panels import OPEN, TIMER_KIND, TIMER_NAME, PanelRequest, RequestEvent, RequestKind, RequestState
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Evidence, Panel, Signal
-from .events import MaintenanceChanged, PanelAsked, PanelClockOff, PanelReplied
+from .events import PanelAsked, PanelClockOff, PanelReplied
+from .maintenance import carried_over
 from .ports import Page, PanelLive, Store, Stranger
 from .work import Work
 
 __all__ = ["TIMER_KIND", "TIMER_NAME", "PanelOff", "StillAsking", "StrangerHeard"]
 
 STRANGERS_MAX = 10_000
-PANEL_TIMER, MAINTENANCE = "panel", "maintenance"
 
 
 class StillAsking(Refused):
@@ -115,41 +115,6 @@ def _decide(work: Work, request: PanelRequest, event: RequestEvent) -> PanelRequ
     return after
 
 
-def set_maintenance(work: Work, event: MaintenanceChanged) -> None:
-    """Begin, move or end a panel's maintenance, with author and end. Raises NotFound."""
-    panel = work.tx.get_locked(Panel, event.panel)
-    if panel is None:
-        raise NotFound(f"panel {event.panel}")
-    if event.until_us is None:
-        _end_maintenance(work, panel, event.person, event.reason)
-        return
-    author = event.person
-    work.ahead.panels.pop(panel.id, None)
-    work.tx.put(
-        replace(panel, maintenance_author=author, maintenance_until_us=event.until_us, maintenance_reason=event.reason)
-    )
-    facts: dict[str, object] = {"until_us": event.until_us}
-    work.tx.record(Record("panel.maintenance", panel.id, event.reason, author, facts))
-    work.tx.wake_at(WakeAt(PANEL_TIMER, panel.id, MAINTENANCE, event.until_us, event.until_us + panels.ALWAYS_US))
-
-
-def maintenance_due(work: Work, id: str) -> None:
-    """The end that its author gave a maintenance has come."""
-    panel = work.tx.get_locked(Panel, id)
-    if panel is not None and panel.maintenance_until_us is not None:
-        _end_maintenance(work, panel, "", f"the end that {panel.maintenance_author} gave it has come")
-
-
-def _end_maintenance(work: Work, panel: Panel, person: str, why: str) -> None:
-    if panel.maintenance_until_us is None:
-        work.tx.record(Record("panel.maintenance_ended_again", panel.id, "it was under no maintenance", person))
-        return
-    work.ahead.panels.pop(panel.id, None)
-    work.tx.put(replace(panel, maintenance_author="", maintenance_until_us=None, maintenance_reason=""))
-    work.tx.record(Record("panel.maintenance_ended", panel.id, why, person))
-    work.tx.sleep(Sleep(PANEL_TIMER, panel.id, MAINTENANCE))
-
-
 def note_heard(store: Store, rows: Sequence[PanelLive]) -> None:
     """When panels were last heard, and where; no log."""
     if rows:
@@ -179,8 +144,8 @@ def note_strangers(store: Store, heard: Sequence[StrangerHeard]) -> None:
 
 
 def enrol(store: Store, panel: Panel, by: str) -> None:
-    """Enrol a panel by its source address; it is a stranger no longer."""
+    """Enrol a panel by its source address; it is a stranger no longer, and stays under the maintenance it is under."""
     with store.write() as tx:
-        tx.put(panel)
+        tx.put(carried_over(tx.get_locked(Panel, panel.id), panel))
         tx.delete(Stranger, panel.address)
         tx.record(Record("panel.enrolled", panel.id, f"{panel.name} at {panel.venue}, {panel.use}", by))

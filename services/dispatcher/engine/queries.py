@@ -17,7 +17,8 @@ from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
 from ..domain.planning import City, Coverage
 from ..domain.refusals import NotFound
-from ..domain.signals import Panel, Signal
+from ..domain.rhythm import Heard, SourceKind, source_id
+from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
 from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 
@@ -35,6 +36,7 @@ SIGNALS_MAX = 200
 SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
+SENSORS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,37 @@ def panel_now(read: Read, id: str, requests: int = 20) -> PanelNow:
     newest = Page(limit=requests, order="-asked_us")
     found = tuple(read.find(PanelRequest, newest, panel=id))
     return PanelNow(one(read, Panel, id), read.get(PanelLive, id), found)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorNow:
+    """An enrolled MQTT sensor, and when it was last heard and in which state."""
+
+    sensor: Sensor
+    heard: Heard | None
+
+    @property
+    def heard_us(self) -> int | None:
+        return self.heard.heard_us or None if self.heard else None
+
+
+def sensors_page(read: Read, after: str, size: int, *, venue: str = "") -> Rows[SensorNow]:
+    """Enrolled sensors by id, behind `after`; of one venue when that is given."""
+    fields: dict[str, object] = {"venue": venue} if venue else {}
+    wanted = [s for s in read.find(Sensor, Page(limit=SENSORS_MAX), **fields) if s.id > after]
+    ids = tuple(_sensor_source(s.id) for s in wanted[:size])
+    heard = {row.id: row for row in read.find(Heard, Page(limit=size), id=ids)} if ids else {}
+    rows = tuple(SensorNow(s, heard.get(_sensor_source(s.id))) for s in wanted[:size])
+    return Rows(rows, len(wanted) > size)
+
+
+def sensor_now(read: Read, id: str) -> SensorNow:
+    """One sensor. Raises NotFound."""
+    return SensorNow(one(read, Sensor, id), read.get(Heard, _sensor_source(id)))
+
+
+def _sensor_source(id: str) -> str:
+    return source_id(SourceKind.SENSOR, id)
 
 
 @dataclass(frozen=True, slots=True)

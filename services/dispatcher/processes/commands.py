@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import typer
 
@@ -53,6 +55,21 @@ def in_line(row: dict[str, object]) -> str:
 def _said(value: object) -> str:
     text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
     return f'"{text}"' if " " in text else text
+
+
+def show(row: dict[str, object], *, as_json: bool) -> None:
+    """One row as a line, for people or as JSON."""
+    typer.echo(json.dumps(row, ensure_ascii=False) if as_json else in_line(row))
+
+
+def when(at_us: int) -> str:
+    """A time in µs UTC as commands print it."""
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat()
+
+
+def when_or_none(at_us: int | None) -> str | None:
+    """The same of a time that may not be."""
+    return None if at_us is None else when(at_us)
 
 
 def my_name() -> str:

@@ -1,4 +1,4 @@
-"""What `tocsin up --demo` adds: people, an exercise feed and panel, and a simulated pole for every speaker."""
+"""What `tocsin up --demo` adds: people, an exercise feed, panel and sensor, and a simulated pole for every speaker."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from ..adapters.passwords import Argon2Passwords
 from ..adapters.store import SqlStore
 from ..domain.places import Office, VenueKind, offices_above
 from ..domain.planning import City
-from ..domain.signals import Panel, Use
+from ..domain.signals import Panel, Sensor, Use
 from ..engine.people import Role, create_person, fresh_secret
 from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
-from .private import write_private
+from .enrolment_sources import enrol_sensor, renew_gateway_device
+from .private import add_private, write_private
 from .settings import Settings
 
 OWN_PROCESSES = 10
 MICROPHONE_DB = 74
 PANEL_ADDRESS = "0a0b0c0d0e0f"
+SENSOR, SENSOR_GATEWAY, SENSOR_DEVICE = "drill-smoke", "drill-box", "s1"
 SCENARIO = "underground-fire-and-rainstorm"
 
 
@@ -36,9 +38,10 @@ class Demo:
         self._secrets: dict[str, str] = {}
 
     def enrol(self) -> None:
-        """People, feed and panel at the first start; new secrets for every speaker at each start."""
+        """People, feed and panel at the first start; the sensor, and new secrets for it and every speaker at each."""
         if not self._logins_file.exists():
             self._enrol_people()
+        self._enrol_sensor()
         self._secrets = enrol_speakers(self._store, sorted(self._city.speakers), "demo")
 
     def _enrol_people(self) -> None:
@@ -70,6 +73,13 @@ class Demo:
                 "panel": {"address": PANEL_ADDRESS, "venue": venue},
             },
         )
+
+    def _enrol_sensor(self) -> None:
+        venue = json.loads(self._logins_file.read_text("utf-8"))["panel"]["venue"]
+        sensor = Sensor(SENSOR, SENSOR_GATEWAY, SENSOR_DEVICE, "smoke", venue, Use.EXERCISE, "演练烟感")
+        secret = enrol_sensor(self._store, sensor, "demo") or renew_gateway_device(self._store, SENSOR_GATEWAY, "demo")
+        login = {"id": SENSOR, "gateway": SENSOR_GATEWAY, "device": SENSOR_DEVICE, "secret": secret}
+        add_private(self._logins_file, {"sensor": login})
 
     def _drill_venue(self) -> str:
         """The underground venue with the most speakers."""
@@ -114,12 +124,13 @@ class Demo:
             yield name, ["speaker", "--settings", str(var / "speakers" / f"{name}.json")]
 
     def start_drill(self, settings: Settings, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start the drill against the running system, over HTTP and TCP alone; it ends by itself."""
+        """Start the drill against the running system, over HTTP, TCP and MQTT alone; it ends by itself."""
         report = settings.var.resolve() / "drill-report.json"
         command = [
             sys.executable, "-m", "devices.command", "drill", SCENARIO,
             "--api", f"http://127.0.0.1:{settings.web_port}",
             "--panel-port", str(settings.panel_port),
+            "--mqtt-port", str(settings.mqtt_port),
             "--logins", str(self._logins_file.resolve()),
             "--report", str(report),
         ]  # fmt: skip

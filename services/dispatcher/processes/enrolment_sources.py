@@ -15,6 +15,7 @@ from ..domain.places import Speaker, Venue
 from ..domain.polling import EVERY_S_MIN, USELESS_AFTER_US, Poll
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Feed, Sensor
+from ..engine.maintenance import carried_over
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds.hazards import BY_NAME, OTHER
 from .enrolment import GATEWAY_PREFIX, RHYTHM_S_MAX, keep_use
@@ -93,7 +94,8 @@ def _check_url(url: str, plain_http: bool, loopback: bool) -> None:
 
 
 def enrol_sensor(store: Store, sensor: Sensor, by: str) -> str | None:
-    """An MQTT sensor. The new secret of its gateway device where that has no broker account yet, else None.
+    """An MQTT sensor. The new secret of its gateway device where that has no broker account yet, else None. One that is
+    enrolled again stays under the maintenance it is under.
 
     Raises SensorRefused for a name, kind or hazard that there is not, or a place on its gateway that is taken; NotFound
     for a venue that the city does not have; UseDiffers for a sensor that is enrolled for another use.
@@ -104,10 +106,11 @@ def enrol_sensor(store: Store, sensor: Sensor, by: str) -> str | None:
             raise NotFound(f"venue {sensor.venue}")
         if any(other.id != sensor.id for other in tx.find(Sensor, gateway=sensor.gateway, device=sensor.device)):
             raise SensorRefused(f"{sensor.gateway}/{sensor.device} is enrolled already, under another id")
-        keep_use(tx.get(Sensor, sensor.id), sensor.use)
+        before = tx.get_locked(Sensor, sensor.id)
+        keep_use(before, sensor.use)
         if tx.get(Speaker, sensor.gateway) is not None:
             raise SensorRefused(f"{sensor.gateway} is the name of a speaker")
-        tx.put(sensor)
+        tx.put(carried_over(before, sensor))
         tx.record(Record("sensor.enrolled", sensor.id, f"{sensor.kind} at {sensor.venue}, {sensor.use}", by))
         if tx.get(BrokerAccount, sensor.gateway) is not None:
             return None

@@ -17,6 +17,7 @@ from .incidents import incidents_router
 from .log import city_router, log_router
 from .panels import panels_router
 from .problems import MEDIA_TYPE, ProblemView, add_problem_handlers
+from .sensors import sensors_router
 from .silences import silences_router
 from .speakers import speakers_router
 from .taking import Taking
@@ -56,6 +57,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         acts_router(deps, gate),
         speakers_router(deps, gate),
         panels_router(deps, gate),
+        sensors_router(deps, gate),
         log_router(deps, gate),
         city_router(deps, gate),
         health_router(deps),

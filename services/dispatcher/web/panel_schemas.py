@@ -19,11 +19,6 @@ class SetClockRequest(Asked):
     why: Why = "by hand"
 
 
-class MaintenanceRequest(Asked):
-    reason: Why
-    until: int = Field(description="When it ends by itself, µs UTC.")
-
-
 class PanelRequestView(View):
     id: str
     kind: RequestKind

@@ -5,15 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Query
 
 from ..domain.panels import PanelRequest, RequestKind
+from ..domain.signals import Panel
 from ..engine import queries
-from ..engine.events import MaintenanceChanged, PanelAsked
+from ..engine.events import PanelAsked
 from ..engine.people import Role
 from ..engine.ports import Page, Stranger
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
+from .maintenance import MaintenanceRequest, begin_maintenance, finish_maintenance
 from .panel_schemas import (
     DutyCheckRequest,
-    MaintenanceRequest,
     PanelPage,
     PanelRequestView,
     PanelStory,
@@ -22,10 +23,8 @@ from .panel_schemas import (
     StrangerList,
     StrangerView,
 )
-from .problems import EndRefused
 from .schemas import WhyRequest
 
-MAINTENANCE_US_MAX = 366 * 86_400_000_000
 PANELS_PAGE_MAX = 2_000
 STRANGERS_SHOWN_MAX = 1_000
 
@@ -60,11 +59,11 @@ def panels_router(deps: WebDeps, gate: Gate) -> APIRouter:
     def panel(id: str, _: Caller = reader) -> PanelStory:
         """One panel with its newest requests and what came of them."""
         with deps.store.read() as read:
-            now = queries.panel_now(read, id)
-            people = {request.person for request in now.requests} | {now.panel.maintenance_author}
+            found = queries.panel_now(read, id)
+            people = {request.person for request in found.requests} | {found.panel.maintenance_author}
             names = queries.names_of(read, people)
-        requests = [PanelRequestView.model_validate(request) for request in now.requests]
-        return PanelStory(panel=PanelView.of(now), requests=requests, names=names)
+        requests = [PanelRequestView.model_validate(request) for request in found.requests]
+        return PanelStory(panel=PanelView.of(found), requests=requests, names=names)
 
     @router.post("/api/panels/{id}/duty-check", status_code=202)
     def duty_check(id: str, wanted: DutyCheckRequest, caller: Caller = reader) -> PanelRequestView:
@@ -79,16 +78,14 @@ def panels_router(deps: WebDeps, gate: Gate) -> APIRouter:
     @router.post("/api/panels/{id}/maintenance")
     def maintenance(id: str, wanted: MaintenanceRequest, caller: Caller = reader) -> PanelView:
         """Under maintenance until then: its fires still open incidents for people, and nothing sounds by itself."""
-        with deps.store.read() as read:
-            now_us = read.now_us()
-        if not now_us < wanted.until <= now_us + MAINTENANCE_US_MAX:
-            raise EndRefused
-        return changed(MaintenanceChanged(id, caller.person.id, wanted.reason, wanted.until))
+        begin_maintenance(deps, Panel, id, caller.person.id, wanted)
+        return now(id)
 
     @router.post("/api/panels/{id}/end-maintenance")
     def end_maintenance(id: str, wanted: WhyRequest, caller: Caller = reader) -> PanelView:
         """End its maintenance before its time."""
-        return changed(MaintenanceChanged(id, caller.person.id, wanted.why, None))
+        finish_maintenance(deps, Panel, id, caller.person.id, wanted)
+        return now(id)
 
     def asked(event: PanelAsked) -> PanelRequestView:
         deps.engine.handle([event])
@@ -97,9 +94,8 @@ def panels_router(deps: WebDeps, gate: Gate) -> APIRouter:
             (request,) = read.find(PanelRequest, newest, panel=event.panel, kind=event.kind)
         return PanelRequestView.model_validate(request)
 
-    def changed(event: MaintenanceChanged) -> PanelView:
-        deps.engine.handle([event])
+    def now(id: str) -> PanelView:
         with deps.store.read() as read:
-            return PanelView.of(queries.panel_now(read, event.panel))
+            return PanelView.of(queries.panel_now(read, id))
 
     return router

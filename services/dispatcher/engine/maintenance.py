@@ -1,0 +1,71 @@
+"""Maintenance of fire panels and sensors: people begin it with a reason and an end, and it ends by itself at that end.
+
+What it means for an alarm stands in `ingest`, and for silence in `rhythm`: both look at the end, not at its timer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.panels import ALWAYS_US
+from ..domain.refusals import NotFound
+from ..domain.signals import Panel, Sensor
+from .events import Maintained, MaintenanceChanged
+from .work import Work
+
+D = TypeVar("D", Panel, Sensor)
+
+TIMER_NAME = "maintenance"
+KINDS: dict[str, Maintained] = {"panel": Panel, "sensor": Sensor}
+"""By the name that stands in timers and in lines of the log."""
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+def change(work: Work, event: MaintenanceChanged) -> None:
+    """Begin, move or end a maintenance, with author and end. Raises NotFound."""
+    name = _NAMES[event.kind]
+    device = work.tx.get_locked(event.kind, event.id)
+    if device is None:
+        raise NotFound(f"{name} {event.id}")
+    if event.until_us is None:
+        _end(work, device, event.person, event.reason)
+        return
+    author, until_us = event.person, event.until_us
+    work.ahead.panels.pop(device.id, None)
+    work.tx.put(
+        replace(device, maintenance_author=author, maintenance_until_us=until_us, maintenance_reason=event.reason)
+    )
+    work.tx.record(Record(f"{name}.maintenance", device.id, event.reason, author, {"until_us": until_us}))
+    work.tx.wake_at(WakeAt(name, device.id, TIMER_NAME, until_us, until_us + ALWAYS_US))
+
+
+def due(work: Work, kind: Maintained, id: str) -> None:
+    """The end that its author gave a maintenance has come."""
+    device = work.tx.get_locked(kind, id)
+    if device is not None and device.maintenance_until_us is not None:
+        _end(work, device, "", f"the end that {device.maintenance_author} gave it has come")
+
+
+def _end(work: Work, device: Panel | Sensor, person: str, why: str) -> None:
+    name = _NAMES[type(device)]
+    if device.maintenance_until_us is None:
+        work.tx.record(Record(f"{name}.maintenance_ended_again", device.id, "it was under no maintenance", person))
+        return
+    work.ahead.panels.pop(device.id, None)
+    work.tx.put(replace(device, maintenance_author="", maintenance_until_us=None, maintenance_reason=""))
+    work.tx.record(Record(f"{name}.maintenance_ended", device.id, why, person))
+    work.tx.sleep(Sleep(name, device.id, TIMER_NAME))
+
+
+def carried_over(before: D | None, after: D) -> D:
+    """A device that is enrolled again, under the maintenance of before: enrolling must not end it unseen."""
+    if before is None:
+        return after
+    return replace(
+        after,
+        maintenance_author=before.maintenance_author,
+        maintenance_until_us=before.maintenance_until_us,
+        maintenance_reason=before.maintenance_reason,
+    )

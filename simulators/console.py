@@ -10,7 +10,7 @@ TIMEOUT_S = 15.0
 PAGE = 500
 
 
-STILL_ON_AIR = 409
+CONFLICT = 409
 
 
 class Person:
@@ -56,12 +56,19 @@ class Person:
         return max(found, key=lambda i: str(i["id"])) if found else None
 
     def close_drills(self) -> None:
-        """Close what an earlier drill left open, which this one's signals would join; what still sounds stays."""
+        """Stop what an earlier drill still says, which this one's speakers would finish first, and close what it left
+        open, which this one's signals would join."""
+        for broadcast in self.get("/api/broadcasts", use="exercise", state="on_air")["broadcasts"]:
+            self._end(f"/api/broadcasts/{broadcast['id']}/stop")
         for incident in self.get("/api/incidents", use="exercise")["incidents"]:
             if incident["state"] != "closed":
-                answer = self._http.post(f"/api/incidents/{incident['id']}/close", json={"why": "a new drill begins"})
-                if answer.status_code != STILL_ON_AIR:
-                    answer.raise_for_status()
+                self._end(f"/api/incidents/{incident['id']}/close")
+
+    def _end(self, path: str) -> None:
+        """It may have ended by itself meanwhile."""
+        answer = self._http.post(path, json={"why": "a new drill begins"})
+        if answer.status_code != CONFLICT:
+            answer.raise_for_status()
 
     def release(self, broadcast: str) -> None:
         """Read what the draft says and confirm exactly that."""

@@ -91,7 +91,7 @@ def any_signal(random: Random, at_us: int) -> Signal:
     )
 
 
-def any_event(random: Random, read: Read, at_us: int) -> Event:
+def any_event(random: Random, read: Read, at_us: int, *, timers: bool) -> Event:
     """What may happen next where so much is in the store."""
     match random.random():
         case lot if lot < 0.08:
@@ -107,20 +107,21 @@ def any_event(random: Random, read: Read, at_us: int) -> Event:
             return TaskAnswered(task.id, "chen", task.office, random.choice(tuple(Verdict)))
         case lot if lot < 0.25 and (incidents := [i for i in read.find(Incident, ALL) if i.open]):
             return IncidentClosed(random.choice(incidents).id, "chen", "it is over")
-        case lot if lot < 0.32 and (timers := read.due_timers(at_us + DAY_US, 100)):
-            return TimerDue(random.choice(timers))
+        case lot if lot < 0.32 and timers and (due := read.due_timers(at_us + DAY_US, 100)):
+            return TimerDue(random.choice(due))
     return SignalArrived(any_signal(random, at_us))
 
 
-def any_events(random: Random, from_us: int = NOON_US) -> list[Event]:
-    """A day's events, none of which is refused when it happens after those before it."""
+def any_events(random: Random, from_us: int = NOON_US, *, timers: bool = True) -> list[Event]:
+    """A day's events, none of which is refused when it happens after those before it. A timer names the time of its
+    row, which is another one where the store has a clock of its own: no timers then."""
     clock = StoppedClock(from_us)
     store, ids = MemoryStore(clock), Ids()
     engine = a_days_engine(store, clock, ids)
     events: list[Event] = []
     for number in range(EVENTS):
         with store.read() as read:
-            event = any_event(random, read, from_us + number)
+            event = any_event(random, read, from_us + number, timers=timers)
         last = ids.last
         try:
             engine.handle([event])

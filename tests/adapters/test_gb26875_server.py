@@ -342,6 +342,20 @@ def test_a_panel_that_has_spoken_may_be_silent_for_longer_than_a_stranger() -> N
     run(story, limits=replace(Limits(), stranger_idle_s=0.1))
 
 
+def test_the_time_that_a_commit_takes_is_no_silence_of_the_panel() -> None:
+    async def story(centre: Centre) -> None:
+        centre.ledger.gate.clear()
+        async with centre.panel() as panel:
+            sending = asyncio.create_task(panel.fire(BUTTON))
+            await asyncio.to_thread(centre.ledger.entered.wait)
+            async with centre.panel() as silent:
+                assert await silent.next_frame() is None
+            centre.ledger.gate.set()
+            assert await sending is Answer.CONFIRMED
+
+    run(story, limits=replace(Limits(), stranger_idle_s=0.3))
+
+
 def set_clock(now: TimeTag) -> bytes:
     return encode_unit(90, [DeviceClock(now)])
 

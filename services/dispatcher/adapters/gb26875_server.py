@@ -159,6 +159,7 @@ class PanelServer:
             while True:
                 idle.allow(self._limits.stranger_idle_s if line.panel is None else self._limits.idle_s)
                 data = await self._next_bytes(line, reader)
+                idle.hold()
                 if data:
                     line.wire.receive_data(data)
                 else:

@@ -47,7 +47,7 @@ WHERE e.broadcast = ?
 # A name that is the key stands only there: an index of what is unlike it is small, and quick in a storm.
 _NAMED = """
 SELECT body, incident, withdrawn FROM (
-  SELECT body, incident, withdrawn, received_us, key FROM signal WHERE identity = ?
+  SELECT body, incident, withdrawn, received_us, key FROM signal WHERE identity = ? AND identity <> ''
   UNION ALL
   SELECT body, incident, withdrawn, received_us, key FROM signal WHERE key = ? AND identity = ''
 ) AS named ORDER BY received_us DESC, key LIMIT ?

@@ -8,13 +8,13 @@ from typing import Any
 
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.domain.broadcasts import Broadcast
-from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.incidents import Incident, Verdict
 from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.domain.risk import History
 from services.dispatcher.domain.rules import Rules
 from services.dispatcher.domain.signals import BY_HAND, Evidence, Panel, Place, Problem, Signal, SignalKind, Use
 from services.dispatcher.domain.silences import Silence, SilencedWord
-from services.dispatcher.domain.verification import Task, TaskState, Verdict
+from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import (
     Event,

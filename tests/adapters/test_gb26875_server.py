@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -340,6 +342,43 @@ def test_a_panel_that_has_spoken_may_be_silent_for_longer_than_a_stranger() -> N
             assert await panel.heartbeat() is Answer.CONFIRMED
 
     run(story, limits=replace(Limits(), stranger_idle_s=0.1))
+
+
+def test_the_time_that_a_commit_takes_is_no_silence_of_the_panel() -> None:
+    async def story(centre: Centre) -> None:
+        centre.ledger.gate.clear()
+        async with centre.panel() as panel:
+            sending = asyncio.create_task(panel.fire(BUTTON))
+            await asyncio.to_thread(centre.ledger.entered.wait)
+            async with centre.panel() as silent:
+                assert await silent.next_frame() is None
+            centre.ledger.gate.set()
+            assert await sending is Answer.CONFIRMED
+
+    run(story, limits=replace(Limits(), stranger_idle_s=0.3))
+
+
+def test_nobody_is_answered_on_a_connection_that_was_lost_meanwhile(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(centre: Centre) -> None:
+        centre.ledger.gate.clear()
+        _, writer = await asyncio.open_connection("127.0.0.1", centre.port)
+        own = Frame(3, TimeTag.at(NOW_US), PANEL.address, "00" * 6, Command.SEND, b"\xc8\x01abc")
+        writer.write(encode(own) * 20)
+        await asyncio.to_thread(centre.ledger.entered.wait)
+        plug = writer.get_extra_info("socket")
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        # The centre hears of it at one of its next turns.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        centre.ledger.gate.set()
+        while centre.count("tocsin_panel_connections"):
+            await asyncio.sleep(0)
+        assert centre.count("tocsin_panel_answers_total", command="confirm") == 0
+
+    with caplog.at_level(logging.WARNING):
+        assert len(run(story).unread) == 20
+    assert caplog.messages == []
 
 
 def set_clock(now: TimeTag) -> bytes:

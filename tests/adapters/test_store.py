@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import exc
 
-from services.dispatcher.adapters.rows import decode, encode
+from services.dispatcher.adapters.rows import KNOWN_MAX, decode, encode
 from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.domain.effects import Carry, Record, Save
 from services.dispatcher.domain.incidents import Incident
@@ -158,6 +159,22 @@ def test_names_are_locked_in_one_order_whatever_order_they_are_given_in(
             threads.submit(lock, postgres_pair[1], "c", "b", "a"),
         ]
         assert [done.result() for done in both] == [None, None]
+
+
+def test_threads_write_more_incidents_at_once_than_are_remembered() -> None:
+    def write(number: int) -> None:
+        for each in range(4 * KNOWN_MAX):
+            encode(replace(INCIDENT, id=f"{number}-{each}"))
+
+    before = sys.getswitchinterval()
+    # Threads give way to each other between nearly any two steps.
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for done in [threads.submit(write, number) for number in range(4)]:
+                done.result(timeout=60)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_changing_a_versioned_row_without_reading_it_is_a_mistake_of_ours(database_url: str) -> None:

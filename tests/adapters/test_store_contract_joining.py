@@ -28,6 +28,12 @@ def footprint(incident: str, cell: str, **changes: Any) -> Footprint:
     return replace(Footprint(f"{incident}/{cell}", incident, "actual", "fire", cell, 3), **changes)
 
 
+def test_nothing_goes_by_no_name(store: Store) -> None:
+    with store.write() as tx:
+        tx.add_signal(signal("gb26875/1", 10), "i-1")
+        assert tx.signals_named("") == []
+
+
 @pytest.mark.parametrize(
     "row",
     [

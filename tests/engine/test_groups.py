@@ -2,115 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore
-from services.dispatcher.domain.broadcasts import Broadcast
-from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.risk import History
-from services.dispatcher.domain.rules import Rules
-from services.dispatcher.domain.signals import Evidence, Panel, Place, Signal, SignalKind, Use
-from services.dispatcher.domain.silences import Silence, SilencedWord
-from services.dispatcher.domain.verification import Task
-from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import Event, MaintenanceChanged, SignalArrived, SilenceMade
-from services.dispatcher.engine.ports import Footprint, Outcome, Page, Store, Withdrawal
+from services.dispatcher.domain.signals import Place, Use
+from services.dispatcher.domain.silences import Silence
+from services.dispatcher.engine.events import Event, SignalArrived, SilenceMade
+from services.dispatcher.engine.ports import Store
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
-from tests.builders import (
-    MALL,
-    NOON_US,
-    OTHER_STREET,
-    SECOND_US,
-    STREET,
-    CountingIds,
-    StoppedClock,
-    Town,
-    fire_playbook,
-    fire_signal,
-    panel,
-    standing_order,
-    storm_playbook,
-    storm_signal,
-)
-
-ALL = Page(limit=10_000)
-KINDS: tuple[type[Any], ...] = (Incident, Broadcast, Task, Footprint, Withdrawal, Silence, SilencedWord, History, Panel)
-RULES = Rules(version="tried", signals_a_minute_logged=6)
-EVENTS = 40
-
-
-def any_signal(random: Random, number: int) -> Signal:
-    """A fire or a warning; keys, references and devices come again and again."""
-    use = random.choice((Use.ACTUAL, Use.ACTUAL, Use.EXERCISE))
-    if random.random() < 0.6:
-        return fire_signal(
-            f"gb26875/mall-panel/{random.randrange(30)}",
-            use=use,
-            device=f"smoke-{random.randrange(4)}",
-            evidence=random.choice((Evidence.DETECTOR, Evidence.DETECTOR, Evidence.CALL_POINT, Evidence.FAULT)),
-            test_bit=random.random() < 0.2,
-            observed_us=NOON_US + number,
-        )
-    kind = random.choice((SignalKind.ALERT, SignalKind.ALERT, SignalKind.UPDATE, SignalKind.CANCEL))
-    return storm_signal(
-        f"cap/weather/bureau,a{random.randrange(8)},{random.randrange(3)}",
-        use=use,
-        kind=kind,
-        references=(f"cap/weather/bureau,a{random.randrange(8)},1",) if kind is not SignalKind.ALERT else (),
-        place=Place(areas=(random.choice((STREET, OTHER_STREET)),)),
-        observed_us=NOON_US + number,
-    )
-
-
-def any_event(random: Random, number: int) -> Event:
-    if random.random() < 0.1:
-        until_us = random.choice((None, NOON_US + 600 * SECOND_US))
-        return MaintenanceChanged(Panel, "mall-panel", "chen", "a test of the detectors", until_us)
-    if random.random() < 0.05:
-        device, until_us = f"smoke-{random.randrange(4)}", NOON_US + 600 * SECOND_US
-        return SilenceMade(Silence("", Use.ACTUAL, "chen", "it is being repaired", 0, until_us, "mall-panel", device))
-    return SignalArrived(any_signal(random, number))
-
-
-def left_by(store: Store, clock: StoppedClock, groups: Sequence[Sequence[Event]]) -> list[Any]:
-    """Every row, every signal's incident and every line of the log."""
-    town: Town = builders.town(store, clock)
-    with store.write() as tx:
-        tx.put(panel(), History("actual/mall-panel", confirmed=3), History("actual/weather", refuted=9))
-    playbooks = (storm_playbook(), fire_playbook(standing=standing_order()))
-    engine = Engine(store, CountingIds(), playbooks, rules=RULES)
-    told = Outcome()
-    for group in groups:
-        outcome = engine.handle(group)
-        told.created += outcome.created
-        told.incidents += outcome.incidents
-        told.repeated += outcome.repeated
-    with town.store.read() as read:
-        rows = [[replace(row, version=0) if hasattr(row, "version") and kind is not Panel else row
-                 for row in read.find(kind, ALL)] for kind in KINDS]  # fmt: skip
-        signals = [(s, read.signal_incident(s.key)) for s in read.signals_since(0, "", 10_000)]
-        log = [(line.kind, line.subject, line.body) for line in read.log_of(None)]
-    return [*rows, signals, log, told]
+from tests.builders import MALL, NOON_US, SECOND_US, StoppedClock, fire_signal
+from tests.engine.groups import any_events, in_groups, left_by
 
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_a_group_leaves_what_its_events_leave_one_by_one(kind: str, seed: int, tmp_path: Path) -> None:
     random = Random(seed)
-    events = [any_event(random, number) for number in range(EVENTS)]
-    groups, at = [], 0
-    while at < len(events):
-        size = random.choice((1, 3, 20))
-        groups.append(events[at : at + size])
-        at += size
+    events = any_events(random)
+    groups = in_groups(random, events)
 
     def store(name: str) -> tuple[Store, StoppedClock]:
         clock = StoppedClock()

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 
 from devices.protocols.gb26875 import Command, Connection, Frame, TimeTag, encode
 from services.dispatcher.domain.signals import Panel
@@ -103,6 +104,10 @@ class IdleWatch:
         if self._timer is None or self._timer.when() > self._until_s:
             self._set()
 
+    def hold(self) -> None:
+        """Something has come; until the next `allow` it is worked off, and who waits for us is not silent."""
+        self._until_s = inf
+
     def stop(self) -> None:
         """Watch no longer."""
         if self._timer is not None:
@@ -113,7 +118,9 @@ class IdleWatch:
         self._timer = self._loop.call_at(self._until_s, self._look)
 
     def _look(self) -> None:
-        if self._loop.time() < self._until_s:
-            self._set()
-        else:
+        if self._loop.time() >= self._until_s:
             self._transport.abort()
+        elif self._until_s == inf:
+            self._timer = None
+        else:
+            self._set()

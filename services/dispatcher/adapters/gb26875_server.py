@@ -159,6 +159,7 @@ class PanelServer:
             while True:
                 idle.allow(self._limits.stranger_idle_s if line.panel is None else self._limits.idle_s)
                 data = await self._next_bytes(line, reader)
+                idle.hold()
                 if data:
                     line.wire.receive_data(data)
                 else:
@@ -188,7 +189,7 @@ class PanelServer:
             batch, answer = self._take(line, found)
             waiting.append((self._committer.add(batch), answer))
         for committed, answer in waiting:
-            if await committed and answer is not None:
+            if await committed and answer is not None and not line.writer.transport.is_closing():
                 line.writer.write(encode(answer))
                 self._metrics.answer(answer.command)
         if line.writer.transport.get_write_buffer_size():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from enum import Enum
@@ -33,6 +34,7 @@ KNOWN_MAX = 1_024
 # Every report of a storm reads and writes its incident anew, and an incident has many witnesses: what the newest body
 # of each says is remembered, and being frozen may be shared.
 _known: dict[str, tuple[str, Incident]] = {}
+_forgetting = threading.Lock()
 
 
 def encode(row: object) -> str:
@@ -60,9 +62,10 @@ def decode_entity(kind: type[T], key: str, body: str) -> T:
 
 
 def _remember(body: str, incident: Incident) -> None:
-    if len(_known) >= KNOWN_MAX and incident.id not in _known:
-        _known.pop(next(iter(_known)), None)
-    _known[incident.id] = body, incident
+    with _forgetting:
+        if len(_known) >= KNOWN_MAX and incident.id not in _known:
+            del _known[next(iter(_known))]
+        _known[incident.id] = body, incident
 
 
 @cache

@@ -47,7 +47,7 @@ WHERE e.broadcast = ?
 # A name that is the key stands only there: an index of what is unlike it is small, and quick in a storm.
 _NAMED = """
 SELECT body, incident, withdrawn FROM (
-  SELECT body, incident, withdrawn, received_us, key FROM signal WHERE identity = ?
+  SELECT body, incident, withdrawn, received_us, key FROM signal WHERE identity = ? AND identity <> ''
   UNION ALL
   SELECT body, incident, withdrawn, received_us, key FROM signal WHERE key = ? AND identity = ''
 ) AS named ORDER BY received_us DESC, key LIMIT ?
@@ -104,11 +104,15 @@ class SqlRead:
         return None if row is None else cast("str", row[0])
 
     def stored_keys(self, keys: Sequence[str]) -> set[str]:
-        """Those of at most a few hundred keys under which a signal is stored."""
-        named = {cast("str", column(key)): key for key in keys}
+        """Those of at most a few hundred keys under which a signal is stored, or may be once another of them is: the
+        column holds both as one."""
+        named: dict[str, list[str]] = {}
+        for key in dict.fromkeys(keys):
+            named.setdefault(cast("str", column(key)), []).append(key)
         marks = ", ".join("?" for _ in named)
         found = self._all(f"SELECT key FROM signal WHERE key IN ({marks})", tuple(named)) if named else ()
-        return {named[row[0]] for row in found}
+        stored = {row[0] for row in found}
+        return {key for held, same in named.items() if len(same) > 1 or held in stored for key in same}
 
     def signal(self, key: str) -> Signal | None:
         """The signal that was stored under this key."""

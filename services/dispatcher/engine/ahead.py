@@ -51,8 +51,9 @@ def look(tx: Tx, signals: Sequence[Signal]) -> Ahead:
             ahead.listed.update((cell, []) for cell in cells)
             for row in rows:
                 ahead.listed[row.cell].append(row)
-            # Held by the transaction from here on.
-            tx.find(Incident, Page(limit=LISTED_MAX), id=tuple({row.incident for row in rows}))
+            if tx.one_writer:
+                # Held by the transaction from here on; where others write, each is read when it is asked for.
+                tx.find(Incident, Page(limit=LISTED_MAX), id=tuple({row.incident for row in rows}))
     names = tuple(dict.fromkeys(name for signal in signals for name in names_of(signal)))
     for start in range(0, len(names), ASKED_MAX):
         asked = names[start : start + ASKED_MAX]

@@ -19,6 +19,7 @@ from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
+from ..domain.spots import Spot
 from ..domain.verification import Task
 from . import ahead, arrivals, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, silencing
 from .cities import CityInMemory, set_service
@@ -223,6 +224,8 @@ class Engine:
             outcome.repeated += 1
             if reused.keep(tx, signal):
                 outcome.reused.append(signal)
+                # It may be stored now under a key that another signal of the group has.
+                work.ahead.new.clear()
             elif signal.evidence is Evidence.AUTHORITY:
                 arrivals.vouch(work, signal)
             return
@@ -235,8 +238,7 @@ class Engine:
         if arrivals.cancelled_before(work, signal):
             return
         spot = work.spot(signal)
-        incident_id = ingest.find_incident(tx, signal, spot, self._playbooks, self.rules, work.city, work.ahead.listed)
-        incident = tx.get_locked(Incident, incident_id) if incident_id is not None else None
+        incident = self._joins(work, signal, spot)
         if arrivals.silenced(work, signal, spot, incident):
             return
         if signal.kind is SignalKind.CANCEL:
@@ -269,6 +271,16 @@ class Engine:
         if opened or ingest.is_new_witness(event, incident):
             work.run()
             arrivals.hear_silenced(work, incident, signal, spot)
+
+    def _joins(self, work: Work, signal: Signal, spot: Spot) -> Incident | None:
+        """The open incident that a signal belongs to, held until the end."""
+        listed = work.ahead.listed
+        while True:
+            id = ingest.find_incident(work.tx, signal, spot, self._playbooks, self.rules, work.city, listed)
+            incident = work.tx.get_locked(Incident, id) if id is not None else None
+            # People may have closed it before it was held: what is reported now is no part of what they judged.
+            if incident is None or incident.open:
+                return incident
 
     def _rendered(self, work: Work, event: AudioRendered) -> None:
         work.tx.put(event.asset)

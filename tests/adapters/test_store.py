@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier
@@ -243,6 +243,20 @@ def test_a_reader_sees_one_moment_while_others_write(two: tuple[SqlStore, SqlSto
         assert read.log_of(None) == []
     with mine.read() as read:
         assert [row.kind for row in read.log_of(None)] == ["a"]
+
+
+def test_who_opens_a_new_sqlite_file_waits_for_another_who_does(tmp_path: Path) -> None:
+    first = sqlite3.connect(tmp_path / "new.db", isolation_level=None, check_same_thread=False)
+    first.execute("BEGIN IMMEDIATE")
+    engine = open_engine(f"sqlite:///{tmp_path / 'new.db'}")
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(lambda: engine.connect().exec_driver_sql("PRAGMA journal_mode").scalar())
+        wait([second], timeout=0.2)
+        assert not second.done()
+        first.execute("COMMIT")
+        assert second.result(timeout=10) == "wal"
+    first.close()
+    engine.dispose()
 
 
 def test_waiting_for_another_writer_of_sqlite_has_an_end(sqlite_url: str) -> None:

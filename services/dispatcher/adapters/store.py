@@ -152,8 +152,8 @@ def _sqlite(url: URL, wait_s: float) -> Engine:
         assert isinstance(connection, sqlite3.Connection)
         # The driver would begin transactions by its own rules; `_begin` does it by ours.
         connection.isolation_level = None
+        _begin_log(connection, wait_s)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
             f"wal_autocheckpoint = {WAL_PAGES}",
@@ -172,24 +172,35 @@ def _sqlite(url: URL, wait_s: float) -> Engine:
     return engine
 
 
+def _begin_log(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Of several processes that open a new file at once one makes its write-ahead log, and SQLite lets the others fail
+    at once instead of waiting for it."""
+    _when_free(connection, "PRAGMA journal_mode = WAL", wait_s)
+
+
 def _begin_writing(connection: sqlite3.Connection, wait_s: float) -> None:
     """Wait for the writers of other processes. SQLite's own waiting sleeps ever longer between two looks, and an alarm
     has no time for that."""
-    until = time.monotonic() + wait_s
     connection.execute("PRAGMA busy_timeout = 0")
     try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise StoreUnavailable(f"the database can't be used now: {error}") from error
-                if time.monotonic() >= until:
-                    raise StoreUnavailable(f"another process has been writing for more than {wait_s:g} s") from error
-            time.sleep(LOOK_AGAIN_S)
+        _when_free(connection, "BEGIN IMMEDIATE", wait_s)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {round(wait_s * 1_000)}")
+
+
+def _when_free(connection: sqlite3.Connection, sql: str, wait_s: float) -> None:
+    """Try until other processes let it be. Raises StoreUnavailable."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            connection.execute(sql)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise StoreUnavailable(f"the database can't be used now: {error}") from error
+            if time.monotonic() >= until:
+                raise StoreUnavailable(f"another process has been writing for more than {wait_s:g} s") from error
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _postgres(url: URL, wait_s: float) -> Engine:

@@ -144,23 +144,16 @@ def readable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _fits_any(text: str) -> bool:
-    return len(text) <= COLUMN_CHARS_MAX and text.isascii() and "\0" not in text
-
-
 def column(value: object) -> object:
     """A value as its column holds it, and as `find` compares it; a foreign key may be of any length."""
-    kind = type(value)
-    if kind is int or (kind is str and _fits_any(cast("str", value))):
-        return value
     if isinstance(value, Enum):
         value = value.value
     if not isinstance(value, str):
         return value
-    value = readable(value)
-    if len(value) > COLUMN_CHARS_MAX:
-        return value[: COLUMN_CHARS_MAX - 65] + "#" + hashlib.sha256(value.encode()).hexdigest()
-    return value
+    text = readable(value)
+    if len(text) > COLUMN_CHARS_MAX:
+        return text[: COLUMN_CHARS_MAX - 65] + "#" + hashlib.sha256(text.encode()).hexdigest()
+    return text
 
 
 _NAMES = {kind: tuple(c.name for c in table.c if c.name not in ("version", "body")) for kind, table in ENTITIES.items()}

@@ -111,8 +111,7 @@ class SqlTx(SqlRead):
 
     def get(self, kind: type[T], id: str) -> T | None:
         """The row under this key."""
-        left = self._left.get((kind, column(id)))
-        return cast("T", left) if left is not None else self._read(kind, id, locked=False)
+        return self._read(kind, id, locked=False)
 
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
         """Rows as this transaction has left them."""
@@ -126,8 +125,7 @@ class SqlTx(SqlRead):
 
     def get_locked(self, kind: type[T], id: str) -> T | None:
         """The row under this key, which nobody else changes until the end."""
-        left = self._left.get((kind, column(id)))
-        return cast("T", left) if left is not None else self._read(kind, id, locked=True)
+        return self._read(kind, id, locked=True)
 
     def put(self, *rows: object) -> None:
         """Insert or replace. Raises Conflict for a versioned row that somebody else changed since it was read here."""
@@ -267,8 +265,11 @@ class SqlTx(SqlRead):
             raise Conflict("the log was linked by another at the same time")
 
     def _read(self, kind: type[T], id: str, *, locked: bool) -> T | None:
+        left = self._left.get((kind, column(id)))
+        if left is not None:
+            return cast("T", left)
         found = self._get(kind, id, locked=locked)
-        if found is not None and not self._postgres and kind in VERSIONED:
+        if found is not None and self.one_writer and kind in VERSIONED:
             self._left[kind, column(id)] = found
         return found
 

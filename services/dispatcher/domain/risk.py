@@ -46,7 +46,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What offices said of a reporter's incidents, in one use: `id` is `<use>/<reporter>`."""
+    """What offices said of a reporter's incidents, in one use: `id` is made by `history_id`."""
 
     id: str
     confirmed: int = 0
@@ -69,6 +69,11 @@ class History:
     @property
     def words(self) -> str:
         return f"{self.confirmed} confirmed, {self.refuted} refuted of {self.verdicts}"
+
+
+def history_id(use: str, reporter: str) -> str:
+    """What a reporter says in earnest and in drills is judged apart."""
+    return f"{use}/{reporter}"
 
 
 @dataclass(frozen=True, slots=True)

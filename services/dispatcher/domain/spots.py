@@ -50,6 +50,11 @@ class Spot:
     not_understood: str = ""
     by_name: bool = False
 
+    @property
+    def cell(self) -> str:
+        """The one cell that names it: its venue's, else its area's."""
+        return venue_cell(self.venue) if self.venue else f"area/{self.area}"
+
 
 def spot_of(signal: Signal, city: City, rules: Rules) -> Spot:
     """Where the signal is; the city itself when nothing of its place is understood."""
@@ -173,6 +178,11 @@ def _plain(name: str) -> str:
     return "".join(name.split()).casefold()
 
 
+def venue_cell(venue: str) -> str:
+    """The cell under which everything at a venue is listed."""
+    return f"venue/{venue}"
+
+
 def look_cells(spot: Spot, rules: Rules, hazard: str) -> tuple[str, ...]:
     """The cells under which an incident that this spot may belong to is listed."""
     rule = rules.join(hazard)
@@ -217,7 +227,7 @@ def listed_cells(place: Place, venue: str | None, area: str, lat_e7: int | None,
     """The cells under which an incident at this place is found: its point, its areas and those above, its shapes."""
     found: list[str] = []
     if venue is not None and lat_e7 is not None and lon_e7 is not None:
-        found += [f"venue/{venue}", point_cells(lat_e7, lon_e7, 0)[0]]
+        found += [venue_cell(venue), point_cells(lat_e7, lon_e7, 0)[0]]
         found += [f"under/{code}" for code in city.tree.chain(area).all]
         return tuple(found)
     named = place.areas if len(place.areas) <= AREAS_INDEXED_MAX else ()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..domain.incidents import Incident
-from ..domain.risk import History
-from ..domain.signals import Panel, Signal, identity
-from .ingest import FROM_DEVICES, REFERENCES_MAX, SENSOR_KEYS
+from ..domain.risk import History, history_id
+from ..domain.signals import Panel, Signal
+from ..domain.spots import venue_cell
+from .ingest import names_of, of_panel
 from .ports import Footprint, Page, Tx, Withdrawal
-from .scope import FROM_FEEDS
 
 ASKED_MAX = 500
 """Names in one question to the store."""
@@ -39,13 +39,13 @@ def look(tx: Tx, signals: Sequence[Signal]) -> Ahead:
         some = signals[start : start + ASKED_MAX]
         keys = {signal.key for signal in some}
         ahead.new |= keys - tx.stored_keys(tuple(keys))
-        ids = tuple({f"{signal.use}/{signal.reporter}" for signal in some})
+        ids = tuple({history_id(signal.use, signal.reporter) for signal in some})
         ahead.histories.update(dict.fromkeys(ids))
         ahead.histories.update((row.id, row) for row in tx.find(History, Page(limit=ASKED_MAX), id=ids))
         spoke = tuple({signal.reporter for signal in some if of_panel(signal)})
         if spoke:
             ahead.panels.update((row.id, row) for row in tx.find(Panel, Page(limit=ASKED_MAX), id=spoke))
-        cells = tuple({f"venue/{signal.place.venue}" for signal in some if signal.place.venue})
+        cells = tuple({venue_cell(signal.place.venue) for signal in some if signal.place.venue})
         rows = tx.find(Footprint, Page(limit=LISTED_MAX, order="-id"), cell=cells) if cells else []
         if cells and len(rows) < LISTED_MAX:
             ahead.listed.update((cell, []) for cell in cells)
@@ -60,15 +60,3 @@ def look(tx: Tx, signals: Sequence[Signal]) -> Ahead:
         if not tx.find(Withdrawal, Page(limit=1), identity=asked):
             ahead.not_withdrawn.update(asked)
     return ahead
-
-
-def names_of(signal: Signal) -> tuple[str, ...]:
-    """What a withdrawal that waits for this signal may be called."""
-    if not signal.references:
-        return (identity(signal.key),)
-    return tuple(dict.fromkeys(identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])))
-
-
-def of_panel(signal: Signal) -> bool:
-    """Whether a fire panel speaks. A feed, a panel and a sensor may have the same name; the wire says which it is."""
-    return signal.evidence in FROM_DEVICES and not signal.key.startswith((*FROM_FEEDS, SENSOR_KEYS))

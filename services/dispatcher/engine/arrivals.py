@@ -13,7 +13,6 @@ from ..domain.signals import Place, Signal, SignalKind, identity, message_of, wi
 from ..domain.silences import Silence, never_alone
 from ..domain.spots import Spot, spot_of
 from . import ingest, silencing
-from .ahead import names_of
 from .ports import Outcome, Page, StoredSignal, Withdrawal
 from .work import Work
 
@@ -26,7 +25,7 @@ PASSED_LOGGED_MAX = 100
 def cancelled_before(work: Work, signal: Signal) -> bool:
     """Whether its source took it back before it came: it is kept and opens nothing. What was said after the cancel
     stands."""
-    names = names_of(signal)
+    names = ingest.names_of(signal)
     if work.ahead.not_withdrawn.issuperset(names):
         return False
     for row in work.tx.find(Withdrawal, Page(limit=WITHDRAWALS_MAX), identity=names):

@@ -22,7 +22,7 @@ from ..domain.signals import (
     is_further_group,
     message_of,
 )
-from ..domain.spots import Spot, lock_cells, look_cells
+from ..domain.spots import Spot, lock_cells, look_cells, venue_cell
 from .ports import Footprint, Ids, Page, Read, StoredSignal
 from .scope import FROM_FEEDS
 
@@ -42,9 +42,15 @@ AUTOMATIC_WITHIN_US = 600_000_000
 def lock_names(signal: Signal, spot: Spot, rules: Rules) -> tuple[str, ...]:
     """The locks of a signal, in one fixed order everywhere: where it may join, and what it is called and refers to."""
     joins = [f"join/{signal.use}/{signal.hazard}/{cell}" for cell in lock_cells(spot, rules, signal.hazard)]
-    names = {identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])}
-    words = [f"word/{signal.reporter}/{zlib.crc32(name.encode()) % WORD_LOCKS}" for name in names]
+    words = [f"word/{signal.reporter}/{zlib.crc32(name.encode()) % WORD_LOCKS}" for name in names_of(signal)]
     return tuple(sorted((*joins, *words)))
+
+
+def names_of(signal: Signal) -> tuple[str, ...]:
+    """What the signal goes by whatever its time is, and what it refers to."""
+    if not signal.references:
+        return (identity(signal.key),)
+    return tuple(dict.fromkeys(identity(key) for key in (signal.key, *signal.references[:REFERENCES_MAX])))
 
 
 def repeats_other(read: Read, signal: Signal) -> bool:
@@ -108,7 +114,7 @@ def _candidates(
     newest = Page(limit=CANDIDATES_MAX, order="-id")
     hazard, use = signal.hazard, str(signal.use)
     if spot.venue is not None:
-        here = f"venue/{spot.venue}"
+        here = venue_cell(spot.venue)
         if here in listed:
             yield from [row for row in listed[here] if (row.hazard, row.use) == (hazard, use)][:CANDIDATES_MAX]
         else:
@@ -134,7 +140,7 @@ def open_incident(
         place=spot.place,
         venue=spot.venue,
         area=spot.area,
-        cell=f"venue/{spot.venue}" if spot.venue else f"area/{spot.area}",
+        cell=spot.cell,
         lat_e7=spot.lat_e7,
         lon_e7=spot.lon_e7,
         opened_us=now_us,
@@ -183,12 +189,15 @@ def united_places(one: Place, other: Place) -> Place:
 
 def device_of(read: Read, signal: Signal, panels: Mapping[str, Panel]) -> Panel | Sensor | None:
     """The enrolled panel or sensor that speaks, None for every other reporter; `panels` are some that are at hand."""
-    if signal.evidence not in FROM_DEVICES or signal.key.startswith(FROM_FEEDS):
-        return None
-    # A feed, a panel and a sensor may have the same name; the wire says which of them it is.
-    if signal.key.startswith(SENSOR_KEYS):
-        return read.get(Sensor, signal.reporter)
-    return panels.get(signal.reporter) or read.get(Panel, signal.reporter)
+    if of_panel(signal):
+        return panels.get(signal.reporter) or read.get(Panel, signal.reporter)
+    of_sensor = signal.evidence in FROM_DEVICES and signal.key.startswith(SENSOR_KEYS)
+    return read.get(Sensor, signal.reporter) if of_sensor else None
+
+
+def of_panel(signal: Signal) -> bool:
+    """Whether a fire panel speaks. A feed, a panel and a sensor may have the same name; the wire says which it is."""
+    return signal.evidence in FROM_DEVICES and not signal.key.startswith((*FROM_FEEDS, SENSOR_KEYS))
 
 
 def _automatic(signal: Signal, device: Panel | Sensor | None, now_us: int) -> bool:

@@ -33,10 +33,7 @@ def change(work: Work, event: MaintenanceChanged) -> None:
         _end(work, device, event.person, event.reason)
         return
     author, until_us = event.person, event.until_us
-    work.ahead.panels.pop(device.id, None)
-    work.tx.put(
-        replace(device, maintenance_author=author, maintenance_until_us=until_us, maintenance_reason=event.reason)
-    )
+    _maintained(work, device, author, until_us, event.reason)
     work.tx.record(Record(f"{name}.maintenance", device.id, event.reason, author, {"until_us": until_us}))
     work.tx.wake_at(WakeAt(name, device.id, TIMER_NAME, until_us, until_us + ALWAYS_US))
 
@@ -53,10 +50,14 @@ def _end(work: Work, device: Panel | Sensor, person: str, why: str) -> None:
     if device.maintenance_until_us is None:
         work.tx.record(Record(f"{name}.maintenance_ended_again", device.id, "it was under no maintenance", person))
         return
-    work.ahead.panels.pop(device.id, None)
-    work.tx.put(replace(device, maintenance_author="", maintenance_until_us=None, maintenance_reason=""))
+    _maintained(work, device, "", None, "")
     work.tx.record(Record(f"{name}.maintenance_ended", device.id, why, person))
     work.tx.sleep(Sleep(name, device.id, TIMER_NAME))
+
+
+def _maintained(work: Work, device: Panel | Sensor, author: str, until_us: int | None, reason: str) -> None:
+    work.ahead.panels.pop(device.id, None)
+    work.tx.put(replace(device, maintenance_author=author, maintenance_until_us=until_us, maintenance_reason=reason))
 
 
 def carried_over(before: D | None, after: D) -> D:

@@ -23,6 +23,7 @@ from ..domain.verification import Task, TaskState
 from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 
 T = TypeVar("T")
+D = TypeVar("D", Panel, Sensor)
 
 PAGE_ROWS_MAX = 200
 PAGES_MAX = 50
@@ -176,11 +177,17 @@ class PanelNow:
 
 def panels_page(read: Read, after: str, size: int, *, venue: str = "") -> Rows[PanelNow]:
     """Enrolled panels by id, behind `after`; of one venue when that is given."""
-    fields: dict[str, object] = {"venue": venue} if venue else {}
-    wanted = [p for p in read.find(Panel, Page(limit=PANELS_MAX), **fields) if p.id > after]
-    ids = tuple(p.id for p in wanted[:size])
+    found = _devices(read, Panel, PANELS_MAX, after, size, venue)
+    ids = tuple(p.id for p in found.rows)
     lives = {live.id: live for live in read.find(PanelLive, Page(limit=size), id=ids)} if ids else {}
-    return Rows(tuple(PanelNow(p, lives.get(p.id)) for p in wanted[:size]), len(wanted) > size)
+    return Rows(tuple(PanelNow(p, lives.get(p.id)) for p in found.rows), found.more)
+
+
+def _devices(read: Read, kind: type[D], most: int, after: str, size: int, venue: str) -> Rows[D]:
+    """So many enrolled devices behind an id, of one venue when that is given."""
+    fields: dict[str, object] = {"venue": venue} if venue else {}
+    wanted = [device for device in read.find(kind, Page(limit=most), **fields) if device.id > after]
+    return Rows(tuple(wanted[:size]), len(wanted) > size)
 
 
 def panel_now(read: Read, id: str, requests: int = 20) -> PanelNow:
@@ -204,12 +211,10 @@ class SensorNow:
 
 def sensors_page(read: Read, after: str, size: int, *, venue: str = "") -> Rows[SensorNow]:
     """Enrolled sensors by id, behind `after`; of one venue when that is given."""
-    fields: dict[str, object] = {"venue": venue} if venue else {}
-    wanted = [s for s in read.find(Sensor, Page(limit=SENSORS_MAX), **fields) if s.id > after]
-    ids = tuple(_sensor_source(s.id) for s in wanted[:size])
+    found = _devices(read, Sensor, SENSORS_MAX, after, size, venue)
+    ids = tuple(_sensor_source(s.id) for s in found.rows)
     heard = {row.id: row for row in read.find(Heard, Page(limit=size), id=ids)} if ids else {}
-    rows = tuple(SensorNow(s, heard.get(_sensor_source(s.id))) for s in wanted[:size])
-    return Rows(rows, len(wanted) > size)
+    return Rows(tuple(SensorNow(s, heard.get(_sensor_source(s.id))) for s in found.rows), found.more)
 
 
 def sensor_now(read: Read, id: str) -> SensorNow:

@@ -91,7 +91,7 @@ def keep_word(tx: Tx, silence: Silence, signal: Signal, spot: Spot, rules: Rules
 def words_near(read: Read, signal: Signal, spot: Spot, within_s: int) -> list[SilencedWord]:
     """What other silenced devices said at the same place, not long ago."""
     found = read.find(
-        SilencedWord, Page(limit=WORDS_MAX, order="-id"), cell=_cell(spot), hazard=signal.hazard, use=signal.use
+        SilencedWord, Page(limit=WORDS_MAX, order="-id"), cell=spot.cell, hazard=signal.hazard, use=signal.use
     )
     own = (signal.reporter, signal.device)
     oldest_us = signal.received_us - within_s * 1_000_000
@@ -113,10 +113,6 @@ def _witness(signal: Signal) -> Witness:
 
 
 def _word(silence: str, signal: Signal, spot: Spot) -> SilencedWord:
-    cell = _cell(spot)
+    cell = spot.cell
     id = f"{signal.use}/{signal.hazard}/{cell}/{witness_name(signal.reporter, signal.device)}"
     return SilencedWord(id, silence, signal.use, signal.hazard, cell, signal)
-
-
-def _cell(spot: Spot) -> str:
-    return f"venue/{spot.venue}" if spot.venue else f"area/{spot.area}"

@@ -31,7 +31,7 @@ from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
 from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
-from ..domain.risk import Circumstances, History, rate
+from ..domain.risk import Circumstances, History, history_id, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
 from ..domain.silences import Silence, SilencedWord
@@ -180,7 +180,7 @@ class Work:
         if not isinstance(event, SignalJoined):
             return Circumstances(self.rules)
         reporters = {w.reporter for w in incident.witnesses} | {event.signal.reporter}
-        known = {r: h for r in reporters if (h := self._history(f"{incident.use}/{r}")) is not None}
+        known = {r: h for r in reporters if (h := self._history(history_id(incident.use, r))) is not None}
         venue = self.city.venues.get(incident.venue) if incident.venue else None
         kind = str(venue.kind) if venue is not None else ""
         return Circumstances(self.rules, known, incident.hazard, kind, incident.opened_us)
@@ -209,7 +209,7 @@ class Work:
 
     def _learn(self, effect: LearnVerdict) -> None:
         for reporter in sorted(effect.reporters):
-            id = f"{effect.use}/{reporter}"
+            id = history_id(effect.use, reporter)
             kept = self.tx.get_locked(History, id) or History(id)
             self.tx.put(kept.judged(effect.judged, effect.before))
             self.ahead.histories.pop(id, None)

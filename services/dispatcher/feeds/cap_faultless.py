@@ -72,17 +72,17 @@ def plain_alert(raw: bytes) -> CapMessage | None:
         return None
 
 
-def faultless_alert(root: _Element, version: str) -> CapMessage | None:
+def faultless_alert(root: _Element) -> CapMessage | None:
     """The same of a parsed alert, which is written out anew."""
-    prefix = root.prefix or ""
-    if version not in VERSIONS_WRITTEN or len(prefix) > PREFIX_CHARS_MAX:
+    written = _written(root)
+    if written is None:
         return None
     text = etree.tostring(root, encoding="unicode", with_tail=False)
     signed = len(root) > 0 and root[-1].tag == SIGNATURE
     try:
         if signed:
             text = _without_signature(text, root)
-        return _Reading(text, written_of(version, prefix), text.find(">"), signed=signed).alert()
+        return _Reading(text, written, text.find(">"), signed=signed).alert()
     except (_Unusual, BadShape):
         return None
 
@@ -94,10 +94,15 @@ def _written_behind(opening: str) -> Written | None:
         root = open_root(f"{opening[:-1]}/>".encode(), OPENING_CHARS_MAX * 4)
     except BadXml:
         return None
+    return None if opening.endswith("/>") else _written(root)
+
+
+def _written(root: _Element) -> Written | None:
+    """How the alert with this root is written where all is right; None for another root, or an unusual prefix."""
     prefix = root.prefix or ""
     version = ROOTS.get(root.tag, "")
-    plain = version in VERSIONS_WRITTEN and len(prefix) <= PREFIX_CHARS_MAX and not opening.endswith("/>")
-    return written_of(version, prefix) if plain else None
+    usual = version in VERSIONS_WRITTEN and len(prefix) <= PREFIX_CHARS_MAX
+    return written_of(version, prefix) if usual else None
 
 
 class _Reading:

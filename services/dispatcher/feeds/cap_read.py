@@ -46,7 +46,7 @@ def read_alert(root: _Element) -> CapReading:
     version = ROOTS.get(root.tag)
     if version is None:
         return CapReading(None, (_no_alert(root),))
-    message = faultless_alert(root, version)
+    message = faultless_alert(root)
     return thorough_alert(root, version) if message is None else CapReading(message, ())
 
 

@@ -187,9 +187,7 @@ def _place(infos: tuple[CapInfo, ...], feed: Feed, cancels: bool) -> tuple[Place
     for area in areas:
         for scheme, value in area.codes:
             # Short values are the rule, and most schemes are not Chinese divisions.
-            if len(value) == CODE_CHARS and _LONG_CODE.fullmatch(value):
-                codes[value] = None
-            elif len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
+            if len(value) > SHORT_CODE_CHARS_MAX or (len(value) > 5 and _is_chinese(scheme)):
                 for code in area_codes(scheme, value):
                     codes[code] = None
         if area.polygons or area.circles:
@@ -267,16 +265,20 @@ def _foremost(codes: Sequence[str], scope: Sequence[str]) -> tuple[str, ...]:
     return tuple(near[:PLACE_CODES_MAX])
 
 
-def area_codes(scheme: str, value: str) -> Iterator[str]:
+def area_codes(scheme: str, value: str) -> Sequence[str]:
     """The 12-digit division codes in a geocode. Short codes count only where the scheme's name says that they are
     Chinese divisions: six digits are also postcodes and SAME counties."""
+    if len(value) == CODE_CHARS and _LONG_CODE.fullmatch(value):
+        return (value,)
     if len(value) < 6:
-        return
+        return ()
+    found = []
     for part in _SEPARATORS.split(value) if not value.isalnum() else (value,):
         if _LONG_CODE.fullmatch(part):
-            yield part[:12]
+            found.append(part[:CODE_CHARS])
         elif _SHORT_CODE.fullmatch(part) and _is_chinese(scheme):
-            yield part.ljust(12, "0")
+            found.append(part.ljust(CODE_CHARS, "0"))
+    return found
 
 
 def _warning(code: str, where: str, message: str) -> Problem:

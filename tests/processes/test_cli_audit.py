@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.effects import Record
 from services.dispatcher.processes import cli_audit
 from services.dispatcher.processes.cli_audit import audit_app
-from services.dispatcher.processes.cli_migrate import upgrade
-from services.dispatcher.processes.settings import Settings
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
-    upgrade(Settings().database)
-    store = SqlStore(Settings().database)
-    yield store
-    store.close()
 
 
 def run(*words: str) -> tuple[int, str]:

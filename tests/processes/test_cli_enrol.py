@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import WrongPassword
 from services.dispatcher.engine.ports import BrokerAccount, Page
 from services.dispatcher.processes.cli_enrol import enrol_app
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import broker_logins
 from services.dispatcher.processes.private import write_private
 from services.dispatcher.processes.settings import Settings
@@ -27,18 +25,12 @@ from tests import builders
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    """The store of a system in an empty folder, which is where the commands look too."""
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
-    settings = Settings()
-    upgrade(settings.database)
-    KeyFolder(settings.keys).init("city", builders.CITY, time.time_ns() // 1_000)
-    store = SqlStore(settings.database)
+def store(store: SqlStore) -> SqlStore:
+    """With a city and its keys."""
+    KeyFolder(Settings().keys).init("city", builders.CITY, time.time_ns() // 1_000)
     with store.write() as tx:
         import_city(tx, builders.city_settings(), builders.city_rows(), "test")
-    yield store
-    store.close()
+    return store
 
 
 def run(*words: str) -> str:

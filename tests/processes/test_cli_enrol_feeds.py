@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from services.dispatcher.engine.ports import CitySettings, Page
 from services.dispatcher.feeds import FEEDS
 from services.dispatcher.processes import cli_city
 from services.dispatcher.processes.cli_enrol import enrol_app
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import Settings
 from tests.adapters.test_city_pack import CITIES, TODAY
 from tests.signing import certified
@@ -29,18 +27,6 @@ from tests.signing import certified
 LONGGANG = CITIES / "longgang"
 CITY = "330383000000"
 PASSWORDS = Argon2Passwords()
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    """A database with tables and no city."""
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
-    settings = Settings()
-    upgrade(settings.database)
-    store = SqlStore(settings.database)
-    yield store
-    store.close()
 
 
 @pytest.fixture

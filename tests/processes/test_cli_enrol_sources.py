@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,9 +13,7 @@ from services.dispatcher.domain.signals import Sensor, Use
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.ports import BrokerAccount
 from services.dispatcher.processes.cli_enrol import enrol_app
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import broker_logins
-from services.dispatcher.processes.settings import Settings
 from tests import builders
 
 URL = "https://alerts.example.cn/list.atom"
@@ -25,18 +21,12 @@ SMOKE = ("sensor", "smoke-1", "--gateway", "box-1", "--device", "s1", "--kind", 
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    """The store of a system in an empty folder, with the feed `weather`."""
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    for name in ("TOCSIN_DATABASE_URL", "TOCSIN_POLL_LOOPBACK"):
-        monkeypatch.delenv(name, raising=False)
-    upgrade(Settings().database)
-    store = SqlStore(Settings().database)
+def store(store: SqlStore) -> SqlStore:
+    """With the feed `weather`."""
     with store.write() as tx:
         import_city(tx, builders.city_settings(), builders.city_rows(), "test")
         tx.put(builders.feed("x", format="atom", rhythm_s=600))
-    yield store
-    store.close()
+    return store
 
 
 def run(*words: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,24 +12,17 @@ from services.dispatcher.domain.signals import Panel
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.panels import StrangerHeard, note_heard, note_strangers
 from services.dispatcher.engine.ports import PanelLive
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.cli_panel import panel_app
-from services.dispatcher.processes.settings import Settings
 from tests import builders
 from tests.builders import NOON_US
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
-    upgrade(Settings().database)
-    store = SqlStore(Settings().database)
+def store(store: SqlStore) -> SqlStore:
     with store.write() as tx:
         import_city(tx, builders.city_settings(), builders.city_rows(), "test")
         tx.put(builders.panel())
-    yield store
-    store.close()
+    return store
 
 
 def run(*words: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,9 +11,7 @@ from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Sensor
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.cli_sensor import sensor_app
-from services.dispatcher.processes.settings import Settings
 from tests import builders
 from tests.builders import NOON_US
 
@@ -36,16 +32,11 @@ ROW = {
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlStore]:
-    monkeypatch.setenv("TOCSIN_VAR", str(tmp_path))
-    monkeypatch.delenv("TOCSIN_DATABASE_URL", raising=False)
-    upgrade(Settings().database)
-    store = SqlStore(Settings().database)
+def store(store: SqlStore) -> SqlStore:
     with store.write() as tx:
         import_city(tx, builders.city_settings(), builders.city_rows(), "test")
         tx.put(builders.sensor(), builders.sensor(id="z-1", device="z1", venue="square"))
-    yield store
-    store.close()
+    return store
 
 
 def run(*words: str) -> str:

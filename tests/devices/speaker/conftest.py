@@ -12,6 +12,8 @@ import pytest
 
 SECRETS = {"sp-1": "secret-of-speaker-1", "sp-2": "secret-of-speaker-2", "desk": "secret-of-the-desk-1"}
 
+SIGNAL_AGAIN_S = 1.0
+
 
 @dataclass
 class Mosquitto:
@@ -32,10 +34,14 @@ class Mosquitto:
             assert self.process.poll() is None, "the broker did not start"
 
     def stop(self) -> None:
-        if self.process is not None:
+        while self.process is not None:
             self.process.terminate()
-            self.process.wait()
-            self.process = None
+            try:
+                self.process.wait(SIGNAL_AGAIN_S)
+                self.process = None
+            except subprocess.TimeoutExpired:
+                # It listens before its main loop begins, and what is signalled in between is lost on it.
+                continue
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ _UTF_8_BYTES_MAX = 4
 _PROLOGUE = re.compile(
     rb"(?:\xef\xbb\xbf)?"
     rb"""(?:<\?xml version ?= ?(?:"1\.0"|'1\.0')(?: encoding ?= ?(?:"(?i:utf-8)"|'(?i:utf-8)'))?"""
-    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?+[ \t\r\n]*+"""
-    rb"(?:(?:<!--(?:[^-]|-(?!-))*+-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*+(?=<)"
+    rb"""(?: standalone ?= ?(?:"(?:yes|no)"|'(?:yes|no)'))? ?\?>)?[ \t\r\n]*+"""
+    rb"(?:(?:<!--[^-]*+(?:-[^-]++)*-->|<\?xml-stylesheet [^?<]*+\?>)[ \t\r\n]*+)*(?=<[^!?])"
 )
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})
 _NAMED = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))

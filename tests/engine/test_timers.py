@@ -5,7 +5,8 @@ import pytest
 from services.dispatcher.domain.effects import WakeAt
 from services.dispatcher.domain.incidents import Air
 from services.dispatcher.domain.playbook import OnUnanswered, Rung
-from services.dispatcher.engine.timers import BROKEN_AGAIN_US, CLOCKS_APART_US, DUE_MAX, RELEASE_LATE_US, TimerPass
+from services.dispatcher.engine.clock import APART_US
+from services.dispatcher.engine.timers import BROKEN_AGAIN_US, DUE_MAX, RELEASE_LATE_US, TimerPass
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, StoppedClock, Town, fire_playbook, fire_signal, panel, standing_order
 
@@ -78,7 +79,7 @@ def test_clocks_that_drift_a_little_are_no_jump(clock: TwoClocks) -> None:
     timers = TimerPass(town.engine, town.store, clock)
     timers.run()
     clock.advance(60)
-    clock.jumped_us = CLOCKS_APART_US
+    clock.jumped_us = APART_US
     timers.run()
     assert town.incident(incident).air is Air.ON_AIR
 

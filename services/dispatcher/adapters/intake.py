@@ -77,12 +77,14 @@ class SpeakerIntake:
         inlet: Inlet,
         city: Callable[[], City],
         answer_hello: Callable[[str, str], None],
+        now_us: Callable[[], int],
         counted: Callable[[Counted], None] = lambda counted: None,
     ) -> None:
         self._store = store
         self._inlet = inlet
         self._city = city
         self._answer_hello = answer_hello
+        self._now_us = now_us
         self._counted = counted
         self._until_done = UntilDone(inlet, "receipts wait at the broker")
 
@@ -99,7 +101,7 @@ class SpeakerIntake:
         arrived: list[Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
         unread: list[Unread] = []
-        now_us = time.time_ns() // 1_000
+        now_us = self._now_us()
         speakers = self._until_done(self._speakers)
         for message in batch:
             reason = self._read(message, speakers, arrived, states)

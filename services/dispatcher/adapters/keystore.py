@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -188,7 +187,7 @@ class KeySigner:
     """The gateway's signer: the private keys whose public half the key document lists, by use, area and levels. A key
     that has expired signs nothing, because no speaker would obey it."""
 
-    def __init__(self, folder: KeyFolder, now_us: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+    def __init__(self, folder: KeyFolder, now_us: Callable[[], int]) -> None:
         self._folder = folder
         self._now_us = now_us
         self._keys: list[tuple[LinkKey, SigningKey]] = []

@@ -19,7 +19,8 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.signals import Signal, Unread, identity, witness_name
-from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
+from ..engine.clock import GuardedClock
+from ..engine.ports import Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
@@ -69,8 +70,9 @@ _COUNTED_EARLY = """
 DELETE FROM early WHERE broadcast = ? AND speaker IN (SELECT speaker FROM expected WHERE broadcast = ?)
 """
 _SAVE = """
-INSERT INTO effect (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason)
-VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '')
+INSERT INTO effect
+  (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason, wanted_us)
+VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '', ?)
 ON CONFLICT (lane) DO UPDATE SET wanted = effect.wanted + 1, expires_us = excluded.expires_us,
   not_before_us = CASE WHEN effect.not_before_us < excluded.not_before_us THEN effect.not_before_us
     ELSE excluded.not_before_us END
@@ -85,7 +87,7 @@ ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
 class SqlTx(SqlRead):
     """A transaction that commits when its block ends."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: GuardedClock) -> None:
         super().__init__(connection, clock)
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
@@ -212,7 +214,8 @@ class SqlTx(SqlRead):
 
     def save(self, effect: Save) -> None:
         """Save an effect; on an open lane it is wanted once more, and no later than now."""
-        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, self.now_us(), effect.expires_us))
+        now_us = self.now_us()
+        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, effect.expires_us, now_us))
         if self._postgres and not self._told:
             self._run(f"NOTIFY {CHANNEL}", ())
             self._told = True
@@ -242,9 +245,10 @@ class SqlTx(SqlRead):
         closing = [(*lease, effect.wanted) for lease, effect in zip(leases, effects, strict=True)]
         if self._many(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
             return
-        again = "tries = 0, not_before_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        again = "tries = 0, not_before_us = ?, wanted_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        now_us = self.now_us()
         # Those that were closed are not there to be opened.
-        self._many(f"UPDATE effect SET {again} {mine}", [(self.now_us(), *lease) for lease in leases])
+        self._many(f"UPDATE effect SET {again} {mine}", [(now_us, now_us, *lease) for lease in leases])
 
     def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
         """Give a claimed effect back, to be tried again then. Nothing if the lease is another's."""
@@ -252,6 +256,12 @@ class SqlTx(SqlRead):
         sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         lease = (effect.lane, effect.leased_by, effect.leased_until_us)
         self._run(sql, (not_before_us, readable(reason), *lease))
+
+    def shift_effects(self, by_us: int) -> None:
+        """Move every time of every open effect, because the time was put forward or back."""
+        moved = "not_before_us = not_before_us + ?, wanted_us = wanted_us + ?, expires_us = expires_us + ?"
+        leased = "leased_until_us = CASE WHEN leased_until_us = 0 THEN 0 ELSE leased_until_us + ? END"
+        self._run(f"UPDATE effect SET {moved}, {leased}", (by_us,) * 4)
 
     def unchained(self, limit: int) -> list[LogRow]:
         """Log lines not linked yet, in order of seq."""

@@ -24,6 +24,7 @@ from ..engine.ports import (
     Asset,
     BrokerAccount,
     CitySettings,
+    ClockState,
     Footprint,
     Lease,
     Live,
@@ -129,6 +130,7 @@ ENTITIES: dict[type, Table] = {
     Stream: _entity("stream", _text("area"), _text("use"), versioned=True),
     Asset: _entity("asset", _text("lang"), _text("sha256")),
     Wording: _entity("wording", _text("lang")),
+    ClockState: _entity("clock"),
     Lease: _entity("lease", _text("holder"), _int("until_us")),
     Live: _entity("live", _bool("online"), _int("heard_us")),
 }
@@ -250,6 +252,7 @@ EFFECT = Table(
     _text("leased_by"),
     _int("leased_until_us"),
     _text("reason"),
+    Column("wanted_us", BigInteger, nullable=False, server_default="0"),
     Index("effect_by_not_before_us", "not_before_us"),
 )
 LOG = Table(

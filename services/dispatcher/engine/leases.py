@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from .clock import APART_US
 from .ports import Lease, Store
+
+GATEWAY_LEASE_US = 3_000_000
+"""How long a gateway holds its client id without renewing."""
 
 
 def held_until_us(store: Store, name: str) -> int:
@@ -13,12 +17,14 @@ def held_until_us(store: Store, name: str) -> int:
 
 
 def hold(store: Store, name: str, holder: str, lease_us: int) -> bool:
-    """Take or renew a name; False while somebody else holds it."""
+    """Take or renew a name; False while somebody else holds it. Nobody holds one for longer than a lease lasts: what
+    says so was written when the time was another."""
     with store.write() as tx:
         tx.lock(f"lease/{name}")
         now_us = tx.now_us()
         lease = tx.get_locked(Lease, name)
-        if lease is not None and lease.holder != holder and lease.until_us > now_us:
+        left_us = 0 if lease is None else lease.until_us - now_us
+        if lease is not None and lease.holder != holder and 0 < left_us <= lease_us + APART_US:
             return False
         tx.put(Lease(name, holder, now_us + lease_us))
         return True

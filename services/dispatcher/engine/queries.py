@@ -20,7 +20,9 @@ from ..domain.refusals import NotFound
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
-from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .clock import APART_US, lately
+from .leases import GATEWAY_LEASE_US
+from .ports import ClockState, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -162,7 +164,7 @@ def speaker_now(read: Read, id: str) -> SpeakerNow:
 
 def _now(speaker: Speaker, live: Live | None, now_us: int) -> SpeakerNow:
     out = speaker.out_of_service is not None and speaker.out_of_service.until_us > now_us
-    heard = live is not None and live.online and now_us - live.heard_us <= SPEAKER_SILENT_US
+    heard = live is not None and live.online and lately(live.heard_us, now_us, SPEAKER_SILENT_US)
     return SpeakerNow(speaker, live, not heard, out)
 
 
@@ -301,13 +303,17 @@ def newest_lines(read: Read, subject: str | None, size: int) -> list[LogRow]:
 class Health:
     """Whether each part was seen lately; times are µs UTC, 0 for never."""
 
-    now_us: int
+    clock: ClockState
     city: str
     gateway_until_us: int
     worker_seq: int
     worker_seen_us: int
     effects_open: int
     effects_late: int
+
+    @property
+    def now_us(self) -> int:
+        return self.clock.trusted_us
 
 
 GATEWAY_LEASES = "gw-"
@@ -316,17 +322,24 @@ EFFECT_LATE_US = 30_000_000
 
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
-    now_us = read.now_us()
-    leases = [lease for lease in read.find(Lease, Page(limit=100)) if lease.id.startswith(GATEWAY_LEASES)]
+    moment = read.moment()
+    now_us = moment.now_us
+    # Nobody holds a lease for longer: what says so was written by a wrong clock.
+    latest_us = now_us + GATEWAY_LEASE_US + APART_US
+    leases = [
+        lease
+        for lease in read.find(Lease, Page(limit=100))
+        if lease.id.startswith(GATEWAY_LEASES) and lease.until_us <= latest_us
+    ]
     newest = last_seq(read, "worker", worker_seq)
     alive = [row for row in read.log_of("worker", newest - 1, 1) if row.kind == "worker.alive"] if newest else []
     effects = read.open_effects()
     return Health(
-        now_us=now_us,
+        clock=moment.state,
         city=city,
         gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
         worker_seq=newest,
         worker_seen_us=alive[0].at_us if alive else 0,
         effects_open=len(effects),
-        effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
+        effects_late=sum(1 for effect in effects if now_us - effect.wanted_us > EFFECT_LATE_US),
     )

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
 from ..engine import queries
-from ..engine.ports import CitySettings, StoreUnavailable
+from ..engine.clock import in_chinese, in_words, lately
+from ..engine.ports import CitySettings, ClockState, StoreUnavailable
 from ..engine.queries import Health
 from .deps import WebDeps
 from .schemas import View
@@ -37,6 +39,13 @@ _WORDS = {
     "worker": (
         "Orders go out all the same: speakers say the text themselves or play recorded phrases.",
         "指令照常发出：终端自行朗读文字或播放预录语句。",
+    ),
+    "clock": (
+        "Releases, stops, corrections, all-clears and new fire alarms go out as ever, by the last trusted time;"
+        " releases by a timer wait for a person: decide now. Set the clock right. If it is right already, an "
+        "administrator confirms it: tocsin clock confirm.",
+        "审签、停播、更正、解除和新的火警仍按最后可信的时间照常发出；定时自动播发改由人工决定，请立即处理。"
+        "请校正时钟；若时钟本来正确，由管理员确认：tocsin clock confirm。",
     ),
     "city": (
         "No city has been imported: nothing can be planned.",
@@ -98,7 +107,8 @@ class _Watch:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
-            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, 0, 0), database=False)
+            clock = ClockState("clock", self.deps.clock.now_us())
+            return _view(Health(clock, "", 0, 0, 0, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
         return _view(seen, database=True)
@@ -111,7 +121,8 @@ def _view(seen: Health, *, database: bool) -> HealthView:
         parts += [
             _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
             _part("effects", seen.effects_late == 0, now_us),
-            _part("worker", now_us - seen.worker_seen_us <= WORKER_SILENT_US, seen.worker_seen_us),
+            _part("worker", lately(seen.worker_seen_us, now_us, WORKER_SILENT_US), seen.worker_seen_us),
+            _clock_part(seen.clock),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]
     well = all(part.well for part in parts)
@@ -121,3 +132,14 @@ def _view(seen: Health, *, database: bool) -> HealthView:
 def _part(name: str, well: bool, seen_us: int) -> HealthPart:
     english, chinese = ("", "") if well else _WORDS[name]
     return HealthPart(part=name, well=well, seen_us=seen_us, still_works=english, still_works_zh=chinese)
+
+
+def _clock_part(clock: ClockState) -> HealthPart:
+    """Which clock moved, how far and since when, before what still works."""
+    if not clock.since_us:
+        return _part("clock", True, clock.trusted_us)
+    since = datetime.fromtimestamp(clock.since_us // 1_000_000, UTC)
+    red = _part("clock", False, clock.since_us)
+    english = f"{in_words(clock).capitalize()}, since {since:%Y-%m-%d %H:%M:%S} UTC. {red.still_works}"
+    chinese = f"{in_chinese(clock)}，始于 {since:%Y-%m-%d %H:%M:%S} UTC。{red.still_works_zh}"
+    return red.model_copy(update={"still_works": english, "still_works_zh": chinese})

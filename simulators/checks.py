@@ -22,7 +22,7 @@ from services.dispatcher.domain.signals import Signal, Use
 from services.dispatcher.engine.ports import Asset
 from simulators.attacker import EVIL
 from simulators.city import Genuine, Keys
-from simulators.clock import DispatcherClock, VirtualClock
+from simulators.clock import VirtualClock
 from simulators.database import Database
 from simulators.dispatcher import Disk
 from simulators.endpoint import Heard, SimulatedSpeaker
@@ -50,7 +50,6 @@ class Truth:
     """What the world knows for certain. `pressed` holds (person, broadcast, content) of every release asked for."""
 
     clock: VirtualClock
-    wall: DispatcherClock
     database: Database
     keys: Keys
     disk: Disk

@@ -20,6 +20,7 @@ from simulators.network import Broker, Weather
 
 MINUTE_US = 60_000_000
 JUMPED_US_MAX = 480_000_000
+FAR_US = 120 * MINUTE_US
 YEAR_US = 365 * 24 * 60 * MINUTE_US
 
 
@@ -66,6 +67,8 @@ class Victims(Protocol):
     def database_away(self, away: bool) -> None: ...
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
+    def clock_returns(self) -> None: ...
+    def confirm_time(self) -> None: ...
     def strike(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def own_process(self, name: str) -> Process: ...
@@ -216,7 +219,11 @@ class Faults:
         self._end(rng, 20, 900, repaired)
 
     def _clock_jumps(self, rng: Random) -> None:
-        self._v.jump(rng.randint(-JUMPED_US_MAX, JUMPED_US_MAX))
+        """A little or two hours; then it comes back, or somebody confirms it, or neither for as long as faults last."""
+        far = rng.randrange(2) == 0
+        self._v.jump(rng.choice((-FAR_US, FAR_US)) if far else rng.randint(-JUMPED_US_MAX // 2, JUMPED_US_MAX // 2))
+        after = rng.choice((self._v.clock_returns, self._v.confirm_time, lambda: None))
+        self._end(rng, 2, 600, after)
 
     def _panel_loses(self, rng: Random) -> None:
         error_us = rng.choice((0, 0, -90 * MINUTE_US))

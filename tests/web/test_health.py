@@ -54,6 +54,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("gateway", True, NOON_US + 3 * SECOND_US, ""),
         ("effects", True, NOON_US, ""),
         ("worker", True, NOON_US, ""),
+        ("clock", True, NOON_US, ""),
         ("city", True, NOON_US, ""),
     ]
 

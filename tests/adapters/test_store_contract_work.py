@@ -66,7 +66,9 @@ def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) 
         last_us = tx.now_us()
     (effect,) = _open(store)
     assert first_us <= effect.not_before_us <= last_us
-    assert effect == EffectRow("render_audio:w-1", "render_audio", "w-1", 2, 0, effect.not_before_us, 9)
+    assert effect == EffectRow(
+        "render_audio:w-1", "render_audio", "w-1", 2, 0, effect.not_before_us, 9, wanted_us=effect.not_before_us
+    )
 
 
 def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None:
@@ -116,7 +118,8 @@ def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: S
         before_us = tx.now_us()
         tx.done(effect)
     (again,) = _open(store)
-    assert again == replace(effect, wanted=2, tries=0, not_before_us=again.not_before_us, leased_by="",
+    assert again == replace(effect, wanted=2, tries=0, not_before_us=again.not_before_us,
+                            wanted_us=again.not_before_us, leased_by="",
                             leased_until_us=0, reason="")  # fmt: skip
     assert before_us <= again.not_before_us
     (claimed,) = _claim(store, "other")

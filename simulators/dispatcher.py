@@ -39,7 +39,6 @@ COMPARE_US = 60_000_000
 AUDIO_URLS = ("http://127.0.0.1",)
 INTAKE_US = 20_000
 AWAY_US = 500_000
-RENDER_AGAIN_US = 30_000_000
 ALL_CONFIGS = "tocsin/v1/speaker/+/config"
 ROUNDS_MAX = 200
 
@@ -313,7 +312,7 @@ class Gateway:
             asset = read.get(Asset, effect.subject)
         if asset is None:
             self._world.wants_audio(effect.subject)
-            raise NotYet(RENDER_AGAIN_US)
+            raise NotYet
 
     # The broker's copies
 

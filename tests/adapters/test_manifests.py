@@ -19,10 +19,11 @@ from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Venue
 from services.dispatcher.domain.planning import City
+from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.ports import EffectRow, Stream
-from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Finish, Relay
+from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town
@@ -74,7 +75,7 @@ class Gateway:
 
     def carry(self, topic: str) -> None:
         finish = self.side.publish_stream(
-            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None)
+            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, 0, None)
         )
         if finish is not None:
             finish()
@@ -217,7 +218,7 @@ def test_a_key_that_may_not_speak_for_the_level_signs_nothing(port: int, tmp_pat
 
 
 def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:
-    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
+    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, 0, None))
     heard = gateway.next("/mall-1/config")
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert (config.venue, config.area_chain[0], config.version) == ("mall", CITY, NOON_US // 1_000)
@@ -231,7 +232,7 @@ def test_a_config_takes_as_much_of_what_is_staged_as_the_link_allows(gateway: Ga
         assert venue is not None
         tx.put(replace(venue, staged=staged))
         city_changed(tx)
-    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
+    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, 0, None))
     heard = gateway.next("/mall-1/config")
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert 0 < len(config.staged) < 16
@@ -269,7 +270,7 @@ def test_configs_that_a_broker_that_goes_does_not_acknowledge_are_said_when_it_i
     for ready in gateway.ready:
         ready.get(timeout=ANSWER_S)
     monkeypatch.undo()
-    gateway.town.clock.advance(BACKOFF_MAX_US / SECOND_US)
+    gateway.town.clock.advance(RETRIES[Carry.PUBLISH_CONFIG].backoff_to_us / SECOND_US)
     while relay.run():
         pass
     assert not relay.waiting()
@@ -322,7 +323,7 @@ def test_a_config_that_changes_after_it_was_claimed_is_said_again_as_it_is_then(
 
 def test_nobody_else_gets_a_config(gateway: Gateway) -> None:
     with pytest.raises(CarryFailed) as failed:
-        gateway.side.publish_config(EffectRow("publish_config:eve", Carry.PUBLISH_CONFIG, "eve", 1, 0, 0, None))
+        gateway.side.publish_config(EffectRow("publish_config:eve", Carry.PUBLISH_CONFIG, "eve", 1, 0, 0, 0, None))
     assert not failed.value.again
 
 

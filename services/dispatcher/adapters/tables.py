@@ -244,6 +244,7 @@ EFFECT = Table(
     _text("carry"),
     _text("subject"),
     _int("wanted"),
+    _int("wanted_us"),
     _int("tries"),
     _int("not_before_us"),
     _int("expires_us", null=True),

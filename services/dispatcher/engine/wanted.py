@@ -29,7 +29,18 @@ class WantedWords:
 def wanted_words(read: Read, city: City, playbooks: Iterable[Playbook]) -> WantedWords:
     """What is wanted now."""
     by: dict[str, tuple[str, ...]] = {}
-    for b in read.find(Broadcast, Page(limit=BROADCASTS_MAX, order="-id"), state=MAY_SOUND):
+    found = {b.id: b for b in read.find(Broadcast, Page(limit=BROADCASTS_MAX, order="-id"), state=MAY_SOUND)}
+    over = {original: _over(read, original) for original in {b.original for b in found.values()} - {*found, ""}}
+    for b in found.values():
+        if over.get(b.original) and not b.on_manifest:
+            continue
         for wording in b.wordings.values():
             by[wording] = (*by.get(wording, ()), b.id)
     return WantedWords(by, staging.said(city, playbooks))
+
+
+def _over(read: Read, alert: str) -> bool:
+    """Whether an alert that may not sound any more is no longer held by speakers either, so that nobody waits for its
+    correction or all-clear."""
+    row = read.get(Broadcast, alert)
+    return row is None or not row.on_manifest or row.expires_us <= read.now_us()

@@ -74,7 +74,7 @@ class Gateway:
 
     def carry(self, topic: str) -> None:
         finish = self.side.publish_stream(
-            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, 0, None)
+            EffectRow(f"publish_stream:{topic}", Carry.PUBLISH_STREAM, topic, 1, 0, 0, None)
         )
         if finish is not None:
             finish()
@@ -217,7 +217,7 @@ def test_a_key_that_may_not_speak_for_the_level_signs_nothing(port: int, tmp_pat
 
 
 def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:
-    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, 0, None))
+    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
     heard = gateway.next("/mall-1/config")
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert (config.venue, config.area_chain[0], config.version) == ("mall", CITY, NOON_US // 1_000)
@@ -307,7 +307,7 @@ def test_a_config_that_changes_after_it_was_claimed_is_said_again_as_it_is_then(
 
 def test_nobody_else_gets_a_config(gateway: Gateway) -> None:
     with pytest.raises(CarryFailed) as failed:
-        gateway.side.publish_config(EffectRow("publish_config:eve", Carry.PUBLISH_CONFIG, "eve", 1, 0, 0, 0, None))
+        gateway.side.publish_config(EffectRow("publish_config:eve", Carry.PUBLISH_CONFIG, "eve", 1, 0, 0, None))
     assert not failed.value.again
 
 

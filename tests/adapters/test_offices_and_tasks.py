@@ -24,7 +24,7 @@ def town() -> Town:
 
 
 def effect(carry: Carry, subject: str) -> EffectRow:
-    return EffectRow(f"{carry}:{subject}", carry, subject, 1, 0, 0, 0, None)
+    return EffectRow(f"{carry}:{subject}", carry, subject, 1, 0, 0, None)
 
 
 def test_every_office_asked_so_far_is_told_how_the_task_stands(town: Town) -> None:

@@ -319,7 +319,7 @@ class MemoryTx:
         table, now_us, lasts_us = self._table("effect"), self.now_us(), RETRIES[effect.carry].expires_us
         row = table.get(effect.lane)
         if row is None:
-            row = EffectRow(effect.lane, str(effect.carry), effect.subject, 0, now_us, 0, now_us, None)
+            row = EffectRow(effect.lane, str(effect.carry), effect.subject, 0, 0, now_us, None, wanted_us=now_us)
         self._set(
             table,
             effect.lane,

@@ -71,8 +71,8 @@ DELETE FROM early WHERE broadcast = ? AND speaker IN (SELECT speaker FROM expect
 """
 _SAVE = """
 INSERT INTO effect
-  (lane, carry, subject, wanted, wanted_us, tries, not_before_us, expires_us, leased_by, leased_until_us, reason)
-VALUES (?, ?, ?, 1, ?, 0, ?, ?, '', 0, '')
+  (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason, wanted_us)
+VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '', ?)
 ON CONFLICT (lane) DO UPDATE SET wanted = effect.wanted + 1, expires_us = excluded.expires_us,
   not_before_us = CASE WHEN effect.not_before_us < excluded.not_before_us THEN effect.not_before_us
     ELSE excluded.not_before_us END
@@ -216,7 +216,7 @@ class SqlTx(SqlRead):
         """Save an effect; on an open lane it is wanted once more, and no later than now."""
         now_us, lasts_us = self.now_us(), RETRIES[effect.carry].expires_us
         expires_us = None if lasts_us is None else now_us + lasts_us
-        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, now_us, expires_us))
+        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, expires_us, now_us))
         if self._postgres and not self._told:
             self._run(f"NOTIFY {CHANNEL}", ())
             self._told = True
@@ -246,7 +246,7 @@ class SqlTx(SqlRead):
         closing = [(*lease, effect.wanted) for lease, effect in zip(leases, effects, strict=True)]
         if self._many(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
             return
-        again = "wanted_us = ?, tries = 0, not_before_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        again = "tries = 0, not_before_us = ?, wanted_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
         now_us = self.now_us()
         # Those that were closed are not there to be opened.
         self._many(f"UPDATE effect SET {again} {mine}", [(now_us, now_us, *lease) for lease in leases])

@@ -244,13 +244,13 @@ EFFECT = Table(
     _text("carry"),
     _text("subject"),
     _int("wanted"),
-    _int("wanted_us"),
     _int("tries"),
     _int("not_before_us"),
     _int("expires_us", null=True),
     _text("leased_by"),
     _int("leased_until_us"),
     _text("reason"),
+    Column("wanted_us", BigInteger, nullable=False, server_default="0"),
     Index("effect_by_not_before_us", "not_before_us"),
 )
 LOG = Table(

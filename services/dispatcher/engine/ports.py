@@ -241,13 +241,13 @@ class EffectRow:
     carry: str
     subject: str
     wanted: int
-    wanted_us: int
     tries: int
     not_before_us: int
     expires_us: int | None
     leased_by: str = ""
     leased_until_us: int = 0
     reason: str = ""
+    wanted_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

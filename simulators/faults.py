@@ -47,6 +47,7 @@ class Fault(StrEnum):
     ROUGH_PEOPLE = "rough_people"
     WORKERS_BEHIND = "workers_behind"
     QUEUE_AWAY = "queue_away"
+    CROWDED = "crowded"
 
 
 EVERY_FAULT = tuple(Fault)
@@ -69,6 +70,7 @@ class Victims(Protocol):
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
     def strike(self) -> None: ...
+    def crowd(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def workers_behind(self, behind: bool) -> None: ...
     def queue_away(self, away: bool) -> None: ...
@@ -104,6 +106,7 @@ class Faults:
             Fault.SOUND_FAILS: (12, self._sound_fails),
             Fault.CLOCK_JUMPS: (25, self._clock_jumps),
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
+            Fault.CROWDED: (30, lambda rng: self._v.crowd()),
             Fault.PANEL_LOSES: (12, self._panel_loses),
             Fault.WORKERS_BEHIND: (25, self._workers_behind),
             Fault.QUEUE_AWAY: (6, self._queue_away),

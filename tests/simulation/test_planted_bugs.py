@@ -38,8 +38,8 @@ from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import endings, room, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
-from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
-from services.dispatcher.engine.relay import Relay
+from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Stream
+from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
 from simulators.checks import HOUR_US, Violation
@@ -458,6 +458,35 @@ def test_law_8_catches_a_relay_that_ticks_off_before_it_has_published() -> None:
             super()._begin(effect, *group)
 
     assert 8 in laws_broken(Parts(relay=Hasty), faults=(Fault.GATEWAY_KILLED, Fault.BROKER_DOWN))
+
+
+class CountsHandOns(Relay):
+    """Takes looking again at what was handed on for a failed try, and gives up whatever has failed often enough."""
+
+    def _ended(self, effect: EffectRow, why: CarryFailed | NotYet | Conflict, late_us: int) -> Ended:
+        end = super()._ended(effect, why, late_us)
+        if isinstance(why, NotYet):
+            return replace(end, failed=effect.tries + 1, told=False)
+        return replace(end, told=end.told or end.failed > 8)
+
+    def _after_telling(self, end: Ended, tried_on: set[str]) -> Ended:
+        return replace(end, again_us=None)
+
+
+def backlog_and_a_blip(world: World) -> None:
+    """The workers are ten minutes behind from the start; then the queue is away for a few seconds."""
+    world.workers_behind(True)
+    for second in range(600, 900, 60):
+        world.clock.later(second * 1_000_000, lambda: world.queue_away(True))
+        world.clock.later((second + 40) * 1_000_000, lambda: world.queue_away(False))
+    world.clock.later(900_000_000, lambda: world.workers_behind(False))
+
+
+def test_law_8_catches_a_relay_that_counts_what_it_has_handed_on_as_failed() -> None:
+    broken = found(Parts(relay=CountsHandOns), faults=(), prepare=backlog_and_a_blip)
+    assert {violation.law for violation in broken} == {8}
+    assert any("nobody renders its" in violation.sentence for violation in broken)
+    assert found(faults=(), seeds=range(100, 103), prepare=backlog_and_a_blip) == ()
 
 
 def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:

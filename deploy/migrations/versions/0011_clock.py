@@ -1,4 +1,4 @@
-"""What is known of the clocks, and when an effect was first wanted."""
+"""What is known of the clocks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision: str | None = "0006"
+down_revision: str | None = "0013"
 branch_labels: str | None = None
 depends_on: str | None = None
 
@@ -19,11 +19,7 @@ def upgrade() -> None:
         sa.Column("id", TEXT, primary_key=True),
         sa.Column("body", sa.Text, nullable=False),
     )
-    op.add_column("effect", sa.Column("wanted_us", sa.BigInteger, nullable=False, server_default="0"))
-    # When it was first wanted is not known of what is open already: its next try is the latest it can have been.
-    op.execute("UPDATE effect SET wanted_us = not_before_us")
 
 
 def downgrade() -> None:
-    op.drop_column("effect", "wanted_us")
     op.drop_table("clock")

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import GuardedClock
 from ..engine.ports import Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
@@ -214,8 +215,9 @@ class SqlTx(SqlRead):
 
     def save(self, effect: Save) -> None:
         """Save an effect; on an open lane it is wanted once more, and no later than now."""
-        now_us = self.now_us()
-        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, effect.expires_us, now_us))
+        now_us, lasts_us = self.now_us(), RETRIES[effect.carry].expires_us
+        expires_us = None if lasts_us is None else now_us + lasts_us
+        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, expires_us, now_us))
         if self._postgres and not self._told:
             self._run(f"NOTIFY {CHANNEL}", ())
             self._told = True
@@ -250,12 +252,14 @@ class SqlTx(SqlRead):
         # Those that were closed are not there to be opened.
         self._many(f"UPDATE effect SET {again} {mine}", [(now_us, now_us, *lease) for lease in leases])
 
-    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
-        """Give a claimed effect back, to be tried again then. Nothing if the lease is another's."""
-        later = "tries = tries + 1, not_before_us = ?, reason = ?, leased_by = '', leased_until_us = 0"
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None:
+        """Give a claimed effect back that has failed so often in a row, to be tried again then; at once where it was
+        wanted meanwhile. Nothing if the lease is another's."""
+        then = "CASE WHEN wanted = ? THEN ? ELSE not_before_us END"
+        later = f"tries = ?, not_before_us = {then}, reason = ?, leased_by = '', leased_until_us = 0"
         sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         lease = (effect.lane, effect.leased_by, effect.leased_until_us)
-        self._run(sql, (not_before_us, readable(reason), *lease))
+        self._run(sql, (tries, effect.wanted, not_before_us, readable(reason), *lease))
 
     def shift_effects(self, by_us: int) -> None:
         """Move every time of every open effect, because the time was put forward or back."""

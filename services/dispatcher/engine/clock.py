@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from devices.protocols.documents import VERSION_AHEAD_MS_MAX
+
 from ..domain.effects import Record, WakeAt
 from ..domain.refusals import Refused
 from ..domain.verification import Task
@@ -241,6 +243,13 @@ def _record(tx: Tx, state: ClockState) -> None:
         tx.record(Record("clock.back", ROW, "the clock is back within 5 s of the trusted time", facts=facts))
 
 
+def refused_until_us(state: ClockState) -> int:
+    """Until when speakers refuse whatever is signed, because its version lies ahead of a time that was put back; 0
+    when they don't."""
+    until_us = state.signed_until_us - VERSION_AHEAD_MS_MAX * 1_000
+    return until_us if until_us > state.trusted_us else 0
+
+
 def in_words(state: ClockState) -> str:
     """Which clock is off, and how far, for people."""
     clock = {
@@ -300,13 +309,15 @@ def confirm(store: Store, serial: int, person: str, why: str) -> int:
             raise ClockMovedOn
         by_us = state.jump_us
         leftovers_us = max(state.leftovers_until_us, state.trusted_us) if by_us < 0 else state.leftovers_until_us
+        # Versions never go back, so speakers notice a time that is put back by more than they bear.
+        signed_us = max(state.signed_until_us, _newest_signed_us(tx)) if by_us < 0 else state.signed_until_us
         facts: dict[str, object] = {"jump_us": by_us, "moved": state.moved}
         tx.record(Record("clock.confirmed", ROW, why, person, facts=facts))
-        tx.put(
-            replace(
-                state, trusted_us=state.raw_us, since_us=0, moved="", serial=serial + 1, leftovers_until_us=leftovers_us
-            )
-        )
+        confirmed = replace(
+            state, trusted_us=state.raw_us, since_us=0, moved="", serial=serial + 1, leftovers_until_us=leftovers_us,
+            signed_until_us=signed_us,
+        )  # fmt: skip
+        tx.put(confirmed)
         _shift(tx, by_us)
     return by_us
 

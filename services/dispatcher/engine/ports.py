@@ -60,7 +60,8 @@ class BrokerAccount:
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
-    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know."""
+    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know.
+    Orders that began before `swept_us` and are not listed are withdrawn."""
 
     id: str
     area: str
@@ -71,6 +72,7 @@ class Stream:
     signed: bytes = b""
     refresh_us: int = 0
     foreign: bytes = b""
+    swept_us: int = 0
     version: int = 0
 
 
@@ -115,7 +117,8 @@ class ClockState:
     that the database tells time by showed `raw_us`, the writer's own `host_us`, and the monotonic clock of `boot`
     `mono_us`. `since_us` is when the clock jumped in trusted time, 0 while it is in order; `moved` says which did.
     `serial` grows with each jump and each end of one. What is stored up to `leftovers_until_us` may lie ahead of the
-    time: a person has put the time back since."""
+    time, because a person has put the time back since; the newest manifest that was signed then is of
+    `signed_until_us`."""
 
     id: str
     trusted_us: int = 0
@@ -127,6 +130,7 @@ class ClockState:
     moved: str = ""
     serial: int = 0
     leftovers_until_us: int = 0
+    signed_until_us: int = 0
 
     @property
     def jump_us(self) -> int:
@@ -271,7 +275,7 @@ class TimerRow:
 @dataclass(frozen=True, slots=True)
 class EffectRow:
     """A saved effect. `wanted` counts how often it was asked for; done only when nobody asked again meanwhile.
-    `wanted_us` is when it was first wanted: how late it is does not depend on how often it was tried."""
+    `wanted_us` is when it was first asked for since it was last done, `tries` how often it failed in a row."""
 
     lane: str
     carry: str
@@ -363,7 +367,7 @@ class Tx(Read, Protocol):
     def save(self, effect: Save) -> None: ...
     def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]: ...
     def done(self, *effects: EffectRow) -> None: ...
-    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None: ...
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None: ...
     def shift_effects(self, by_us: int) -> None:
         """Move every time of every open effect, because the time was put forward or back."""
         ...
@@ -412,9 +416,11 @@ class Signer(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch did, for metrics and answers. `reused` are signals that came under the key of another report."""
+    """What a batch did, for metrics and answers. `reused` are signals that came under the key of another report,
+    `tried_on` the lanes of effects that people were told of and that are still wanted."""
 
     created: list[str] = field(default_factory=list)
     repeated: int = 0
     incidents: list[str] = field(default_factory=list)
     reused: list[Signal] = field(default_factory=list)
+    tried_on: list[str] = field(default_factory=list)

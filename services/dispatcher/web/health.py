@@ -14,9 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
 from ..engine import queries
-from ..engine.clock import in_chinese, in_words, lately
+from ..engine.clock import in_chinese, in_words, lately, refused_until_us
 from ..engine.ports import CitySettings, ClockState, StoreUnavailable
 from ..engine.queries import Health
+from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
 
@@ -47,11 +48,22 @@ _WORDS = {
         "审签、停播、更正、解除和新的火警仍按最后可信的时间照常发出；定时自动播发改由人工决定，请立即处理。"
         "请校正时钟；若时钟本来正确，由管理员确认：tocsin clock confirm。",
     ),
+    "room": (
+        "Stops, corrections, all-clears and two red alerts still fit on every stream. See which alerts fill the "
+        "fullest one (/api/streams) and end those that are over.",
+        "停播、更正、解除和两个红色警报仍可播发。请查看占满频道的警报（/api/streams），并结束已经过去的。",
+    ),
     "city": (
         "No city has been imported: nothing can be planned.",
         "尚未导入城市资料，无法制定播发计划。",
     ),
 }
+
+_REFUSED = (
+    "The time was put back, and manifests are signed ahead of it: speakers keep playing what they hold and take nothing "
+    "new before {until}. Until then announce by hand-held loudspeaker.",
+    "时间已被调回，此前签发的清单版本超前：终端继续播放已持有的指令，在 {until} 之前不接收新的指令。在此之前请用手持喇叭人工播报。",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +120,7 @@ class _Watch:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
             clock = ClockState("clock", self.deps.clock.now_us())
-            return _view(Health(clock, "", 0, 0, 0, 0, 0), database=False)
+            return _view(Health(clock, "", 0, 0, 0, False, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
         return _view(seen, database=True)
@@ -121,8 +133,13 @@ def _view(seen: Health, *, database: bool) -> HealthView:
         parts += [
             _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
             _part("effects", seen.effects_late == 0, now_us),
-            _part("worker", lately(seen.worker_seen_us, now_us, WORKER_SILENT_US), seen.worker_seen_us),
+            _part(
+                "worker",
+                not seen.worker_silent and lately(seen.worker_seen_us, now_us, WORKER_SILENT_US),
+                seen.worker_seen_us,
+            ),
             _clock_part(seen.clock),
+            _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]
     well = all(part.well for part in parts)
@@ -136,8 +153,13 @@ def _part(name: str, well: bool, seen_us: int) -> HealthPart:
 
 def _clock_part(clock: ClockState) -> HealthPart:
     """Which clock moved, how far and since when, before what still works."""
-    if not clock.since_us:
+    until_us = refused_until_us(clock)
+    if not clock.since_us and not until_us:
         return _part("clock", True, clock.trusted_us)
+    if not clock.since_us:
+        until = f"{datetime.fromtimestamp(until_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        english, chinese = (words.format(until=until) for words in _REFUSED)
+        return HealthPart(part="clock", well=False, seen_us=0, still_works=english, still_works_zh=chinese)
     since = datetime.fromtimestamp(clock.since_us // 1_000_000, UTC)
     red = _part("clock", False, clock.since_us)
     english = f"{in_words(clock).capitalize()}, since {since:%Y-%m-%d %H:%M:%S} UTC. {red.still_works}"

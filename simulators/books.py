@@ -23,7 +23,7 @@ LATE_US = 60_000_000
 APART_US = 5_000_000
 OVERDUE_US = 10_000_000
 KEPT_US = 60_000_000
-TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.")
+TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.", "clock.")
 
 
 def is_signed(keys: Keys, stream: Stream | None, b: Broadcast) -> bool:

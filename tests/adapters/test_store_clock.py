@@ -144,9 +144,10 @@ def test_a_confirmed_time_is_everybodys_and_moves_what_measures_a_duration(town:
         due_us = tx.now_us() + 60 * SECOND_US
         tx.wake_at(WakeAt("broadcast", "b-1", "prove", due_us, due_us))
         tx.wake_at(WakeAt("broadcast", "b-1", "expires", due_us, due_us))
-        tx.save(Save(Carry.CANARY, "worker", due_us))
+        tx.save(Save(Carry.CANARY, "worker"))
         (effect,) = tx.claim([Carry.CANARY], "gateway", 5 * SECOND_US, 1)
-        tx.save(Save(Carry.OFFICE_TASK, "task"))
+        tx.save(Save(Carry.PUBLISH_STREAM, "topic"))
+    assert effect.expires_us is not None
     town.jump(by_s)
     clock.clock_pass(town.gateway)
     by_us = clock.confirm(town.web, kept(town.web).serial, "admin", "by the radio")
@@ -158,7 +159,7 @@ def test_a_confirmed_time_is_everybodys_and_moves_what_measures_a_duration(town:
         timers = {t.name: t.due_us for t in read.due_timers(2**62, 10)}
         moved, free = sorted(read.open_effects(), key=lambda e: e.carry)
     assert timers == {"prove": due_us + by_us, "expires": due_us}
-    assert (moved.leased_until_us, moved.expires_us) == (effect.leased_until_us + by_us, due_us + by_us)
+    assert (moved.leased_until_us, moved.expires_us) == (effect.leased_until_us + by_us, effect.expires_us + by_us)
     assert (free.leased_until_us, free.expires_us, free.wanted_us) == (0, None, free.not_before_us)
     assert log(town.web) == [("clock.jumped", ""), ("clock.confirmed", "admin")]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from services.dispatcher.engine.ports import Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.web.api import Api, refusal
@@ -14,7 +16,7 @@ TWO_HOURS_US = 7_200 * SECOND_US
 
 
 class JumpingClock(builders.StoppedClock):
-    """The monotonic clock stands; what a test says puts the wall clock by."""
+    """What a test says puts the wall clock by, against the monotonic one."""
 
     jumped_us = 0
 
@@ -74,6 +76,37 @@ def test_a_clock_that_moved_on_since_is_looked_at_again(api: Api, clock: Jumping
     clock.jumped_us = -TWO_HOURS_US
     answer = api.post("admin", "/api/clock/confirm", {"serial": serial, "why": "by the radio"})
     assert refusal(answer) == (409, "clock_moved_on")
+
+
+def test_a_time_that_was_put_back_behind_what_is_signed_is_red_until_speakers_take_orders_again(
+    api: Api, clock: JumpingClock
+) -> None:
+    """A wrong time was confirmed, manifests were signed by it, and the right one is confirmed again."""
+    api.token("admin")
+    confirm(api, clock, TWO_HOURS_US)
+    with api.town.store.write() as tx:
+        tx.put(Stream("topic", "area", "exercise", "city", tx.now_us() // 1_000, signed=b"signed"))
+    assert health(api)["well"]
+    confirm(api, clock, 0)
+    red = health(api)
+    assert not red["well"] and "nothing new before 2025-06-15 16:56:40 UTC" in red["still_works"]
+    assert "16:56:40" in red["still_works_zh"]
+    api.town.clock.advance(110 * 60 - 1)
+    assert not health(api)["well"]
+    api.town.clock.advance(1)
+    assert health(api)["well"]
+
+
+def confirm(api: Api, clock: JumpingClock, jumped_us: int) -> None:
+    clock.jumped_us = jumped_us
+    serial = api.get("admin", "/api/clock").json()["serial"]
+    answer = api.post("admin", "/api/clock/confirm", {"serial": serial, "why": "by the radio"})
+    assert answer.status_code == 200, answer.text
+
+
+def health(api: Api) -> dict[str, Any]:
+    (part,) = [p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "clock"]
+    return dict(part)
 
 
 @pytest.mark.parametrize("who", ["duty", "chief", "street"])

@@ -97,7 +97,7 @@ def test_an_effect_is_late_from_when_it_was_first_wanted_however_often_it_is_tri
         api.town.clock.advance(9)
         with api.town.store.write() as tx:
             (effect,) = tx.claim([Carry.PUBLISH_STREAM], "test", SECOND_US, 1)
-            tx.retry(effect, tx.now_us() + 5 * SECOND_US, "the broker is away")
+            tx.retry(effect, tx.now_us() + 5 * SECOND_US, "the broker is away", 1)
             tx.save(Save(Carry.PUBLISH_STREAM, "topic"))
         api.town.clock.advance(1)
         if api.town.clock.now_us() > NOON_US + 30 * SECOND_US:

@@ -13,18 +13,20 @@ from devices.protocols import document_json
 from devices.protocols.documents import Order, Phase
 
 from ..domain.broadcasts import Broadcast, BroadcastState, Release
+from ..domain.effects import Carry
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
 from ..domain.planning import City, Coverage
 from ..domain.refusals import NotFound
+from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
 from .clock import APART_US, lately
 from .endings import no_room
 from .leases import GATEWAY_LEASE_US
-from .ports import ClockState, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 from .room import Room, measure
 from .streams import families
 
@@ -352,6 +354,11 @@ def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
     return newest, 0, False
 
 
+def _late(effect: EffectRow, now_us: int) -> bool:
+    """Whether an effect has been wanted for longer than its kind may take, however often it was tried since."""
+    return now_us - effect.wanted_us > (RETRIES[Carry(effect.carry)].late_us or EFFECT_LATE_US)
+
+
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
     moment = read.moment()
@@ -373,6 +380,6 @@ def health(read: Read, city: str, worker_seq: int = 0) -> Health:
         worker_seen_us=seen_us,
         worker_silent=silent,
         effects_open=len(effects),
-        effects_late=sum(1 for effect in effects if now_us - effect.wanted_us > EFFECT_LATE_US),
+        effects_late=sum(1 for effect in effects if _late(effect, now_us)),
         fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),
     )

@@ -60,9 +60,10 @@ _WORDS = {
 }
 
 _REFUSED = (
-    "The time was put back, and manifests are signed ahead of it: speakers keep playing what they hold and take nothing "
-    "new before {until}. Until then announce by hand-held loudspeaker.",
-    "时间已被调回，此前签发的清单版本超前：终端继续播放已持有的指令，在 {until} 之前不接收新的指令。在此之前请用手持喇叭人工播报。",
+    "The time was put back, and manifests are signed ahead of it: speakers keep playing what they hold and take "
+    "nothing new before {until}. Until then announce by hand-held loudspeaker.",
+    "时间已被调回，此前签发的清单版本超前：终端继续播放已持有的指令，在 {until} 之前不接收新的指令。"
+    "在此之前请用手持喇叭人工播报。",
 )
 
 _log = logging.getLogger(__name__)

@@ -211,7 +211,7 @@ class Ears:
         firsts: dict[str, int] = {}
         for each in speaker.heard:
             said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
-            grave = said is not None and said.phase is Phase.ALERT and _severity(said) >= _severity(order)
+            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order)
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
         if firsts.get(heard.plan.order) != heard.began_us:
@@ -285,8 +285,14 @@ class Ears:
         self._frames[name] = frozenset(keys)
 
 
-def _severity(order: Order) -> int:
-    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
+def _uses_up(said: Order, order: Order) -> bool:
+    """Whether one alert's start counts against another's: it is as grave, by class, use and level, and no exercise
+    counts against what is actual."""
+    if said.order_class is not order.order_class:
+        grave = said.order_class is OrderClass.EMERGENCY
+    else:
+        grave = said.status != order.status or said.level <= order.level
+    return grave and (said.status == "actual" or order.status == "exercise")
 
 
 def enrolled(db: Database, speaker: str) -> bool:

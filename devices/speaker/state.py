@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, SpeakerConfig, Step, StepKind
-from devices.protocols.speaker_link import Rank
 from devices.speaker.events import Entry, Image
 
 T = TypeVar("T")
@@ -76,14 +75,15 @@ class Papers:
 class Standing:
     """One order as this speaker holds it, the stream that claims it and the area that the signing key covers.
 
-    `mine` and `rank` follow from the config and are made anew whenever it or the orders change.
+    `mine`, and the `height` by which it ranks, follow from the config and are made anew whenever it or the orders
+    change.
     """
 
     order: Order
     stream: str
     scope: str
     mine: bool = False
-    rank: Rank | None = None
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,14 @@ class Mark:
     admitted: bool = False
 
 
+class Severity(NamedTuple):
+    """How severe an alert is for the rate limit: class before use before level, as in the order of sounds."""
+
+    emergency: bool
+    actual: bool
+    minus_level: int
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe.
@@ -120,7 +128,7 @@ class Start:
     """
 
     mono_us: int
-    severity: int
+    severity: Severity
     at_us: int = 0
 
 

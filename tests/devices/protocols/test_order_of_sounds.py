@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
 from devices.protocols.order_of_sounds import Contender, order_of_sounds
 from devices.protocols.selector import Selector
+from devices.protocols.speaker_link import area_height, parse_manifest_topic
+from tests.data.speaker_link import make
 
 MINUTE = 60_000_000
 NOON = 1_800_000_000_000_000
@@ -226,6 +232,33 @@ def test_a_correction_above_a_lowered_all_clear_stays_below_the_alerts_that_were
     red, blue = alert("red", RED), alert("blue", BLUE)
     contenders = [all_clear(red, 3), alert("yellow", YELLOW, 4), correction(blue, 5)]
     assert ids(*contenders) == ["yellow", "correction-of-blue", "all-clear-of-red"]
+
+
+# The published vectors
+
+CASES: list[dict[str, Any]] = json.loads((Path(make.__file__).parent / "order_of_sounds.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
+def test_vector(case: dict[str, Any]) -> None:
+    """Read as another maker would: height from the stream, the original from whatever is known."""
+    known = {o["id"]: o for o in (*case["may_sound"], *case["over"])}
+
+    def made(members: dict[str, Any]) -> Order:
+        changes = {name: value for name, value in members.items() if name != "stream"}
+        changes["phase"], changes["order_class"] = Phase(changes["phase"]), OrderClass(changes["order_class"])
+        return replace(make.ORDER, **changes)
+
+    def contender(members: dict[str, Any]) -> Contender:
+        original = known.get(members.get("corrects", ""))
+        streams = [o["stream"] for o in (members, original) if o is not None]
+        height = max(area_height(make.CONFIG, parse_manifest_topic(stream)) for stream in streams)
+        return Contender(made(members), height, made(original) if original else None)
+
+    contenders = [contender(members) for members in case["may_sound"]]
+    sequence = [f"{c.order.status}/{c.order.id}" for c in order_of_sounds(contenders)]
+    assert sequence == case["sequence"]
+    assert [f"{c.order.status}/{c.order.id}" for c in by_hand(contenders)] == sequence
 
 
 # Any set of orders

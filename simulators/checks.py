@@ -230,16 +230,16 @@ class Ears:
     # The order of sounds
 
     def _first(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
-        """What begins neither cuts short nor goes before what must go first."""
+        """What begins goes before nothing that must go first: what has not begun here, or was interrupted."""
         obeyed, now_us = self._of(heard.journal), self._truth.clock.us
         order = obeyed.came.get((heard.plan.order, heard.plan.rev))
         troubled = speaker.sound_failed_us > now_us - TROUBLED_US or not speaker.state.clock.verified
         if order is None or troubled or speaker.moved_us > now_us - HOUR_US:
             return
-        cut = {h.plan.order for h in speaker.heard if h.end == "cut" and h.ended_us == now_us}
+        ends = {h.plan.order: h.end for h in speaker.heard if h.journal == heard.journal}
         for key, other in obeyed.newest.items():
-            begun = any(h.plan.order == key and h.journal == heard.journal for h in speaker.heard)
-            if key == heard.plan.order or (begun and key not in cut) or not self._may_sound(speaker, obeyed, other):
+            waits = ends.get(key, "cut") == "cut"
+            if key == heard.plan.order or not waits or not self._may_sound(speaker, obeyed, other):
                 continue
             why = must_wait(order, other)
             self._truth.counts["order.compared"] += 1
@@ -248,7 +248,7 @@ class Ears:
                 self._truth.broken(5, speaker.id, f"{said}: {why}")
 
     def _may_sound(self, speaker: SimulatedSpeaker, obeyed: _Obeyed, order: Order) -> bool:
-        """Whether an order surely may sound here now, though it has not begun, or is cut just now."""
+        """Whether an order surely may sound here now, when it has not begun or was interrupted."""
         config, now_us, margin_us = speaker.state.papers.config, self._truth.clock.us, 2 * self._truth.error_us_max
         if config is None or order.state is OrderState.WITHDRAWN or order.order_class is not OrderClass.EMERGENCY:
             return False

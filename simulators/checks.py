@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
 from devices.protocols.gb26875 import Frame
@@ -81,10 +81,12 @@ class Truth:
 
 @dataclass(slots=True)
 class _Obeyed:
-    """What one journal of a speaker took in: per topic the version, per order the newest revision, and what came."""
+    """What one journal of a speaker took in: per topic the version, per order the newest revision and its stream, and
+    what came."""
 
     versions: dict[str, int] = field(default_factory=dict)
     newest: dict[str, Order] = field(default_factory=dict)
+    homes: dict[str, str] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
 
 
@@ -302,7 +304,11 @@ class Ears:
         for order in manifest.orders:
             key = f"{order.status}/{order.id}"
             if key not in obeyed.newest or obeyed.newest[key].rev < order.rev:
-                obeyed.newest[key] = order
+                obeyed.newest[key], obeyed.homes[key] = order, topic
+        listed = {f"{order.status}/{order.id}" for order in manifest.orders}
+        for key, order in obeyed.newest.items():
+            if obeyed.homes[key] == topic and key not in listed and order.start_at < manifest.swept:
+                obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
     def _of(self, journal: str) -> _Obeyed:
         return self._obeyed.setdefault(journal, _Obeyed())

@@ -171,6 +171,17 @@ def test_the_all_clear_of_an_alert_that_begins_later_still_stands_above_that_ale
     assert ids(red, all_clear(red, 5)) == ["all-clear-of-red", "red"]
 
 
+def test_so_does_that_of_a_higher_area() -> None:
+    street = alert("red", RED, 30, height=0)
+    city = replace(all_clear(street, 5), height=2)
+    assert ids(street, city) == ["all-clear-of-red", "red"]
+
+
+def test_an_all_clear_of_a_daily_item_gives_way_to_no_newer_daily_item_of_lower_level() -> None:
+    news = alert("news", RED, order_class=DAILY)
+    assert ids(all_clear(news, 5), alert("later", BLUE, 6, order_class=DAILY)) == ["all-clear-of-news", "later"]
+
+
 def test_an_all_clear_of_an_unknown_alert_goes_by_its_own_level_and_class() -> None:
     lone = Contender(order("over", ORANGE, 5, phase=Phase.ALL_CLEAR, corrects="gone"), 2)
     assert ids(lone, alert("red", RED), alert("yellow", YELLOW), alert("new", BLUE, 6)) == [

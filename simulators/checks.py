@@ -357,8 +357,13 @@ def said_limited(speaker: SimulatedSpeaker, order: str) -> bool:
 
 
 def said_of(speaker: SimulatedSpeaker, order: str) -> list[str]:
-    """The receipts about an order that its journal holds."""
-    return [text for (kind, _), text in speaker.disk.facts.items() if kind == "receipt" and f'"{order}"' in text]
+    """The receipts about an order that its journal holds, and the steps that will stand in the next one."""
+    facts = speaker.disk.facts.items()
+    return [
+        text
+        for (kind, key), text in facts
+        if (kind == "receipt" and f'"{order}"' in text) or (kind == "draft" and key.endswith(f"/{order}"))
+    ]
 
 
 def enrolled(db: Database, speaker: str) -> bool:

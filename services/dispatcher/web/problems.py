@@ -125,6 +125,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.NotYourOffice: (403, "这项任务是交给其他值守单位的。"),
     refusals.NotOnApprovedList: (422, "该事项不在准入清单内，不能交给网格。"),
     refusals.AlreadyReleasedByYou: (409, "您已经签发过；还需要另一个人审阅签发。"),
+    refusals.AskedTwo: (409, "此事同时询问两人，您已答复其中一项；这一项须由另一人答复。"),
     refusals.ApproverMissing: (409, "两人之中必须有一名审签人。"),
     refusals.ContentChanged: (409, "您阅读之后内容已有变化；请重新阅读并确认。"),
     refusals.SentenceDiffers: (409, "您确认的语句与本指令的语句不一致。"),

@@ -134,6 +134,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.UnknownOnAir: (409, "消息代理上有本库不知的更新清单，须由人员决定接管或撤下，此前不予播发。"),
     refusals.Refuted: (409, "值守单位已判定此事件不实，不能据此播发。"),
     refusals.NoTargets: (409, "该指令所指范围内没有已登记的终端。"),
+    refusals.PlaceholderLeft: (409, "该指令的文稿中仍有未填充的占位符，会被照读出来。"),
     refusals.OverCap: (409, "该指令超出终端链路的限额。"),
     refusals.ResumeTooLate: (409, "只有停止者本人可在60秒内恢复；之后需要重新签发。"),
     refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),

@@ -47,7 +47,7 @@ from ..domain.verification import (
     ladder,
     short,
 )
-from . import drafts, footprints, muting, silencing
+from . import drafts, footprints, muting, signing_keys, silencing
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, check_caps, revision_on_broker
@@ -229,6 +229,7 @@ class Work:
         if before is None:
             raise NotFound(f"broadcast {broadcast_id}")
         after, effects = broadcasts.decide(before, event, self.tx.now_us())
+        signing_keys.check_release(self.tx, before, event, self.city)
         if after.rev > before.rev:
             after = self._above_broker(before, after)
         if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:

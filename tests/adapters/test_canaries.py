@@ -210,7 +210,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another key's": (lambda pem: shutil.copy(pem.with_name("exercise-city-1.pem"), pem), "foreign"),
     "gone": (lambda pem: pem.unlink(), "missing"),
-    "a folder": (lambda pem: (pem.unlink(), pem.mkdir()), "unreadable"),
+    "a folder": (lambda pem: pem.replace(pem.with_suffix(".aside")) and pem.mkdir(), "unreadable"),
 }
 
 

@@ -157,10 +157,14 @@ def test_before_any_gateway_has_run_health_says_nothing_of_keys() -> None:
         assert signing_keys.health(read) == signing_keys.KeysHealth((), ())
 
 
-def test_a_gateway_without_its_key_document_can_sign_with_no_key(town: Town) -> None:
+def test_a_gateway_that_can_not_start_without_its_key_document_signs_with_no_key(town: Town) -> None:
     tell(town)
-    signing_keys.nothing_signs(town.store, "gw-0")
-    assert rows(town)["actual-city-1"].gateways["gw-0"].fault == "no_document"
+    tell(town, gateway="gw-7")
+    signing_keys.nothing_signs(town.store)
+    assert {name: at.fault for name, at in rows(town)["actual-city-1"].gateways.items()} == {
+        "gw-0": "",
+        "gw-7": "no_document",
+    }
 
 
 # The broker's copies

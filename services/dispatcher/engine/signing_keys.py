@@ -59,14 +59,15 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport]) -> None:
             _forget(tx, row, gateway)
 
 
-def nothing_signs(store: Store, gateway: str) -> None:
-    """Write down that this gateway has no readable key document, so that none of the keys it knew can sign there."""
+def nothing_signs(store: Store) -> None:
+    """Write down that a gateway could not start, because it has no readable key document: no key that was known at a
+    gateway that no longer runs can be relied on."""
     with store.write() as tx:
         tx.lock("keys")
-        now_us = tx.now_us()
+        now_us, alive = tx.now_us(), live_gateways(tx)
         for row in tx.find(KeyState, Page(limit=KEYS_MAX)):
-            view = KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us)
-            tx.put(replace(row, gateways={**row.gateways, gateway: view}))
+            unread = {name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us) for name in row.gateways if name not in alive}
+            tx.put(replace(row, gateways=row.gateways | unread))
 
 
 def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> None:

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Annotated
 
@@ -105,11 +105,11 @@ class Gateway:
         self.changes = self.store.changes()
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
         self.engine = make_engine(settings, self.store, self._wake, shadow_counter(self.registry))
+        self.signer = self._make_signer()
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.sensors = Sensors(self.store)
         self.client_id, alive_us = self._lease_client()
-        self.signer = self._make_signer()
         self.desk = PanelDesk(self.store, self.engine, self.client_id, self._wake_desk)
         self.inlet = self._make_inlet()
         self.sensor_inlet = self._make_sensor_inlet()
@@ -218,7 +218,8 @@ class Gateway:
         try:
             return KeySigner(KeyFolder(self.settings.keys))
         except KeysMissing:
-            nothing_signs(self.store, self.client_id)
+            with suppress(StoreUnavailable):
+                nothing_signs(self.store)
             raise
 
     def _make_inlet(self) -> MqttInlet:

@@ -16,7 +16,7 @@ from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven
 from services.dispatcher.domain.signals import Signal
 from services.dispatcher.domain.signing_keys import words
-from services.dispatcher.engine import signing_keys
+from services.dispatcher.engine import broker_copies, signing_keys
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event
@@ -44,6 +44,7 @@ LAST_S = 10
 CALM_EVENTS_S = 420
 STEADY_US = 65 * S
 WELL_US = 45 * S
+COPIES_US = 130 * S
 KEYS_SEEN_US = 200 * S
 """Longer than a canary counts, a round, and the time in which a key document that was overwritten is put back."""
 LINES_MAX = 200_000
@@ -104,6 +105,7 @@ class World:
         self._up_us = START_US
         self._rough = True
         self._deaths = self._chance("deaths")
+        self._unlike: dict[str, int] = {}
         self._web = self._new_web()
         self._backups: list[tuple[Tables, int]] = []
         self._rendering: set[str] = set()
@@ -434,11 +436,14 @@ class World:
                 gateway.wake()
 
     def lose_copy(self, rng: Random) -> None:
-        """The broker loses what it held of one stream, and tells nobody."""
-        topics = sorted(topic for topic in self.broker.retained if "/manifest/" in topic)
+        """The broker loses what it held of an occupied stream, and tells nobody."""
+        chance = rng.random()
+        with self._database.read() as read:
+            topics = [topic for topic in broker_copies.occupied(read) if topic in self.broker.retained]
         if topics:
-            topic = rng.choice(topics)
+            topic = topics[int(chance * len(topics))]
             del self.broker.retained[topic]
+            self.count("copy.lost")
             self.say("broker", f"loses {topic}")
 
     def _watch_keys(self) -> None:
@@ -464,6 +469,19 @@ class World:
                 self._truth.broken(11, use.use, f"health says of the whole key for {use.use}: {said}")
             self.count("key.seen_red" if why else "key.seen_well")
 
+    def _watch_copies(self) -> None:
+        """Law 8: what is in force stays on the broker; what was lost or replaced there is back within two looks."""
+        if self._database.away or not self._well(COPIES_US):
+            self._unlike = {}
+            return
+        with self._database.read() as read:
+            wanted = broker_copies.occupied(read)
+        unlike = {topic for topic, stream in wanted.items() if self.broker.retained.get(topic) != stream.signed}
+        self._unlike = {topic: self._unlike.get(topic, self.clock.us) for topic in unlike}
+        for topic, since_us in self._unlike.items():
+            if self.clock.us - since_us > COPIES_US:
+                self._truth.broken(8, topic, f"the broker has not held what is in force on {topic} for long")
+
     def _released(self, act: BroadcastAct) -> None:
         """Law 11: no person's release is taken as on air when it is known that nothing can be signed for it."""
         b = self._database.rows(Broadcast)[act.broadcast]
@@ -476,6 +494,7 @@ class World:
 
     def _look(self) -> None:
         self._watch_keys()
+        self._watch_copies()
         if self._database.commits != self._looked_at:
             self._looked_at = self._database.commits
             self._officers.look()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from services.dispatcher.domain.broadcasts import sentences
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine import broker_copies, signing_keys
-from services.dispatcher.engine.events import CanaryAnswered
+from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
 from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
+from tests.engine.signing import Keys, sign
 from tests.web.api import Api, refusal
 
 
@@ -59,6 +61,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("gateway", True, NOON_US + 3 * SECOND_US, ""),
         ("effects", True, NOON_US, ""),
         ("worker", True, NOON_US, ""),
+        ("room", True, NOON_US, ""),
         ("city", True, NOON_US, ""),
         ("key_actual", True, NOON_US, ""),
         ("key_clock", True, NOON_US, ""),
@@ -111,6 +114,16 @@ def test_the_worker_is_seen_by_its_newest_line_however_many_there_are(api: Api) 
         assert parts(api)["worker"]
     api.town.clock.advance(181)
     assert not parts(api)["worker"]
+
+
+def test_a_worker_that_cannot_even_be_asked_is_shown_at_once_and_when_it_was_last_seen(api: Api) -> None:
+    api.town.engine.handle([CanaryAnswered(NOON_US)])
+    api.town.clock.advance(60)
+    api.town.engine.handle([EffectGaveUp("canary:worker", "the queue is away")])
+    worker = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "worker")
+    assert (worker["well"], worker["seen_us"], bool(worker["still_works_zh"])) == (False, NOON_US, True)
+    api.town.engine.handle([CanaryAnswered(NOON_US)])
+    assert parts(api)["worker"]
 
 
 @pytest.fixture
@@ -205,3 +218,14 @@ def test_a_release_that_no_key_can_sign_is_refused_with_a_code_and_what_to_do(ap
     answer = api.post("duty", f"/api/broadcasts/{draft.id}/release", {"content": draft.content, "sentence": sentence})
     assert refusal(answer) == (409, "no_usable_key")
     assert "the file of actual-city-1 is empty" in answer.json()["detail"]
+
+
+def test_a_stream_that_fills_up_is_told_with_what_fills_it_before_it_is_full(api: Api) -> None:
+    first = api.town.on_air()
+    sign(api.town, first.stream, Keys())
+    with api.town.store.write() as tx:
+        tx.put(*(replace(first, id=f"{n:032x}", level=2, incident="other") for n in range(500, 505)))
+    assert not parts(api)["room"]
+    (stream,) = api.get("duty", "/api/streams").json()["streams"]
+    assert 70 <= stream["filled_percent"] <= 100
+    assert len(stream["filled_by"]) == 6 and all("rainstorm" in title for title in stream["filled_by"])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
+from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase, stub
 from devices.protocols.selector import Selector
 
 from .effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, WakeAt
@@ -18,11 +18,13 @@ from .refusals import (
     ApproverMissing,
     ContentChanged,
     NotAllowed,
+    PlaceholderLeft,
     ResumeTooLate,
     SentenceDiffers,
     WrongState,
 )
 from .signals import Use
+from .wordings import unfilled
 
 RESUME_WITHIN_US = 60_000_000
 TIMER_USELESS_US = 86_400_000_000
@@ -178,6 +180,13 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """A correction or an all-clear that has done its work leaves the air before its time."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     pass
 
@@ -188,7 +197,17 @@ class AudioReady:
 
 
 BroadcastEvent = (
-    ReleaseGiven | StandingGiven | Declined | Held | Stopped | Resumed | ResumeEnded | Replaced | Expired | AudioReady
+    ReleaseGiven
+    | StandingGiven
+    | Declined
+    | Held
+    | Stopped
+    | Resumed
+    | ResumeEnded
+    | Replaced
+    | Retired
+    | Expired
+    | AudioReady
 )
 
 
@@ -265,6 +284,11 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
             return _replaced(b, event)
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
+        case Retired() if b.state is BroadcastState.ON_AIR and b.phase is not Phase.ALERT:
+            gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+            return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
+        case Retired():
+            return b, [Record("broadcast.not_retired", b.id, f"it is {b.state}: {event.why}")]
         case Expired():
             return _expired(b, now_us)
         case AudioReady():
@@ -293,7 +317,15 @@ def _release(b: Broadcast, event: ReleaseGiven, now_us: int) -> tuple[Broadcast,
     return _on_air(signed, now_us, event.sentence, event.person)
 
 
+def check_spoken(b: Broadcast) -> None:
+    """Raise PlaceholderLeft when a text still holds what nothing has filled."""
+    for lang, text in sorted(b.texts.items()):
+        if left := unfilled(text):
+            raise PlaceholderLeft(f"{b.phase}/{lang}: {left}")
+
+
 def _on_air(b: Broadcast, now_us: int, why: str, person: str) -> tuple[Broadcast, list[Effect]]:
+    check_spoken(b)
     expires_us = now_us + b.valid_s * 1_000_000
     on_air = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, start_at_us=now_us, expires_us=expires_us)
     prove_us = now_us + b.prove_within_s * 1_000_000
@@ -409,9 +441,8 @@ def _publish(b: Broadcast) -> Save:
 
 
 def wire_order(b: Broadcast) -> Order:
-    """The order as speakers see it."""
-    withdrawn = b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
-    return Order(
+    """The order as speakers see it: as its stub once it is stopped or withdrawn."""
+    order = Order(
         id=b.id,
         rev=b.rev,
         status=str(b.use),
@@ -427,6 +458,7 @@ def wire_order(b: Broadcast) -> Order:
         gap_s=b.gap_s,
         start_at=b.start_at_us,
         expires=b.expires_us,
-        state=OrderState.WITHDRAWN if withdrawn else OrderState.IN_FORCE,
+        state=OrderState.IN_FORCE,
         corrects=b.original or None,
     )
+    return stub(order) if b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN) else order

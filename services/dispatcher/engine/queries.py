@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import merge
@@ -11,7 +12,7 @@ from typing import Generic, TypeVar
 from devices.protocols import document_json
 from devices.protocols.documents import Order, Phase
 
-from ..domain.broadcasts import Broadcast, Release
+from ..domain.broadcasts import Broadcast, BroadcastState, Release
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
@@ -20,7 +21,10 @@ from ..domain.refusals import NotFound
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
+from .endings import no_room
 from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .room import Room, measure
+from .streams import families
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -38,6 +42,8 @@ SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
+LIVE_MAX = 10_000
+NOTHING = Room(0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +97,15 @@ def incident_story(read: Read, id: str) -> IncidentStory:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastStory:
-    """A broadcast with its releases, its counts and, for an alert, the prepared followers."""
+    """A broadcast with its releases, its counts and, for an alert, the prepared followers. `no_room` says what fills
+    the stream so that a draft can't be released, "" when it can."""
 
     broadcast: Broadcast
     releases: tuple[Release, ...]
     coverage: Coverage
     correction: Broadcast | None
     all_clear: Broadcast | None
+    no_room: str = ""
 
 
 def broadcast_story(read: Read, id: str) -> BroadcastStory:
@@ -110,6 +118,7 @@ def broadcast_story(read: Read, id: str) -> BroadcastStory:
         read.coverage(id),
         follower(read, id, Phase.CORRECTION) if alert else None,
         follower(read, id, Phase.ALL_CLEAR) if alert else None,
+        no_room(read, b) if alert and b.state is BroadcastState.DRAFT else "",
     )
 
 
@@ -228,26 +237,37 @@ def _sensor_source(id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamNow:
-    """A stream with the orders that a newer verified manifest on the broker holds and this database does not."""
+    """A stream with the orders that a newer verified manifest on the broker holds and this database does not, and how
+    full it is."""
 
     stream: Stream
     unknown_on_air: tuple[Order, ...]
     unknown_version: int
+    room: Room
 
 
 def streams_now(read: Read) -> tuple[StreamNow, ...]:
     """Every stream of this dispatcher."""
-    return tuple(_stream_now(s) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+    rooms = rooms_in_use(read)
+    return tuple(_stream_now(s, rooms.get(s.id, NOTHING)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
 
 
-def _stream_now(stream: Stream) -> StreamNow:
+def rooms_in_use(read: Read) -> dict[str, Room]:
+    """How full each stream is on which something is on air or stopped."""
+    live = read.find(
+        Broadcast, Page(limit=LIVE_MAX, order="-id"), state=(BroadcastState.ON_AIR, BroadcastState.STOPPED)
+    )
+    return {topic: measure(families(read, topic)) for topic in sorted({b.stream for b in live})}
+
+
+def _stream_now(stream: Stream, room: Room) -> StreamNow:
     if not stream.foreign:
-        return StreamNow(stream, (), 0)
+        return StreamNow(stream, (), 0, room)
     manifest = document_json.decode_manifest(stream.foreign)
     # Once something newer was signed here, what was found is taken over or has run out.
     if manifest.version <= stream.manifest_version:
-        return StreamNow(stream, (), 0)
-    return StreamNow(stream, manifest.orders, manifest.version)
+        return StreamNow(stream, (), 0, room)
+    return StreamNow(stream, manifest.orders, manifest.version, room)
 
 
 def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:
@@ -306,27 +326,40 @@ class Health:
     gateway_until_us: int
     worker_seq: int
     worker_seen_us: int
+    worker_silent: bool
     effects_open: int
     effects_late: int
+    fullest_percent: int = 0
 
 
 GATEWAY_LEASES = "gw-"
 EFFECT_LATE_US = 30_000_000
 
 
+def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
+    """The number of the newest line about the workers, when a canary last came back, and whether the newest one could
+    not even be sent."""
+    newest = last_seq(read, "worker", known)
+    for row in read.log_of("worker", newest - 1, 1) if newest else []:
+        silent = row.kind == "worker.silent"
+        return newest, json.loads(row.body)["facts"]["seen_us"] if silent else row.at_us, silent
+    return newest, 0, False
+
+
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
     now_us = read.now_us()
     leases = [lease for lease in read.find(Lease, Page(limit=100)) if lease.id.startswith(GATEWAY_LEASES)]
-    newest = last_seq(read, "worker", worker_seq)
-    alive = [row for row in read.log_of("worker", newest - 1, 1) if row.kind == "worker.alive"] if newest else []
+    newest, seen_us, silent = worker_seen(read, worker_seq)
     effects = read.open_effects()
     return Health(
         now_us=now_us,
         city=city,
         gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
         worker_seq=newest,
-        worker_seen_us=alive[0].at_us if alive else 0,
+        worker_seen_us=seen_us,
+        worker_silent=silent,
         effects_open=len(effects),
         effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
+        fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),
     )

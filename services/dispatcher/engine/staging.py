@@ -10,10 +10,11 @@ from devices.protocols.selector import Selector
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker, Venue
-from ..domain.planning import City, Plan, fill, make_plan, place_names, plan_id
+from ..domain.planning import City, Plan, make_plan, place_names, plan_id
 from ..domain.playbook import Playbook, Target
 from ..domain.refusals import NoTargets, OverCap
 from ..domain.signals import Place, Use
+from ..domain.wordings import filled, unfilled
 from .cities import city_changed
 from .drafts import wire_audio, wording_for
 from .ports import Asset, Page, Read, Store, Tx, Wording
@@ -62,11 +63,13 @@ def _stage_venue(tx: Tx, city: City, playbook: Playbook, venue: Venue) -> bool:
 
 def _words(playbook: Playbook, names: dict[str, str]) -> list[Wording]:
     """What the playbook's alert says at a place of this name, in both uses; actual first, Chinese first."""
-    texts = sorted(fill(playbook.spoken.alert, names).items(), key=lambda said: (not said[0].startswith("zh"), said))
+    said = filled(playbook.spoken.alert, names).items()
+    texts = sorted(said, key=lambda said: (not said[0].startswith("zh"), said))
     return [
         wording_for(lang, text, str(use), "alert", playbook.level_corroborated, playbook.event_code)
         for use in (Use.ACTUAL, Use.EXERCISE)
         for lang, text in texts
+        if not unfilled(text)
     ]
 
 
@@ -80,7 +83,17 @@ def standing_words(city: City, playbooks: Iterable[Playbook]) -> dict[str, list[
     return words
 
 
-def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]], audio_urls: tuple[str, ...]) -> int:
+def said(city: City, playbooks: Iterable[Playbook]) -> set[tuple[str, str]]:
+    """Every (language, text) that a standing order of some venue says."""
+    return {
+        words
+        for playbook in playbooks
+        for venue in _covered(playbook, city)
+        for words in filled(playbook.spoken.alert, {"zh": venue.name}).items()
+    }
+
+
+def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]) -> int:
     """Tell the speakers of each venue which rendered audio to hold ready for these words of its standing orders; how
     many venues changed. A venue waits until all its words are rendered, so that its speakers take one new config and
     not several."""
@@ -89,7 +102,7 @@ def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]
     changed: dict[str, tuple[Audio, ...]] = {}
     for venue_id, wanted in words.items():
         found = [assets[wording.id] for wording in wanted if wording.id in assets]
-        audio = tuple(wire_audio(asset, audio_urls) for asset in found[:STAGED_MAX])
+        audio = tuple(wire_audio(asset) for asset in found[:STAGED_MAX])
         if len(found) == len(wanted) and audio != city.venues[venue_id].staged and len(changed) < VENUES_A_PASS:
             changed[venue_id] = audio
     if changed:

@@ -30,7 +30,7 @@ from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, Signal
 from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
-from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
+from ..domain.refusals import NoTargets, NotFound, OverCap, PlaceholderLeft, Refused, UnknownOnAir, WrongState
 from ..domain.risk import Circumstances, History, history_id, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
@@ -47,10 +47,12 @@ from ..domain.verification import (
     ladder,
     short,
 )
-from . import drafts, footprints, muting, signing_keys, silencing
+from ..domain.wordings import filled
+from . import drafts, endings, footprints, muting, signing_keys, silencing
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
-from .streams import SILENT_STATES, check_caps, revision_on_broker
+from .streams import SILENT_STATES, revision_on_broker
+from .wanted import WantedWords
 
 EFFECTS_MAX = 100_000
 GROUND_TASKS_MAX = 10_000
@@ -65,7 +67,6 @@ class Work:
     city: City
     playbooks: dict[str, Playbook]
     ids: Ids
-    audio_urls: tuple[str, ...]
     rules: Rules = field(default_factory=Rules)
     shadow: Rules | None = None
     differs: Callable[[str], None] = lambda _: None
@@ -74,6 +75,7 @@ class Work:
     _queue: deque[Effect] = field(default_factory=deque)
     _spots: dict[str, Spot] = field(default_factory=dict)
     ahead: Ahead = field(default_factory=Ahead)
+    wanted_words: WantedWords | None = None
     _silences: list[Silence] | None = None
     _words: bool | None = None
 
@@ -234,9 +236,11 @@ class Work:
             after = self._above_broker(before, after)
         if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:
             self.tx.lock("release")
-            check_caps(self.tx, after)
+            person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
             if after.original:
-                effects = [*self._replace_original(after, event), *effects]
+                effects = [*self._replace_original(after, person), *effects]
+            for leaving, event_of_it in endings.make_room(self.tx, after, person):
+                self.broadcast(leaving, event_of_it)
         # Last, so that an act which is refused leaves no row that a signer could take for a release.
         self._act(before, event)
         self.tx.put(after)
@@ -254,13 +258,12 @@ class Work:
             raise UnknownOnAir(after.stream)
         return after
 
-    def _replace_original(self, follower: Broadcast, event: BroadcastEvent) -> list[Effect]:
+    def _replace_original(self, follower: Broadcast, person: str) -> list[Effect]:
         """A correction or all-clear takes its original off the air, and goes to exactly the original's speakers."""
         original = self.tx.get_locked(Broadcast, follower.original)
         if original is None or not original.on_manifest:
             raise WrongState("its alert was never on air")
         self.tx.copy_expected(follower.original, follower.id)
-        person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
         after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), self.tx.now_us())
         self.tx.put(self._above_broker(original, after))
         return effects
@@ -278,7 +281,7 @@ class Work:
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
         where = self.city.venues[effect.venue].name if effect.venue else self.city.tree.area(effect.area).name
-        question = {k: v.replace("{place}", where) for k, v in playbook.question.items()} if playbook else {
+        question = filled(playbook.question, {"zh": where}) if playbook else {
             "zh": f"{where}：{incident.headline or incident.hazard}，是否属实？",
             "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
         }  # fmt: skip
@@ -347,11 +350,13 @@ class Work:
             return
         try:
             plan = drafts.current_plan(self.tx, playbook, incident, self.city)
-        except (NoTargets, OverCap) as refused:
+            alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids)
+        except (NoTargets, OverCap, PlaceholderLeft) as refused:
             self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
             return
-        alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids, self.audio_urls)
         self.tx.put(replace(self._fresh(incident), alert=alert.id, air=Air.NOT_YET))
+        if full := endings.no_room(self.tx, alert):
+            effects = [*effects, Record("broadcast.no_room", incident.id, f"its alert can't be released: {full}")]
         self._next(effects)
 
     def _release_standing(self, effect: ReleaseStanding) -> None:

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
@@ -123,7 +123,9 @@ class Gateway:
         )  # fmt: skip
         self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
         self.link = self._make_link()
-        self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
+        self.side = SpeakerSide(
+            self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
+        )
         key_metrics, now_us = KeyMetrics(self.registry), SystemClock().now_us
         self.canaries = Canaries(
             self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
@@ -218,8 +220,10 @@ class Gateway:
         try:
             return KeySigner(KeyFolder(self.settings.keys))
         except KeysMissing:
-            with suppress(StoreUnavailable):
+            try:
                 nothing_signs(self.store)
+            except Exception as unnoted:  # noqa: BLE001 - that the keys are missing is what has to be said
+                log.debug("it could not be written down", reason=str(unnoted))
             raise
 
     def _make_inlet(self) -> MqttInlet:
@@ -365,7 +369,7 @@ class Gateway:
             self._wake()
         if time.monotonic() >= self._stage_audio_at:
             self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
-            if stage_audio(self.store, city, self._standing_words, self.settings.audio_urls):
+            if stage_audio(self.store, city, self._standing_words):
                 self._wake()
         return False
 

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     canary_every_s: float = 30.0
     compare_every_s: float = 60.0
     poll_loopback: bool = False
-    audio_urls: tuple[str, ...] = ("http://127.0.0.1:8080",)
+    audio_base: str = "http://127.0.0.1:8080/audio"
 
     @property
     def database(self) -> str:

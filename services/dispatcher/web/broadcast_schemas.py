@@ -78,6 +78,10 @@ class BroadcastView(View):
     rule: str
     rev: int
     audio: list[AudioView]
+    said_by_speakers: list[str] = Field(
+        default_factory=list,
+        description="Languages whose audio is not rendered: speakers say the text themselves or play recorded phrases.",
+    )
     start_at_us: int
     expires_us: int
     stopped_by: str
@@ -86,7 +90,9 @@ class BroadcastView(View):
     @classmethod
     def of(cls, b: Broadcast) -> BroadcastView:
         """The broadcast with its confirm sentences."""
-        return cls.model_validate(b).model_copy(update={"sentences": sentences(b)})
+        not_rendered = sorted(set(b.texts) - {audio.lang for audio in b.audio})
+        shown = {"sentences": sentences(b), "said_by_speakers": not_rendered}
+        return cls.model_validate(b).model_copy(update=shown)
 
 
 class BroadcastPage(View):
@@ -140,6 +146,7 @@ class BroadcastDetail(View):
     coverage: CoverageView
     correction: BroadcastView | None = Field(description="Prepared with the alert: one person, one click.")
     all_clear: BroadcastView | None
+    no_room: str = Field(description="What fills the stream so that this draft can't be released; empty when it can.")
     names: Names
 
     @classmethod
@@ -151,6 +158,7 @@ class BroadcastDetail(View):
             coverage=CoverageView.of(story.coverage),
             correction=BroadcastView.of(story.correction) if story.correction else None,
             all_clear=BroadcastView.of(story.all_clear) if story.all_clear else None,
+            no_room=story.no_room,
             names=names,
         )
 

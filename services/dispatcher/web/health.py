@@ -19,6 +19,7 @@ from ..engine import broker_copies, queries, signing_keys
 from ..engine.broker_copies import CopiesHealth
 from ..engine.ports import CitySettings, StoreUnavailable
 from ..engine.queries import Health
+from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
 
@@ -64,6 +65,11 @@ _WORDS = {
         "Speakers that are connected keep what they hold; one that connects now may not hear of what is on air, or of "
         "its end. Check the broker, and announce by hand-held loudspeaker.",
         "在线终端保持已持有的指令；此时上线的终端可能收不到正在播出的内容或其停止。请检查消息代理，并用手持喇叭播报。",
+    ),
+    "room": (
+        "Stops, corrections, all-clears and two red alerts still fit on every stream. See which alerts fill the "
+        "fullest one (/api/streams) and end those that are over.",
+        "停播、更正、解除和两个红色警报仍可播发。请查看占满频道的警报（/api/streams），并结束已经过去的。",
     ),
     "city": (
         "No city has been imported: nothing can be planned.",
@@ -149,7 +155,7 @@ class _Watch:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
-            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, 0, 0), database=False)
+            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, False, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
         view = _view(seen, database=True)
@@ -163,7 +169,12 @@ def _view(seen: Health, *, database: bool) -> HealthView:
         parts += [
             _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
             _part("effects", seen.effects_late == 0, now_us),
-            _part("worker", now_us - seen.worker_seen_us <= WORKER_SILENT_US, seen.worker_seen_us),
+            _part(
+                "worker",
+                not seen.worker_silent and now_us - seen.worker_seen_us <= WORKER_SILENT_US,
+                seen.worker_seen_us,
+            ),
+            _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]
     well = all(part.well for part in parts)

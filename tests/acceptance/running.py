@@ -103,8 +103,8 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, database_url: str = "") -> Iterator[Running]:
-    """Start everything, wait until every speaker is online and configured, stop everything."""
+def running(folder: Path, database_url: str = "", **changed: object) -> Iterator[Running]:
+    """Start everything, wait until every speaker is online and configured, stop everything. `changed` are settings."""
     playbooks = folder / "playbooks"
     playbooks.mkdir()
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "schema.json", playbooks)
@@ -112,7 +112,7 @@ def running(folder: Path, database_url: str = "") -> Iterator[Running]:
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "underground-fire.yaml", playbooks)
     (folder / "var").mkdir(mode=0o700)
     settings, store, city = up.prepare(Settings(var=folder / "var", database_url=database_url), LONGGANG, demo=True)
-    settings = settings.model_copy(update={"playbooks": playbooks})
+    settings = settings.model_copy(update={"playbooks": playbooks, **changed})
     demo = Demo(settings, store, city, own_processes=0)
     demo.enrol()
     system = up.start_system(settings, store, city)

@@ -1,4 +1,5 @@
-"""The documents of the speaker link as another maker reads them, from devices/protocols/README.md and asyncapi.yaml alone.
+"""The rules of the speaker link as another maker reads them, from devices/protocols/README.md and asyncapi.yaml alone:
+which documents are good, who is meant, which order sounds. Pure functions on JSON values.
 
 Imports nothing of Tocsin: the published AsyncAPI document is its reader of forms. `foreign_speaker` is the speaker.
 """
@@ -84,7 +85,7 @@ def opened(raw: bytes, kind: str, keys: list[Json], check: bool = True) -> tuple
         shapes = order.get("selector", {}).get("shapes") if isinstance(order, dict) else None
         rings = [shape.get("ring", [0]) for shape in shapes or [] if isinstance(shape, dict)]
         need(sum(map(len, rings)) <= 100, "over_cap")
-    errors = [each for each in SCHEMAS[kind].iter_errors(value)]
+    errors = list(SCHEMAS[kind].iter_errors(value))
     need(not any(each.validator in CAPS and each.validator_value for each in errors), "over_cap")
     need(not errors, "malformed")
     {"keys": _keys_fit, "manifest": _orders_fit, "config": _config_fits}.get(kind, lambda value: None)(value)
@@ -215,8 +216,8 @@ def claim(held: Json | None, new: Json, config: Json) -> tuple[Json | None, str]
             return new, ""
     if order["rev"] <= old["rev"]:
         return None, "version_conflict" if order["rev"] == old["rev"] and order != held.get("said", old) else ""
-    stub = order["state"] == "withdrawn"
-    return {**new, "order": {**old, **order} if stub else order, "said": order}, ""
+    kept = {**old, **{name: order[name] for name in ("rev", "state", "expires")}}
+    return {**new, "order": kept if order["state"] == "withdrawn" else order, "said": order}, ""
 
 
 def contains(config: Json, outer: str, inner: str) -> bool:

@@ -13,6 +13,7 @@ from devices.protocols import strict_json
 from devices.protocols.document_json import NAME_LONG
 from devices.protocols.documents import INTEGER_MAX
 from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.report_json import POWER
 from devices.protocols.strict_json import Members, malformed
 
 RECEIPTS_KEPT_MAX: Final = 1_000
@@ -22,6 +23,8 @@ ANSWER_BYTES_MAX: Final = 16_384
 ASKED_RECEIPTS_MAX: Final = 500
 """So many numbers of 16 digits fit an ask, and their split into `resent` and `gone` an answer."""
 CORRELATION_CHARS_MAX: Final = 64
+CODE_CHARS_MAX: Final = 64
+CLOCK: Final = ("verified", "unverified")
 
 
 class Asked(StrEnum):
@@ -39,17 +42,29 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What a speaker knows of itself. `cached` and `orders` are counts; `store` is "ok" or a code."""
+
+    volume: int
+    power: str
+    cached: int
+    store: str
+    clock: str
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a speaker answers: the numbers that it sends again, and those that it no longer has, in this journal.
 
-    `refused` is the code of a question that it does not understand; `known` what a self-test found.
+    `refused` is the code of a question that it does not understand; `found` what a self-test found.
     """
 
     journal: str
     resent: tuple[int, ...] = ()
     gone: tuple[int, ...] = ()
     refused: str = ""
-    known: dict[str, int | str] | None = None
+    found: SelfTest | None = None
     correlation: str = ""
 
 
@@ -90,8 +105,8 @@ def encode_answer(answer: Answer) -> bytes:
     members: dict[str, object] = {"journal": answer.journal}
     if answer.refused:
         members["refused"] = answer.refused
-    elif answer.known is not None:
-        members |= answer.known
+    elif answer.found is not None:
+        members |= {name: getattr(answer.found, name) for name in SelfTest.__slots__}
     else:
         members |= {"resent": list(answer.resent), "gone": list(answer.gone)}
     if answer.correlation:
@@ -102,15 +117,24 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def decode_answer(raw: bytes) -> Answer:
-    """The answer in a payload; what a self-test found is not taken apart. Raises Refused as `decode_ask`."""
+    """The answer in a payload. Raises Refused as `decode_ask`."""
     members = _members(raw, ANSWER_BYTES_MAX, "answer")
-    return Answer(
-        journal=members.match("journal", NAME_LONG),
-        resent=_numbers(members, "resent") if "resent" in members else (),
-        gone=_numbers(members, "gone") if "gone" in members else (),
-        refused=members.text("refused", CORRELATION_CHARS_MAX) if "refused" in members else "",
-        correlation=_correlation(members),
+    journal, correlation = members.match("journal", NAME_LONG), _correlation(members)
+    if "refused" in members:
+        return Answer(journal, refused=members.text("refused", CODE_CHARS_MAX), correlation=correlation)
+    if "resent" in members:
+        return Answer(journal, _numbers(members, "resent"), _numbers(members, "gone"), correlation=correlation)
+    found = SelfTest(
+        volume=members.integer("volume", 0, 100),
+        power=members.text("power", CODE_CHARS_MAX),
+        cached=members.integer("cached"),
+        store=members.text("store", CODE_CHARS_MAX),
+        clock=members.text("clock", CODE_CHARS_MAX),
+        orders=members.integer("orders"),
     )
+    if found.power not in POWER or found.clock not in CLOCK:
+        raise malformed("answer.power or answer.clock")
+    return Answer(journal, found=found, correlation=correlation)
 
 
 def _members(raw: bytes, bytes_max: int, where: str) -> Members:

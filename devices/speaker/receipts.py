@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 
 from devices.protocols import asking
-from devices.protocols.asking import RECEIPTS_KEPT_MAX, Answer, Ask, Asked
+from devices.protocols.asking import RECEIPTS_KEPT_MAX, Answer, Ask, Asked, SelfTest
 from devices.protocols.documents import REASON_CHARS_MAX, STATE_CACHED_MAX, Receipt, SpeakerState, Step, StepKind
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import answer_topic, encode_receipt, encode_state, receipt_topic, state_topic
@@ -175,15 +175,15 @@ def _resend(t: Turn, ask: Ask) -> Answer:
 
 
 def _self_test(t: Turn, ask: Ask) -> Answer:
-    known: dict[str, int | str] = {
-        "volume": t.sound.volume,
-        "power": t.sound.power,
-        "cached": len(t.sound.cached),
-        "store": t.sound.store_reason or "ok",
-        "clock": "verified" if t.clock.verified else "unverified",
-        "orders": len(t.orders),
-    }
-    return Answer(t.journal, known=known, correlation=ask.correlation)
+    found = SelfTest(
+        volume=t.sound.volume,
+        power=t.sound.power,
+        cached=len(t.sound.cached),
+        store=t.sound.store_reason or "ok",
+        clock="verified" if t.clock.verified else "unverified",
+        orders=len(t.orders),
+    )
+    return Answer(t.journal, found=found, correlation=ask.correlation)
 
 
 def state_payload(t: Turn, online: bool) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from devices.protocols import documents, jws, report_json, selector
+from devices.protocols import asking, documents, jws, report_json, selector
 from devices.protocols import speaker_link as link
 from devices.protocols.speaker_link import Use
 from tests.data.speaker_link import make
@@ -80,6 +80,8 @@ def test_message_limits_and_types_are_the_codes() -> None:
         "hello": documents.HELLO_BYTES_MAX,
         "state": documents.STATE_BYTES_MAX,
         "receipt": documents.RECEIPT_BYTES_MAX,
+        "ask": asking.ASK_BYTES_MAX,
+        "answer": asking.ANSWER_BYTES_MAX,
     }
     assert {message["x-typ"] for message in messages.values() if "x-typ" in message} == set(jws.Typ)
 
@@ -107,6 +109,8 @@ def test_member_limits_are_the_codes() -> None:
         (config["starts_per_hour_max"]["maximum"], documents.STARTS_PER_HOUR_MAX),
         (config["staged"]["maxItems"], documents.STAGED_MAX),
         (step["reason"]["maxLength"], documents.REASON_CHARS_MAX),
+        (SCHEMAS["ReceiptNumbers"]["maxItems"], asking.ASKED_RECEIPTS_MAX),
+        (SCHEMAS["Correlation"]["maxLength"], asking.CORRELATION_CHARS_MAX),
     ):
         assert said == meant
     assert set(step["kind"]["enum"]) == set(link.StepKind)
@@ -148,13 +152,14 @@ def test_schema_refuses_what_the_code_refuses_but_for_the_named_exceptions() -> 
     assert allowed == set(BEYOND_A_SCHEMA)
 
 
-@pytest.mark.parametrize(("kind", "schema"), [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello")])
+@pytest.mark.parametrize(("kind", "schema"), [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello"), ("ask", "Ask"), ("answer", "Answer")])
 def test_schema_and_code_agree_about_reports(kind: str, schema: str) -> None:
     cases = json.loads((Path(make.__file__).parent / "reports.json").read_text(encoding="utf-8"))
     no_value = {
         "no payload",
         "8,193 bytes",
         "257 bytes",
+        "16,385 bytes",
         "half a receipt",
         "3,000 open brackets",
         "lone surrogate as evidence",

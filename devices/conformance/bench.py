@@ -27,7 +27,7 @@ class NoBroker(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The runner's account. `speaker_secret` is the device's own secret, by which its connection can be taken from it."""
+    """The runner's account; `speaker_secret` is the device's own, by which its connection can be taken from it."""
 
     name: str
     secret: str

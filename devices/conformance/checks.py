@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devices.conformance.bench import Bench
 from devices.conformance.papers import S, now_us, withdrawn
@@ -15,7 +15,7 @@ from devices.conformance.spoiled import spoiled
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
 from devices.protocols.asking import Ask, Asked
-from devices.protocols.documents import Phase
+from devices.protocols.documents import OrderState, Phase
 from devices.protocols.speaker_link import StepKind
 
 SOUND_S_MAX = 90.0
@@ -154,6 +154,41 @@ def withdraws(b: Bench) -> Iterator[Finding]:
     yield Finding("a withdrawn order stays silent", "4", quiet, f"{starts} repeats begun, none after")
 
 
+def resumes(b: Bench) -> Iterator[Finding]:
+    """A withdrawn order comes back, loses its place in the list, and is swept away."""
+    kept = b.papers.orders[b.papers.main]
+    starts = len(b.said("cut", StepKind.PLAYING))
+    back = replace(kept["cut"], rev=kept["cut"].rev + 1, state=OrderState.IN_FORCE)
+    b.publish(b.papers.main, b.papers.put(back))
+    again = b.until(lambda: len(b.said("cut", StepKind.PLAYING)) > starts, SOUND_S_MAX)
+    marked = [each.evidence("repeat") for each in b.said("cut", StepKind.PLAYING) if each.evidence("again")]
+    yield Finding("a withdrawn order comes back with a higher revision", "4", again, f"begun again: {marked}")
+    conflict = replace(back, texts={"zh": "另一句。"})
+    b.publish(b.papers.main, b.papers.put(conflict))
+    told = b.until(lambda: "version_conflict" in b.refusals(b.papers.main))
+    seen = "version_conflict" if told else "it did not say so"
+    yield Finding("one revision with other content is a conflict", "2 Order", told, seen)
+    del kept["cut"]
+    cuts = len(b.said("cut", StepKind.SUPERSEDED))
+    b.publish(b.papers.main, b.papers.signed(b.papers.main))
+    b.quiet_for(3)
+    goes_on = len(b.said("cut", StepKind.SUPERSEDED)) == cuts
+    yield Finding("an order that is merely not listed stays in force", "2 Manifest", goes_on, _told(b, "cut"))
+    b.papers.swept = now_us()
+    b.publish(b.papers.main, b.papers.signed(b.papers.main))
+    swept = b.until(lambda: len(b.said("cut", StepKind.SUPERSEDED)) > cuts)
+    yield Finding("an order that is swept is withdrawn", "2 Manifest", swept, _told(b, "cut"))
+    stub = withdrawn(b.papers.order("known-as-stub", repeat=2))
+    b.publish(b.papers.main, b.papers.put(stub))
+    b.quiet_for(3)
+    silent = not b.said("known-as-stub", StepKind.PLAYING)
+    yield Finding("a stub of an order that it never held is silent", "2 Order", silent, _told(b, "known-as-stub"))
+    read = _state(b).streams.get(b.papers.main) == b.papers.held[b.papers.main] or b.until(
+        lambda: _state(b).streams.get(b.papers.main) == b.papers.held[b.papers.main]
+    )
+    yield Finding("takes a manifest with a stub in it", "2 Order", read, "in its state" if read else "not in its state")
+
+
 def ranks(b: Bench) -> Iterator[Finding]:
     """One order supersedes another, a higher one pre-empts, and the pre-empted one comes back."""
     b.publish(b.papers.main, b.papers.put(b.papers.order("older", repeat=100)))
@@ -268,7 +303,7 @@ def lives(b: Bench) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Finder, ...] = (
-    first_contact, refuses, plays, raises, withdraws, ranks, limits, expires, remembers, comes_back, lives,
+    first_contact, refuses, plays, raises, withdraws, resumes, ranks, limits, expires, remembers, comes_back, lives,
 )  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def root_x(root: SigningKey) -> str:
 class Papers:
     """All documents for one device. Versions are ms of this machine's clock and grow from run to run.
 
-    `held` is what the device must hold of each stream: the version of the last good manifest.
+    `held` is what the device must hold of each stream: the version of the last good manifest. What the main stream
+    does not list and began before `swept` (µs UTC, 0 for never) is withdrawn.
     """
 
     speaker: str
@@ -71,6 +72,7 @@ class Papers:
     versions: dict[str, int] = field(default_factory=dict)
     orders: dict[str, dict[str, Order]] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    swept: int = 0
 
     def __post_init__(self) -> None:
         until = now_us() + 30 * DAY
@@ -125,7 +127,7 @@ class Papers:
 
     def signed(self, topic: str) -> bytes:
         """All orders of a stream as they stand now."""
-        manifest = self.manifest(topic, self.orders.get(topic, {}).values())
+        manifest = self.manifest(topic, self.orders.get(topic, {}).values(), swept=self.swept)
         self.held[topic] = manifest.version
         return link.sign(manifest, self.keys["exercise"])
 

@@ -21,7 +21,7 @@ SECRETS = {SPEAKER: "secret-of-the-device-7", "runner": "secret-of-the-runner"}
 @contextmanager
 def broker(folder: Path) -> Iterator[int]:
     """A Mosquitto with an account for the runner and one for the device; its port."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     passwords = folder / "passwords"
     passwords.write_text("".join(f"{name}:{secret}\n" for name, secret in SECRETS.items()))
     passwords.chmod(0o600)

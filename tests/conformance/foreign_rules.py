@@ -88,7 +88,8 @@ def opened(raw: bytes, kind: str, keys: list[Json], check: bool = True) -> tuple
     errors = list(SCHEMAS[kind].iter_errors(value))
     need(not any(each.validator in CAPS and each.validator_value for each in errors), "over_cap")
     need(not errors, "malformed")
-    {"keys": _keys_fit, "manifest": _orders_fit, "config": _config_fits}.get(kind, lambda value: None)(value)
+    if kind in FITS:
+        FITS[kind](value)
     return value, key
 
 
@@ -108,6 +109,9 @@ def _orders_fit(value: Json) -> None:
 
 def _config_fits(value: Json) -> None:
     need(not set(value["area_chain"]) & set(value["overlay"]), "malformed")
+
+
+FITS = {"keys": _keys_fit, "manifest": _orders_fit, "config": _config_fits}
 
 
 def read_keys(raw: bytes, roots: list[Json], now: int | None = None) -> tuple[Json, Json]:
@@ -220,6 +224,22 @@ def claim(held: Json | None, new: Json, config: Json) -> tuple[Json | None, str]
     return {**new, "order": kept if order["state"] == "withdrawn" else order, "said": order}, ""
 
 
+def take_orders(orders: Json, manifest: Json, area: str, config: Json) -> list[str]:
+    """Take an accepted manifest's orders into `orders`, by use and id; why some of them are refused."""
+    codes = []
+    for order in manifest["orders"]:
+        key = f"{order['status']}/{order['id']}"
+        taken, code = claim(orders.get(key), {"order": order, "stream": manifest["stream"], "area": area}, config)
+        orders.update({key: taken} if taken else {})
+        codes += [code] if code else []
+    listed = {order["id"] for order in manifest["orders"]}
+    for held in orders.values():
+        order = held["order"]
+        over = order["id"] not in listed and order["start_at"] < manifest.get("swept", 0)
+        order["state"] = "withdrawn" if over and held["stream"] == manifest["stream"] else order["state"]
+    return codes
+
+
 def contains(config: Json, outer: str, inner: str) -> bool:
     chain = config["area_chain"]
     if inner in config["overlay"]:
@@ -234,10 +254,10 @@ def may_end(ending: Json, ended: Json, config: Json) -> bool:
     return same or contains(config, ending["area"], ended["area"])
 
 
-def height(claimed: Json, config: Json) -> int:
+def height(claimed: Json, config: Json) -> Any:
     kind, name = claimed["stream"].split("/")[2:4]
     chain = config["area_chain"]
-    return -1 if kind == "speaker" else len(chain) - 1 - chain.index(name) if name in chain else 0
+    return -1 if kind == "speaker" else len(chain[chain.index(name) + 1 :]) if name in chain else 0
 
 
 def rank(claimed: Json, first: Json | None, config: Json) -> tuple[Any, ...]:
@@ -251,8 +271,8 @@ def rank(claimed: Json, first: Json | None, config: Json) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def severity(order: Json) -> int:
-    return (order["status"] == "actual") * 20 + (order["order_class"] == "emergency") * 10 - int(order["level"])
+def severity(order: Json) -> Any:
+    return int(order["status"] == "actual") * 20 + (order["order_class"] == "emergency") * 10 - int(order["level"])
 
 
 def obstacle(claimed: Json, first: Json | None, mark: Json, began: bool, config: Json, now: int) -> str:

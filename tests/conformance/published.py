@@ -26,12 +26,15 @@ PAYLOADS = {name: _validator(message["payload"]) for name, message in MESSAGES.i
 SIGNED = {name: _validator(message["x-signed"]) for name, message in MESSAGES.items() if "x-signed" in message}
 
 
+def _form(address: str) -> re.Pattern[str]:
+    address = address.replace("{use}", "(actual|exercise)")
+    return re.compile(re.sub(r"\{\w+\}", "[a-z0-9-]{1,32}", address))
+
+
 def _addresses() -> list[tuple[re.Pattern[str], str, str]]:
     """(form of the topic, channel, message) of every channel."""
-    return [
-        (re.compile(re.sub(r"\{use\}", "(actual|exercise)", channel["address"]).replace("{", "(?P<").replace("}", ">[a-z0-9-]{1,32})")), name, next(iter(channel["messages"])))
-        for name, channel in API["channels"].items()
-    ]  # fmt: skip
+    channels = API["channels"].items()
+    return [(_form(channel["address"]), name, next(iter(channel["messages"]))) for name, channel in channels]
 
 
 ADDRESSES = _addresses()

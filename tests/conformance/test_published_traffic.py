@@ -50,7 +50,7 @@ recordings = st.builds(
 )
 shapes = st.one_of(
     st.builds(Polygon, st.lists(positions, min_size=3, max_size=9).map(tuple)),
-    st.builds(lambda at, radius: Circle(*at, radius), positions, st.integers(1, 500_000)),
+    st.builds(lambda at, radius: Circle(at[0], at[1], radius), positions, st.integers(1, 500_000)),
 )
 
 

@@ -5,51 +5,87 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from devices.conformance.cli import app
 from tests.conformance.benches import broker, given_at_installation, program, runner
 
-RUN_S_MAX = 400
+RUN_S_MAX = 600
 FOREIGN = "tests/conformance/foreign_speaker.py"
+DEVICES: dict[str, tuple[Sequence[str], dict[str, object]]] = {
+    "own": (("tests/conformance/quick_agent.py", "8"), {"player": "null", "reconnect_spread_s": 0}),
+    "foreign": ((FOREIGN, "{store}", "1.0"), {"spread_s": 0}),
+    "unchecked": ((FOREIGN, "{store}", "1.0", "unchecked"), {"spread_s": 0}),
+}
+
+Ended = tuple[int, list[str]]
 
 
-def tried(folder: Path, device: Sequence[str], more: dict[str, object]) -> tuple[int, list[str]]:
+def tried(folder: Path, device: Sequence[str], more: dict[str, object]) -> Ended:
     """How the runner ended, and the lines of its table."""
+    folder.mkdir()
+    store = str(folder / "store")
+    if "player" in more:
+        more = more | {"store": store}
     with broker(folder / "broker") as port, runner(folder, port) as process:
         settings = folder / "device.json"
         settings.write_text(json.dumps(given_at_installation(folder, port) | more), "utf-8")
-        with program([sys.executable, *device[:1], str(settings), *device[1:]]):
+        arguments = [each.format(store=store) for each in device[1:]]
+        with program([sys.executable, device[0], str(settings), *arguments]):
             said, _ = process.communicate(timeout=RUN_S_MAX)
         return process.returncode, [line for line in said.splitlines() if line]
 
 
-def test_our_own_agent_holds(tmp_path: Path) -> None:
-    more = {"store": str(tmp_path / "store"), "player": "null", "reconnect_spread_s": 0}
-    code, table = tried(tmp_path, ["tests/conformance/quick_agent.py", "8"], more)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Every device on a bench of its own, all at once: a run is mostly waiting."""
+    folder = tmp_path_factory.mktemp("benches")
+    with ThreadPoolExecutor(len(DEVICES)) as benches:
+        runs = {name: benches.submit(tried, folder / name, *device) for name, device in DEVICES.items()}
+        return {name: run.result() for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("device", ["own", "foreign"])
+def test_device_that_keeps_to_the_page_holds(device: str, ended: dict[str, Ended]) -> None:
+    code, table = ended[device]
     assert (code, [line for line in table if line.startswith(("FAILS", "not tried"))]) == (0, []), "\n".join(table)
 
 
-def test_another_makers_speaker_holds(tmp_path: Path) -> None:
-    code, table = tried(tmp_path, [FOREIGN, str(tmp_path / "store"), "1.0"], {"spread_s": 0})
-    assert (code, [line for line in table if line.startswith(("FAILS", "not tried"))]) == (0, []), "\n".join(table)
-
-
-def test_speaker_that_checks_no_signature_is_told_so(tmp_path: Path) -> None:
-    code, table = tried(tmp_path, [FOREIGN, str(tmp_path / "store"), "1.0", "unchecked"], {"spread_s": 0})
+def test_device_that_checks_no_signature_is_told_so(ended: dict[str, Ended]) -> None:
+    code, table = ended["unchecked"]
     failed = [line for line in table if line.startswith("FAILS")]
     assert code == 1
     assert any("another's signature under a good key's name" in line for line in failed), "\n".join(table)
     assert any("does nothing that was refused" in line for line in failed), "\n".join(table)
 
 
-@pytest.mark.parametrize("broker_address", ["127.0.0.1", "127.0.0.1:x", ":1"])
-def test_broker_without_host_or_port_is_refused(broker_address: str, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
+def test_every_row_names_its_section_of_the_page(ended: dict[str, Ended]) -> None:
+    rows = [line for line in ended["own"][1] if line.startswith("holds")]
+    assert len(rows) > 60
+    assert all(line[65:67].strip().rstrip(",").isdigit() for line in rows), "\n".join(rows)
 
-    from devices.conformance.cli import app
 
-    given = ["--broker", broker_address, "--speaker", "pole-7", "--login", "x", "--root-out", str(tmp_path / "root")]
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", ":1"])
+def test_broker_without_host_or_port_is_refused(address: str, tmp_path: Path) -> None:
+    given = ["--broker", address, "--speaker", "pole-7", "--login", "x", "--root-out", str(tmp_path / "root")]
     assert CliRunner().invoke(app, given).exit_code == 2
     assert not (tmp_path / "root").exists()
+
+
+def test_login_file_without_a_secret_is_refused(tmp_path: Path) -> None:
+    login = tmp_path / "login.json"
+    login.write_text('{"name": "runner"}', "utf-8")
+    given = ["--broker", "127.0.0.1:1", "--speaker", "p", "--login", str(login), "--root-out", str(tmp_path / "root")]
+    assert CliRunner().invoke(app, given).exit_code == 2
+
+
+def test_broker_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    login = tmp_path / "login.json"
+    login.write_text('{"name": "runner", "secret": "s"}', "utf-8")
+    given = ["--broker", "127.0.0.1:1", "--speaker", "p", "--login", str(login), "--root-out", str(tmp_path / "root")]
+    ended = CliRunner().invoke(app, given)
+    assert (ended.exit_code, "cannot be reached" in ended.output) == (2, True)

@@ -35,6 +35,8 @@ class Ending:
         row = self._truth.database.rows(Broadcast).get(follower_id)
         if row is None or row.rev == 0:
             return
+        if self._replaced(row):
+            return
         key, original = f"{row.use}/{row.id}", f"{row.use}/{row.original}"
         planned = self._truth.database.rows("expected").get(row.original, {})
         for speaker in self._speakers:
@@ -52,6 +54,11 @@ class Ending:
             if not begun and not self._outranked(speaker, row, since_us):
                 late = f"has not begun the {row.phase} {follower_id} of {row.original} after 60 s"
                 self._truth.broken(4, follower_id, f"{speaker.id} {late}")
+
+    def _replaced(self, row: Broadcast) -> bool:
+        """Whether the other follower of the same alert took this one's place."""
+        others = [b for b in self._truth.database.rows(Broadcast).values() if b.original == row.original]
+        return row.state is not BroadcastState.ON_AIR and any(b.start_at_us > row.start_at_us for b in others)
 
     def stopped(self, broadcast_id: str, since_us: int) -> None:
         """A stop cuts the sound at every reachable speaker."""

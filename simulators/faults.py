@@ -45,6 +45,7 @@ class Fault(StrEnum):
     PANEL_LOSES = "panel_loses"
     TEST_BITS = "test_bits"
     ROUGH_PEOPLE = "rough_people"
+    CROWDED = "crowded"
 
 
 EVERY_FAULT = tuple(Fault)
@@ -67,6 +68,7 @@ class Victims(Protocol):
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
     def strike(self) -> None: ...
+    def crowd(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def own_process(self, name: str) -> Process: ...
 
@@ -100,6 +102,7 @@ class Faults:
             Fault.SOUND_FAILS: (12, self._sound_fails),
             Fault.CLOCK_JUMPS: (25, self._clock_jumps),
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
+            Fault.CROWDED: (30, lambda rng: self._v.crowd()),
             Fault.PANEL_LOSES: (12, self._panel_loses),
         }
         for kind in self._kinds:

@@ -348,6 +348,9 @@ class World:
     def kill_request(self) -> None:
         self.web()[0].die_after(self._deaths.randrange(2))
 
+    def refused(self, act: BroadcastAct, code: str) -> None:
+        self._books.refused(act, code)
+
     def acted(self, person: str, act: BroadcastAct, done: bool) -> None:
         if isinstance(act.act, ReleaseGiven) and not done:
             self._truth.pressed.add((person, act.broadcast, act.act.content))
@@ -399,6 +402,10 @@ class World:
 
     def strike(self) -> None:
         self._attacker.strike()
+
+    def crowd(self) -> None:
+        """More is reported for one place within minutes than one stream has room for."""
+        self._events.crowd()
 
     def panels_lose(self, percent: int, clock_error_us: int) -> None:
         for panel in self._panels.values():

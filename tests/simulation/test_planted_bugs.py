@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from devices.protocols.documents import Manifest
 from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import Phase
 from devices.speaker import events as e
+from devices.speaker import papers
 from devices.speaker.events import SegmentKind
 from devices.speaker.machine import decide
 from devices.speaker.state import State
@@ -30,9 +33,9 @@ from services.dispatcher.domain.broadcasts import (
 )
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
-from services.dispatcher.domain.refusals import UnknownOnAir
+from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import streams
+from services.dispatcher.engine import endings, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
 from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
@@ -570,3 +573,22 @@ def test_law_10_catches_a_release_by_a_timer_that_came_too_late() -> None:
     assert {v.law for v in broken} == {10}
     assert any("s late released" in v.sentence for v in broken)
     assert any(v.sentence.endswith("though the clock had jumped") for v in broken)
+
+
+# A full stream
+
+
+def test_law_4_catches_an_all_clear_that_is_refused_because_its_stream_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(tx: Any, joining: Broadcast, person: str) -> list[Any]:
+        """Counts orders, whoever they belong to."""
+        if len(streams.families(tx, joining.stream)) >= 4:
+            raise OverCap("four orders")
+        return []
+
+    monkeypatch.setattr(endings, "make_room", refuses)
+    assert 4 in laws_broken(faults=(Fault.CROWDED,), rough_s=3_600)
+
+
+def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(papers, "sweep", lambda t, manifest: None)
+    assert 5 in laws_broken(faults=(Fault.CROWDED, Fault.SPEAKER_SLEEP, Fault.LINKS_BREAK), rough_s=5_400)

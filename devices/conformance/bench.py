@@ -19,6 +19,7 @@ from devices.protocols.speaker_link import HelloAnswer, Receipt, Refused, Speake
 
 KEEPALIVE_S = 30
 KEPT_MAX = 20_000
+UNREAD_MAX = 100
 
 
 class NoBroker(Exception):
@@ -115,7 +116,7 @@ class Bench:
             try:
                 self._take(branch, raw)
             except Refused as refused:
-                self.unread.append(f"{branch}: {refused.detail or refused.reason}")
+                self.unread = [*self.unread, f"{branch}: {refused.detail or refused.reason}"][:UNREAD_MAX]
             self._changed.notify_all()
 
     def _take(self, branch: str, raw: bytes) -> None:

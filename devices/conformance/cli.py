@@ -44,7 +44,10 @@ def conformance(
     host, _, port = broker.rpartition(":")
     if not host or not port.isdigit() or not NAME.fullmatch(speaker):
         raise typer.BadParameter("--broker is HOST:PORT, and --speaker 1 to 32 characters a-z, 0-9 and hyphen.")
-    root = root_in(root_out)
+    try:
+        root = root_in(root_out)
+    except (OSError, ValueError, KeyError, TypeError) as wrong:
+        raise typer.BadParameter("The root file can be neither read nor made.") from wrong
     papers = Papers(speaker, root)
     bench = Bench(host, int(port), _login(login), papers, WHOLE_S_MAX)
     try:

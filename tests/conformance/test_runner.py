@@ -83,6 +83,14 @@ def test_login_file_without_a_secret_is_refused(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, given).exit_code == 2
 
 
+def test_root_file_that_holds_no_root_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root.json"
+    root.write_text("[]", "utf-8")
+    given = ["--broker", "127.0.0.1:1", "--speaker", "p", "--login", "x", "--root-out", str(root)]
+    assert CliRunner().invoke(app, given).exit_code == 2
+    assert root.read_text("utf-8") == "[]"
+
+
 def test_broker_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     login = tmp_path / "login.json"
     login.write_text('{"name": "runner", "secret": "s"}', "utf-8")

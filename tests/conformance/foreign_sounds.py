@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from foreign_rules import Json, may_end, obstacle, rank, severity  # type: ignore[import-not-found]
+from foreign_rules import Json, contains, selects  # type: ignore[import-not-found]
 
 S = 1_000_000
 HOUR = 3_600 * S
@@ -19,6 +19,71 @@ WAIT: Json = {"wait_s": 3_600}
 
 def mono() -> int:
     return time.monotonic_ns() // 1_000
+
+
+def may_end(ending: Json, ended: Json, config: Json) -> bool:
+    if ending["stream"].split("/")[2] == "speaker" and ended["stream"].split("/")[2] == "area":
+        return False
+    same = ending["stream"].split("/")[-1] == ended["stream"].split("/")[-1]
+    return same or bool(contains(config, ending["area"], ended["area"]))
+
+
+def height(claimed: Json, config: Json) -> Any:
+    kind, name = claimed["stream"].split("/")[2:4]
+    chain = config["area_chain"]
+    return -1 if kind == "speaker" else len(chain[chain.index(name) + 1 :]) if name in chain else 0
+
+
+def place(claimed: Json, first: Json | None, config: Json) -> tuple[Any, ...]:
+    """Where class, use, level, height and age put an order; a follower has its original's, where that is known."""
+    order, of = claimed["order"], (first or claimed)["order"]
+    tall = max(height(claimed, config), height(first, config) if first else -1)
+    emergency, actual = of["order_class"] == "emergency", order["status"] == "actual"
+    return emergency, actual, -of["level"], tall, of["start_at"], of["id"]
+
+
+def sequence(may: Json, first_of: Callable[[Json], Json | None], config: Json) -> list[str]:
+    """The orders that may sound, by use and id, who goes first in front."""
+    places = {key: place(claimed, first_of(claimed), config) for key, claimed in may.items()}
+    orders, keys = {key: claimed["order"] for key, claimed in may.items()}, dict[str, tuple[Any, ...]]()
+    for side, phase in enumerate(("alert", "all_clear", "correction"), 2):
+        for key in [key for key, order in orders.items() if order["phase"] == phase]:
+            order, beside, at = orders[key], places[key], side
+            alike = [other for other in may if places[other][:2] == beside[:2]]
+            alerts = [other for other in alike if orders[other]["phase"] == "alert"]
+            newer = [other for other in alerts if orders[other]["start_at"] > order["start_at"]]
+            if phase == "all_clear" and beside[0]:
+                lowest = min((places[n] for n in newer if orders[n]["id"] != order["corrects"]), default=beside)
+                beside, at = (lowest, 0) if lowest < beside else (beside, at)
+            if phase == "correction":
+                above = [keys[other] for other in alike if other in newer or orders[other]["phase"] == "all_clear"]
+                highest = max(above, default=(beside, side))
+                beside, at = (highest[0], 4 if highest[1] else 1) if highest > (beside, side) else (beside, side)
+            keys[key] = (beside, at, places[key], order["start_at"], order["id"])
+    return sorted(may, key=lambda key: keys[key], reverse=True)
+
+
+def severity(order: Json) -> Any:
+    return [order["order_class"] == "emergency", order["status"] == "actual", -order["level"]]
+
+
+def obstacle(claimed: Json, first: Json | None, mark: Json, began: bool, config: Json, now: int) -> str:
+    """Why an order does not start now, "" when it may; gaps and the rate limit aside."""
+    order = claimed["order"]
+    daily_alert = order["order_class"] == "daily" and order["phase"] == "alert"
+    for reason, holds in (
+        ("not_mine", not selects((first or claimed)["order"]["selector"], config)),
+        ("withdrawn", order["state"] == "withdrawn"),
+        ("over", mark["over"]),
+        ("done", mark["heard"] >= order.get("repeat", 0)),
+        ("expired", now >= order["expires"]),
+        ("early", now < order["start_at"]),
+        ("missed", daily_alert and now - max(mark["due"], order["start_at"]) > 60_000_000),
+        ("original_not_heard", order["phase"] != "alert" and not order.get("also_unstarted") and not began),
+    ):
+        if holds:
+            return reason
+    return ""
 
 
 class Book:
@@ -61,22 +126,20 @@ class Book:
             order = orders[key]["order"]
             for name in {*order.get("supersedes", []), order.get("corrects", "")}:
                 self.end(key, f"{order['status']}/{name}", now)
-        if any(not reason and key.startswith("actual/") for key, reason in may.items()):
-            for key in [k for k, why in may.items() if k.startswith("exercise/") and why in ("", "resting")]:
+        known = {key: reason for key, reason in may.items() if reason in ("", "resting") or self.sounds(key)}
+        known = {key: reason for key, reason in known.items() if not self.mark(key)["over"]}
+        if any(place(orders[key], self.first(orders[key]), config)[:2] == (True, True) for key in known):
+            begun = [key for key, reason in may.items() if key in known or reason == "rate_limited"]
+            for key in [key for key in begun if key.startswith("exercise/")]:
                 self.finish(key, "actual_order", now)
-        ready = [key for key, reason in may.items() if not reason and not self.mark(key)["over"]]
-        best = max(ready, key=self.rank, default=None)
-        if best is None or (
-            self.sound and (best == self.sound["key"] or self.rank(best) < self.rank(self.sound["key"]))
-        ):
+                known.pop(key, None)
+        order = sequence({key: orders[key] for key in known}, self.first, config)
+        best = next((key for key in order if not known[key]), None)
+        if best is None or (self.sound and order.index(best) >= order.index(self.sound["key"])):
             return
-        higher = [key for key, until in self.rests.items() if until > mono() and self.rank(key) > self.rank(best)]
+        higher = [key for key in order[: order.index(best)] if known[key] == "resting"]
         if all(self.rests[key] >= mono() + self.repeat_us for key in higher):
             self.start(best, now)
-
-    def rank(self, key: str) -> Any:
-        claimed = self.j["orders"][key]
-        return rank(claimed, self.first(claimed), self.j["config"])
 
     def review(self, key: str, claimed: Json, config: Json, now: int) -> str:
         """Say what this order's own revision asks for; why it does not start now, "" when it may."""
@@ -102,7 +165,8 @@ class Book:
         if not reason and self.rests.get(key, 0) > mono():
             return "resting"
         if not reason and not mark["admitted"] and order["phase"] == "alert":
-            recent = [s for at, s in self.j["starts"] if at > now - HOUR and s >= severity(order)]
+            mine = severity(order)
+            recent = [s for at, s in self.j["starts"] if at > now - HOUR and s >= mine and s[1] >= mine[1]]
             reason = "rate_limited" if len(recent) >= config["starts_per_hour_max"] else ""
         if reason in ("missed", "original_not_heard", "rate_limited") and mark["told"] < order["rev"]:
             mark["told"] = order["rev"]

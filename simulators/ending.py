@@ -10,7 +10,7 @@ from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.engine.ports import EffectRow, Expected, Stream
+from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
 from simulators.endpoint import SimulatedSpeaker
@@ -20,6 +20,7 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
 SETTLED_US = 600_000_000
+RENDERED_US = 60_000_000
 
 
 class Ending:
@@ -102,6 +103,7 @@ class Ending:
     def converged(self) -> None:
         """Faults are long over: nothing is open, the broker says what the rows say, and everybody heard what is due."""
         self._nothing_open()
+        self._all_rendered()
         self._broker_agrees()
         for row in self._truth.database.rows(Broadcast).values():
             if row.rev == 0:
@@ -114,11 +116,28 @@ class Ending:
         """What is saved and not carried out yet. A draft made just now waits for its audio: the worker was asked, and
         has some seconds."""
         effects: list[EffectRow] = list(self._truth.database.rows("effect").values())
-        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or e.tries > 1]
+        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or self._late(e)]
+
+    def _late(self, effect: EffectRow) -> bool:
+        return self._truth.wall.now_us() - effect.wanted_us > RENDERED_US
 
     def _nothing_open(self) -> None:
         for effect in self.open_effects():
             self._truth.broken(8, effect.subject, f"{effect.lane} is still open: {effect.reason or 'no reason given'}")
+
+    def _all_rendered(self) -> None:
+        """Words wanted by what is on air or may yet be released are rendered, or wanted since a moment ago: whatever
+        backlog and blips lie behind, no errand for them was given up."""
+        rows, effects = self._truth.database.rows, self._truth.database.rows("effect")
+        for b in rows(Broadcast).values():
+            drafted = b.phase is Phase.ALERT and b.state in (BroadcastState.DRAFT, BroadcastState.HELD)
+            if not drafted and b.state not in (BroadcastState.ON_AIR, BroadcastState.STOPPED):
+                continue
+            for lang, wording in b.wordings.items():
+                if rows(Asset).get(wording) is not None:
+                    self._truth.counts["rendered"] += 1
+                elif f"{Carry.RENDER_AUDIO}:{wording}" not in effects:
+                    self._truth.broken(8, b.id, f"{b.id} is {b.state}, and nobody renders its {lang} words any more")
 
     def _broker_agrees(self) -> None:
         for stream in self._truth.database.rows(Stream).values():

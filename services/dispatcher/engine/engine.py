@@ -21,7 +21,21 @@ from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.spots import Spot
 from ..domain.verification import Task
-from . import ahead, arrivals, endings, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, silencing
+from . import (
+    ahead,
+    arrivals,
+    endings,
+    giving_up,
+    ingest,
+    maintenance,
+    muting,
+    panels,
+    polls,
+    reused,
+    rhythm,
+    scope,
+    silencing,
+)
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -181,7 +195,8 @@ class Engine:
             case AudioRendered():
                 self._rendered(work, event)
             case EffectGaveUp():
-                _gave_up(work, event)
+                if giving_up.tell(work, event):
+                    outcome.tried_on.append(event.lane)
             case ServiceChanged():
                 set_service(work.tx, event)
             case SilenceMade():
@@ -328,14 +343,6 @@ def _not_broadcast(work: Work, event: NotBroadcast) -> None:
         work.broadcast(alert.id, broadcasts.Declined(event.person, event.roles, event.why))
 
 
-def _gave_up(work: Work, event: EffectGaveUp) -> None:
-    """On record. What is on air must reach the speakers all the same, so a stream is tried for again from the start."""
-    work.tx.record(Record("effect.gave_up", event.lane, event.reason))
-    carry, _, subject = event.lane.partition(":")
-    if carry == Carry.PUBLISH_STREAM:
-        work.run([Save(Carry.PUBLISH_STREAM, subject)])
-
-
 def _timer(work: Work, event: TimerDue) -> None:
     timer = event.timer
     if not _take(work.tx, timer):
@@ -373,7 +380,7 @@ def _timer(work: Work, event: TimerDue) -> None:
         case "worker", "canary":
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000
-            work.run([Save(Carry.CANARY, "worker", now_us + 55_000_000)])
+            work.run([Save(Carry.CANARY, "worker")])
             work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
         case panels.TIMER_KIND, panels.TIMER_NAME:
             panels.deadline(work, timer.subject)

@@ -10,6 +10,7 @@ import pytest
 
 from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Answer, Ask, Asked
+from devices.protocols.documents import SpeakerState
 from devices.speaker.agent import Agent
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer
@@ -23,7 +24,7 @@ from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine import receipts
-from services.dispatcher.engine.ports import EffectRow, Live
+from services.dispatcher.engine.ports import EffectRow, Live, Store
 from services.dispatcher.engine.relay import Carrier, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
@@ -193,3 +194,13 @@ def test_what_is_asked_and_answered_is_what_the_other_end_reads() -> None:
 
 def test_an_effect_for_a_speaker_that_misses_nothing_asks_nothing(road: Road) -> None:
     assert road.side.ask_missing(EffectRow("x", Carry.ASK_MISSING, SPEAKER, 1, 0, 0, None)) is None
+
+
+def test_what_is_gone_is_settled_on_every_store(store: Store) -> None:
+    state = SpeakerState(True, 1, {}, 1, 1, "journal", 1_200, 80, "mains", (), "")
+    receipts.hear_speakers(store, [(SPEAKER, state)])
+    assert receipts.missing(store, SPEAKER) == tuple(range(201, 701))
+    for first, last in ((201, 700), (701, 1_199)):
+        gone = Answer("journal", gone=tuple(range(first, last + 1)))
+        assert receipts.settle_gone(store, [(SPEAKER, gone), (SPEAKER, gone)]) == last - first + 1
+    assert receipts.missing(store, SPEAKER) == (1_200,)

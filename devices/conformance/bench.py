@@ -164,12 +164,16 @@ class Bench:
         said = [receipt for receipt, _ in self.receipts.values() if receipt.stream == topic]
         return [step.reason for receipt in said for step in receipt.steps]
 
-    def take_its_place(self) -> None:
-        """Connect under the device's name, which ends its connection, and leave at once."""
+    def take_its_place(self) -> bool:
+        """Connect under the device's name, which ends its connection, and leave at once. Whether the broker kept a
+        session of the device: one that uses no MQTT property leaves none."""
+        kept: list[bool] = []
         other = self._new(self.papers.speaker, self.papers.speaker, self.login.speaker_secret)
-        other.connect(*self._address, KEEPALIVE_S)
+        other.on_connect = lambda client, userdata, flags, reason, properties: kept.append(flags.session_present)
+        other.connect(*self._address, KEEPALIVE_S, clean_start=False)
         until_s = time.monotonic() + 5
-        while not other.is_connected() and time.monotonic() < until_s:
+        while not kept and time.monotonic() < until_s:
             other.loop(0.1)
         other.disconnect()
         other.loop(0.1)
+        return any(kept)

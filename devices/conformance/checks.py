@@ -277,7 +277,9 @@ def comes_back(b: Bench) -> Iterator[Finding]:
             yield Finding(name, "1, 5", None, "the login file names no speaker_secret")
         return
     before, mark, starts = _state(b), len(b.states), _starts(b)
-    b.take_its_place()
+    session = b.take_its_place()
+    seen = "a session was kept for it" if session else "none was kept"
+    yield Finding("leaves no session at the broker", "1", not session, seen, required=False)
     offline = b.until(lambda: any(not state.online for _, state in b.states[mark:]))
     wills = [state.connection for _, state in b.states[mark:] if not state.online]
     yield Finding(

@@ -56,6 +56,7 @@ def conformance(
         typer.echo(str(refused), err=True)
         raise typer.Exit(WRONG_USE) from refused
     typer.echo(f"Install in {speaker}: root_kid {root.kid}, root_key {root_x(root)}. Waiting for it to connect.")
+    typer.echo(row("result", "check", "section", "what was seen"))
     try:
         findings = trial(bench, DEVICE_S_MAX, lambda finding: typer.echo(line(finding)))
     finally:
@@ -88,7 +89,11 @@ def line(finding: Finding) -> str:
     result = {True: "holds", False: "FAILS", None: "not tried"}[finding.holds]
     if not finding.required and finding.holds is False:
         result = "differs"
-    return f"{result:<9}  {finding.check:<52}  {finding.section:<10}  {finding.seen}"
+    return row(result, finding.check, finding.section, finding.seen)
+
+
+def row(result: str, check: str, section: str, seen: str) -> str:
+    return f"{result:<9}  {check:<54}  {section:<10}  {seen}"
 
 
 def _login(file: Path) -> Login:

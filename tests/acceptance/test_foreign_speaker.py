@@ -18,10 +18,10 @@ from devices.protocols.asking import Ask, Asked
 from services.dispatcher.processes import up
 from services.dispatcher.processes.enrolment import enrol_gateway
 from tests.acceptance.running import Running, coverage, eventually, running, storm_on_air
-from tests.conformance.benches import ROOT, program
+from tests.conformance.benches import program
 from tests.conformance.published import channel_of, fault
 
-FOREIGN = ROOT / "tests" / "conformance" / "foreign_speaker.py"
+FOREIGN = "tests.conformance.foreign_speaker"
 SPEAKER = "lg-gc-01"
 EARS = "gw-9"
 
@@ -83,7 +83,7 @@ def test_foreign_speaker_plays_a_released_broadcast_and_everything_said_is_as_pu
             assert system.mosquitto.port is not None
             ears.open(system.mosquitto.port, secrets[EARS])
             ending.callback(ears.close)
-            command = [sys.executable, str(FOREIGN), str(given_to(system, SPEAKER)), str(tmp_path / "foreign"), "1.0"]
+            command = [sys.executable, "-m", FOREIGN, str(given_to(system, SPEAKER)), str(tmp_path / "foreign"), "1.0"]
             ending.enter_context(program(command))
 
         town = ending.enter_context(running(tmp_path, before_speakers=before_speakers))

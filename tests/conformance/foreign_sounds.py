@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from foreign_rules import Json, contains, selects  # type: ignore[import-not-found]
+from tests.conformance.foreign_rules import Json, contains, selects
 
 S = 1_000_000
 HOUR = 3_600 * S

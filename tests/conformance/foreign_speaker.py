@@ -17,10 +17,9 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-sys.path.insert(0, str(Path(__file__).parent))
-import foreign_rules as page  # type: ignore[import-not-found]
-from foreign_rules import Json, Refused
-from foreign_sounds import Book, S, mono  # type: ignore[import-not-found]
+from tests.conformance import foreign_rules as page
+from tests.conformance.foreign_rules import Json, Refused
+from tests.conformance.foreign_sounds import Book, S, mono
 
 KEYS = "tocsin/v1/keys"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conformance import foreign_rules as foreign
+from tests.conformance.foreign_sounds import sequence
 
 DATA = Path(__file__).parents[1] / "data" / "speaker_link"
 Case = dict[str, Any]
@@ -67,3 +68,18 @@ def test_hello_answer(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("selectors"))
 def test_selector(case: Case) -> None:
     assert foreign.selects(case["selector"], CONFIG | case["where"]) is case["matches"]
+
+
+@pytest.mark.parametrize("case", cases("order_of_sounds"))
+def test_order_of_sounds(case: Case) -> None:
+    may, over = _claimed(case["may_sound"]), _claimed(case["over"])
+
+    def original(claimed: Case) -> Case | None:
+        order = claimed["order"]
+        return (may | over).get(f"{order['status']}/{order.get('corrects')}")
+
+    assert sequence(may, original, CONFIG) == case["sequence"]
+
+
+def _claimed(orders: list[Case]) -> dict[str, Case]:
+    return {f"{o['status']}/{o['id']}": {"order": o, "stream": o["stream"], "area": ""} for o in orders}

@@ -15,9 +15,9 @@ from devices.conformance.cli import app
 from tests.conformance.benches import broker, given_at_installation, program, runner
 
 RUN_S_MAX = 600
-FOREIGN = "tests/conformance/foreign_speaker.py"
+FOREIGN = "tests.conformance.foreign_speaker"
 DEVICES: dict[str, tuple[Sequence[str], dict[str, object]]] = {
-    "own": (("tests/conformance/quick_agent.py", "8"), {"player": "null", "reconnect_spread_s": 0}),
+    "own": (("tests.conformance.quick_agent", "8"), {"player": "null", "reconnect_spread_s": 0}),
     "foreign": ((FOREIGN, "{store}", "1.0"), {"spread_s": 0}),
     "unchecked": ((FOREIGN, "{store}", "1.0", "unchecked"), {"spread_s": 0}),
 }
@@ -35,7 +35,7 @@ def tried(folder: Path, device: Sequence[str], more: dict[str, object]) -> Ended
         settings = folder / "device.json"
         settings.write_text(json.dumps(given_at_installation(folder, port) | more), "utf-8")
         arguments = [each.format(store=store) for each in device[1:]]
-        with program([sys.executable, device[0], str(settings), *arguments]):
+        with program([sys.executable, "-m", device[0], str(settings), *arguments]):
             said, _ = process.communicate(timeout=RUN_S_MAX)
         return process.returncode, [line for line in said.splitlines() if line]
 

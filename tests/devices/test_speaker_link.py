@@ -291,40 +291,7 @@ def test_next_version_is_milliseconds_and_never_goes_back(last: int, now_us: int
     assert link.next_version(last, now_us) == version
 
 
-# Which one sounds
-
-
-def test_which_one_sounds() -> None:
-    """Each stands above the next, whatever order they arrive in."""
-    daily = replace(make.ORDER, order_class=link.OrderClass.DAILY, level=1)
-    ladder = [
-        link.rank(replace(make.ORDER, level=1), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, 2),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, 1),
-        link.rank(replace(make.ORDER, level=2, start_at=make.NOW + 1, id="a"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2, id="b"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2, id="a"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, -1),
-        link.rank(daily, Use.ACTUAL, 2),
-        link.rank(replace(make.ORDER, level=1), Use.EXERCISE, 2),
-        link.rank(daily, Use.EXERCISE, 2),
-    ]
-    assert sorted(ladder, reverse=True) == ladder
-    assert len(set(ladder)) == len(ladder)
-
-
-@pytest.mark.parametrize("phase", [Phase.CORRECTION, Phase.ALL_CLEAR])
-def test_correction_stands_just_above_its_original(phase: Phase) -> None:
-    original = replace(make.ORDER, level=1)
-    later = replace(original, id="z", start_at=make.NOW + 1)
-    follow_up = replace(make.ORDER, id="a", level=4, phase=phase, corrects=original.id, start_at=make.NOW - 1)
-    ranks = [
-        link.rank(later, Use.ACTUAL, 1),
-        link.rank(follow_up, Use.ACTUAL, 1, original),
-        link.rank(original, Use.ACTUAL, 1),
-        link.rank(follow_up, Use.ACTUAL, 1),
-    ]
-    assert sorted(ranks, reverse=True) == ranks
+# Heights
 
 
 def test_height_counts_from_the_speaker_upwards() -> None:

@@ -16,7 +16,6 @@ from devices.speaker.events import Entry, Image
 
 T = TypeVar("T")
 
-RECEIPTS_KEPT_MAX = 1_000
 ORDERS_KEPT_MAX = 512
 STREAMS_MAX = 64
 HEARD_PERCENT = 80

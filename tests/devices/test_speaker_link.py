@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.protocols import documents, strict_json
+from devices.protocols import asking, documents, strict_json
 from devices.protocols import speaker_link as link
 from devices.protocols.jws import Typ
 from devices.protocols.selector import Selector
@@ -34,6 +34,15 @@ SAID_BY_THE_SPEAKER = {
     Refusal.NO_AUDIO_NO_SPEECH,
 }
 """Refusals that no reader here can find: they need what a speaker has done and holds."""
+
+
+READERS: dict[str, Callable[[bytes], object]] = {
+    "receipt": link.decode_receipt,
+    "state": link.decode_state,
+    "hello": link.decode_hello,
+    "ask": asking.decode_ask,
+    "answer": asking.decode_answer,
+}
 
 
 def cases(*files: str) -> list[Any]:
@@ -92,8 +101,7 @@ def test_hello_answer_vector(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases("reports"))
 def test_report_vector(case: Case) -> None:
-    read = {"receipt": link.decode_receipt, "state": link.decode_state, "hello": link.decode_hello}[case["kind"]]
-    assert outcome(read, case["raw"].encode()) == case["refused"]
+    assert outcome(READERS[case["kind"]], case["raw"].encode()) == case["refused"]
 
 
 def test_vectors_show_every_refusal_that_a_reader_can_give() -> None:

@@ -31,6 +31,7 @@ ABOUT = {
     "clock": ("Show the trusted time, confirm it after a jump", "查看可信时间，跳变后确认"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),
+    "conformance": ("Try another maker's speaker", "检验其他厂商的终端"),
     "fleet": ("Run many simulated speakers", "运行模拟终端群"),
     "drill": ("Run a drill against a running system", "对运行中的系统开展演练"),
     "simulate": ("Play a city on a clock of its own", "在独立时钟上推演城市"),

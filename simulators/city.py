@@ -32,6 +32,7 @@ CITY, HARBOUR, HILLS = "210200000000", "210211000000", "210213000000"
 QUAY, MARKET, VILLAGE = "210211001000", "210211002000", "210213198001"
 ISSUER = "city"
 LEVELS = (1, 2, 3, 4)
+KEY_LOST, KEY_EXPIRED = "lost", "expired"
 
 
 def areas() -> tuple[Area, ...]:
@@ -105,8 +106,8 @@ FRONTS = tuple(f"front-{number}" for number in range(12))
 
 
 def playbooks() -> tuple[Playbook, ...]:
-    """Fire that holds when nobody answers, fire that releases then, a red warning, a yellow one, and twelve wordy
-    ones."""
+    """Fire that holds when nobody answers, fire that releases then, a red warning, a yellow one, a daily notice, and
+    twelve wordy ones."""
     metro = Playbook(
         id="metro-fire", version="1", title={"zh": "地下火灾"}, hazard="fire",
         hazard_names={"zh": "火灾", "en": "fire"}, event_code="12B00", venue_kinds=("underground",),
@@ -146,6 +147,13 @@ def playbooks() -> tuple[Playbook, ...]:
             {"zh": "{place}大风预警，请远离广告牌。"}, {"zh": "更正：{place}没有大风。"}, {"zh": "{place}大风解除。"}
         ),
     )  # fmt: skip
+    notice = replace(
+        wind, id="notice", hazard="notice", hazard_names={"zh": "通知", "en": "notice"}, event_code="99A01",
+        level_suspected=4, level_corroborated=4, order_class="daily",
+        spoken=Spoken(
+            {"zh": "{place}今晚停水，请提前储水。"}, {"zh": "更正：{place}今晚不停水。"}, {"zh": "{place}已恢复供水。"}
+        ),
+    )  # fmt: skip
     advice = "请关好门窗，减少外出，远离水边和高处，听从现场人员安排。" * 5
     fronts = (
         replace(
@@ -158,7 +166,7 @@ def playbooks() -> tuple[Playbook, ...]:
         )
         for hazard in FRONTS
     )  # fmt: skip
-    return (metro, hub, rain, wind, *fronts)
+    return (metro, hub, rain, wind, notice, *fronts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,8 @@ class Keys:
         )
         self.signed_document = sign(self.document, self.private["root"])
         self.genuine: dict[bytes, Genuine] = {}
+        # The manifest keys that sign nothing now, by use: why, and since when.
+        self.broken: dict[str, tuple[str, int]] = {}
         self.heads: list[str] = []
 
     def _public(
@@ -201,8 +211,22 @@ class Keys:
     ) -> LinkKey:
         return self.private[name].public_link_key(use, issuer, area, levels, START_US + YEARS_US)
 
+    @property
+    def own_kids(self) -> frozenset[str]:
+        """The keys whose private half the dispatcher holds."""
+        return frozenset(self.private[name].kid for name in ("actual", "exercise", "config", "clock"))
+
+    def lost(self, use: str) -> bool:
+        """Whether the private half of this use's key has gone."""
+        return self.broken.get(str(use), ("", 0))[0] == KEY_LOST
+
+    def not_after_us(self, listed: LinkKey, now_us: int) -> int:
+        """When the dispatcher's key expires; a moment ago, where that is what is wrong with it."""
+        expired = listed.kid in self.own_kids and self.broken.get(str(listed.use), ("", 0))[0] == KEY_EXPIRED
+        return now_us - 1 if expired else listed.not_after
+
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
-        return use in ("actual", "exercise") and CITY in area_chain
+        return use in ("actual", "exercise") and use not in self.broken and CITY in area_chain
 
     def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
         """Sign with the key of the stream's use. Raises NoKey."""

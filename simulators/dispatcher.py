@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from devices.protocols import speaker_link
+from devices.protocols import asking, speaker_link
+from devices.protocols.asking import Answer
 from devices.protocols.gb26875 import Frame
 from devices.protocols.speaker_link import SpeakerState
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
+from services.dispatcher.engine import broker_copies, receipts, signing_keys, streams
 from services.dispatcher.engine import clock as clocks
-from services.dispatcher.engine import receipts, streams
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
@@ -28,6 +29,7 @@ from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
+from simulators.canary import Canaries, Report
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
@@ -55,6 +57,8 @@ class Parts:
     guard: type[GuardedClock] = GuardedClock
     sign_stream: Callable[..., streams.Signed] = streams.sign_stream
     confirms_first: bool = False
+    report_keys: Report = signing_keys.report
+    looks_afresh: bool = True
 
 
 class Surroundings(Protocol):
@@ -112,6 +116,7 @@ class Gateway:
         )
         self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
+        self._canaries = Canaries(process.quiet, keys, broker, wall, client, parts.report_keys)
         self._connection: Connection | None = None
         self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
         self._round: Call | None = None
@@ -221,6 +226,7 @@ class Gateway:
                 speaker_link.ALL_RECEIPTS,
                 speaker_link.ALL_STATES,
                 speaker_link.ALL_HELLOS,
+                speaker_link.ALL_ANSWERS,
                 speaker_link.ALL_AREA_MANIFESTS,
                 speaker_link.ALL_SPEAKER_MANIFESTS,
                 speaker_link.KEYS_TOPIC,
@@ -281,6 +287,7 @@ class Gateway:
     def _keep(self, batch: Sequence[tuple[str, bytes, Callable[[], None]]]) -> None:
         arrived: list[receipts.Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
+        answers: list[tuple[str, Answer]] = []
         unread: list[Unread] = []
         speakers = self.engine.read_city().speakers
         for topic, payload, _ in batch:
@@ -293,6 +300,8 @@ class Gateway:
                     arrived.append(receipts.Arrived(speaker, speaker_link.decode_receipt(payload), payload))
                 elif branch == "state":
                     states.append((speaker, speaker_link.decode_state(payload)))
+                elif branch == "answer":
+                    answers.append((speaker, asking.decode_answer(payload)))
                 else:
                     self.voice.answer_hello(speaker, speaker_link.decode_hello(payload))
             except speaker_link.Refused as refused:
@@ -303,6 +312,8 @@ class Gateway:
             receipts.keep_receipts(self.process, arrived)
         if states:
             receipts.hear_speakers(self.process, states)
+        if answers:
+            receipts.settle_gone(self.process, answers)
         if unread:
             with self.process.write() as tx:
                 tx.add_unread(unread)
@@ -334,6 +345,9 @@ class Gateway:
         again_us = 1_000_000
         try:
             self.voice.reconcile()
+            if self._parts.looks_afresh:
+                found = self.voice.look(self._broker.retained.get)
+                broker_copies.note(self.process.quiet, self.client, found)
             self._housekeeping()
             again_us = COMPARE_US
             self.wake()
@@ -341,6 +355,10 @@ class Gateway:
             self._world.say(self.client, "could not compare the broker's copies")
         finally:
             self.later(again_us, lambda: self._compare_on(number))
+
+    def watch_keys(self) -> None:
+        """One step of the loop of canaries."""
+        self._canaries.step(self._connection is not None and self._connection.passes)
 
     # Fire panels
 

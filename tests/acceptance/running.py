@@ -103,8 +103,17 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, database_url: str = "") -> Iterator[Running]:
-    """Start everything, wait until every speaker is online and configured, stop everything."""
+def running(
+    folder: Path,
+    database_url: str = "",
+    before_speakers: Callable[[up.System], None] = lambda system: None,
+    **changed: object,
+) -> Iterator[Running]:
+    """Start everything, wait until every speaker is online and configured, stop everything.
+
+    `before_speakers` is called when the speakers' settings are written and none of them runs yet. `changed` are
+    settings.
+    """
     playbooks = folder / "playbooks"
     playbooks.mkdir()
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "schema.json", playbooks)
@@ -112,13 +121,14 @@ def running(folder: Path, database_url: str = "") -> Iterator[Running]:
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "underground-fire.yaml", playbooks)
     (folder / "var").mkdir(mode=0o700)
     settings, store, city = up.prepare(Settings(var=folder / "var", database_url=database_url), LONGGANG, demo=True)
-    settings = settings.model_copy(update={"playbooks": playbooks})
+    settings = settings.model_copy(update={"playbooks": playbooks, **changed})
     demo = Demo(settings, store, city, own_processes=0)
     demo.enrol()
     system = up.start_system(settings, store, city)
     people: dict[str, Person] = {}
     try:
         demo.write_settings(system.settings.mqtt_port)
+        before_speakers(system)
         for name, arguments in demo.processes():
             system.start(name, *arguments)
         logins = json.loads((settings.var / "demo-logins.json").read_text("utf-8"))

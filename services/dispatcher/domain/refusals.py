@@ -49,6 +49,12 @@ class AlreadyReleasedByYou(Refused):
     code = "same_person"
 
 
+class AskedTwo(Refused):
+    """Two people are asked at once, and you have answered as one of them; somebody else answers this one."""
+
+    code = "asked_two"
+
+
 class ApproverMissing(Refused):
     """One of the two people must be an approver."""
 
@@ -125,6 +131,12 @@ class NoKey(Refused):
     """The signer holds no key for this use and area."""
 
     code = "no_key"
+
+
+class NoUsableKey(Refused):
+    """No gateway can sign this now, so nothing would sound: mend the key, and announce by hand-held loudspeaker."""
+
+    code = "no_usable_key"
 
 
 class ReleaseNotShown(Refused):

@@ -9,6 +9,12 @@ GATEWAY_LEASE_US = 3_000_000
 """How long a gateway holds its client id without renewing."""
 
 
+def is_held(lease: Lease, now_us: int, lease_us: int = GATEWAY_LEASE_US) -> bool:
+    """Whether somebody holds this name now. Nobody holds one for longer than a lease lasts: what says so was written
+    by a wrong clock."""
+    return 0 < lease.until_us - now_us <= lease_us + APART_US
+
+
 def held_until_us(store: Store, name: str) -> int:
     """Until when somebody has held this name, µs UTC; 0 for never."""
     with store.read() as read:
@@ -17,14 +23,12 @@ def held_until_us(store: Store, name: str) -> int:
 
 
 def hold(store: Store, name: str, holder: str, lease_us: int) -> bool:
-    """Take or renew a name; False while somebody else holds it. Nobody holds one for longer than a lease lasts: what
-    says so was written when the time was another."""
+    """Take or renew a name; False while somebody else holds it."""
     with store.write() as tx:
         tx.lock(f"lease/{name}")
         now_us = tx.now_us()
         lease = tx.get_locked(Lease, name)
-        left_us = 0 if lease is None else lease.until_us - now_us
-        if lease is not None and lease.holder != holder and 0 < left_us <= lease_us + APART_US:
+        if lease is not None and lease.holder != holder and is_held(lease, now_us, lease_us):
             return False
         tx.put(Lease(name, holder, now_us + lease_us))
         return True

@@ -29,8 +29,8 @@ def receipt(order: str, *steps: Step, seq: int = 1, **changes: Any) -> Receipt:
     return replace(Receipt("journal", seq, order, 1, steps), **changes)
 
 
-def keep(town: Town, speaker: str, *said: Receipt) -> Counted:
-    return receipts.keep_receipts(town.store, [Arrived(speaker, r, b"raw") for r in said])
+def keep(town: Town, speaker: str, *said: Receipt, microphone: bool = True) -> Counted:
+    return receipts.keep_receipts(town.store, [Arrived(speaker, r, b"raw", microphone) for r in said])
 
 
 def state(**changes: Any) -> SpeakerState:
@@ -50,14 +50,16 @@ def row(town: Town, broadcast: str, speaker: str) -> Expected:
 
 def test_steps_move_the_expected_row_on_and_the_first_time_of_a_step_stays(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, 10), Step(PLAYING, 20)))
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 99), Step(FINISHED, 120), seq=2))
-    assert row(town, alert.id, "mall-1") == Expected(alert.id, "mall-1", accepted_us=10, playing_us=20, finished_us=120)
+    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US + 10), Step(PLAYING, NOON_US + 20)))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 99), Step(FINISHED, NOON_US + 120), seq=2))
+    assert row(town, alert.id, "mall-1") == Expected(
+        alert.id, "mall-1", accepted_us=NOON_US + 10, playing_us=NOON_US + 20, finished_us=NOON_US + 120
+    )
 
 
 def test_the_same_receipt_twice_changes_nothing(town: Town) -> None:
     alert = town.on_air()
-    said = receipt(alert.id, Step(PLAYING, 20))
+    said = receipt(alert.id, Step(PLAYING, NOON_US + 20))
     keep(town, "mall-1", said)
     before = counts(town, alert.id)
     keep(town, "mall-1", said, said)
@@ -67,23 +69,23 @@ def test_the_same_receipt_twice_changes_nothing(town: Town) -> None:
 
 def test_only_a_microphone_proves(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20, evidence={"repeat": 1, "of": 3})))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 20, evidence={"repeat": 1, "of": 3})))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 0)
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 21, evidence={"mic_db": 74}), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 21, evidence={"mic_db": 74}), seq=2))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", [StepKind.ACCEPTED, StepKind.READY, REFUSED, FAILED, StepKind.SUPERSEDED])
 def test_a_microphone_proves_nothing_before_there_is_sound(town: Town, kind: StepKind) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(kind, 20, evidence={"mic_db": 74})))
+    keep(town, "mall-1", receipt(alert.id, Step(kind, NOON_US + 20, evidence={"mic_db": 74})))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (0, 0)
 
 
 def test_refusing_and_failing_are_counted_and_stay_with_their_reason(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(REFUSED, 1, "rate_limit")))
-    keep(town, "mall-1", receipt(alert.id, Step(FAILED, 2), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(REFUSED, NOON_US + 1, "rate_limit")))
+    keep(town, "mall-1", receipt(alert.id, Step(FAILED, NOON_US + 2), seq=2))
     shown = row(town, alert.id, "mall-1")
     assert (shown.refused, shown.failed) == ("rate_limit", "failed")
     assert (counts(town, alert.id).refused, counts(town, alert.id).failed) == (1, 1)
@@ -94,8 +96,8 @@ def test_a_receipt_about_an_order_never_given_is_unread_and_counts_for_nothing(t
     counted = keep(
         town,
         "mall-1",
-        receipt("f" * 32, Step(PLAYING, 20, evidence={"mic_db": 74})),
-        receipt(alert.id, Step(PLAYING, 20), seq=2),
+        receipt("f" * 32, Step(PLAYING, NOON_US + 20, evidence={"mic_db": 74})),
+        receipt(alert.id, Step(PLAYING, NOON_US + 20), seq=2),
     )
     assert (counted.stored, counted.unknown) == (1, 1)
     with town.store.read() as read:
@@ -105,19 +107,19 @@ def test_a_receipt_about_an_order_never_given_is_unread_and_counts_for_nothing(t
 
 def test_a_speaker_that_an_order_is_not_meant_for_proves_nothing(town: Town) -> None:
     fire = town.on_air(builders.fire_signal())
-    assert keep(town, "square-1", receipt(fire.id, Step(PLAYING, 20, evidence={"mic_db": 74}))).unknown == 1
+    assert keep(town, "square-1", receipt(fire.id, Step(PLAYING, NOON_US + 20, evidence={"mic_db": 74}))).unknown == 1
     assert counts(town, fire.id) == Coverage(1, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_the_refusal_of_a_whole_document_is_in_the_log(town: Town) -> None:
-    said = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    said = receipt("", Step(REFUSED, NOON_US + 1, "version_back"), stream="tocsin/v1/area/x", version=7)
     keep(town, "mall-1", said)
     assert town.whys("mall-1", "speaker.refuses") == ["version_back"]
 
 
 def test_what_is_about_no_order_we_gave_is_shown_once_and_never_asked_for_again(town: Town) -> None:
-    refusal = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
-    strange = receipt("f" * 32, Step(PLAYING, 20), seq=2)
+    refusal = receipt("", Step(REFUSED, NOON_US + 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    strange = receipt("f" * 32, Step(PLAYING, NOON_US + 20), seq=2)
     assert keep(town, "mall-1", refusal, strange, strange) == Counted(stored=2, unknown=1)
     for _ in range(3):
         assert keep(town, "mall-1", strange, refusal) == Counted(stored=2)
@@ -132,13 +134,13 @@ def test_what_was_said_of_a_draft_counts_also_after_it_is_planned_anew(town: Tow
     """As after an older backup: speakers play what the database holds for a draft."""
     incident = town.signal(builders.storm_signal())
     draft = town.alert(incident)
-    keep(town, "mall-1", receipt(draft.id, Step(PLAYING, 20, evidence={"mic_db": 74})))
+    keep(town, "mall-1", receipt(draft.id, Step(PLAYING, NOON_US + 20, evidence={"mic_db": 74})))
     town.rebuild(without=("square-2",))
     town.engine.handle([SignalArrived(replace(builders.storm_signal(), key="again"))])
     with pytest.raises(PlanOutOfDate):
         town.release(draft.id, "li")
     assert town.alert(incident).speakers == draft.speakers - 1
-    assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=20, proved=True)
+    assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=NOON_US + 20, proved=True)
 
 
 # States
@@ -179,7 +181,7 @@ def test_a_lost_journal_is_noticed(town: Town) -> None:
 
 def test_gaps_in_the_receipts_are_asked_for(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 20), seq=2))
     hear(town, "mall-1", state(seq=3))
     assert f"{Carry.ASK_MISSING}:mall-1" in town.lanes()
     assert receipts.missing(town.store, "mall-1") == ("journal", [1, 3])

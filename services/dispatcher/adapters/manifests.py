@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import Refused, UnknownOnAir
-from ..engine import receipts, streams
+from ..engine import receipts, sightings, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.streams import Signed
@@ -28,6 +29,7 @@ from .mqtt import MqttLink
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
+ARRIVED_SETTLE_S = 0.3
 RECONCILE_WAIT_S = 3.0
 """Shorter than the lease of an effect, so that it can still be said why nothing was published."""
 
@@ -61,6 +63,7 @@ class SpeakerSide:
         self._spreads = spreads
         self._published = published
         self._seen: dict[str, bytes] = {}
+        self._arrived: dict[str, float] = {}
         self._looked: tuple[int, City] | None = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
@@ -163,17 +166,38 @@ class SpeakerSide:
         """The broker holds these bytes on this topic; of a config only that it is there is kept."""
         with self._lock:
             self._seen[topic] = b"" if topic.endswith("/config") else raw
+            if "/manifest/" in topic:
+                self._arrived[topic] = time.monotonic()
 
     def forget_seen(self) -> None:
         """A new connection: what the broker holds is told again."""
         with self._lock:
             self._seen.clear()
+            self._arrived.clear()
+
+    @property
+    def compared(self) -> bool:
+        """Whether the broker's copies have been compared since this process started."""
+        return self._reconciled.is_set()
+
+    def compare_arrived(self) -> None:
+        """Compare what has just come with the rows: what somebody else puts on the air is known before speakers say
+        so. Our own manifests come back, too, and are the same."""
+        settled = time.monotonic() - ARRIVED_SETTLE_S
+        with self._lock:
+            topics = [topic for topic, at in self._arrived.items() if at <= settled]
+            found = {topic: self._seen[topic] for topic in topics}
+            for topic in topics:
+                del self._arrived[topic]
+        for topic, raw in sorted(found.items()):
+            self._compare(topic, raw)
 
     def reconcile(self) -> None:
         """Compare every stream with the broker's copy: republish ours where it is missing or older, and show a person
         where the broker holds a newer one that we do not know."""
         with self._lock:
             seen = dict(self._seen)
+            self._arrived.clear()
         for topic, raw in sorted(seen.items()):
             if "/manifest/" in topic:
                 self._compare(topic, raw)
@@ -210,6 +234,7 @@ class SpeakerSide:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            sightings.found(tx, manifest, verdict, at_start=not self.compared)
         # A "republish" has saved the effect that signs and publishes.
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)

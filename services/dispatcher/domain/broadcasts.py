@@ -26,6 +26,7 @@ from .signals import Use
 
 RESUME_WITHIN_US = 60_000_000
 TIMER_USELESS_US = 86_400_000_000
+WITHDRAWN_REVS_MAX = 16
 RELEASING_ROLES = frozenset({"duty_officer", "approver"})
 PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
 
@@ -51,7 +52,7 @@ class Broadcast:
 
     `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id
     and `planned_city` the version of the city whose speakers stand in its expected rows; `wordings` the ids of the
-    texts to render, per language.
+    texts to render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Broadcast:
     expires_us: int = 0
     stopped_by: str = ""
     stopped_us: int = 0
+    withdrawn_revs: tuple[int, ...] = ()
     version: int = 0
 
     @property
@@ -312,7 +314,8 @@ def _stop(b: Broadcast, event: Stopped, now_us: int) -> tuple[Broadcast, list[Ef
     may_release(event.roles)
     if b.state is not BroadcastState.ON_AIR:
         raise WrongState(f"it is {b.state}")
-    stopped = replace(b, state=BroadcastState.STOPPED, rev=b.rev + 1, stopped_by=event.person, stopped_us=now_us)
+    silent = silenced_at(b, b.rev + 1)
+    stopped = replace(silent, state=BroadcastState.STOPPED, stopped_by=event.person, stopped_us=now_us)
     resume_us = now_us + RESUME_WITHIN_US
     return stopped, [
         _publish(b),
@@ -351,7 +354,7 @@ def _given_up(b: Broadcast, why: str) -> tuple[Broadcast, list[Effect]]:
 
 
 def _replaced(b: Broadcast, event: Replaced) -> tuple[Broadcast, list[Effect]]:
-    gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+    gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
     why = f"{event.by} takes its place"
     return gone, [
         _publish(b),
@@ -396,6 +399,11 @@ def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
 
 
 _FINAL = (BroadcastState.DECLINED, BroadcastState.WITHDRAWN, BroadcastState.ENDED)
+
+
+def silenced_at(b: Broadcast, rev: int) -> Broadcast:
+    """The broadcast at a revision that takes it off the air."""
+    return replace(b, rev=rev, withdrawn_revs=(*b.withdrawn_revs, rev)[-WITHDRAWN_REVS_MAX:])
 
 
 def may_release(roles: frozenset[str]) -> None:

@@ -21,7 +21,7 @@ from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.spots import Spot
 from ..domain.verification import Task
-from . import ahead, arrivals, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, silencing
+from . import ahead, arrivals, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, sightings, silencing
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -358,6 +358,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             polls.due(work, timer.subject)
         case "source", "silent":
             rhythm.due(work, timer, event.missed)
+        case "sighting", "look":
+            sightings.look(work, timer.subject)
         case "incident", "minute":
             work.incident(timer.subject, incidents.MinuteOver())
         case "incident", "redraft":

@@ -13,6 +13,7 @@ from devices.protocols.speaker_link import decode_receipt
 from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import ReleaseGiven
+from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import Signal
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
@@ -276,7 +277,9 @@ class World:
         news = self._said < len(log)
         self._said = len(log)
         self._books.committed()
-        if news or self._database.wanted():
+        look_us = min((s.look_us for s in self._database.rows(Sighting).values()), default=0)
+        looks, self._look_us = look_us != self._look_us, look_us
+        if news or looks or self._database.wanted():
             for gateway in self._gateways:
                 gateway.wake()
         for due_us, checks, check in (
@@ -288,6 +291,7 @@ class World:
             checks.clear()
 
     _said = 0
+    _look_us = 0
     _looked_at = -1
 
     def _if_well(self, name: str, since_us: int, check: Callable[[str, int], None]) -> None:

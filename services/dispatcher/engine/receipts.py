@@ -201,13 +201,15 @@ def _oddity(before: Live | None, state: SpeakerState) -> str:
 
 
 def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str) -> Live:
-    """The row with its oddities counted; the log has the first of an outage."""
+    """The row with its oddities counted; the log has the first of an outage. One smaller number alone may be an older
+    message that came late: it is shown once there is another within an hour."""
     if before is None:
         return live
     shown, odd_us = before.oddity, before.odd_us
     if oddity:
-        shown, odd_us = oddity, live.heard_us
-        if before.oddity != oddity:
+        late = oddity == CLONED and live.heard_us - odd_us > ODD_LASTS_US
+        shown, odd_us = "" if late else oddity, live.heard_us
+        if shown and before.oddity != shown:
             why = {CLONED: "two connections claim this id", JUMPED: "its connection number jumped"}[oddity]
             facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
             tx.record(Record(f"speaker.{oddity}", live.id, why, facts=facts))

@@ -77,7 +77,9 @@ def note(tx: Tx, seen: Sequence[Seen], settled_us: int = SETTLED_US) -> None:
         said_by = tuple(dict.fromkeys((*row.said_by, *(each.speaker for each in said))))[:SAID_BY_MAX]
         kept = [each for each in said if each.raw][: max(0, UNREAD_MAX - row.unread)]
         tx.add_unread([Unread("mqtt", f"receipt/{e.speaker}", "receipt_unknown_order", e.raw, now_us) for e in kept])
-        look_us = min(row.look_us or now_us + settled_us, now_us + RECOUNT_US) if not row.excuse else row.look_us
+        look_us = row.look_us
+        if not row.excuse:
+            look_us = min(row.look_us, now_us + RECOUNT_US) if row.look_us else now_us + settled_us
         after = replace(
             row, said_by=said_by, said=row.said + len(said), unread=row.unread + len(kept), last_us=now_us,
             look_us=look_us,

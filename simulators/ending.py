@@ -10,7 +10,9 @@ from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import Doubt
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, order_id
 from services.dispatcher.engine.ports import EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
@@ -20,6 +22,7 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
+ALARM_US = 30_000_000
 SETTLED_US = 600_000_000
 TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
 
@@ -67,6 +70,26 @@ class Ending:
             if sounding.plan.order == f"{row.use}/{row.id}":
                 self._truth.broken(4, broadcast_id, f"{speaker.id} still plays {broadcast_id} 5 s after its stop")
 
+    def alarmed(self, order: str, since_us: int) -> None:
+        """Law 1: an order that plays and that nobody gave out is one red incident, which no broadcast came of."""
+        seen = self._truth.database.rows(Sighting).get(order_id(order))
+        incident = self._truth.database.rows(Incident).get(seen.incident) if seen is not None else None
+        if incident is None or incident.hazard != UNKNOWN_SOUNDS or incident.level != 1:
+            self._truth.broken(1, order, f"{order} plays, nobody gave it out, and no red incident says so after 30 s")
+            return
+        named = [i.id for i in self._truth.database.rows(Incident).values() if f"{order}" in i.headline.split("指令")]
+        if len(named) > 1 or incident.alert:
+            self._truth.broken(
+                1, order, f"{order} made {len(named)} incidents, with the alert {incident.alert or 'none'}"
+            )
+        self._truth.counts["alarm.checked"] += 1
+
+    def _no_false_alarm(self) -> None:
+        """Law 1: what was given out here is no alarm; what a restore has lost may be."""
+        for seen in self._truth.database.rows(Sighting).values():
+            if seen.incident and not self._truth.lost and seen.order not in self._truth.unknown:
+                self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+
     def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
         config, link = speaker.state.papers.config, speaker.link
         return (
@@ -97,6 +120,7 @@ class Ending:
     def converged(self) -> None:
         """Faults are long over: nothing is open, the broker says what the rows say, and everybody heard what is due."""
         self._nothing_open()
+        self._no_false_alarm()
         self._broker_agrees()
         for row in self._truth.database.rows(Broadcast).values():
             if row.rev == 0:
@@ -181,6 +205,8 @@ class Ending:
             self._truth.broken(8, row.id, f"{speaker.id} said {sorted(missing)} of {row.id}, and its row does not")
         if proved and not expected.proved:
             self._truth.broken(8, row.id, f"{speaker.id} proved {row.id} by microphone, and its row does not say so")
+        if len(speaker.journals) == 1 and expected.proved and not any(map(_by_microphone, steps)):
+            self._truth.broken(11, row.id, f"{row.id} counts as proved at {speaker.id}, and no microphone heard it")
         if len(speaker.journals) == 1 and shown - said:
             self._truth.broken(7, row.id, f"the row of {speaker.id} and {row.id} says {sorted(shown - said)} too much")
         if len(speaker.journals) == 1 and StepKind.FINISHED in shown and not _heard_last(speaker, row):

@@ -42,6 +42,8 @@ class Fault(StrEnum):
     SOUND_FAILS = "sound_fails"
     CLOCK_JUMPS = "clock_jumps"
     ATTACK = "attack"
+    SPEAKER_LIES = "speaker_lies"
+    UNKNOWN_ORDER = "unknown_order"
     PANEL_LOSES = "panel_loses"
     TEST_BITS = "test_bits"
     ROUGH_PEOPLE = "rough_people"
@@ -67,6 +69,8 @@ class Victims(Protocol):
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
     def strike(self) -> None: ...
+    def lie(self, rng: Random) -> None: ...
+    def play_unknown(self, rng: Random) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def own_process(self, name: str) -> Process: ...
 
@@ -100,6 +104,8 @@ class Faults:
             Fault.SOUND_FAILS: (12, self._sound_fails),
             Fault.CLOCK_JUMPS: (25, self._clock_jumps),
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
+            Fault.SPEAKER_LIES: (4, self._v.lie),
+            Fault.UNKNOWN_ORDER: (25, self._v.play_unknown),
             Fault.PANEL_LOSES: (12, self._panel_loses),
         }
         for kind in self._kinds:

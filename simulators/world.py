@@ -27,9 +27,10 @@ from simulators.city import START_US, Keys, SeededIds
 from simulators.clock import DispatcherClock, VirtualClock
 from simulators.database import Database, Process, Tables
 from simulators.dispatcher import Disk, Gateway, Parts, make_engine
-from simulators.ending import FOLLOW_US, STOP_US, Ending
+from simulators.ending import ALARM_US, FOLLOW_US, STOP_US, Ending
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
 from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
+from simulators.liars import Liars
 from simulators.network import AUTOSAVE_US, Broker, Weather
 from simulators.offices import Desk, Officers, Offices, Temper
 from simulators.sources import Bureau, Events, Fire, FirePanel
@@ -114,6 +115,7 @@ class World:
         test_bits = Fault.TEST_BITS in run.faults
         self._events = Events(self._panels, bureau, self.clock, self._chance("events"), test_bits)
         names = tuple(s.id for s in self.speakers)
+        self._liars = Liars(self._truth, self.broker, self.speakers, self.count)
         self._attacker = Attacker(self.broker, self._keys, self.clock, self, names, self._chance("attacker"))
 
     def _chance(self, name: str) -> Random:
@@ -403,6 +405,14 @@ class World:
 
     def strike(self) -> None:
         self._attacker.strike()
+
+    def lie(self, rng: Random) -> None:
+        self._liars.lie(rng)
+
+    def play_unknown(self, rng: Random) -> None:
+        order, since_us = self._liars.rogue(rng), self.clock.us
+        self.say("speakers", f"play {order}, which nobody gave out")
+        self.clock.later(ALARM_US, lambda: self._if_well(order, since_us, self._ending.alarmed))
 
     def panels_lose(self, percent: int, clock_error_us: int) -> None:
         for panel in self._panels.values():

@@ -30,6 +30,7 @@ SITUATIONS = """
     step.superseded.withdrawn step.superseded.actual_order step.superseded.preempted
     gateway.died_before_commit gateway.died_after_commit gateway.died_before_publish gateway.died_after_publish
     gateway.died_before_ack gateway.died_between_acks gateway.died_from_outside
+    lie.before_start lie.in_future lie.not_on_air lie.no_microphone alarm.checked
     restore request.died broker.keeps_all broker.keeps_saved broker.keeps_nothing speaker.moved
     law4.checked heard.all timer.task.rung timer.broadcast.expires timer.broadcast.prove timer.stream.refresh
 """.split()

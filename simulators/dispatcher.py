@@ -37,7 +37,7 @@ from simulators.voice import Voice
 CLIENT = "gw-0"
 SETTLE_US = 300_000
 COMPARE_US = 60_000_000
-AUDIO_URLS = ("http://127.0.0.1",)
+AUDIO_BASE = "http://127.0.0.1/audio"
 INTAKE_US = 20_000
 AWAY_US = 500_000
 RENDER_AGAIN_US = 30_000_000
@@ -80,7 +80,7 @@ def make_engine(
     parts: Parts, store: Store, ids: Ids, playbooks: Sequence[Playbook], wake: Callable[[], None]
 ) -> Engine:
     """An engine with audio that is served nowhere."""
-    return parts.engine(store, ids, playbooks, AUDIO_URLS, wake)
+    return parts.engine(store, ids, playbooks, wake)
 
 
 class Gateway:
@@ -94,7 +94,9 @@ class Gateway:
         self._parts, self._disk, self._clock, self._wall, self._broker = parts, disk, clock, wall, broker
         self._keys, self._world, self._rng, self._playbooks = keys, world, rng, playbooks
         self.engine = make_engine(parts, process, ids, playbooks, self.wake)
-        self.voice = Voice(process, keys, self.engine.read_city, self._send, self._send_soon, parts.sign_stream)
+        self.voice = Voice(
+            process, keys, self.engine.read_city, self._send, self._send_soon, parts.sign_stream, AUDIO_BASE
+        )
         carriers: dict[str, Carrier] = {
             Carry.PUBLISH_CONFIG: self.voice.publish_config,
             Carry.ASK_MISSING: self.voice.ask_missing,
@@ -191,7 +193,7 @@ class Gateway:
         if city.version != self._staged:
             self._staged = city.version
             stage(self.process, city, self._playbooks)
-        stage_audio(self.process, city, standing_words(city, self._playbooks), AUDIO_URLS)
+        stage_audio(self.process, city, standing_words(city, self._playbooks))
 
     def _replay(self) -> None:
         self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])

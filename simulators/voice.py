@@ -37,9 +37,11 @@ class Voice:
         send: Send,
         soon: Callable[[str, bytes], None],
         sign_stream: Callable[..., streams.Signed],
+        audio_base: str,
     ) -> None:
         self._store, self._keys, self._city, self._send, self._soon = store, keys, city, send, soon
         self._sign_stream = sign_stream
+        self._audio_base = audio_base
         self._seen: dict[str, bytes] = {}
         self._arrived: set[str] = set()
         self.compared = False
@@ -49,7 +51,7 @@ class Voice:
             raise CarryFailed("the broker's copies have not been compared yet")
         try:
             with self._store.write() as tx:
-                signed = self._sign_stream(tx, effect.subject, self._keys, self._city())
+                signed = self._sign_stream(tx, effect.subject, self._keys, self._city(), self._audio_base)
         except UnknownOnAir:
             # Whoever adopts or withdraws it saves this effect anew.
             return
@@ -62,13 +64,13 @@ class Voice:
         speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
-        chain = city.tree.chain(speaker.area)
+        chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged
         config = SpeakerConfig(
             speaker=speaker.id, version=speaker.config_version, area_chain=chain.codes, overlay=chain.zones,
             venue=speaker.venue, venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7,
             lon_e7=speaker.lon_e7, volume_max=speaker.volume_max, reconnect_spread_s=20, fetch_spread_s=10,
             accepted_spread_ms=2_000, starts_per_hour_max=STARTS_PER_HOUR_MAX,
-            staged=city.venues[speaker.venue].staged,
+            staged=staged, audio_base=self._audio_base if staged else "",
         )  # fmt: skip
         self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
 

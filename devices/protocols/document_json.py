@@ -25,7 +25,12 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _CODEC = re.compile(r"[a-z0-9.+/-]{1,32}")
 _EVENT_CODE = re.compile(r"[A-Za-z0-9._:-]{1,32}")
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_URL = re.compile(r"https?://[!-~]+")
+_BASE = re.compile(r"https?://[!-~]*[!-.0-~]")
+STUB_MEMBERS: Final = (
+    "id", "rev", "status", "order_class", "level", "phase", "selector", "start_at", "expires", "state", "corrects",
+    "supersedes",
+)  # fmt: skip
+"""What a withdrawn order may have. Its words are in the revision before, and nobody needs them any more."""
 _ALGORITHM = re.compile(r"[A-Za-z0-9._+-]{1,32}")
 _PUBLIC_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{d.PUBLIC_KEY_CHARS_MAX}}}")
 
@@ -37,13 +42,21 @@ def encode(document: d.KeyDocument | d.Manifest | d.SpeakerConfig | d.HelloAnswe
     return strict_json.canonical(plain(document))
 
 
+def encode_order(order: d.Order) -> bytes:
+    """The canonical JSON of one order as a manifest lists it, unchecked."""
+    return strict_json.canonical(plain(order))
+
+
 def plain(value: object) -> object:
     """A document, or any part of one, as the JSON value it stands for."""
     if isinstance(value, selector.Selector):
         return selector.to_json(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         members = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {field.name: plain(member) for field, member in members if member != field.default}
+        found = {field.name: plain(member) for field, member in members if member != field.default}
+        if isinstance(value, d.Order) and value.state is d.OrderState.WITHDRAWN:
+            return {name: found[name] for name in STUB_MEMBERS if name in found}
+        return found
     if isinstance(value, tuple):
         return [plain(member) for member in value]
     return value
@@ -119,6 +132,7 @@ def decode_config(payload: bytes) -> d.SpeakerConfig:
         accepted_spread_ms=members.integer("accepted_spread_ms", 0, d.ACCEPTED_SPREAD_MS_MAX),
         starts_per_hour_max=members.integer("starts_per_hour_max", 1, d.STARTS_PER_HOUR_MAX),
         staged=tuple(_audio(item) for item in members.items("staged", d.STAGED_MAX)) if "staged" in members else (),
+        audio_base=_base(members),
     )
     members.done()
     if not config.area_chain:
@@ -160,6 +174,8 @@ def decode_manifest(payload: bytes) -> d.Manifest:
         chain_head=members.match("chain_head", CHAIN_HEAD),
         orders=tuple(_order(item) for item in members.items("orders", d.MANIFEST_ORDERS_MAX)),
         retired=_flag(members, "retired"),
+        swept=members.integer("swept", 1) if "swept" in members else 0,
+        audio_base=_base(members),
     )
     members.done()
     parse_manifest_topic(manifest.stream)
@@ -174,6 +190,40 @@ def decode_manifest(payload: bytes) -> d.Manifest:
 
 def _order(value: object) -> d.Order:
     members = Members(value, "order")
+    state = _one_of(d.OrderState, members, "state")
+    order = _stub(members) if state is d.OrderState.WITHDRAWN else _whole_order(members)
+    members.done()
+    if order.expires <= order.start_at:
+        raise malformed("order.expires does not lie after start_at")
+    if (order.phase is d.Phase.ALERT) != (order.corrects is None):
+        raise malformed("order.corrects belongs to a correction or an all-clear, and to nothing else")
+    return order
+
+
+def _stub(members: Members) -> d.Order:
+    return d.Order(
+        id=members.match("id", NAME_LONG),
+        rev=members.integer("rev", 1),
+        status=_status(members),
+        order_class=_one_of(d.OrderClass, members, "order_class"),
+        level=members.integer("level", 1, 4),
+        event_code="",
+        phase=_one_of(d.Phase, members, "phase"),
+        texts={},
+        audio=(),
+        selector=_selector(members.take("selector")),
+        volume="unchanged",
+        repeat=1,
+        gap_s=0,
+        start_at=members.integer("start_at"),
+        expires=members.integer("expires"),
+        state=d.OrderState.WITHDRAWN,
+        corrects=_corrects(members),
+        supersedes=_supersedes(members),
+    )
+
+
+def _whole_order(members: Members) -> d.Order:
     order = d.Order(
         id=members.match("id", NAME_LONG),
         rev=members.integer("rev", 1),
@@ -190,20 +240,23 @@ def _order(value: object) -> d.Order:
         gap_s=members.integer("gap_s", 0, d.GAP_S_MAX),
         start_at=members.integer("start_at"),
         expires=members.integer("expires"),
-        state=_one_of(d.OrderState, members, "state"),
-        corrects=members.match("corrects", NAME_LONG) if "corrects" in members else None,
-        supersedes=members.matches("supersedes", NAME_LONG, d.SUPERSEDES_MAX) if "supersedes" in members else (),
+        state=d.OrderState.IN_FORCE,
+        corrects=_corrects(members),
+        supersedes=_supersedes(members),
         also_unstarted=_flag(members, "also_unstarted"),
         origin=_origin(members) if "origin" in members else None,
     )
-    members.done()
     if not order.texts and not order.audio:
         raise malformed("order has neither a text nor a recording")
-    if order.expires <= order.start_at:
-        raise malformed("order.expires does not lie after start_at")
-    if (order.phase is d.Phase.ALERT) != (order.corrects is None):
-        raise malformed("order.corrects belongs to a correction or an all-clear, and to nothing else")
     return order
+
+
+def _corrects(members: Members) -> str | None:
+    return members.match("corrects", NAME_LONG) if "corrects" in members else None
+
+
+def _supersedes(members: Members) -> tuple[str, ...]:
+    return members.matches("supersedes", NAME_LONG, d.SUPERSEDES_MAX) if "supersedes" in members else ()
 
 
 def _texts(members: Members) -> dict[str, str]:
@@ -230,14 +283,16 @@ def _audio(value: object) -> d.Audio:
         codec=members.match("codec", _CODEC),
         ms=members.integer("ms", 1, d.AUDIO_MS_MAX),
         bytes=members.integer("bytes", 1, d.AUDIO_BYTES_MAX),
-        urls=tuple(_url(item) for item in members.items("urls", d.AUDIO_URLS_MAX)),
     )
     members.done()
     return audio
 
 
-def _url(value: object) -> str:
-    return match(text(value, "audio.urls", d.URL_CHARS_MAX), "audio.urls", _URL)
+def _base(members: Members) -> str:
+    """A base address without a slash at its end, "" when there is none."""
+    if "audio_base" not in members:
+        return ""
+    return match(members.text("audio_base", d.BASE_CHARS_MAX), "audio_base", _BASE)
 
 
 def _selector(value: object) -> selector.Selector:

@@ -5,7 +5,7 @@ Times are integer µs UTC. Field names in JSON are the field names here; absent 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from devices.protocols.selector import Selector, Whereabouts
@@ -15,8 +15,7 @@ MANIFEST_ORDERS_MAX = 16
 TEXT_CHARS_MAX = 500
 TEXT_LANGUAGES_MAX = 8
 AUDIO_MAX = 8
-AUDIO_URLS_MAX = 4
-URL_CHARS_MAX = 256
+BASE_CHARS_MAX = 256
 AUDIO_BYTES_MAX = 33_554_432
 AUDIO_MS_MAX = 3_600_000
 REPEAT_MAX = 10_000
@@ -97,14 +96,13 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """One rendering of one language, addressed by its hash."""
+    """One rendering of one language, addressed by its hash under the `audio_base` of the document that names it."""
 
     lang: str
     sha256: str
     codec: str
     ms: int
     bytes: int
-    urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,8 @@ class Order:
 
     `status` is "actual" or "exercise" and must equal the use of the stream. `level` 1 (red) to 4 (blue).
     `volume` is 1–100, or "unchanged", or "mute". `repeat` counts the plays, 1 is once.
-    `corrects` names the original of a correction or all-clear and is absent on an alert.
+    `corrects` names the original of a correction or all-clear and is absent on an alert. A manifest lists a withdrawn
+    order as its `stub`.
     """
 
     id: str
@@ -138,9 +137,26 @@ class Order:
     origin: dict[str, str] | None = None
 
 
+def stub(order: Order) -> Order:
+    """What a manifest says of an order once it is withdrawn: what ranks, targets and later revisions need, no words."""
+    return replace(
+        order, state=OrderState.WITHDRAWN, event_code="", texts={}, audio=(), volume="unchanged", repeat=1, gap_s=0,
+        also_unstarted=False, origin=None,
+    )  # fmt: skip
+
+
+def as_listed(order: Order) -> Order:
+    """The order as a manifest lists it: whole in force, as its stub when withdrawn."""
+    return stub(order) if order.state is OrderState.WITHDRAWN else order
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The orders now in force for one stream (播发清单). `stream` is the topic; `version` is ms of database time."""
+    """The orders of one stream (播发清单). `stream` is the topic; `version` is ms of database time.
+
+    An order of this stream that is not listed and whose `start_at` lies before `swept` (µs UTC) is withdrawn: stubs
+    go when others need their room. A recording lies at `audio_base`, a slash, its sha256; "" where none is named.
+    """
 
     stream: str
     version: int
@@ -149,6 +165,8 @@ class Manifest:
     chain_head: str
     orders: tuple[Order, ...]
     retired: bool = False
+    swept: int = 0
+    audio_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +199,8 @@ class SpeakerConfig:
 
     `area_chain` runs from the top of the tree down to the speaker's own area; `overlay` names the overlay zones
     (功能区) beside it, never repeated in the chain. The height of an area is its index from the bottom of the chain.
-    `staged` is what it fetches ahead and keeps: the recordings of orders that may have to sound at once.
+    `staged` is what it fetches ahead and keeps, from `audio_base`: the recordings of orders that may have to sound at
+    once.
     """
 
     speaker: str
@@ -198,6 +217,7 @@ class SpeakerConfig:
     accepted_spread_ms: int
     starts_per_hour_max: int
     staged: tuple[Audio, ...] = ()
+    audio_base: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ from devices.protocols.documents import (
     Step,
     StepKind,
     Use,
+    as_listed,
+    stub,
     whereabouts,
 )
 from devices.protocols.jws import SigningKey, Typ
@@ -110,6 +112,7 @@ __all__ = [
     "answer_topic",
     "area_height",
     "area_manifests",
+    "as_listed",
     "ask_topic",
     "config_topic",
     "decode_hello",
@@ -138,6 +141,7 @@ __all__ = [
     "speaker_manifest_topic",
     "speaker_manifests",
     "state_topic",
+    "stub",
     "version_refusal",
     "whereabouts",
 ]

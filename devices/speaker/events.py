@@ -297,7 +297,7 @@ class Fetch:
     """
 
     sha256: str
-    urls: tuple[str, ...]
+    url: str
     bytes: int
     not_before_us: int
     keep: frozenset[str] = frozenset()

@@ -27,17 +27,12 @@ class FetchFailed(Exception):
 
 
 def fetch(store: AudioStore, wanted: Fetch, ca: str | None = None) -> tuple[str, ...]:
-    """Get the recording from the first place that has it; returns the hashes that made room. Raises FetchFailed."""
-    failure = FetchFailed("no_url", again=False)
-    for url in wanted.urls:
-        with closing(_pieces(url, ca)) as pieces:
-            try:
-                return store.add(wanted.sha256, pieces, wanted.bytes, wanted.keep)
-            except FetchFailed as error:
-                failure = error
-            except StoreRefused as error:
-                failure = FetchFailed(error.code, again=error.code != "over_cap")
-    raise failure
+    """Get the recording into the store; returns the hashes that made room. Raises FetchFailed."""
+    with closing(_pieces(wanted.url, ca)) as pieces:
+        try:
+            return store.add(wanted.sha256, pieces, wanted.bytes, wanted.keep)
+        except StoreRefused as error:
+            raise FetchFailed(error.code, again=error.code != "over_cap") from error
 
 
 def _pieces(url: str, ca: str | None) -> Generator[bytes, None, None]:

@@ -152,24 +152,24 @@ def _fetch(t: Turn) -> None:
         return
     after_us = t.mono_us + spread(t.speaker, t.config.fetch_spread_s * 1_000_000)
     keep = frozenset(audio.sha256 for audio in t.config.staged)
-    for audio in (*_said_soon(t), *t.config.staged):
+    for base, audio in (*_said_soon(t), *((t.config.audio_base, audio) for audio in t.config.staged)):
         again_us = t.sound.fetching.get(audio.sha256)
-        if audio.sha256 in t.sound.cached or not audio.urls:
+        if audio.sha256 in t.sound.cached or not base:
             continue
         if again_us is None or 0 < again_us <= t.mono_us:
             t.sound = replace(t.sound, fetching={**t.sound.fetching, audio.sha256: 0})
-            t.effect(e.Fetch(audio.sha256, audio.urls, audio.bytes, after_us, keep))
+            t.effect(e.Fetch(audio.sha256, f"{base}/{audio.sha256}", audio.bytes, after_us, keep))
         elif 0 < again_us < NEVER_US:
             t.wake(again_us)
 
 
-def _said_soon(t: Turn) -> list[Audio]:
-    """The recordings of the orders that may sound, now or later."""
+def _said_soon(t: Turn) -> list[tuple[str, Audio]]:
+    """(base address, recording) of the orders that may sound, now or later."""
     now_us = t.now_us
     if now_us is None:
         return []
     wanted = [key for key in t.live if choice.obstacle(t, key, now_us) in _MAY_SOUND]
-    return [audio for key in wanted for audio in t.orders[key].order.audio]
+    return [(t.orders[key].audio_base, audio) for key in wanted for audio in t.orders[key].order.audio]
 
 
 _MAY_SOUND = {
@@ -238,7 +238,7 @@ def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
     for key, text in facts.get("order", {}).items():
         try:
             t.set_order(key, order_of(text))
-        except Refused:
+        except (Refused, ValueError):
             t.sound = replace(t.sound, store_reason="order_unread")
             continue
         if key in marks:

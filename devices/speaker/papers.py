@@ -35,7 +35,7 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
-from devices.speaker.standing import claim, retarget
+from devices.speaker.standing import claim, retarget, sweep
 from devices.speaker.state import STREAMS_MAX, Held, packed, without
 from devices.speaker.turn import Turn
 
@@ -241,9 +241,10 @@ def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
 
 def _claim_all(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
     for order in manifest.orders:
-        refusal = claim(t, manifest.stream, signer, order)
+        refusal = claim(t, manifest.stream, signer, order, manifest.audio_base)
         if refusal is not None:
             receipts.refuse_document(t, manifest.stream, manifest.version, refusal)
+    sweep(t, manifest)
 
 
 def _signer(t: Turn, raw: bytes) -> LinkKey:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devices.protocols.documents import LinkKey, Order, OrderState, Phase, SpeakerConfig, whereabouts
+from devices.protocols.documents import (
+    LinkKey,
+    Manifest,
+    Order,
+    OrderState,
+    Phase,
+    SpeakerConfig,
+    as_listed,
+    whereabouts,
+)
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic, rank
@@ -12,25 +21,36 @@ from devices.speaker.state import ORDERS_KEPT_MAX, Standing, order_entry, order_
 from devices.speaker.turn import Turn
 
 
-def claim(t: Turn, stream: str, signer: LinkKey, order: Order) -> Refusal | None:
+def claim(t: Turn, stream: str, signer: LinkKey, order: Order, audio_base: str) -> Refusal | None:
     """Take an order of an accepted manifest into the book, if this stream may say it. A reason when it may not.
+
+    A stub takes the words along that the speaker holds of the order: only revision, state and end are news.
 
     The result does not depend on which of two claims came first: an area's stream stands above the speaker's own,
     a wider key above a narrower one, and between equals the higher revision.
     """
     key = order_key(order.status, order.id)
     held = t.orders.get(key)
-    new = Standing(order, stream, signer.area)
+    new = Standing(order, stream, signer.area, audio_base)
     if held is not None:
-        if held.order == order and held.stream == stream:
+        if as_listed(held.order) == order and held.stream == stream:
+            if audio_base not in ("", held.audio_base):
+                _hold(t, key, replace(held, audio_base=audio_base))
             return None
         refusal, takes_over = _judge(t, held, new)
         if not takes_over:
             return refusal
-    t.set_order(key, new)
-    t.keep(order_entry(key, new))
+        if withdrawn(new):
+            kept = replace(held.order, rev=order.rev, state=order.state, expires=order.expires)
+            new = replace(new, order=kept, audio_base=held.audio_base)
+    _hold(t, key, new)
     _make_room(t, key)
     return None
+
+
+def _hold(t: Turn, key: str, standing: Standing) -> None:
+    t.set_order(key, standing)
+    t.keep(order_entry(key, standing))
 
 
 def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool]:
@@ -44,9 +64,18 @@ def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool
             return Refusal.NOT_ISSUER, False
         if not contains(t.config, held.scope, new.scope):
             return None, True
-    if new.order.rev == held.order.rev and new.order != held.order:
+    if new.order.rev == held.order.rev and new.order != as_listed(held.order):
         return Refusal.VERSION_CONFLICT, False
     return None, new.order.rev > held.order.rev
+
+
+def sweep(t: Turn, manifest: Manifest) -> None:
+    """Withdraw what the stream no longer lists and says is over."""
+    listed = {order_key(order.status, order.id) for order in manifest.orders}
+    for key, standing in tuple(t.orders.items()):
+        unlisted = standing.stream == manifest.stream and key not in listed
+        if unlisted and standing.order.start_at < manifest.swept and not withdrawn(standing):
+            _hold(t, key, replace(standing, order=replace(standing.order, state=OrderState.WITHDRAWN)))
 
 
 def contains(config: SpeakerConfig | None, outer: str, inner: str) -> bool:

@@ -7,11 +7,11 @@ Orders are kept by use and id, so that an exercise key can never touch an actual
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from devices.protocols import document_json
-from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, SpeakerConfig, Step, StepKind
+from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, OrderState, SpeakerConfig, Step, StepKind
 from devices.protocols.speaker_link import Rank
 from devices.speaker.events import Entry, Image
 
@@ -74,7 +74,8 @@ class Papers:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One order as this speaker holds it, the stream that claims it and the area that the signing key covers.
+    """One order as this speaker holds it, the stream that claims it, the area that the signing key covers, and the
+    base address of its recordings. A withdrawn order keeps the words that the speaker had of it.
 
     `mine` and `rank` follow from the config and are made anew whenever it or the orders change.
     """
@@ -82,6 +83,7 @@ class Standing:
     order: Order
     stream: str
     scope: str
+    audio_base: str = ""
     mine: bool = False
     rank: Rank | None = None
 
@@ -245,16 +247,23 @@ def packed(value: object) -> str:
 
 
 def order_entry(key: str, standing: Standing) -> Entry:
-    """The fact of an order: a manifest of that one order, so that one reader serves for both."""
-    manifest = Manifest(standing.stream, 1, 0, 0, "", (standing.order,))
-    return Entry("order", key, packed([standing.scope, document_json.encode(manifest).decode()]))
+    """The fact of an order: a manifest of that one order, so that one reader serves for both. That a whole order is
+    withdrawn stands beside it, because a manifest has no words for such a one."""
+    order = standing.order
+    withdrawn = order.state is OrderState.WITHDRAWN and bool(order.texts or order.audio)
+    listed = replace(order, state=OrderState.IN_FORCE) if withdrawn else order
+    manifest = Manifest(standing.stream, 1, 0, 0, "", (listed,), audio_base=standing.audio_base)
+    return Entry("order", key, packed([standing.scope, document_json.encode(manifest).decode(), withdrawn]))
 
 
 def order_of(text: str) -> Standing:
-    """Raises Refused when the journal holds something that is no order."""
-    scope, manifest_json = json.loads(text)
+    """Raises Refused or ValueError when the journal holds something that is no order."""
+    scope, manifest_json, withdrawn = json.loads(text)
     manifest = document_json.decode_manifest(manifest_json.encode())
-    return Standing(manifest.orders[0], manifest.stream, scope)
+    order = manifest.orders[0]
+    if withdrawn:
+        order = replace(order, state=OrderState.WITHDRAWN)
+    return Standing(order, manifest.stream, scope, manifest.audio_base)
 
 
 def mark_entry(key: str, mark: Mark) -> Entry:

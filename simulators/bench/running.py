@@ -107,9 +107,9 @@ def running(folder: Path, speakers: int, agents: int) -> Iterator[Running]:
         ports = {
             name: free_port() for name in ("web_port", "panel_port", "gateway_metrics_port", "worker_metrics_port")
         }
-        urls = (f"http://127.0.0.1:{ports['web_port']}",)
+        base = f"http://127.0.0.1:{ports['web_port']}/audio"
         settings = settings.model_copy(
-            update={**ports, "mqtt_port": mqtt_port, "audio_urls": urls, "web_secure_cookie": False}
+            update={**ports, "mqtt_port": mqtt_port, "audio_base": base, "web_secure_cookie": False}
         )
         system.settings, system.environment = settings, environment(settings)
         for name in ("web", "gateway", "worker"):

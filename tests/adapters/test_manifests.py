@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import Audio, Manifest, Phase, Use
+from devices.protocols.documents import Manifest, Phase, Use
 from services.dispatcher.adapters import broker, manifests, mqtt
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.domain.places import Venue
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.signals import Use as SignalUse
-from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.ports import EffectRow, Stream
 from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.processes.children import Mosquitto
@@ -49,8 +47,9 @@ class Gateway:
         self.ears = self._link("gw-1", self.heard)
         self.signer = KeySigner(self.folder, lambda: NOON_US)
         self.side = SpeakerSide(
-            self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), self.published.append
-        )
+            self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), "http://127.0.0.1/audio",
+            self.published.append,
+        )  # fmt: skip
 
     def _link(self, name: str, into: queue.Queue[Delivery]) -> MqttLink:
         ready: queue.Queue[bool] = queue.Queue()
@@ -221,21 +220,6 @@ def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:
     heard = gateway.next("/mall-1/config")
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert (config.venue, config.area_chain[0], config.version) == ("mall", CITY, NOON_US // 1_000)
-
-
-def test_a_config_takes_as_much_of_what_is_staged_as_the_link_allows(gateway: Gateway) -> None:
-    urls = tuple(f"http://127.0.0.1/{'x' * 200}/{number}" for number in range(4))
-    staged = tuple(Audio("zh", f"{number:064x}", "opus", 9_000, 27_000, urls) for number in range(16))
-    with gateway.town.store.write() as tx:
-        venue = tx.get_locked(Venue, "mall")
-        assert venue is not None
-        tx.put(replace(venue, staged=staged))
-        city_changed(tx)
-    gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
-    heard = gateway.next("/mall-1/config")
-    config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
-    assert 0 < len(config.staged) < 16
-    assert config.staged == staged[: len(config.staged)]
 
 
 def many_configs(gateway: Gateway) -> tuple[Relay, set[str]]:

@@ -102,7 +102,7 @@ BROADCAST = Broadcast(
     people_needed=2,
     released_by=("p-1",),
     wordings={"zh": "w-1"},
-    audio=(Audio("zh", "0" * 64, "opus", 4_000, 32_000, ("/audio/x",)),),
+    audio=(Audio("zh", "0" * 64, "opus", 4_000, 32_000),),
 )
 TASK = Task(
     id="t-1",

@@ -132,11 +132,19 @@ def test_manifest_comes_back_whole() -> None:
         supersedes=("o-2", "o-3"),
         also_unstarted=True,
         origin={"ebmid": "1"},
-        state=link.OrderState.WITHDRAWN,
     )
     manifest = replace(make.MANIFEST, orders=(full, make.ORDER)[:1])
     raw = link.sign(manifest, make.signing_key("actual-city"))
     assert link.read_manifest(raw, manifest.stream, KEYS, CONFIG, make.NOW) == manifest
+
+
+def test_withdrawn_order_is_signed_as_its_stub() -> None:
+    withdrawn = replace(make.ORDER, rev=2, state=link.OrderState.WITHDRAWN)
+    manifest = replace(make.MANIFEST, orders=(withdrawn,), swept=make.NOW)
+    raw = link.sign(manifest, make.signing_key("actual-city"))
+    read = link.read_manifest(raw, manifest.stream, KEYS, CONFIG, make.NOW)
+    assert read == replace(manifest, orders=(link.stub(withdrawn),))
+    assert read.orders[0] == link.as_listed(withdrawn) and link.as_listed(make.ORDER) == make.ORDER
 
 
 def test_retired_stream_ends_in_an_empty_manifest() -> None:
@@ -153,7 +161,7 @@ def test_hello_answer_comes_back_whole() -> None:
 def test_members_at_their_default_are_left_out() -> None:
     members = set(make.plain(make.MANIFEST)["orders"][0])
     assert {"corrects", "supersedes", "also_unstarted", "origin"}.isdisjoint(members)
-    assert "retired" not in make.plain(make.MANIFEST)
+    assert {"retired", "swept"}.isdisjoint(make.plain(make.MANIFEST))
 
 
 def test_same_document_and_key_give_the_same_bytes() -> None:

@@ -95,7 +95,7 @@ def test_member_limits_are_the_codes() -> None:
         (order["gap_s"]["maximum"], documents.GAP_S_MAX),
         (audio["bytes"]["maximum"], documents.AUDIO_BYTES_MAX),
         (audio["ms"]["maximum"], documents.AUDIO_MS_MAX),
-        (audio["urls"]["maxItems"], documents.AUDIO_URLS_MAX),
+        (SCHEMAS["AudioBase"]["maxLength"], documents.BASE_CHARS_MAX),
         (SCHEMAS["Selector"]["properties"]["shapes"]["maxItems"], selector.SELECTOR_VERTICES_MAX),
         (SCHEMAS["Selector"]["properties"]["speakers"]["maxItems"], selector.SELECTOR_SPEAKERS_MAX),
         (SCHEMAS["Shape"]["oneOf"][1]["properties"]["radius_m"]["maximum"], selector.RADIUS_M_MAX),

@@ -405,7 +405,7 @@ def test_time_over_matters_to_nothing_that_is_not_live(state: BroadcastState) ->
 
 # Audio
 
-SOUND = Audio("zh", "0" * 64, "opus", 5_000, 15_000, ("http://127.0.0.1/audio/0",))
+SOUND = Audio("zh", "0" * 64, "opus", 5_000, 15_000)
 
 
 def test_audio_that_comes_on_air_goes_out_with_a_higher_revision() -> None:

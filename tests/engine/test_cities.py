@@ -123,11 +123,8 @@ def rendered(town: Town, count: int = 100) -> list[Asset]:
     return assets
 
 
-URLS = ("http://127.0.0.1",)
-
-
 def staged_audio(town: Town, city: City, playbooks: tuple[Playbook, ...]) -> int:
-    return stage_audio(town.store, city, standing_words(city, playbooks), URLS)
+    return stage_audio(town.store, city, standing_words(city, playbooks))
 
 
 def test_speakers_of_a_standing_order_hold_its_audio_ready_once_all_of_it_is_rendered(town: Town) -> None:

@@ -81,9 +81,9 @@ def laws_broken(*parts: Any, **how: Any) -> set[int]:
 
 
 def test_law_1_catches_a_signer_that_skips_the_release() -> None:
-    def sign_drafts_too(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+    def sign_drafts_too(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
         """Puts every draft of the stream on the air, as if the last check were not there."""
-        signed = streams.sign_stream(tx, topic, signer, city)
+        signed = streams.sign_stream(tx, topic, signer, city, base)
         drafts = tx.find(Broadcast, Page(limit=16), stream=topic, state=BroadcastState.DRAFT, phase=Phase.ALERT)
         now_us = tx.now_us()
         orders = [
@@ -475,7 +475,7 @@ def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
 
 
 def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
-    def says_nothing(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+    def says_nothing(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
         """Takes an order on air without a word to the speakers."""
         tx.delete(Stream, topic)
         return streams.Signed(topic, 1, b"", fresh=False)
@@ -484,12 +484,12 @@ def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
 
 
 def test_law_8_catches_a_signer_that_gives_up_while_the_broker_holds_what_is_unknown_here() -> None:
-    def gives_up(tx: Any, topic: str, signer: Any, city: Any) -> streams.Signed:
+    def gives_up(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
         """Leaves a stream alone until a person has decided, also when there is something new to say."""
         stream = tx.get(Stream, topic)
         if stream is not None and streams.unknown_on_air(stream):
             raise UnknownOnAir(topic)
-        return streams.sign_stream(tx, topic, signer, city)
+        return streams.sign_stream(tx, topic, signer, city, base)
 
     faults = (Fault.RESTORE, Fault.GATEWAY_KILLED, Fault.ROUGH_PEOPLE)
     assert 8 in laws_broken(Parts(sign_stream=gives_up), faults=faults, rough_s=5_400)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
+from tests.engine.signing import Keys, sign
 from tests.web.api import Api, refusal
 
 
@@ -54,6 +56,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("gateway", True, NOON_US + 3 * SECOND_US, ""),
         ("effects", True, NOON_US, ""),
         ("worker", True, NOON_US, ""),
+        ("room", True, NOON_US, ""),
         ("city", True, NOON_US, ""),
     ]
 
@@ -129,3 +132,14 @@ def test_metrics_are_prometheus_text(api: Api) -> None:
     answer = api.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'tocsin_web_requests_total{status="2xx"} 1.0' in answer.text
+
+
+def test_a_stream_that_fills_up_is_told_with_what_fills_it_before_it_is_full(api: Api) -> None:
+    first = api.town.on_air()
+    sign(api.town, first.stream, Keys())
+    with api.town.store.write() as tx:
+        tx.put(*(replace(first, id=f"{n:032x}", level=2, incident="other") for n in range(500, 505)))
+    assert not parts(api)["room"]
+    (stream,) = api.get("duty", "/api/streams").json()["streams"]
+    assert 70 <= stream["filled_percent"] <= 100
+    assert len(stream["filled_by"]) == 6 and all("rainstorm" in title for title in stream["filled_by"])

@@ -6,13 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import CONFIG_BYTES_MAX
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
@@ -54,6 +53,7 @@ class SpeakerSide:
         link: MqttLink,
         city: Callable[[], City],
         spreads: Spreads,
+        audio_base: str = "",
         published: Callable[[str], None] = lambda topic: None,
     ) -> None:
         self._store = store
@@ -61,6 +61,7 @@ class SpeakerSide:
         self._link = link
         self._city = city
         self._spreads = spreads
+        self._audio_base = audio_base
         self._published = published
         self._seen: dict[str, bytes] = {}
         self._arrived: dict[str, float] = {}
@@ -92,7 +93,7 @@ class SpeakerSide:
     def _sign(self, topic: str) -> Signed:
         try:
             with self._store.write() as tx:
-                signed = streams.sign_stream(tx, topic, self._signer, self._city())
+                signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
         except Refused as refused:
@@ -240,8 +241,8 @@ class SpeakerSide:
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
 
     def _config(self, speaker: Speaker, city: City) -> SpeakerConfig:
-        chain = city.tree.chain(speaker.area)
-        config = SpeakerConfig(
+        chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged
+        return SpeakerConfig(
             speaker=speaker.id,
             version=speaker.config_version,
             area_chain=chain.codes,
@@ -255,8 +256,6 @@ class SpeakerSide:
             fetch_spread_s=self._spreads.fetch_s,
             accepted_spread_ms=self._spreads.accepted_ms,
             starts_per_hour_max=self._spreads.starts_per_hour_max,
-            staged=city.venues[speaker.venue].staged,
+            staged=staged,
+            audio_base=self._audio_base if staged else "",
         )
-        while config.staged and speaker_link.signed_bytes(config) > CONFIG_BYTES_MAX:
-            config = replace(config, staged=config.staged[:-1])
-        return config

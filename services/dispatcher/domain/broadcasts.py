@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
+from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase, stub
 from devices.protocols.selector import Selector
 
 from .effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, WakeAt
@@ -180,6 +180,13 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """A correction or an all-clear that has done its work leaves the air before its time."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     pass
 
@@ -190,7 +197,17 @@ class AudioReady:
 
 
 BroadcastEvent = (
-    ReleaseGiven | StandingGiven | Declined | Held | Stopped | Resumed | ResumeEnded | Replaced | Expired | AudioReady
+    ReleaseGiven
+    | StandingGiven
+    | Declined
+    | Held
+    | Stopped
+    | Resumed
+    | ResumeEnded
+    | Replaced
+    | Retired
+    | Expired
+    | AudioReady
 )
 
 
@@ -267,6 +284,11 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
             return _replaced(b, event)
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
+        case Retired() if b.state is BroadcastState.ON_AIR and b.phase is not Phase.ALERT:
+            gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
+            return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
+        case Retired():
+            return b, [Record("broadcast.not_retired", b.id, f"it is {b.state}: {event.why}")]
         case Expired():
             return _expired(b, now_us)
         case AudioReady():
@@ -417,9 +439,8 @@ def _publish(b: Broadcast) -> Save:
 
 
 def wire_order(b: Broadcast) -> Order:
-    """The order as speakers see it."""
-    withdrawn = b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
-    return Order(
+    """The order as speakers see it: as its stub once it is stopped or withdrawn."""
+    order = Order(
         id=b.id,
         rev=b.rev,
         status=str(b.use),
@@ -435,6 +456,7 @@ def wire_order(b: Broadcast) -> Order:
         gap_s=b.gap_s,
         start_at=b.start_at_us,
         expires=b.expires_us,
-        state=OrderState.WITHDRAWN if withdrawn else OrderState.IN_FORCE,
+        state=OrderState.IN_FORCE,
         corrects=b.original or None,
     )
+    return stub(order) if b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN) else order

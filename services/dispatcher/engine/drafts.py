@@ -30,14 +30,14 @@ def current_plan(tx: Tx, playbook: Playbook, incident: Incident, city: City) -> 
 
 
 def draft(
-    tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids, audio_urls: tuple[str, ...]
+    tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids
 ) -> tuple[Broadcast, list[Effect]]:
     """Write or rewrite the incident's alert and its two followers; releases given to other content expire."""
     existing = tx.get_locked(Broadcast, incident.alert) if incident.alert else None
     old = existing if existing is not None and existing.state in REDRAFTABLE else None
     alert_id = old.id if old else ids.new()
     effects: list[Effect] = []
-    alert = _worded(tx, _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, ""), audio_urls, effects)
+    alert = _worded(tx, _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, ""), effects)
     if old is not None:
         alert, changed = _carry_releases(old, alert)
         if changed:
@@ -49,7 +49,7 @@ def draft(
         follower_id = follower(tx, alert_id, phase) or ids.new()
         body = _broadcast(follower_id, incident, playbook, plan, city, phase, alert_id)
         kept = tx.get(Broadcast, follower_id)
-        tx.put(_worded(tx, replace(body, version=kept.version if kept else 0), audio_urls, effects))
+        tx.put(_worded(tx, replace(body, version=kept.version if kept else 0), effects))
     effects.append(
         Record(
             "broadcast.drafted", alert.id, f"{playbook.id} for {incident.id}",
@@ -128,14 +128,14 @@ def _changes(old: Broadcast, new: Broadcast) -> list[str]:
     return said or ["how it is played changed"]
 
 
-def _worded(tx: Tx, b: Broadcast, audio_urls: tuple[str, ...], effects: list[Effect]) -> Broadcast:
+def _worded(tx: Tx, b: Broadcast, effects: list[Effect]) -> Broadcast:
     """Give each text its wording, ask for those not rendered yet, and take along the audio there is."""
     wordings = {lang: wording_of(b, lang) for lang in b.texts}
     audio = []
     for wording in wordings.values():
         asset = tx.get(Asset, wording.id)
         if asset is not None:
-            audio.append(wire_audio(asset, audio_urls))
+            audio.append(wire_audio(asset))
             continue
         if tx.get(Wording, wording.id) is None:
             tx.put(wording)
@@ -155,7 +155,6 @@ def wording_for(lang: str, text: str, use: str, phase: str, level: int, event_co
     return Wording(name, lang, text, use, phase, level, event_code)
 
 
-def wire_audio(asset: Asset, audio_urls: tuple[str, ...]) -> Audio:
+def wire_audio(asset: Asset) -> Audio:
     """An asset as an order carries it."""
-    urls = tuple(f"{base}/audio/{asset.sha256}" for base in audio_urls)
-    return Audio(asset.lang, asset.sha256, asset.codec, asset.ms, asset.bytes, urls)
+    return Audio(asset.lang, asset.sha256, asset.codec, asset.ms, asset.bytes)

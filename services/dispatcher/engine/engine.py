@@ -21,7 +21,21 @@ from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.spots import Spot
 from ..domain.verification import Task
-from . import ahead, arrivals, ingest, maintenance, muting, panels, polls, reused, rhythm, scope, sightings, silencing
+from . import (
+    ahead,
+    arrivals,
+    endings,
+    ingest,
+    maintenance,
+    muting,
+    panels,
+    polls,
+    reused,
+    rhythm,
+    scope,
+    sightings,
+    silencing,
+)
 from .cities import CityInMemory, set_service
 from .drafts import wire_audio
 from .events import (
@@ -51,6 +65,7 @@ from .work import Work
 
 EVENTS_MAX = 500
 CONFLICTS_MAX = 5
+HEARD_AGAIN_US = 60_000_000
 OPEN_BROADCASTS = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)
 
 
@@ -62,7 +77,6 @@ class Engine:
         store: Store,
         ids: Ids,
         playbooks: Sequence[Playbook],
-        audio_urls: tuple[str, ...] = (),
         wake: Callable[[], None] = lambda: None,
         rules: Rules | None = None,
         shadow: Rules | None = None,
@@ -73,7 +87,6 @@ class Engine:
         self._store = store
         self._ids = ids
         self._playbooks = {p.id: p for p in playbooks}
-        self._audio_urls = audio_urls
         self._wake = wake
         self.rules = rules or Rules()
         self._shadow, self._differs = shadow, differs
@@ -128,7 +141,7 @@ class Engine:
         heard = self._to_write_down(events)
         with self._store.write() as tx:
             work = Work(
-                tx, self._city.get(tx), self._playbooks, self._ids, self._audio_urls, self.rules, self._shadow,
+                tx, self._city.get(tx), self._playbooks, self._ids, self.rules, self._shadow,
                 self._differs,
             )  # fmt: skip
             # Before any other row is held, so that these rows come first in every transaction.
@@ -287,7 +300,7 @@ class Engine:
         for b in work.tx.find(Broadcast, Page(limit=1_000, order="-id"), state=OPEN_BROADCASTS):
             if event.asset.id in b.wordings.values():
                 others = tuple(a for a in b.audio if a.lang != event.asset.lang)
-                audio = (*others, wire_audio(event.asset, self._audio_urls))
+                audio = (*others, wire_audio(event.asset))
                 work.broadcast(b.id, broadcasts.AudioReady(tuple(sorted(audio, key=lambda a: a.lang))))
 
     @property
@@ -349,7 +362,7 @@ def _timer(work: Work, event: TimerDue) -> None:
         case "broadcast", "expires":
             work.broadcast(timer.subject, broadcasts.Expired())
         case "broadcast", "prove":
-            _ask_the_ground(work, timer.subject)
+            _prove(work, timer.subject)
         case "broadcast", "resume":
             work.broadcast(timer.subject, broadcasts.ResumeEnded())
         case "stream", "refresh":
@@ -391,11 +404,23 @@ def _take(tx: Tx, timer: TimerRow) -> bool:
     return tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name), timer.due_us)
 
 
-def _ask_the_ground(work: Work, broadcast_id: str) -> None:
-    """Silent speakers become one task per venue, most people at risk first."""
+def _prove(work: Work, broadcast_id: str) -> None:
+    """The time to be proved is over: people go to where an alert is silent, and a follower heard by all has done."""
     b = work.tx.get_locked(Broadcast, broadcast_id)
-    if b is None or b.state is not BroadcastState.ON_AIR or b.phase is not Phase.ALERT:
+    if b is None or b.state is not BroadcastState.ON_AIR:
         return
+    if b.phase is Phase.ALERT:
+        _ask_the_ground(work, b)
+        return
+    if endings.heard_by_all(work.tx, b):
+        work.broadcast(b.id, broadcasts.Retired("every speaker that had started its alert has finished it"))
+        return
+    again_us = work.tx.now_us() + HEARD_AGAIN_US
+    work.run([WakeAt("broadcast", b.id, "prove", again_us, again_us + broadcasts.TIMER_USELESS_US)])
+
+
+def _ask_the_ground(work: Work, b: Broadcast) -> None:
+    """Silent speakers become one task per venue, most people at risk first."""
     silent = [row.speaker for row in work.tx.expected(b.id, silent_only=True)]
     rows = silent_venues(silent, work.city, work.tx.now_us())
     facts: dict[str, object] = {"venues": [r.venue for r in rows], "speakers": len(silent)}

@@ -60,7 +60,8 @@ class BrokerAccount:
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
-    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know."""
+    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know.
+    Orders that began before `swept_us` and are not listed are withdrawn."""
 
     id: str
     area: str
@@ -71,6 +72,7 @@ class Stream:
     signed: bytes = b""
     refresh_us: int = 0
     foreign: bytes = b""
+    swept_us: int = 0
     version: int = 0
 
 

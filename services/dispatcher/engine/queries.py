@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from devices.protocols import document_json
 from devices.protocols.documents import Order, Phase
 
-from ..domain.broadcasts import Broadcast, Release
+from ..domain.broadcasts import Broadcast, BroadcastState, Release
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
@@ -20,7 +20,10 @@ from ..domain.refusals import NotFound
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
+from .endings import no_room
 from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .room import Room, measure
+from .streams import families
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -38,6 +41,8 @@ SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
+LIVE_MAX = 10_000
+NOTHING = Room(0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +96,15 @@ def incident_story(read: Read, id: str) -> IncidentStory:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastStory:
-    """A broadcast with its releases, its counts and, for an alert, the prepared followers."""
+    """A broadcast with its releases, its counts and, for an alert, the prepared followers. `no_room` says what fills
+    the stream so that a draft can't be released, "" when it can."""
 
     broadcast: Broadcast
     releases: tuple[Release, ...]
     coverage: Coverage
     correction: Broadcast | None
     all_clear: Broadcast | None
+    no_room: str = ""
 
 
 def broadcast_story(read: Read, id: str) -> BroadcastStory:
@@ -110,6 +117,7 @@ def broadcast_story(read: Read, id: str) -> BroadcastStory:
         read.coverage(id),
         follower(read, id, Phase.CORRECTION) if alert else None,
         follower(read, id, Phase.ALL_CLEAR) if alert else None,
+        no_room(read, b) if alert and b.state is BroadcastState.DRAFT else "",
     )
 
 
@@ -228,26 +236,37 @@ def _sensor_source(id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamNow:
-    """A stream with the orders that a newer verified manifest on the broker holds and this database does not."""
+    """A stream with the orders that a newer verified manifest on the broker holds and this database does not, and how
+    full it is."""
 
     stream: Stream
     unknown_on_air: tuple[Order, ...]
     unknown_version: int
+    room: Room
 
 
 def streams_now(read: Read) -> tuple[StreamNow, ...]:
     """Every stream of this dispatcher."""
-    return tuple(_stream_now(s) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+    rooms = rooms_in_use(read)
+    return tuple(_stream_now(s, rooms.get(s.id, NOTHING)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
 
 
-def _stream_now(stream: Stream) -> StreamNow:
+def rooms_in_use(read: Read) -> dict[str, Room]:
+    """How full each stream is on which something is on air or stopped."""
+    live = read.find(
+        Broadcast, Page(limit=LIVE_MAX, order="-id"), state=(BroadcastState.ON_AIR, BroadcastState.STOPPED)
+    )
+    return {topic: measure(families(read, topic)) for topic in sorted({b.stream for b in live})}
+
+
+def _stream_now(stream: Stream, room: Room) -> StreamNow:
     if not stream.foreign:
-        return StreamNow(stream, (), 0)
+        return StreamNow(stream, (), 0, room)
     manifest = document_json.decode_manifest(stream.foreign)
     # Once something newer was signed here, what was found is taken over or has run out.
     if manifest.version <= stream.manifest_version:
-        return StreamNow(stream, (), 0)
-    return StreamNow(stream, manifest.orders, manifest.version)
+        return StreamNow(stream, (), 0, room)
+    return StreamNow(stream, manifest.orders, manifest.version, room)
 
 
 def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:
@@ -308,6 +327,7 @@ class Health:
     worker_seen_us: int
     effects_open: int
     effects_late: int
+    fullest_percent: int = 0
 
 
 GATEWAY_LEASES = "gw-"
@@ -329,4 +349,5 @@ def health(read: Read, city: str, worker_seq: int = 0) -> Health:
         worker_seen_us=alive[0].at_us if alive else 0,
         effects_open=len(effects),
         effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
+        fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),
     )

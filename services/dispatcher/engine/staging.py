@@ -80,7 +80,7 @@ def standing_words(city: City, playbooks: Iterable[Playbook]) -> dict[str, list[
     return words
 
 
-def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]], audio_urls: tuple[str, ...]) -> int:
+def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]) -> int:
     """Tell the speakers of each venue which rendered audio to hold ready for these words of its standing orders; how
     many venues changed. A venue waits until all its words are rendered, so that its speakers take one new config and
     not several."""
@@ -89,7 +89,7 @@ def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]
     changed: dict[str, tuple[Audio, ...]] = {}
     for venue_id, wanted in words.items():
         found = [assets[wording.id] for wording in wanted if wording.id in assets]
-        audio = tuple(wire_audio(asset, audio_urls) for asset in found[:STAGED_MAX])
+        audio = tuple(wire_audio(asset) for asset in found[:STAGED_MAX])
         if len(found) == len(wanted) and audio != city.venues[venue_id].staged and len(changed) < VENUES_A_PASS:
             changed[venue_id] = audio
     if changed:

@@ -6,14 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json, speaker_link
-from devices.protocols.speaker_link import (
-    MANIFEST_BYTES_MAX,
-    MANIFEST_ORDERS_MAX,
-    Manifest,
-    Order,
-    OrderState,
-    Phase,
-)
+from devices.protocols.speaker_link import Manifest, Order, OrderState, Phase, stub
 from devices.protocols.topics import parse_manifest_topic
 
 from ..domain.broadcasts import (
@@ -30,14 +23,18 @@ from ..domain.broadcasts import (
 from ..domain.effects import Carry, Record, Save, WakeAt
 from ..domain.incidents import Air, Incident
 from ..domain.planning import City
-from ..domain.refusals import ChangedOnAir, NoKey, NotFound, OverCap, UnknownOnAir
+from ..domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
+from . import room
 from .chain import chain_now
-from .ports import CitySettings, Page, Signer, Stream, Tx
+from .ports import CitySettings, Page, Read, Signer, Stream, Tx
+from .room import Family
 
 FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
+LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
+ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
 SILENT_STATES = (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
 ON_AIR_STATES = (BroadcastState.ON_AIR, *SILENT_STATES)
 
@@ -56,26 +53,39 @@ class Signed:
     refused: tuple[str, ...] = ()
 
 
-def check_caps(tx: Tx, joining: Broadcast) -> None:
-    """Raise OverCap when the stream's manifest would no longer fit the link with this order in it."""
-    known = [wire_order(b) for b in _on_stream(tx, joining.stream) if b.id != joining.id] + [wire_order(joining)]
-    stream = tx.get(Stream, joining.stream)
-    orders = known if stream is None else merged(known, stream, tx.now_us())
-    if len(orders) > MANIFEST_ORDERS_MAX:
-        raise OverCap(f"{len(orders)} orders on one stream")
-    size = speaker_link.signed_bytes(_manifest(joining.stream, 2**53, 0, "0" * 64, orders))
-    if size > MANIFEST_BYTES_MAX:
-        raise OverCap(f"a manifest of about {size} bytes")
+def families(read: Read, topic: str) -> list[Family]:
+    """Everything that keeps room on a stream: what is on air or may come back, and what only the broker knows."""
+    rows = [b for b in _on_stream(read, topic) if b.state is not BroadcastState.WITHDRAWN]
+    alerts = dict.fromkeys(b.original or b.id for b in rows)
+    found = [family for alert in alerts if (family := family_of(read, alert)) is not None]
+    stream = read.get(Stream, topic)
+    known = {b.id for b in rows}
+    strange = [] if stream is None else [o for o in _foreign(stream, [], read.now_us()) if o.id not in known]
+    in_force = [order for order in strange if order.state is OrderState.IN_FORCE]
+    return found + [Family(o.id, f"unknown here: {o.id}", o.level, room.reserved(o, ())) for o in in_force]
+
+
+def family_of(read: Read, alert: str) -> Family | None:
+    """An alert with its followers, drafts included; None when there is no such alert."""
+    b = read.get(Broadcast, alert)
+    if b is None:
+        return None
+    followers = read.find(Broadcast, original=alert)
+    over = b.state not in (*ALERT_MAY_SOUND, BroadcastState.ON_AIR, BroadcastState.STOPPED)
+    proved_us = [f.start_at_us + f.prove_within_s * 1_000_000 for f in followers if f.state is BroadcastState.ON_AIR]
+    title = f"{b.hazard} {LEVEL_WORDS[b.level]} {b.place_names.get('en') or b.place_names.get('zh', '')} ({b.id})"
+    kept = room.reserved(wire_order(b), map(wire_order, followers), over=over)
+    return Family(b.id, title, b.level, kept, over, max(proved_us, default=0))
 
 
 def revision_on_broker(tx: Tx, b: Broadcast) -> int:
     """The revision at which only the broker knew this order, 0 when it did not: a person has not decided on it yet."""
     stream = tx.get(Stream, b.stream)
-    found = [] if stream is None else _foreign(stream, tx.now_us())
+    found = [] if stream is None else _foreign(stream, [wire_order(b)], tx.now_us())
     return max((order.rev for order in found if order.id == b.id), default=0)
 
 
-def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
+def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str = "") -> Signed:
     """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out.
 
     Raises NoKey, and UnknownOnAir while the broker holds a newer one to which this database has nothing to add.
@@ -86,10 +96,13 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
     rows = _on_stream(tx, topic)
     shown = [b for b in rows if b.state in SILENT_STATES or _release_shown(tx, b)]
     refused = tuple(b.id for b in rows if b not in shown)
-    orders = merged([wire_order(b) for b in shown], stream, now_us)
-    if unknown_on_air(stream) and _adds_nothing(shown, _foreign(stream, now_us)):
+    known = [wire_order(b) for b in shown]
+    all_orders = merged(known, stream, now_us)
+    if unknown_on_air(stream) and _adds_nothing(shown, _foreign(stream, known, now_us)):
         raise UnknownOnAir(topic)
-    said = _digest(orders)
+    may_resume = frozenset(b.id for b in rows if b.state is BroadcastState.STOPPED)
+    orders, swept_us = room.listed(all_orders, may_resume, stream.swept_us)
+    said = _digest(orders, swept_us, audio_base)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
     chain = city.tree.chain(stream.area).all
@@ -97,11 +110,17 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
         raise NoKey(f"{stream.use} for {stream.area}")
     version = speaker_link.next_version(max(stream.manifest_version, _foreign_version(stream)), now_us)
     _, head = chain_now(tx)
-    raw = signer.sign_manifest(_manifest(topic, version, now_us, head, orders), chain)
+    manifest = Manifest(
+        topic, version, now_us, now_us + FRESH_US, head, tuple(orders), swept=swept_us, audio_base=audio_base
+    )
+    raw = signer.sign_manifest(manifest, chain)
     refresh_us = now_us + REFRESH_US
     # What was found on the broker is kept until every order of it is known here or over.
-    foreign = stream.foreign if len(orders) > len(shown) or _outdone(shown, orders) else b""
-    signed = replace(stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign)
+    foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
+    signed = replace(
+        stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign,
+        swept_us=swept_us,
+    )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
     facts: dict[str, object] = {"version": version, "orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders]}
@@ -111,8 +130,8 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City) -> Signed:
 
 def _adds_nothing(shown: list[Broadcast], foreign: list[Order]) -> bool:
     """Whether the broker has all that this database has to say."""
-    there = {(order.id, order.rev) for order in foreign}
-    return all((b.id, b.rev) in there for b in shown)
+    there = {order.id: order.rev for order in foreign}
+    return all(there.get(b.id, 0) >= b.rev for b in shown)
 
 
 def _outdone(shown: list[Broadcast], orders: list[Order]) -> bool:
@@ -124,7 +143,7 @@ def _outdone(shown: list[Broadcast], orders: list[Order]) -> bool:
 def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
     """The known orders and those only a newer manifest on the broker knows, each at its highest revision."""
     best = {order.id: order for order in known}
-    for order in _foreign(stream, now_us):
+    for order in _foreign(stream, known, now_us):
         mine = best.get(order.id)
         if mine is None or order.rev > mine.rev:
             best[order.id] = order
@@ -136,12 +155,21 @@ def unknown_on_air(stream: Stream) -> bool:
     return _foreign_version(stream) > stream.manifest_version
 
 
-def _foreign(stream: Stream, now_us: int) -> list[Order]:
-    """The orders that only the broker knew and whose time is not over, by id."""
+def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
+    """The orders that only the broker knew and whose time is not over, by id; and of the known ones those that the
+    broker's manifest has swept, as withdrawn."""
     if not stream.foreign:
         return []
-    found = document_json.decode_manifest(stream.foreign).orders
-    return sorted((order for order in found if order.expires > now_us), key=lambda order: order.id)
+    manifest = document_json.decode_manifest(stream.foreign)
+    found = [order for order in manifest.orders if order.expires > now_us]
+    return sorted([*found, *_swept(manifest, known)], key=lambda order: order.id)
+
+
+def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
+    """The stubs of the known orders in force that a manifest no longer lists and says are over."""
+    names = {order.id for order in manifest.orders}
+    over = [o for o in known if o.id not in names and o.start_at < manifest.swept and o.state is OrderState.IN_FORCE]
+    return [stub(replace(order, rev=order.rev + 1)) for order in over]
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
@@ -161,7 +189,7 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return "republish"
     known, found = [wire_order(b) for b in _on_stream(tx, topic)], replace(row, foreign=document_json.encode(manifest))
-    if row.signed and _digest(merged(known, found, tx.now_us())) == _digest(known):
+    if row.signed and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
         # Only its number is news, as after an older backup: what is signed next goes above it.
         tx.put(_above(row, manifest))
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
@@ -185,7 +213,8 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
 
     Raises NotFound when nothing unknown is there.
     """
-    for order in _unknown(tx, topic).orders:
+    manifest = _unknown(tx, topic)
+    for order in (*manifest.orders, *_swept(manifest, [wire_order(b) for b in _on_stream(tx, topic)])):
         mine = tx.get_locked(Broadcast, order.id)
         if mine is not None and mine.rev < order.rev and _same_words(mine, order):
             _take_over(tx, mine, order, person)
@@ -206,7 +235,7 @@ def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
         over = order.state is OrderState.WITHDRAWN or order.expires <= now_us
         if over or (mine is not None and mine.rev >= order.rev):
             continue
-        withdrawn.append(replace(order, rev=order.rev + 1, state=OrderState.WITHDRAWN))
+        withdrawn.append(stub(replace(order, rev=order.rev + 1)))
         if mine is not None:
             _take_over(tx, mine, withdrawn[-1], person)
     changed = {order.id: order for order in withdrawn}
@@ -228,12 +257,15 @@ def _unknown(tx: Tx, topic: str) -> Manifest:
 
 def _above(stream: Stream, manifest: Manifest) -> Stream:
     """The stream so that it is signed anew, above this version."""
-    return replace(stream, manifest_version=max(stream.manifest_version, manifest.version), orders="")
+    version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
+    return replace(stream, manifest_version=version, orders="", swept_us=swept_us)
 
 
 def _same_words(mine: Broadcast, order: Order) -> bool:
     """Whether the broadcast of this id is what the order says; a draft may have been written anew since."""
     ours = wire_order(mine)
+    if order.state is OrderState.WITHDRAWN:
+        ours = stub(ours)
     return (ours.texts, ours.selector, ours.level, ours.phase, ours.event_code) == (
         order.texts, order.selector, order.level, order.phase, order.event_code,
     )  # fmt: skip
@@ -261,10 +293,10 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
         tx.put(replace(incident, alert=mine.id, air=Air.OVER if silent else Air.ON_AIR, alerted=True))
 
 
-def _on_stream(tx: Tx, topic: str) -> list[Broadcast]:
+def _on_stream(read: Read, topic: str) -> list[Broadcast]:
     """Orders that ever went on air and have not expired, withdrawn ones included."""
-    rows = tx.find(Broadcast, Page(limit=ROWS_MAX, order="-id"), stream=topic, state=ON_AIR_STATES)
-    return [b for b in rows if b.on_manifest and b.expires_us + KEPT_AFTER_EXPIRY_US > tx.now_us()]
+    rows = read.find(Broadcast, Page(limit=ROWS_MAX, order="-id"), stream=topic, state=ON_AIR_STATES)
+    return [b for b in rows if b.on_manifest and b.expires_us + KEPT_AFTER_EXPIRY_US > read.now_us()]
 
 
 def _release_shown(tx: Tx, b: Broadcast) -> bool:
@@ -282,12 +314,9 @@ def _release_shown(tx: Tx, b: Broadcast) -> bool:
     return False
 
 
-def _manifest(topic: str, version: int, now_us: int, head: str, orders: list[Order]) -> Manifest:
-    return Manifest(topic, version, now_us, now_us + FRESH_US, head, tuple(orders))
-
-
-def _digest(orders: list[Order]) -> str:
-    return hashlib.sha256(document_json.encode(_manifest("", 0, 0, "", orders))).hexdigest()
+def _digest(orders: list[Order], swept_us: int, audio_base: str) -> str:
+    said = Manifest("", 0, 0, 0, "", tuple(orders), swept=swept_us, audio_base=audio_base)
+    return hashlib.sha256(document_json.encode(said)).hexdigest()
 
 
 def _new_stream(topic: str) -> Stream:

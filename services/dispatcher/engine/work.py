@@ -47,10 +47,10 @@ from ..domain.verification import (
     ladder,
     short,
 )
-from . import drafts, footprints, muting, silencing
+from . import drafts, endings, footprints, muting, silencing
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
-from .streams import SILENT_STATES, check_caps, revision_on_broker
+from .streams import SILENT_STATES, revision_on_broker
 
 EFFECTS_MAX = 100_000
 GROUND_TASKS_MAX = 10_000
@@ -65,7 +65,6 @@ class Work:
     city: City
     playbooks: dict[str, Playbook]
     ids: Ids
-    audio_urls: tuple[str, ...]
     rules: Rules = field(default_factory=Rules)
     shadow: Rules | None = None
     differs: Callable[[str], None] = lambda _: None
@@ -233,9 +232,11 @@ class Work:
             after = self._above_broker(before, after)
         if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:
             self.tx.lock("release")
-            check_caps(self.tx, after)
+            person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
             if after.original:
-                effects = [*self._replace_original(after, event), *effects]
+                effects = [*self._replace_original(after, person), *effects]
+            for leaving, event_of_it in endings.make_room(self.tx, after, person):
+                self.broadcast(leaving, event_of_it)
         # Last, so that an act which is refused leaves no row that a signer could take for a release.
         self._act(before, event)
         self.tx.put(after)
@@ -253,13 +254,12 @@ class Work:
             raise UnknownOnAir(after.stream)
         return after
 
-    def _replace_original(self, follower: Broadcast, event: BroadcastEvent) -> list[Effect]:
+    def _replace_original(self, follower: Broadcast, person: str) -> list[Effect]:
         """A correction or all-clear takes its original off the air, and goes to exactly the original's speakers."""
         original = self.tx.get_locked(Broadcast, follower.original)
         if original is None or not original.on_manifest:
             raise WrongState("its alert was never on air")
         self.tx.copy_expected(follower.original, follower.id, early=False)
-        person = event.person if isinstance(event, broadcasts.ReleaseGiven) else ""
         after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), self.tx.now_us())
         self.tx.put(self._above_broker(original, after))
         return effects
@@ -349,8 +349,10 @@ class Work:
         except (NoTargets, OverCap) as refused:
             self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
             return
-        alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids, self.audio_urls)
+        alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids)
         self.tx.put(replace(self._fresh(incident), alert=alert.id, air=Air.NOT_YET))
+        if full := endings.no_room(self.tx, alert):
+            effects = [*effects, Record("broadcast.no_room", incident.id, f"its alert can't be released: {full}")]
         self._next(effects)
 
     def _release_standing(self, effect: ReleaseStanding) -> None:

@@ -120,7 +120,9 @@ class Gateway:
             self.metrics.connections_odd, lambda: self.side.compared,
         )  # fmt: skip
         self.link = self._make_link()
-        self.side = SpeakerSide(self.store, self.signer, self.link, self.engine.read_city, Spreads())
+        self.side = SpeakerSide(
+            self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
+        )
         # Manifests have a relay of their own, so that an alarm never waits behind ten thousand configs; and so has what
         # goes to the workers, because a queue that is away takes its time to say so.
         self.relays = tuple(
@@ -337,7 +339,7 @@ class Gateway:
             self._wake()
         if time.monotonic() >= self._stage_audio_at:
             self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
-            if stage_audio(self.store, city, self._standing_words, self.settings.audio_urls):
+            if stage_audio(self.store, city, self._standing_words):
                 self._wake()
         return False
 

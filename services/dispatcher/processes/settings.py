@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     gateway_metrics_port: int = 9101
     worker_metrics_port: int = 9102
     poll_loopback: bool = False
-    audio_urls: tuple[str, ...] = ("http://127.0.0.1:8080",)
+    audio_base: str = "http://127.0.0.1:8080/audio"
 
     @property
     def database(self) -> str:

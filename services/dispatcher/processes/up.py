@@ -206,7 +206,7 @@ def start_system(settings: Settings, store: SqlStore, city: City) -> System:
             update={
                 "mqtt_port": mqtt_port, "web_port": web_port, "panel_port": free_port(),
                 "gateway_metrics_port": free_port(), "worker_metrics_port": free_port(),
-                "audio_urls": (f"http://127.0.0.1:{web_port}",), "web_secure_cookie": False,
+                "audio_base": f"http://127.0.0.1:{web_port}/audio", "web_secure_cookie": False,
             }
         )  # fmt: skip
         system.environment = environment(system.settings)

@@ -53,7 +53,6 @@ def make_engine(
         store,
         TimeOrderedIds(),
         read_playbooks(settings.playbooks),
-        settings.audio_urls,
         wake,
         rules=read_rules(settings.rules),
         shadow=read_rules(settings.rules_shadow) if settings.rules_shadow is not None else None,

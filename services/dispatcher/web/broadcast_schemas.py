@@ -140,6 +140,7 @@ class BroadcastDetail(View):
     coverage: CoverageView
     correction: BroadcastView | None = Field(description="Prepared with the alert: one person, one click.")
     all_clear: BroadcastView | None
+    no_room: str = Field(description="What fills the stream so that this draft can't be released; empty when it can.")
     names: Names
 
     @classmethod
@@ -151,6 +152,7 @@ class BroadcastDetail(View):
             coverage=CoverageView.of(story.coverage),
             correction=BroadcastView.of(story.correction) if story.correction else None,
             all_clear=BroadcastView.of(story.all_clear) if story.all_clear else None,
+            no_room=story.no_room,
             names=names,
         )
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from ..engine import queries
 from ..engine.ports import CitySettings, StoreUnavailable
 from ..engine.queries import Health
+from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
 
@@ -37,6 +38,11 @@ _WORDS = {
     "worker": (
         "Orders go out all the same: speakers say the text themselves or play recorded phrases.",
         "指令照常发出：终端自行朗读文字或播放预录语句。",
+    ),
+    "room": (
+        "Stops, corrections, all-clears and two red alerts still fit on every stream. See which alerts fill the "
+        "fullest one (/api/streams) and end those that are over.",
+        "停播、更正、解除和两个红色警报仍可播发。请查看占满频道的警报（/api/streams），并结束已经过去的。",
     ),
     "city": (
         "No city has been imported: nothing can be planned.",
@@ -112,6 +118,7 @@ def _view(seen: Health, *, database: bool) -> HealthView:
             _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
             _part("effects", seen.effects_late == 0, now_us),
             _part("worker", now_us - seen.worker_seen_us <= WORKER_SILENT_US, seen.worker_seen_us),
+            _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]
     well = all(part.well for part in parts)

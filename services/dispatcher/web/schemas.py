@@ -408,6 +408,8 @@ class StreamView(View):
     refresh_us: int
     unknown_on_air: list[UnknownOrder] = Field(description="On air at the broker but unknown here: adopt or withdraw.")
     unknown_version: int = Field(description="Names what is unknown on air when it is decided on; 0 for nothing.")
+    filled_percent: int = Field(description="How much of its room is kept; at 100 only red alerts and ends still fit.")
+    filled_by: list[str] = Field(description="What keeps the room, the largest first.")
 
     @classmethod
     def of(cls, now: StreamNow) -> StreamView:
@@ -422,6 +424,8 @@ class StreamView(View):
             refresh_us=s.refresh_us,
             unknown_on_air=[UnknownOrder.model_validate(order) for order in now.unknown_on_air],
             unknown_version=now.unknown_version,
+            filled_percent=now.room.percent,
+            filled_by=list(now.room.filled_by),
         )
 
 

@@ -27,11 +27,12 @@ GOOD_MEMBERS: list[tuple[str, object]] = [
     ("orders.0.volume", "mute"),
     ("orders.0.volume", "unchanged"),
     ("orders.0.audio", []),
-    ("orders.0.audio.0.urls", []),
+    ("audio_base", "https://audio.example/recordings"),
+    ("audio_base", "http://127.0.0.1:8080"),
+    ("swept", 1_800_000_000_000_000),
     ("orders.0.texts", {}),
     ("orders.0.texts", {"zh-CN": "警" * 500}),
     ("orders.0.texts", {"zh-CN": "第一行\n第二行"}),
-    ("orders.0.state", "withdrawn"),
     ("orders.0.supersedes", ["0198f0a0-0000-7000-8000-000000000000"]),
     ("orders.0.also_unstarted", True),
     ("orders.0.origin", {"cap": "dalian-20260101-1", "ebmid": "0" * 35}),
@@ -78,9 +79,12 @@ BAD_MEMBERS: list[tuple[str, object, str]] = [
     ("orders.0.audio.0.sha256", "A" * 64, "malformed"),
     ("orders.0.audio.0.ms", 0, "malformed"),
     ("orders.0.audio.0.bytes", 33_554_433, "malformed"),
-    ("orders.0.audio.0.urls", ["file:///etc/motd"], "malformed"),
-    ("orders.0.audio.0.urls", ["http://a/"] * 5, "over_cap"),
-    ("orders.0.audio.0.urls", ["http://a/" + "b" * 248], "over_cap"),
+    ("orders.0.audio.0.urls", ["http://a/b"], "malformed"),
+    ("audio_base", "file:///etc", "malformed"),
+    ("audio_base", "http://a/", "malformed"),
+    ("audio_base", "http://a/" + "b" * 248, "over_cap"),
+    ("audio_base", "", "malformed"),
+    ("swept", 0, "malformed"),
     ("orders.0.volume", 0, "malformed"),
     ("orders.0.volume", 101, "malformed"),
     ("orders.0.volume", "loud", "malformed"),
@@ -89,6 +93,7 @@ BAD_MEMBERS: list[tuple[str, object, str]] = [
     ("orders.0.gap_s", 3_601, "malformed"),
     ("orders.0.expires", 1_800_000_000_000_000, "malformed"),
     ("orders.0.state", "paused", "malformed"),
+    ("orders.0.state", "withdrawn", "malformed"),
     ("orders.0.supersedes", ["a", "a"], "malformed"),
     ("orders.0.supersedes", [f"o-{n}" for n in range(17)], "over_cap"),
     ("orders.0.origin", {"cap": "x" * 257}, "over_cap"),
@@ -108,6 +113,24 @@ BAD_MEMBERS: list[tuple[str, object, str]] = [
     ("orders.0.selector", _shapes({"lat_e7": 0, "lon_e7": 0, "radius_m": 1, "unit": "km"}), "malformed"),
 ]
 """(member, value, refusal)."""
+
+STUB_MEMBERS: list[tuple[str, object, str | None]] = [
+    ("supersedes", ["0198f0a0-0000-7000-8000-000000000000"], None),
+    ("expires", 1_800_000_060_000_000, None),
+    ("texts", {"en": "Leave."}, "malformed"),
+    ("audio", [], "malformed"),
+    ("event_code", "fire", "malformed"),
+    ("volume", "unchanged", "malformed"),
+    ("repeat", 1, "malformed"),
+    ("gap_s", 0, "malformed"),
+    ("also_unstarted", True, "malformed"),
+    ("origin", {"cap": "1"}, "malformed"),
+    ("selector", ..., "malformed"),
+    ("level", ..., "malformed"),
+    ("phase", "all_clear", "malformed"),
+    ("state", "in_force", "malformed"),
+]
+"""(member, value, refusal or None) of changes to a withdrawn order."""
 
 
 def selectors() -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ ORDER = link.Order(
     event_code="fire",
     phase=link.Phase.ALERT,
     texts={"zh-CN": "星海广场发生火情，请沿绿色指示牌向北撤离。", "en": "Fire at Xinghai Square. Leave to the north."},
-    audio=(link.Audio("zh-CN", "5" * 64, "opus", 9_000, 27_000, ("http://127.0.0.1:8080/audio/" + "5" * 64,)),),
+    audio=(link.Audio("zh-CN", "5" * 64, "opus", 9_000, 27_000),),
     selector=Selector(areas=(DISTRICT,)),
     volume=80,
     repeat=3,
@@ -98,7 +99,9 @@ ORDER = link.Order(
     state=link.OrderState.IN_FORCE,
 )
 STREAM = link.manifest_topic(DISTRICT, Use.ACTUAL, "city")
-MANIFEST = link.Manifest(STREAM, NOW // 1_000, NOW, NOW + 5 * MINUTE, "a1b2c3", (ORDER,))
+MANIFEST = link.Manifest(
+    STREAM, NOW // 1_000, NOW, NOW + 5 * MINUTE, "a1b2c3", (ORDER,), audio_base="http://127.0.0.1:8080/audio"
+)  # fmt: skip
 NONCE = "n0nce-of-16-chars-or-more"
 ANSWER = link.HelloAnswer(NONCE, NOW, {STREAM: NOW // 1_000})
 
@@ -208,6 +211,11 @@ def contents() -> list[Case]:
     for path, value, code in forms.BAD_MEMBERS:
         raw = signed(changed(base, path, value), "actual-city")
         cases.append(_manifest_case(_title(path, value), raw, refused=code))
+    withdrawn = plain(replace(MANIFEST, orders=(replace(link.stub(ORDER), rev=2),)))
+    cases.append(_manifest_case("a withdrawn order, as its stub", signed(withdrawn, "actual-city")))
+    for path, value, refused in forms.STUB_MEMBERS:
+        raw = signed(changed(withdrawn, f"orders.0.{path}", value), "actual-city")
+        cases.append(_manifest_case("stub: " + _title(path, value), raw, refused=refused))
     for name, payload in (
         ("member twice", text.replace('"version"', '"version":1,"version"', 1)),
         ("fraction", text.replace('"rev":1', '"rev":1.0')),
@@ -361,7 +369,7 @@ def key_documents() -> list[Case]:
     ]
 
 
-STAGED = {"lang": "zh-CN", "sha256": "5" * 64, "codec": "opus", "ms": 9_000, "bytes": 27_000, "urls": []}
+STAGED = {"lang": "zh-CN", "sha256": "5" * 64, "codec": "opus", "ms": 9_000, "bytes": 27_000}
 
 
 def configs() -> list[Case]:

@@ -8,7 +8,7 @@ from devices.protocols.documents import OrderClass
 from devices.protocols.speaker_link import config_topic, sign
 from devices.speaker import events as e
 from devices.speaker.turn import spread
-from tests.devices.speaker.world import CONFIG, HOUR, SETUP, SPEAKER, T0, S, World, an_audio, an_order, withdrawn
+from tests.devices.speaker.world import BASE, CONFIG, HOUR, SETUP, SPEAKER, T0, S, World, an_audio, an_order, withdrawn
 
 FETCH_AFTER = spread("sp-1", 30_000_000)
 
@@ -130,7 +130,7 @@ def test_audio_is_fetched_after_the_spread_and_the_text_is_spoken_meanwhile() ->
     audio = an_audio()
     world = World().up().order(an_order(audio=(audio,), repeat=2)).advance(12)
     fetch = next(effect for effect in world.effects if isinstance(effect, e.Fetch))
-    assert fetch == e.Fetch(audio.sha256, audio.urls, 1_000, 5 * S + FETCH_AFTER)
+    assert fetch == e.Fetch(audio.sha256, f"{BASE}/{audio.sha256}", 1_000, 5 * S + FETCH_AFTER)
     world.feed(e.AudioStored, sha256=audio.sha256)
     world.advance(60)
     assert [h.kinds for h in world.heard] == [("chime", "say"), ("chime", "audio")]
@@ -153,10 +153,10 @@ def test_staged_audio_sounds_at_once_and_nothing_is_fetched() -> None:
 def test_what_the_config_stages_is_fetched_before_any_order_and_makes_room_for_nothing() -> None:
     staged, other = an_audio("a"), an_audio("b")
     world = World().up()
-    world.publish(config_topic(SPEAKER), sign(replace(SETUP, version=2, staged=(staged,)), CONFIG))
+    world.publish(config_topic(SPEAKER), sign(replace(SETUP, version=2, staged=(staged,), audio_base=BASE), CONFIG))
     kept = frozenset({staged.sha256})
     assert [effect for effect in world.effects if isinstance(effect, e.Fetch)] == [
-        e.Fetch(staged.sha256, staged.urls, 1_000, world.mono + FETCH_AFTER, kept)
+        e.Fetch(staged.sha256, f"{BASE}/{staged.sha256}", 1_000, world.mono + FETCH_AFTER, kept)
     ]
     world.feed(e.AudioStored, sha256=staged.sha256)
     world.order(an_order(audio=(staged, other))).advance(30)

@@ -116,10 +116,10 @@ def shelf() -> Iterator[str]:
     server.server_close()
 
 
-def test_audio_is_fetched_from_the_first_place_that_has_it(tmp_path: Path, shelf: str) -> None:
+def test_audio_is_fetched_and_kept_under_its_hash(tmp_path: Path, shelf: str) -> None:
     store = AudioStore(tmp_path)
     name = sha(b"recording")
-    fetch(store, Fetch(name, (f"{shelf}/gone", f"{shelf}/good"), 9, 0))
+    fetch(store, Fetch(name, f"{shelf}/good", 9, 0))
     assert store.cached() == (name,)
 
 
@@ -128,12 +128,12 @@ def test_audio_is_fetched_from_the_first_place_that_has_it(tmp_path: Path, shelf
 ])  # fmt: skip
 def test_failures_of_fetching_have_a_code(tmp_path: Path, shelf: str, path: str, size: int, code: str) -> None:
     with pytest.raises(FetchFailed) as failed:
-        fetch(AudioStore(tmp_path), Fetch(sha(b"recording"), (f"{shelf}/{path}",), size, 0))
+        fetch(AudioStore(tmp_path), Fetch(sha(b"recording"), f"{shelf}/{path}", size, 0))
     assert failed.value.code == code
     assert AudioStore(tmp_path).cached() == ()
 
 
 def test_a_dead_server_is_unreachable_and_worth_another_try(tmp_path: Path) -> None:
     with pytest.raises(FetchFailed) as failed:
-        fetch(AudioStore(tmp_path), Fetch(sha(b"x"), ("http://127.0.0.1:1/x",), 1, 0))
+        fetch(AudioStore(tmp_path), Fetch(sha(b"x"), "http://127.0.0.1:1/x", 1, 0))
     assert (failed.value.code, failed.value.again) == ("unreachable", True)

@@ -113,8 +113,11 @@ def withdrawn(order: Order) -> Order:
     return replace(order, rev=order.rev + 1, state=OrderState.WITHDRAWN)
 
 
+BASE = "http://127.0.0.1/audio"
+
+
 def an_audio(name: str = "a", lang: str = "zh", ms: int = 8_000) -> Audio:
-    return Audio(lang, name.encode().hex().ljust(64, "0"), "opus", ms, 1_000, (f"http://127.0.0.1/{name}",))
+    return Audio(lang, name.encode().hex().ljust(64, "0"), "opus", ms, 1_000)
 
 
 @dataclass(frozen=True)
@@ -334,7 +337,7 @@ class World:
     ) -> bytes:
         topic = manifest_topic(area, use, issuer)
         version = max(self.versions.get(topic, 0) + 1, self.utc // 1_000)
-        manifest = Manifest(topic, version, self.utc, self.utc + 600 * S, "head-1", orders)
+        manifest = Manifest(topic, version, self.utc, self.utc + 600 * S, "head-1", orders, audio_base=BASE)
         manifest = replace(manifest, **changes)
         self.versions[topic] = manifest.version
         default = {"actual": ACTUAL, "exercise": EXERCISE}[use]

@@ -1,4 +1,4 @@
-"""A stolen gateway account and exercise key: speakers play an order that nobody gave out, and people know in seconds."""
+"""A stolen gateway account and exercise key: speakers play what nobody gave out, and people know in seconds."""
 
 from __future__ import annotations
 

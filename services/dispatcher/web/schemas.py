@@ -433,6 +433,16 @@ class StreamList(View):
     streams: list[StreamView]
 
 
+class BehindView(View):
+    speaker: str
+    version: int = Field(description="The version that it holds; 0 for none.")
+
+
+class BehindPage(View):
+    speakers: list[BehindView]
+    next: str | None = Field(description="Ask on with `after` at this speaker; null at the end.")
+
+
 class StreamRequest(Asked):
     topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
     version: int | None = Field(

@@ -80,15 +80,15 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
     """What is known here of the orders that a batch speaks of. One that is not on air yet is read again once nobody
     else can give it out meanwhile."""
-    named = dict.fromkeys(a.receipt.order for a in arrived if a.receipt.order)
+    named: dict[str, int] = {}
+    for a in arrived:
+        order, rev = a.receipt.order, a.receipt.rev
+        if order and rev > named.get(order, -1):
+            named[order] = rev
     orders = {order: tx.get(Broadcast, order) for order in named}
-    waiting = sorted({a.receipt.order for a in arrived if _not_given(orders.get(a.receipt.order), a.receipt.rev)})
+    waiting = sorted(o for o, rev in named.items() if orders[o] is not None and not judgement.given(orders[o], rev))
     tx.lock(*(f"expected/{order}" for order in waiting))
     return orders | {order: tx.get(Broadcast, order) for order in waiting}
-
-
-def _not_given(order: Broadcast | None, rev: int) -> bool:
-    return order is not None and not judgement.given(order, rev)
 
 
 def _row(a: Arrived, order: Broadcast | None, now_us: int) -> ReceiptRow:

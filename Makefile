@@ -2,9 +2,10 @@
 # make drill   one drill from signal to proof, then the end
 # make test    everything that is checked before a change goes in
 # make campaign  the long tests
+# make drills   a dozen drills in a row in one folder
 # make fuzz    bytes that break a reader are searched for, a minute a format; needs atheris in the environment
 
-.PHONY: help setup setup-test run drill test lint types imports pytest campaign fuzz
+.PHONY: help setup setup-test run drill test lint types imports pytest campaign drills fuzz
 
 BIN := .venv/bin
 CODE := services devices simulators tests
@@ -42,6 +43,10 @@ pytest: setup-test
 # TOCSIN_SEEDS is how many seeds the simulation plays; tests/conftest.py holds hypothesis's long search.
 campaign: setup-test
 	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q
+
+# The folder stays between them, so that each begins with what the ones before left behind.
+drills: setup
+	@for n in 1 2 3 4 5 6 7 8 9 10 11 12; do $(BIN)/tocsin up --demo --once || exit 1; done
 
 # What it finds it leaves in the folder; a finding becomes a test under tests/feeds.
 FUZZED := cap alert12379 atom ebd signature table plain alertmanager

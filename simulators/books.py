@@ -10,6 +10,7 @@ from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.playbook import OnUnanswered, Playbook
+from services.dispatcher.domain.refusals import OverCap
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import chain
 from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
@@ -25,24 +26,25 @@ KEPT_US = 60_000_000
 TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.")
 
 
-def signed_revisions(keys: Keys, stream: Stream | None) -> dict[str, int]:
-    """The orders that were signed for a stream, by id: the revision in its row, or a higher one on the broker.
+def is_signed(keys: Keys, stream: Stream | None, b: Broadcast) -> bool:
+    """Whether what was signed for a stream says of a broadcast what its row says: at its revision or a higher one, on
+    the broker or in the row; or, of what is over, by having swept it.
 
     What the broker holds counts while it waits for a person, for until then "publishes nothing there" is the rule;
     and only as it was really signed, whatever the row says of it.
     """
     if stream is None:
-        return {}
+        return False
     said = [keys.genuine[stream.signed].manifest] if stream.signed in keys.genuine else []
     if unknown_on_air(stream):
         version = document_json.decode_manifest(stream.foreign).version
         said += [
             g.manifest for g in keys.genuine.values() if (g.manifest.stream, g.manifest.version) == (stream.id, version)
         ]
-    revisions: dict[str, int] = {}
-    for order in (order for manifest in said for order in manifest.orders):
-        revisions[order.id] = max(order.rev, revisions.get(order.id, 0))
-    return revisions
+    revisions = [order.rev for manifest in said for order in manifest.orders if order.id == b.id]
+    if revisions:
+        return max(revisions) >= b.rev
+    return b.state is BroadcastState.WITHDRAWN and any(b.start_at_us < manifest.swept for manifest in said)
 
 
 @dataclass(slots=True)
@@ -65,6 +67,13 @@ class Books:
         """The database went back: read on from where it is now."""
         self._log = len(self.truth.database.rows("log"))
         self._rungs = {t.id: (t.rung, t.state) for t in self.truth.database.rows(Task).values()}
+
+    def refused(self, act: BroadcastAct, code: str) -> None:
+        """Law 4: nothing that ends what is on air is refused for want of room."""
+        b = self.truth.database.rows(Broadcast).get(act.broadcast)
+        ends = b is not None and (b.phase is not Phase.ALERT or b.rev > 0)
+        if code == OverCap.code and ends:
+            self.truth.broken(4, act.broadcast, f"{act.broadcast} was refused, because its stream is full")
 
     # Commits
 
@@ -138,8 +147,8 @@ class Books:
         for b in database.rows(Broadcast).values():
             if b.rev == 0 or b.state is BroadcastState.ENDED or b.expires_us + KEPT_US <= now_us:
                 continue
-            said = signed_revisions(self.truth.keys, database.rows(Stream).get(b.stream)).get(b.id, 0)
-            if said < b.rev and f"{Carry.PUBLISH_STREAM}:{b.stream}" not in effects:
+            signed = is_signed(self.truth.keys, database.rows(Stream).get(b.stream), b)
+            if not signed and f"{Carry.PUBLISH_STREAM}:{b.stream}" not in effects:
                 self.truth.broken(8, b.id, f"revision {b.rev} of {b.id} is neither signed nor to be signed")
 
     # Acts of people

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
 from devices.protocols.gb26875 import Frame
@@ -78,11 +78,13 @@ class Truth:
 
 @dataclass(slots=True)
 class _Obeyed:
-    """What one journal of a speaker took in: per topic the version, per order the newest revision, and what came."""
+    """What one journal of a speaker took in: per topic the version, per order the newest revision with the topic that
+    brought it, and what came."""
 
     versions: dict[str, int] = field(default_factory=dict)
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
+    brought_by: dict[str, str] = field(default_factory=dict)
 
 
 class Ears:
@@ -175,7 +177,7 @@ class Ears:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at revision {plan.rev}, which never came")
             return
         newest = obeyed.newest.get(plan.order, order)
-        if newest.rev > plan.rev or order.state is OrderState.WITHDRAWN:
+        if newest.rev > plan.rev or OrderState.WITHDRAWN in (order.state, newest.state):
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
         if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
@@ -259,7 +261,12 @@ class Ears:
         for order in manifest.orders:
             key = f"{order.status}/{order.id}"
             if key not in obeyed.newest or obeyed.newest[key].rev < order.rev:
-                obeyed.newest[key] = order
+                obeyed.newest[key], obeyed.brought_by[key] = order, topic
+        listed = {f"{order.status}/{order.id}" for order in manifest.orders}
+        for key, order in obeyed.newest.items():
+            if obeyed.brought_by[key] == topic and key not in listed and order.start_at < manifest.swept:
+                truth.counts["order.swept"] += 1
+                obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
     def _of(self, journal: str) -> _Obeyed:
         return self._obeyed.setdefault(journal, _Obeyed())

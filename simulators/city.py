@@ -100,8 +100,13 @@ def settings() -> CitySettings:
     return CitySettings("city", CITY, "滨海市", ISSUER)
 
 
+FRONTS = tuple(f"front-{number}" for number in range(12))
+"""Hazards that come all at once and fill a stream."""
+
+
 def playbooks() -> tuple[Playbook, ...]:
-    """Fire that holds when nobody answers, fire that releases then, a red warning, and a yellow one."""
+    """Fire that holds when nobody answers, fire that releases then, a red warning, a yellow one, and twelve wordy
+    ones."""
     metro = Playbook(
         id="metro-fire", version="1", title={"zh": "地下火灾"}, hazard="fire",
         hazard_names={"zh": "火灾", "en": "fire"}, event_code="12B00", venue_kinds=("underground",),
@@ -141,7 +146,19 @@ def playbooks() -> tuple[Playbook, ...]:
             {"zh": "{place}大风预警，请远离广告牌。"}, {"zh": "更正：{place}没有大风。"}, {"zh": "{place}大风解除。"}
         ),
     )  # fmt: skip
-    return (metro, hub, rain, wind)
+    advice = "请关好门窗，减少外出，远离水边和高处，听从现场人员安排。" * 5
+    fronts = (
+        replace(
+            wind, id=hazard, hazard=hazard, hazard_names={"zh": "锋面", "en": hazard}, event_code="11B00",
+            level_suspected=3, repeat=4, gap_s=60, prove_within_s=90,
+            spoken=Spoken(
+                {"zh": "{place}锋面预警。" + advice}, {"zh": "更正：{place}没有锋面。" + advice},
+                {"zh": "{place}锋面解除。" + advice},
+            ),
+        )
+        for hazard in FRONTS
+    )  # fmt: skip
+    return (metro, hub, rain, wind, *fronts)
 
 
 @dataclass(frozen=True, slots=True)

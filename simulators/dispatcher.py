@@ -40,7 +40,6 @@ COMPARE_US = 60_000_000
 AUDIO_BASE = "http://127.0.0.1/audio"
 INTAKE_US = 20_000
 AWAY_US = 500_000
-RENDER_AGAIN_US = 30_000_000
 ALL_CONFIGS = "tocsin/v1/speaker/+/config"
 ROUNDS_MAX = 200
 
@@ -62,7 +61,7 @@ class Surroundings(Protocol):
 
     def say(self, subject: str, words: str) -> None: ...
     def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None: ...
-    def wants_audio(self, wording: str) -> None: ...
+    def wants_audio(self, wording: str) -> bool: ...
     def handling(self, event: Event, mono_us: int) -> None: ...
     def handled(self, whole: bool) -> None: ...
     def passes(self, client: str) -> None: ...
@@ -329,8 +328,9 @@ class Gateway:
         with self.process.read() as read:
             asset = read.get(Asset, effect.subject)
         if asset is None:
-            self._world.wants_audio(effect.subject)
-            raise NotYet(RENDER_AGAIN_US)
+            if not self._world.wants_audio(effect.subject):
+                raise CarryFailed("the task queue is away")
+            raise NotYet
 
     # The broker's copies
 

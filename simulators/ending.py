@@ -13,7 +13,7 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import Doubt
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, order_id
-from services.dispatcher.engine.ports import EffectRow, Expected, Stream
+from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
 from simulators.endpoint import SimulatedSpeaker
@@ -25,6 +25,7 @@ STOP_US = 5_000_000
 ALARM_US = 30_000_000
 SETTLED_US = 600_000_000
 TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
+RENDERED_US = 60_000_000
 
 
 class Ending:
@@ -39,6 +40,8 @@ class Ending:
         """Law 4: a correction or all-clear has begun at every reachable speaker that had begun the original."""
         row = self._truth.database.rows(Broadcast).get(follower_id)
         if row is None or row.rev == 0:
+            return
+        if self._replaced(row):
             return
         key, original = f"{row.use}/{row.id}", f"{row.use}/{row.original}"
         planned = self._truth.database.rows("expected").get(row.original, {})
@@ -57,6 +60,11 @@ class Ending:
             if not begun and not self._outranked(speaker, row, since_us):
                 late = f"has not begun the {row.phase} {follower_id} of {row.original} after 60 s"
                 self._truth.broken(4, follower_id, f"{speaker.id} {late}")
+
+    def _replaced(self, row: Broadcast) -> bool:
+        """Whether the other follower of the same alert took this one's place."""
+        others = [b for b in self._truth.database.rows(Broadcast).values() if b.original == row.original]
+        return row.state is not BroadcastState.ON_AIR and any(b.start_at_us > row.start_at_us for b in others)
 
     def stopped(self, broadcast_id: str, since_us: int) -> None:
         """A stop cuts the sound at every reachable speaker."""
@@ -121,6 +129,7 @@ class Ending:
         """Faults are long over: nothing is open, the broker says what the rows say, and everybody heard what is due."""
         self._nothing_open()
         self._no_false_alarm()
+        self._all_rendered()
         self._broker_agrees()
         for row in self._truth.database.rows(Broadcast).values():
             if row.rev == 0:
@@ -133,11 +142,28 @@ class Ending:
         """What is saved and not carried out yet. A draft made just now waits for its audio: the worker was asked, and
         has some seconds."""
         effects: list[EffectRow] = list(self._truth.database.rows("effect").values())
-        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or e.tries > 1]
+        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or self._late(e)]
+
+    def _late(self, effect: EffectRow) -> bool:
+        return self._truth.wall.now_us() - effect.wanted_us > RENDERED_US
 
     def _nothing_open(self) -> None:
         for effect in self.open_effects():
             self._truth.broken(8, effect.subject, f"{effect.lane} is still open: {effect.reason or 'no reason given'}")
+
+    def _all_rendered(self) -> None:
+        """Words wanted by what is on air or may yet be released are rendered, or wanted since a moment ago: whatever
+        backlog and blips lie behind, no errand for them was given up."""
+        rows, effects = self._truth.database.rows, self._truth.database.rows("effect")
+        for b in rows(Broadcast).values():
+            drafted = b.phase is Phase.ALERT and b.state in (BroadcastState.DRAFT, BroadcastState.HELD)
+            if not drafted and b.state not in (BroadcastState.ON_AIR, BroadcastState.STOPPED):
+                continue
+            for lang, wording in b.wordings.items():
+                if rows(Asset).get(wording) is not None:
+                    self._truth.counts["rendered"] += 1
+                elif f"{Carry.RENDER_AUDIO}:{wording}" not in effects:
+                    self._truth.broken(8, b.id, f"{b.id} is {b.state}, and nobody renders its {lang} words any more")
 
     def _broker_agrees(self) -> None:
         for stream in self._truth.database.rows(Stream).values():

@@ -47,6 +47,9 @@ class Fault(StrEnum):
     PANEL_LOSES = "panel_loses"
     TEST_BITS = "test_bits"
     ROUGH_PEOPLE = "rough_people"
+    WORKERS_BEHIND = "workers_behind"
+    QUEUE_AWAY = "queue_away"
+    CROWDED = "crowded"
 
 
 EVERY_FAULT = tuple(Fault)
@@ -71,7 +74,10 @@ class Victims(Protocol):
     def strike(self) -> None: ...
     def lie(self, rng: Random) -> None: ...
     def play_unknown(self, rng: Random) -> None: ...
+    def crowd(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
+    def workers_behind(self, behind: bool) -> None: ...
+    def queue_away(self, away: bool) -> None: ...
     def own_process(self, name: str) -> Process: ...
 
 
@@ -106,7 +112,10 @@ class Faults:
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
             Fault.SPEAKER_LIES: (4, self._v.lie),
             Fault.UNKNOWN_ORDER: (25, self._v.play_unknown),
+            Fault.CROWDED: (30, lambda rng: self._v.crowd()),
             Fault.PANEL_LOSES: (12, self._panel_loses),
+            Fault.WORKERS_BEHIND: (25, self._workers_behind),
+            Fault.QUEUE_AWAY: (6, self._queue_away),
         }
         for kind in self._kinds:
             if kind in every_min:
@@ -228,6 +237,14 @@ class Faults:
         error_us = rng.choice((0, 0, -90 * MINUTE_US))
         self._v.panels_lose(rng.choice((20, 60)), error_us)
         self._end(rng, 30, 400, lambda: self._v.panels_lose(0, 0))
+
+    def _workers_behind(self, rng: Random) -> None:
+        self._v.workers_behind(True)
+        self._end(rng, 60, 1_500, lambda: self._v.workers_behind(False))
+
+    def _queue_away(self, rng: Random) -> None:
+        self._v.queue_away(True)
+        self._end(rng, 1, 60, lambda: self._v.queue_away(False))
 
     def _speaker_moves(self, rng: Random) -> None:
         """A speaker is put up elsewhere: the whole city pack comes in again with that one row changed."""

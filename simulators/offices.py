@@ -46,6 +46,7 @@ class Town(Protocol):
     def count(self, what: str) -> None: ...
     def web(self) -> tuple[Process, Engine]: ...
     def acted(self, person: str, act: BroadcastAct, done: bool) -> None: ...
+    def refused(self, act: BroadcastAct, code: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Desk:
         except Refused as refused:
             self._town.count(f"refused.{refused.code}")
             self._town.say(person, f"is refused: {refused.code}")
+            if act is not None:
+                self._town.refused(act, refused.code)
             return
         except (Killed, StoreUnavailable):
             self._town.count("request.died")

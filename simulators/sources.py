@@ -15,7 +15,7 @@ from devices.protocols.gb26875_objects import ComponentBit, ComponentStatus, des
 from devices.protocols.gb26875_units import encode_unit
 from services.dispatcher.domain.signals import Evidence, Panel, Place, Signal, SignalKind, Use
 from services.dispatcher.engine.events import SignalArrived
-from simulators.city import CITY, HARBOUR, HILLS, MARKET, QUAY, VILLAGE
+from simulators.city import CITY, FRONTS, HARBOUR, HILLS, MARKET, QUAY, VILLAGE
 from simulators.clock import Call, VirtualClock
 from simulators.dispatcher import Gateway
 from simulators.offices import Desk
@@ -133,11 +133,11 @@ class Bureau:
         self._desk, self._clock, self._field, self._rng = desk, clock, field, rng
         self._number = 0
 
-    def warn(self, hazard: str, use: Use, level: int) -> None:
-        """An alert, perhaps delivered twice, perhaps updated or cancelled later."""
+    def warn(self, hazard: str, use: Use, level: int, areas: tuple[str, ...] = ()) -> None:
+        """An alert, for some place where none is given, perhaps delivered twice, perhaps updated or cancelled later."""
         self._number += 1
         key = f"cap/{use}/{self._number}"
-        areas = self._rng.choice(self._PLACES)
+        areas = areas or self._rng.choice(self._PLACES)
         alert = self._signal(key, hazard, use, level, areas, SignalKind.ALERT)
         self._deliver(alert)
         if self._rng.randrange(100) < 30:
@@ -220,6 +220,12 @@ class Events:
 
     def _gale(self) -> None:
         self._bureau.warn("gale", self._use(), self._rng.choice((3, 4)))
+
+    def crowd(self) -> None:
+        """A dozen different warnings for one place, one after the other."""
+        use = self._use()
+        for hazard in FRONTS:
+            self._later(0, 240, lambda h=hazard: self._bureau.warn(h, use, 3, (CITY,)))  # type: ignore[misc]
 
     def _use(self) -> Use:
         return Use.EXERCISE if self._rng.randrange(100) < 30 else Use.ACTUAL

@@ -104,6 +104,7 @@ class World:
         self._web = self._new_web()
         self._backups: list[tuple[Tables, int]] = []
         self._rendering: set[str] = set()
+        self._queue_away = self._workers_behind = False
         self._receipts: set[bytes] = set()
         self._renderer = self._chance("renderer")
         desk = Desk(self, self.clock)
@@ -183,6 +184,7 @@ class World:
         self.broker.weather = Weather()
         self.broker.rise()
         self._database.away = False
+        self._queue_away = self._workers_behind = False
         for gateway in self._gateways[1:]:
             gateway.kill("no longer needed")
         if not self._gateways:
@@ -245,12 +247,24 @@ class World:
         for step in receipt.steps:
             self.count(f"step.{step.kind}" + (f".{step.reason}" if step.reason else ""))
 
-    def wants_audio(self, wording: str) -> None:
-        """A worker renders it after a while; in rough times it may forget, and is asked again."""
-        if wording in self._rendering or (self._rough and self._renderer.randrange(100) < 30):
-            return
-        self._rendering.add(wording)
-        self.clock.later(self._renderer.randint(1, 15) * S, lambda: self._rendered(wording))
+    def wants_audio(self, wording: str) -> bool:
+        """A worker renders it after a while; in rough times it may forget, and is asked again. What no worker comes to
+        in time expires in the queue. False while the queue is away."""
+        if self._queue_away:
+            return False
+        late = self._workers_behind or (self._rough and self._renderer.randrange(100) < 30)
+        if wording not in self._rendering and not late:
+            self._rendering.add(wording)
+            self.clock.later(self._renderer.randint(1, 15) * S, lambda: self._rendered(wording))
+        return True
+
+    def workers_behind(self, behind: bool) -> None:
+        self.say("workers", "have a backlog" if behind else "have caught up")
+        self._workers_behind = behind
+
+    def queue_away(self, away: bool) -> None:
+        self.say("queue", "is away" if away else "is back")
+        self._queue_away = away
 
     def _rendered(self, wording: str) -> None:
         self._rendering.discard(wording)
@@ -354,6 +368,9 @@ class World:
     def kill_request(self) -> None:
         self.web()[0].die_after(self._deaths.randrange(2))
 
+    def refused(self, act: BroadcastAct, code: str) -> None:
+        self._books.refused(act, code)
+
     def acted(self, person: str, act: BroadcastAct, done: bool) -> None:
         if isinstance(act.act, ReleaseGiven) and not done:
             self._truth.pressed.add((person, act.broadcast, act.act.content))
@@ -413,6 +430,10 @@ class World:
         order, since_us = self._liars.rogue(rng), self.clock.us
         self.say("speakers", f"play {order}, which nobody gave out")
         self.clock.later(ALARM_US, lambda: self._if_well(order, since_us, self._ending.alarmed))
+
+    def crowd(self) -> None:
+        """More is reported for one place within minutes than one stream has room for."""
+        self._events.crowd()
 
     def panels_lose(self, percent: int, clock_error_us: int) -> None:
         for panel in self._panels.values():

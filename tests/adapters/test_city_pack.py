@@ -161,6 +161,7 @@ BREAKS = [
     ("areas.csv", "210202008000,青", "21020200800,青", 4, "bad_code"),
     ("areas.csv", "青泥洼桥街道", "", 4, "empty_cell"),
     ("areas.csv", "青泥洼桥街道", "青泥\u202e洼桥", 4, "bad_text"),
+    ("areas.csv", "青泥洼桥街道", "{street}街道", 4, "placeholder_left"),
     ("areas.csv", "street,210202000000", "street,210203000000", 4, "unknown_parent"),
     ("areas.csv", "street,210202000000", "street,210202008000", 4, "cycle"),
     ("areas.csv", ",street,", ",hamlet,", 4, "unknown_kind"),

@@ -19,10 +19,11 @@ from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.planning import City
+from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine.ports import EffectRow, Stream
-from services.dispatcher.engine.relay import BACKOFF_MAX_US, Carrier, CarryFailed, Finish, Relay
+from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town
@@ -305,7 +306,7 @@ def test_configs_that_a_broker_that_goes_does_not_acknowledge_are_said_when_it_i
     for ready in gateway.ready:
         ready.get(timeout=ANSWER_S)
     monkeypatch.undo()
-    gateway.town.clock.advance(BACKOFF_MAX_US / SECOND_US)
+    gateway.town.clock.advance(RETRIES[Carry.PUBLISH_CONFIG].backoff_to_us / SECOND_US)
     while relay.run():
         pass
     assert not relay.waiting()

@@ -80,3 +80,11 @@ def test_a_wording_whose_audio_is_there_is_asked_of_nobody(town: Town) -> None:
     tasks = WorkerTasks(town.store, make_celery(NOBODY))
     tasks.render(effect(Carry.RENDER_AUDIO, wording.id))
     tasks.render(effect(Carry.RENDER_AUDIO, "unknown"))
+
+
+def test_words_with_a_placeholder_are_not_handed_on(town: Town) -> None:
+    with town.store.write() as tx:
+        tx.put(Wording("odd", "zh", "请离开{venue}。", "actual", "alert", 1, "12B00"))
+    with pytest.raises(CarryFailed) as failed:
+        WorkerTasks(town.store, make_celery(NOBODY)).render(effect(Carry.RENDER_AUDIO, "odd"))
+    assert (failed.value.again, "{venue}" in failed.value.reason) == (False, True)

@@ -78,6 +78,40 @@ def test_the_version_changes_with_the_file(folder: Path) -> None:
         ("order/correction/en", "No fire.", "underground-fire.yaml: order/correction/en: it does not name the {place}"),
         ("order/target", "places", "underground-fire.yaml: standing_order: it reaches the venue of the alarm alone"),
         (
+            "order/alert/zh",
+            "{place}起火，请离开{venue}。",
+            "underground-fire.yaml: order/alert/zh: nothing fills {venue}; what is filled in: {place}",
+        ),
+        (
+            "order/all_clear/en",
+            "{place} is safe {now",
+            "underground-fire.yaml: order/all_clear/en: nothing fills {now; what is filled in: {place}",
+        ),
+        (
+            "question/en",
+            "Is {office} at {place}?",
+            "underground-fire.yaml: question/en: nothing fills {office}; what is filled in: {place}",
+        ),
+        (
+            "question/zh",
+            "｛place｝？",
+            "underground-fire.yaml: question/zh: nothing fills ｛place｝; what is filled in",
+        ),
+        (
+            "title/zh",
+            "{place}火灾",
+            "underground-fire.yaml: title/zh: nothing fills {place}; nothing is filled in here",
+        ),
+        (
+            "hazard_names/en",
+            "fire}",
+            "underground-fire.yaml: hazard_names/en: nothing fills }; nothing is filled in here",
+        ),
+        ("order/correction/en", None, "underground-fire.yaml: order/correction: it has no en text, and others"),
+        ("order/all_clear", {"zh": "{place}解除"}, "underground-fire.yaml: order/all_clear: it has no en text"),
+        ("order/all_clear", None, "underground-fire.yaml: order: 'all_clear' is a required property"),
+        ("question/en", "  ", "underground-fire.yaml: question/en: it is blank"),
+        (
             "when/corroborated_by",
             ["two_detectors"],
             "underground-fire.yaml: standing_order/covers: detector_and_call_point is not among when/corroborated_by",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.chain import chain_pass, verify
 from services.dispatcher.engine.ports import EffectRow, Expected, LogRow, Store, TimerRow
@@ -44,6 +45,8 @@ def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -
 
 
 RENDER = Save(Carry.RENDER_AUDIO, "w-1")
+CANARY = Save(Carry.CANARY, "w-1")
+CANARY_US = RETRIES[Carry.CANARY].expires_us or 0
 LEASE_US = 60_000_000
 
 
@@ -60,13 +63,17 @@ def _open(store: Store) -> list[EffectRow]:
 def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) -> None:
     with store.write() as tx:
         first_us = tx.now_us()
-        tx.save(replace(RENDER, expires_us=5))
+        tx.save(CANARY)
+        (first,) = tx.open_effects()
     with store.write() as tx:
-        tx.save(replace(RENDER, expires_us=9))
+        second_us = tx.now_us()
+        tx.save(CANARY)
         last_us = tx.now_us()
     (effect,) = _open(store)
-    assert first_us <= effect.not_before_us <= last_us
-    assert effect == EffectRow("render_audio:w-1", "render_audio", "w-1", 2, 0, effect.not_before_us, 9)
+    assert first.expires_us is not None and effect.expires_us is not None
+    assert first_us <= first.wanted_us == first.not_before_us == first.expires_us - CANARY_US
+    assert second_us <= effect.expires_us - CANARY_US <= last_us
+    assert effect == replace(first, wanted=2, expires_us=effect.expires_us)
 
 
 def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None:
@@ -77,7 +84,7 @@ def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None
         now_us = tx.now_us()
         for effect in tx.claim([Carry.RENDER_AUDIO], "me", LEASE_US, 10):
             due_us = {"a": now_us - 1, "b": now_us - 3, "c": now_us - 2, "d": now_us + LEASE_US}[effect.subject]
-            tx.retry(effect, due_us, "set")
+            tx.retry(effect, due_us, "set", 1)
     with store.read() as read:
         assert read.claimable(["canary", Carry.RENDER_AUDIO])
         assert not read.claimable([Carry.CANARY])
@@ -107,7 +114,7 @@ def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: S
         tx.save(RENDER)
     (effect,) = _claim(store)
     with store.write() as tx:
-        tx.retry(effect, 1, "busy")
+        tx.retry(effect, 1, "busy", 3)
     (effect,) = _claim(store)
     with store.write() as tx:
         tx.save(RENDER)
@@ -116,9 +123,10 @@ def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: S
         before_us = tx.now_us()
         tx.done(effect)
     (again,) = _open(store)
-    assert again == replace(effect, wanted=2, tries=0, not_before_us=again.not_before_us, leased_by="",
-                            leased_until_us=0, reason="")  # fmt: skip
-    assert before_us <= again.not_before_us
+    opened_us = again.not_before_us
+    opened = replace(effect, wanted=2, wanted_us=opened_us, tries=0, not_before_us=opened_us, reason="")
+    assert again == replace(opened, leased_by="", leased_until_us=0)
+    assert before_us <= opened_us
     (claimed,) = _claim(store, "other")
     with store.write() as tx:
         tx.done(claimed)
@@ -148,7 +156,7 @@ def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
     (effect,) = _claim(store)
     with store.write() as tx:
         later_us = tx.now_us() + LEASE_US
-        tx.retry(effect, later_us, "the broker is away")
+        tx.retry(effect, later_us, "the broker is away", 1)
     waiting = replace(
         effect, tries=1, not_before_us=later_us, leased_by="", leased_until_us=0, reason="the broker is away"
     )
@@ -160,6 +168,19 @@ def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
     assert (effect.tries, effect.wanted, effect.not_before_us < later_us) == (1, 2, True)
 
 
+def test_an_effect_wanted_while_it_fails_is_tried_at_once(store: Store) -> None:
+    with store.write() as tx:
+        tx.save(RENDER)
+    (effect,) = _claim(store)
+    with store.write() as tx:
+        tx.save(RENDER)
+        later_us = tx.now_us() + LEASE_US
+        tx.retry(effect, later_us, "the broker is away", 4)
+    (again,) = _claim(store)
+    assert (again.tries, again.wanted, again.reason) == (4, 2, "the broker is away")
+    assert again.wanted_us == effect.wanted_us == again.not_before_us
+
+
 def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_disturb(store: Store) -> None:
     with store.write() as tx:
         tx.save(RENDER)
@@ -167,7 +188,7 @@ def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_dis
     (held,) = _claim(store, "second")
     with store.write() as tx:
         tx.done(lost)
-        tx.retry(lost, 1, "too late")
+        tx.retry(lost, 1, "too late", 1)
     assert _open(store) == [held]
     with store.write() as tx:
         tx.done(held)

@@ -14,6 +14,7 @@ from services.dispatcher.domain.verification import (
     LATE_RUNG_USELESS_US,
     Answered,
     Asked,
+    NotReached,
     RungTimedOut,
     Task,
     TaskKind,
@@ -175,6 +176,26 @@ def test_a_timer_of_a_rung_that_was_left_changes_nothing() -> None:
     before = task(rung=1)
     after, effects = decide(before, RungTimedOut(0), NOON_US)
     assert (after, kinds(effects)) == (before, ["task.timer_late"])
+
+
+def test_an_office_that_is_not_reached_is_passed_over_at_once() -> None:
+    after, effects = decide(task(), NotReached("the broker is away"), NOON_US)
+    assert after == task(rung=1, due_us=NOON_US + 120 * SECOND_US)
+    assert kinds(effects) == ["task.not_reached", "task.asked"]
+    assert Save(Carry.OFFICE_TASK, "task") in effects
+
+
+def test_where_nobody_is_left_to_ask_the_deadline_of_the_last_office_stands() -> None:
+    after, effects = decide(task(rung=2), NotReached("the broker is away"), NOON_US)
+    assert (after, kinds(effects)) == (task(rung=2), ["task.not_reached"])
+    assert not any(isinstance(effect, TellIncident | Save | WakeAt) for effect in effects)
+
+
+@pytest.mark.parametrize("state", [TaskState.ANSWERED, TaskState.UNANSWERED, TaskState.WITHDRAWN])
+def test_a_task_that_is_over_does_not_climb_because_it_was_not_told(state: TaskState) -> None:
+    before = task(state=state)
+    after, effects = decide(before, NotReached("the broker is away"), NOON_US)
+    assert (after, kinds(effects)) == (before, ["task.not_reached_late"])
 
 
 def test_withdrawing_takes_the_deadline_with_it_once() -> None:

@@ -215,6 +215,20 @@ def test_releases_of_earlier_content_or_of_one_person_twice_are_not_enough(town:
     assert sign(town, alert.stream, keys).refused == (alert.id,)
 
 
+def test_words_that_would_read_a_placeholder_out_are_not_signed_even_with_every_release(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    odd = rehashed(town, alert.id, texts={**alert.texts, "en": "Leave {venue} at once."})
+    with town.store.write() as tx:
+        for row in tx.find(Release, Page(), broadcast=alert.id):
+            tx.put(replace(row, content=odd.content))
+    assert sign(town, alert.stream, keys).refused == (alert.id,)
+    rehashed(town, alert.id, texts=alert.texts)
+    with town.store.write() as tx:
+        for row in tx.find(Release, Page(), broadcast=alert.id):
+            tx.put(replace(row, content=alert.content))
+    assert sign(town, alert.stream, keys).refused == ()
+
+
 def test_silence_needs_no_release(town: Town, keys: Keys) -> None:
     alert = town.on_air()
     town.act(alert.id, Stopped("wang", DUTY, "wait"))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatcher.adapters import tasks
 from services.dispatcher.adapters.celery_app import make_celery
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.adapters.tasks import WorkerTasks
 from services.dispatcher.domain.effects import Carry, WakeAt
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.polling import USELESS_AFTER_US, Poll
+from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.relay import Carrier, Relay
 from services.dispatcher.engine.timers import TimerPass
@@ -104,8 +104,8 @@ def publisher() -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def system(tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    monkeypatch.setattr(tasks, "POLL_AGAIN_US", 1_000_000)
+def system(tmp_path: Path, publisher: Publisher) -> Iterator[System]:
+    soon = {**RETRIES, Carry.POLL_FEED: replace(RETRIES[Carry.POLL_FEED], handed_on_us=1_000_000)}
     url = f"sqlite:///{tmp_path / 'tocsin.db'}"
     upgrade(url)
     store = SqlStore(url)
@@ -117,8 +117,8 @@ def system(tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
         redis.start()
         (tmp_path / "secrets.json").write_text(json.dumps({"redis_url": redis.url}))
         engine = builders.engine(store)
-        carriers: dict[str, Carrier] = {Carry.POLL_FEED: WorkerTasks(store, make_celery(redis.url)).poll}
-        relay = Relay(store, engine, carriers, "test", SystemClock())
+        carriers: dict[str, Carrier] = {Carry.POLL_FEED: WorkerTasks(store, make_celery(redis.url), soon).poll}
+        relay = Relay(store, engine, carriers, "test", SystemClock(), soon)
         running = System(tmp_path, store, redis, relay, TimerPass(engine, store, SystemClock()), start_worker(tmp_path))
         try:
             yield running

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devices.protocols.documents import Manifest
+import pytest
+
+from devices.protocols.documents import Manifest, Order, OrderState
 from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import Phase
 from devices.speaker import events as e
+from devices.speaker import papers
 from devices.speaker.events import SegmentKind
 from devices.speaker.machine import decide
 from devices.speaker.state import State
@@ -30,17 +33,18 @@ from services.dispatcher.domain.broadcasts import (
 )
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
-from services.dispatcher.domain.refusals import UnknownOnAir
+from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import sightings, streams
+from services.dispatcher.engine import endings, room, sightings, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
-from services.dispatcher.engine.ports import EffectRow, LogRow, Outcome, Page, Stream
+from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Stream
 from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
-from services.dispatcher.engine.relay import Relay
+from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
 from services.dispatcher.engine.sightings import Seen
 from services.dispatcher.engine.timers import TimerPass
+from simulators import city
 from simulators.checks import HOUR_US, Violation
 from simulators.city import Keys
 from simulators.dispatcher import Parts
@@ -459,6 +463,35 @@ def test_law_8_catches_a_relay_that_ticks_off_before_it_has_published() -> None:
     assert 8 in laws_broken(Parts(relay=Hasty), faults=(Fault.GATEWAY_KILLED, Fault.BROKER_DOWN))
 
 
+class CountsHandOns(Relay):
+    """Takes looking again at what was handed on for a failed try, and gives up whatever has failed often enough."""
+
+    def _ended(self, effect: EffectRow, why: CarryFailed | NotYet | Conflict, late_us: int) -> Ended:
+        end = super()._ended(effect, why, late_us)
+        if isinstance(why, NotYet):
+            return replace(end, failed=effect.tries + 1, told=False)
+        return replace(end, told=end.told or end.failed > 8)
+
+    def _after_telling(self, end: Ended, tried_on: set[str]) -> Ended:
+        return replace(end, again_us=None)
+
+
+def backlog_and_a_blip(world: World) -> None:
+    """The workers are ten minutes behind from the start; then the queue is away for a few seconds."""
+    world.workers_behind(True)
+    for second in range(600, 900, 60):
+        world.clock.later(second * 1_000_000, lambda: world.queue_away(True))
+        world.clock.later((second + 40) * 1_000_000, lambda: world.queue_away(False))
+    world.clock.later(900_000_000, lambda: world.workers_behind(False))
+
+
+def test_law_8_catches_a_relay_that_counts_what_it_has_handed_on_as_failed() -> None:
+    broken = found(Parts(relay=CountsHandOns), faults=(), prepare=backlog_and_a_blip)
+    assert {violation.law for violation in broken} == {8}
+    assert any("nobody renders its" in violation.sentence for violation in broken)
+    assert found(faults=(), seeds=range(100, 103), prepare=backlog_and_a_blip) == ()
+
+
 def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
     class Loses(TimerPass):
         """Removes a due timer in a transaction of its own, and acts in the next."""
@@ -624,3 +657,35 @@ def test_law_7_catches_an_intake_that_believes_every_time() -> None:
     broken = found(Parts(keep_receipts=trusts), faults=(Fault.SPEAKER_LIES,), rough_s=3_600)
     assert 7 in {v.law for v in broken}
     assert any("too much" in v.sentence for v in broken)
+
+
+# A full stream
+
+
+def test_law_4_catches_an_all_clear_that_is_refused_because_its_stream_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(tx: Any, joining: Broadcast, person: str) -> list[Any]:
+        """Counts orders, whoever they belong to."""
+        if len(streams.families(tx, joining.stream)) >= 4:
+            raise OverCap("four orders")
+        return []
+
+    monkeypatch.setattr(endings, "make_room", refuses)
+    assert 4 in laws_broken(faults=(Fault.CROWDED,), rough_s=3_600)
+
+
+def sweeps_at_once(orders: Sequence[Order], keep: frozenset[str], swept_us: int) -> tuple[list[Order], int]:
+    """Lists no stub but of what may come back, as if others always needed the room."""
+    gone = [o for o in orders if o.state is OrderState.WITHDRAWN and o.id not in keep]
+    shown = [o for o in orders if o not in gone]
+    return shown, max([swept_us, *(o.start_at + 1 for o in gone)])
+
+
+def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Long orders, so that a speaker that slept through a stop still has something to say when it wakes.
+    long = tuple(replace(playbook, repeat=20, gap_s=20) for playbook in city.playbooks())
+    monkeypatch.setattr(city, "playbooks", lambda: long)
+    monkeypatch.setattr(room, "listed", sweeps_at_once)
+    faults = (Fault.ROUGH_PEOPLE, Fault.SPEAKER_SLEEP, Fault.SPEAKER_CRASH)
+    assert found(faults=faults, seeds=range(100, 102)) == ()
+    monkeypatch.setattr(papers, "sweep", lambda t, manifest: None)
+    assert 5 in laws_broken(faults=faults)

@@ -18,6 +18,7 @@ SITUATIONS = """
     act.release act.decline act.stop act.resume act.correction act.all_clear adopted
     log.broadcast.on_air log.broadcast.held log.broadcast.withdrawn log.broadcast.ended log.broadcast.released_by_one
     log.incident.contradicted log.incident.refuted_on_air log.incident.source_cancelled log.stream.unknown_on_air
+    log.broadcast.not_rendered log.broadcast.not_published log.task.not_reached rendered
     log.task.climbed log.task.unanswered log.task.unsure log.task.answered_late log.task.answered_again
     office.never office.late office.twice office.contradicts ladder.ended
     panel.confirmed panel.resent signal.alert signal.update signal.cancel signal.twice
@@ -32,7 +33,8 @@ SITUATIONS = """
     gateway.died_before_ack gateway.died_between_acks gateway.died_from_outside
     lie.before_start lie.in_future lie.not_on_air lie.no_microphone alarm.checked
     restore request.died broker.keeps_all broker.keeps_saved broker.keeps_nothing speaker.moved
-    law4.checked heard.all timer.task.rung timer.broadcast.expires timer.broadcast.prove timer.stream.refresh
+    law4.checked refused.over_cap log.stream.filling log.broadcast.retired
+    heard.all timer.task.rung timer.broadcast.expires timer.broadcast.prove timer.stream.refresh
 """.split()
 
 

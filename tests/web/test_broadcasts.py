@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from services.dispatcher.domain.broadcasts import Release
+from services.dispatcher.domain.broadcasts import Broadcast, Release
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine import people
 from services.dispatcher.engine.cities import import_city
+from services.dispatcher.engine.events import AudioRendered, EffectGaveUp
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import Page, ReceiptRow
+from services.dispatcher.engine.ports import Asset, Page, ReceiptRow
 from tests import builders
 from tests.builders import NOON_US
 from tests.web.api import Api, refusal
@@ -30,6 +31,26 @@ def test_a_draft_shows_what_people_confirm_word_for_word(api: Api) -> None:
         "out_of_service": 0,
     }
     assert (page["correction"]["phase"], page["all_clear"]["phase"]) == ("correction", "all_clear")
+
+
+def test_a_broadcast_says_in_which_languages_speakers_say_it_themselves(api: Api) -> None:
+    shown = api.storm()["broadcast"]
+    assert shown["said_by_speakers"] == ["en", "zh"]
+    wordings = api.town.get(Broadcast, shown["id"]).wordings
+    api.town.engine.handle([AudioRendered(Asset(wordings["zh"], "zh", "opus", "0" * 64, 1, 1, True))])
+    assert api.page(shown["id"])["broadcast"]["said_by_speakers"] == ["en"]
+    api.town.engine.handle([AudioRendered(Asset(wordings["en"], "en", "opus", "1" * 64, 1, 1, True))])
+    assert api.page(shown["id"])["broadcast"]["said_by_speakers"] == []
+
+
+def test_what_was_given_up_stands_in_the_log_of_the_incident(api: Api) -> None:
+    shown = api.storm()["broadcast"]
+    wording = api.town.get(Broadcast, shown["id"]).wordings["zh"]
+    api.town.engine.handle([EffectGaveUp(f"render_audio:{wording}", "the queue is away", again=True)])
+    log = api.get("duty", f"/api/incidents/{shown['incident']}").json()["log"]
+    assert [(line["kind"], line["subject"]) for line in log if line["kind"] == "broadcast.not_rendered"] == [
+        ("broadcast.not_rendered", shown["id"])
+    ]
 
 
 def test_a_red_order_needs_two_people_and_then_is_on_air(api: Api) -> None:

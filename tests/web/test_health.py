@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.domain.effects import Carry, Save
-from services.dispatcher.engine.events import CanaryAnswered
+from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
 from tests import builders
@@ -94,6 +94,16 @@ def test_the_worker_is_seen_by_its_newest_line_however_many_there_are(api: Api) 
         assert parts(api)["worker"]
     api.town.clock.advance(181)
     assert not parts(api)["worker"]
+
+
+def test_a_worker_that_cannot_even_be_asked_is_shown_at_once_and_when_it_was_last_seen(api: Api) -> None:
+    api.town.engine.handle([CanaryAnswered(NOON_US)])
+    api.town.clock.advance(60)
+    api.town.engine.handle([EffectGaveUp("canary:worker", "the queue is away")])
+    worker = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "worker")
+    assert (worker["well"], worker["seen_us"], bool(worker["still_works_zh"])) == (False, NOON_US, True)
+    api.town.engine.handle([CanaryAnswered(NOON_US)])
+    assert parts(api)["worker"]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from typing import TypeVar
 
 import yaml
 
+from services.dispatcher.domain.wordings import unfilled
+
 CSV_BYTES_MAX = 32 * 1024 * 1024
 YAML_BYTES_MAX = 64 * 1024
 CELL_CHARS_MAX = 8192
@@ -81,6 +83,8 @@ class Row:
             self.refuse("empty_cell", f"The column {column} is empty.")
         elif len(text) > NAME_CHARS_MAX or not text.isprintable():
             self.refuse("bad_text", f"The {column} is longer than {NAME_CHARS_MAX} characters or is not printable.")
+        elif left := unfilled(text):
+            self.refuse("placeholder_left", f"The {column} holds {left}, which would be read out: nothing fills it.")
         else:
             return text
         return None

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.places import Area, Speaker
 from ..domain.planning import Coverage
+from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.ports import (
     Clock,
@@ -328,10 +329,10 @@ class MemoryTx:
         return min((t.due_us for t in self._table("timer").values()), default=None)
 
     def save(self, effect: Save) -> None:
-        table, now_us = self._table("effect"), self.now_us()
+        table, now_us, lasts_us = self._table("effect"), self.now_us(), RETRIES[effect.carry].expires_us
         row = table.get(effect.lane)
         if row is None:
-            row = EffectRow(effect.lane, str(effect.carry), effect.subject, 0, 0, now_us, effect.expires_us)
+            row = EffectRow(effect.lane, str(effect.carry), effect.subject, 0, 0, now_us, None, wanted_us=now_us)
         self._set(
             table,
             effect.lane,
@@ -339,7 +340,7 @@ class MemoryTx:
                 row,
                 wanted=row.wanted + 1,
                 not_before_us=min(row.not_before_us, now_us),
-                expires_us=effect.expires_us,
+                expires_us=None if lasts_us is None else now_us + lasts_us,
             ),
         )
 
@@ -373,15 +374,15 @@ class MemoryTx:
             if row.wanted == effect.wanted:
                 self._drop(self._table("effect"), effect.lane)
                 continue
-            again = replace(row, tries=0, not_before_us=self.now_us(), leased_by="", leased_until_us=0, reason="")
-            self._set(self._table("effect"), effect.lane, again)
+            now_us = self.now_us()
+            again = replace(row, wanted_us=now_us, tries=0, not_before_us=now_us)
+            self._set(self._table("effect"), effect.lane, replace(again, leased_by="", leased_until_us=0, reason=""))
 
-    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None:
         row = self._mine(effect)
         if row is not None:
-            later = replace(
-                row, tries=row.tries + 1, not_before_us=not_before_us, leased_by="", leased_until_us=0, reason=reason
-            )
+            then_us = not_before_us if row.wanted == effect.wanted else row.not_before_us
+            later = replace(row, tries=tries, not_before_us=then_us, leased_by="", leased_until_us=0, reason=reason)
             self._set(self._table("effect"), effect.lane, later)
 
     def _mine(self, effect: EffectRow) -> EffectRow | None:

@@ -11,9 +11,11 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from ..domain.playbook import Corroboration, OnUnanswered, Playbook, Rung, Spoken, StandingOrder, Target
+from ..domain.wordings import PLACEHOLDERS, unfilled, unknown_placeholder
 
 FILE_BYTES_MAX = 65_536
 PLAYBOOKS_MAX = 200
+_THERE_ARE = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
 
 
 class BrokenPlaybook(ValueError):
@@ -63,12 +65,7 @@ def _problems(file: Path, raw: bytes, validator: Draft202012Validator) -> list[s
 
 def _contradictions(playbook: Playbook) -> list[str]:
     """What no schema can say: parts that each are right and together would not do what they promise."""
-    found = []
-    for phase in ("alert", "correction", "all_clear"):
-        texts: dict[str, str] = getattr(playbook.spoken, phase)
-        found += [
-            f"order/{phase}/{lang}: it does not name the {{place}}" for lang in texts if "{place}" not in texts[lang]
-        ]
+    found = _words(playbook)
     standing = playbook.standing
     if standing is not None:
         if playbook.target is not Target.VENUE:
@@ -78,6 +75,41 @@ def _contradictions(playbook: Playbook) -> list[str]:
                 found.append(f"standing_order/covers: {corroboration} is not among when/corroborated_by")
     if playbook.level_corroborated > playbook.level_suspected:
         found.append("level: what is corroborated is less grave than what is suspected")
+    return found
+
+
+def _words(playbook: Playbook) -> list[str]:
+    """What is wrong with what people hear and read."""
+    spoken = {phase: getattr(playbook.spoken, phase) for phase in ("alert", "correction", "all_clear")}
+    langs = sorted({lang for texts in spoken.values() for lang in texts})
+    found = []
+    for phase, texts in spoken.items():
+        found += [
+            f"order/{phase}: it has no {lang} text, and others of this order do" for lang in langs if lang not in texts
+        ]
+        found += [
+            f"order/{phase}/{lang}: it does not name the {{place}}" for lang in texts if "{place}" not in texts[lang]
+        ]
+    filled = {"question": playbook.question, **{f"order/{phase}": texts for phase, texts in spoken.items()}}
+    for where, texts in filled.items():
+        found += [
+            f"{where}/{lang}: nothing fills {left}; what is filled in: {_THERE_ARE}"
+            for lang, text in texts.items()
+            if (left := unknown_placeholder(text))
+        ]
+    plain = {"title": playbook.title, "hazard_names": playbook.hazard_names}
+    for where, texts in plain.items():
+        found += [
+            f"{where}/{lang}: nothing fills {left}; nothing is filled in here"
+            for lang, text in texts.items()
+            if (left := unfilled(text))
+        ]
+    found += [
+        f"{where}/{lang}: it is blank"
+        for where, texts in {**filled, **plain}.items()
+        for lang in texts
+        if not texts[lang].strip()
+    ]
     return found
 
 

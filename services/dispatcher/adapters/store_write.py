@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
@@ -70,8 +71,9 @@ _COUNTED_EARLY = """
 DELETE FROM early WHERE broadcast = ? AND speaker IN (SELECT speaker FROM expected WHERE broadcast = ?)
 """
 _SAVE = """
-INSERT INTO effect (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason)
-VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '')
+INSERT INTO effect
+  (lane, carry, subject, wanted, tries, not_before_us, expires_us, leased_by, leased_until_us, reason, wanted_us)
+VALUES (?, ?, ?, 1, 0, ?, ?, '', 0, '', ?)
 ON CONFLICT (lane) DO UPDATE SET wanted = effect.wanted + 1, expires_us = excluded.expires_us,
   not_before_us = CASE WHEN effect.not_before_us < excluded.not_before_us THEN effect.not_before_us
     ELSE excluded.not_before_us END
@@ -216,7 +218,9 @@ class SqlTx(SqlRead):
 
     def save(self, effect: Save) -> None:
         """Save an effect; on an open lane it is wanted once more, and no later than now."""
-        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, self.now_us(), effect.expires_us))
+        now_us, lasts_us = self.now_us(), RETRIES[effect.carry].expires_us
+        expires_us = None if lasts_us is None else now_us + lasts_us
+        self._run(_SAVE, (effect.lane, str(effect.carry), effect.subject, now_us, expires_us, now_us))
         if self._postgres and not self._told:
             self._run(f"NOTIFY {CHANNEL}", ())
             self._told = True
@@ -246,16 +250,19 @@ class SqlTx(SqlRead):
         closing = [(*lease, effect.wanted) for lease, effect in zip(leases, effects, strict=True)]
         if self._many(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
             return
-        again = "tries = 0, not_before_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        again = "tries = 0, not_before_us = ?, wanted_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
+        now_us = self.now_us()
         # Those that were closed are not there to be opened.
-        self._many(f"UPDATE effect SET {again} {mine}", [(self.now_us(), *lease) for lease in leases])
+        self._many(f"UPDATE effect SET {again} {mine}", [(now_us, now_us, *lease) for lease in leases])
 
-    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None:
-        """Give a claimed effect back, to be tried again then. Nothing if the lease is another's."""
-        later = "tries = tries + 1, not_before_us = ?, reason = ?, leased_by = '', leased_until_us = 0"
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None:
+        """Give a claimed effect back that has failed so often in a row, to be tried again then; at once where it was
+        wanted meanwhile. Nothing if the lease is another's."""
+        then = "CASE WHEN wanted = ? THEN ? ELSE not_before_us END"
+        later = f"tries = ?, not_before_us = {then}, reason = ?, leased_by = '', leased_until_us = 0"
         sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         lease = (effect.lane, effect.leased_by, effect.leased_until_us)
-        self._run(sql, (not_before_us, readable(reason), *lease))
+        self._run(sql, (tries, effect.wanted, not_before_us, readable(reason), *lease))
 
     def unchained(self, limit: int) -> list[LogRow]:
         """Log lines not linked yet, in order of seq."""

@@ -254,6 +254,7 @@ EFFECT = Table(
     _text("leased_by"),
     _int("leased_until_us"),
     _text("reason"),
+    Column("wanted_us", BigInteger, nullable=False, server_default="0"),
     Index("effect_by_not_before_us", "not_before_us"),
 )
 LOG = Table(

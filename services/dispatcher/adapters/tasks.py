@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import NoReturn
 
 from celery import Celery
 
+from ..domain.effects import Carry
 from ..domain.polling import Poll
+from ..domain.refusals import PlaceholderLeft
+from ..domain.retries import RETRIES, Retry
 from ..domain.signals import Feed
+from ..domain.wordings import unfilled
 from ..engine.ports import Asset, EffectRow, Store, Wording
 from ..engine.relay import CarryFailed, NotYet
 from .celery_app import QueueAway, Task, enqueue
 
-RENDER_AGAIN_US = 30_000_000
 CANARY_S = 50.0
-POLL_AGAIN_US = 15_000_000
 
 
 class WorkerTasks:
     """Carriers for what the workers do."""
 
-    def __init__(self, store: Store, app: Celery) -> None:
+    def __init__(self, store: Store, app: Celery, retries: Mapping[Carry, Retry] = RETRIES) -> None:
         self._store = store
         self._app = app
+        self._retries = retries
 
     def render(self, effect: EffectRow) -> None:
         """Ask for a wording's audio, again and again until its asset is there."""
@@ -31,8 +36,9 @@ class WorkerTasks:
             asset = read.get(Asset, effect.subject)
         if wording is None or asset is not None:
             return
-        self._enqueue(Task.RENDER, asdict(wording), RENDER_AGAIN_US / 1e6)
-        raise NotYet(RENDER_AGAIN_US)
+        if left := unfilled(wording.text):
+            raise CarryFailed(PlaceholderLeft(left).sentence, again=False)
+        self._hand_on(Carry.RENDER_AUDIO, Task.RENDER, asdict(wording))
 
     def canary(self, effect: EffectRow) -> None:
         """Send the canary; its coming back is a log line, its staying away an alert on that line's age."""
@@ -46,8 +52,14 @@ class WorkerTasks:
             poll, feed = read.get(Poll, effect.subject), read.get(Feed, effect.subject)
         if poll is None or feed is None or not poll.asked or not feed.enabled:
             return
-        self._enqueue(Task.POLL, {"feed": poll.id}, POLL_AGAIN_US / 1e6)
-        raise NotYet(POLL_AGAIN_US)
+        self._hand_on(Carry.POLL_FEED, Task.POLL, {"feed": poll.id})
+
+    def _hand_on(self, carry: Carry, task: Task, payload: dict[str, object]) -> NoReturn:
+        """Enqueue for as long as the relay waits before it asks anew, so that copies don't pile up."""
+        waits_us = self._retries[carry].handed_on_us
+        assert waits_us is not None
+        self._enqueue(task, payload, waits_us / 1e6)
+        raise NotYet
 
     def _enqueue(self, task: Task, payload: dict[str, object], expires_s: float) -> None:
         try:

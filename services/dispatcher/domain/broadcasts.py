@@ -18,11 +18,13 @@ from .refusals import (
     ApproverMissing,
     ContentChanged,
     NotAllowed,
+    PlaceholderLeft,
     ResumeTooLate,
     SentenceDiffers,
     WrongState,
 )
 from .signals import Use
+from .wordings import unfilled
 
 RESUME_WITHIN_US = 60_000_000
 TIMER_USELESS_US = 86_400_000_000
@@ -317,7 +319,15 @@ def _release(b: Broadcast, event: ReleaseGiven, now_us: int) -> tuple[Broadcast,
     return _on_air(signed, now_us, event.sentence, event.person)
 
 
+def check_spoken(b: Broadcast) -> None:
+    """Raise PlaceholderLeft when a text still holds what nothing has filled."""
+    for lang, text in sorted(b.texts.items()):
+        if left := unfilled(text):
+            raise PlaceholderLeft(f"{b.phase}/{lang}: {left}")
+
+
 def _on_air(b: Broadcast, now_us: int, why: str, person: str) -> tuple[Broadcast, list[Effect]]:
+    check_spoken(b)
     expires_us = now_us + b.valid_s * 1_000_000
     on_air = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, start_at_us=now_us, expires_us=expires_us)
     prove_us = now_us + b.prove_within_s * 1_000_000

@@ -12,7 +12,6 @@ class Carry(StrEnum):
 
     PUBLISH_STREAM = "publish_stream"
     PUBLISH_CONFIG = "publish_config"
-    PUBLISH_KEYS = "publish_keys"
     OFFICE_TASK = "office_task"
     ASK_MISSING = "ask_missing"
     RENDER_AUDIO = "render_audio"
@@ -22,11 +21,11 @@ class Carry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Save an effect for the relay. One is open per lane; asking again while it is open makes it run once more."""
+    """Save an effect for the relay, to be tried as `retries` says. One is open per lane; asking again while it is open
+    makes it run once more."""
 
     carry: Carry
     subject: str
-    expires_us: int | None = None
 
     @property
     def lane(self) -> str:

@@ -155,11 +155,6 @@ def silent_venues(silent: Iterable[str], city: City, now_us: int) -> list[Silent
     return sorted(rows, key=lambda row: (-row.people, row.venue))
 
 
-def fill(texts: dict[str, str], names: dict[str, str]) -> dict[str, str]:
-    """Put the place into the playbook's texts."""
-    return {lang: text.replace("{place}", names.get(lang, names.get("zh", ""))) for lang, text in texts.items()}
-
-
 def in_service(speakers: Sequence[Speaker], now_us: int) -> list[Speaker]:
     """Speakers not marked out of service now."""
     return [s for s in speakers if s.out_of_service is None or s.out_of_service.until_us <= now_us]

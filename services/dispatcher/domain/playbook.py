@@ -42,7 +42,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What is said, per language; `{venue}` and `{place}` are filled in."""
+    """What is said, per language; `{place}` is filled in."""
 
     alert: dict[str, str]
     correction: dict[str, str]

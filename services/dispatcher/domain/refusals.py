@@ -103,6 +103,12 @@ class NoTargets(Refused):
     code = "no_targets"
 
 
+class PlaceholderLeft(Refused):
+    """These words still hold a placeholder that nothing fills; it would be read out."""
+
+    code = "placeholder_left"
+
+
 class OverCap(Refused):
     """This order does not fit the limits of the speaker link."""
 

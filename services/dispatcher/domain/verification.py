@@ -62,6 +62,11 @@ class Task:
         return self.offices[self.rung]
 
     @property
+    def rung_began_us(self) -> int:
+        """When the office that is asked now was asked."""
+        return self.due_us - self.rungs[self.rung].answer_timeout_s * 1_000_000
+
+    @property
     def on_last_rung(self) -> bool:
         return self.rung == len(self.rungs) - 1
 
@@ -88,11 +93,18 @@ class RungTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class NotReached:
+    """The task does not get through to the office that is asked now."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     why: str
 
 
-TaskEvent = Asked | Answered | RungTimedOut | Withdrawn
+TaskEvent = Asked | Answered | RungTimedOut | NotReached | Withdrawn
 
 
 def decide(task: Task, event: TaskEvent, now_us: int) -> tuple[Task, list[Effect]]:
@@ -121,6 +133,15 @@ def decide(task: Task, event: TaskEvent, now_us: int) -> tuple[Task, list[Effect
         case RungTimedOut():
             climbed, effects = _on_rung(task, task.rung + 1, now_us)
             return climbed, [Record("task.climbed", task.id, f"{task.office} did not answer"), *effects]
+        case NotReached() if task.state is not TaskState.ASKED:
+            return task, [Record("task.not_reached_late", task.id, f"it is {task.state} already")]
+        case NotReached() if task.on_last_rung:
+            why = f"{task.office} is not reached: {event.why}; nobody is left to ask, and its deadline stands"
+            return task, [Record("task.not_reached", task.id, why)]
+        case NotReached():
+            climbed, effects = _on_rung(task, task.rung + 1, now_us)
+            why = f"{task.office} is not reached: {event.why}; the next office is asked"
+            return climbed, [Record("task.not_reached", task.id, why), *effects]
         case Withdrawn() if task.state is TaskState.ASKED:
             gone = replace(task, state=TaskState.WITHDRAWN)
             return gone, [_asleep(task), Save(Carry.OFFICE_TASK, task.id), Record("task.withdrawn", task.id, event.why)]

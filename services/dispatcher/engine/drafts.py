@@ -9,11 +9,13 @@ from dataclasses import replace
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
 from devices.protocols.topics import manifest_topic
 
+from ..domain import broadcasts
 from ..domain.broadcasts import Broadcast, BroadcastState, content_hash, people_needed
 from ..domain.effects import Carry, Effect, Record, Save
 from ..domain.incidents import Incident, IncidentState
-from ..domain.planning import City, Plan, fill, make_plan, plan_id
+from ..domain.planning import City, Plan, make_plan, plan_id
 from ..domain.playbook import Playbook
+from ..domain.wordings import filled
 from .ports import Asset, Ids, Tx, Wording
 
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
@@ -32,11 +34,14 @@ def current_plan(tx: Tx, playbook: Playbook, incident: Incident, city: City) -> 
 def draft(
     tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids
 ) -> tuple[Broadcast, list[Effect]]:
-    """Write or rewrite the incident's alert and its two followers; releases given to other content expire."""
+    """Write or rewrite the incident's alert and its two followers; releases given to other content expire. Raises
+    PlaceholderLeft when one of the three could not be spoken, and then writes none of them."""
     existing = tx.get_locked(Broadcast, incident.alert) if incident.alert else None
     old = existing if existing is not None and existing.state in REDRAFTABLE else None
     alert_id = old.id if old else ids.new()
     effects: list[Effect] = []
+    for phase in Phase:
+        broadcasts.check_spoken(_broadcast(alert_id, incident, playbook, plan, city, phase, ""))
     alert = _worded(tx, _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, ""), effects)
     if old is not None:
         alert, changed = _carry_releases(old, alert)
@@ -87,7 +92,7 @@ def _broadcast(
         level=incident.level,
         order_class=OrderClass(playbook.order_class),
         place_names=plan.place_names,
-        texts=fill(texts, plan.place_names),
+        texts=filled(texts, plan.place_names),
         selector=plan.selector,
         stream=manifest_topic(plan.stream_area, str(incident.use), city.issuer),
         speakers=len(plan.speakers),

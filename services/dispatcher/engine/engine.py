@@ -25,6 +25,7 @@ from . import (
     ahead,
     arrivals,
     endings,
+    giving_up,
     ingest,
     maintenance,
     muting,
@@ -195,7 +196,8 @@ class Engine:
             case AudioRendered():
                 self._rendered(work, event)
             case EffectGaveUp():
-                _gave_up(work, event)
+                if giving_up.tell(work, event):
+                    outcome.tried_on.append(event.lane)
             case ServiceChanged():
                 set_service(work.tx, event)
             case SilenceMade():
@@ -342,14 +344,6 @@ def _not_broadcast(work: Work, event: NotBroadcast) -> None:
         work.broadcast(alert.id, broadcasts.Declined(event.person, event.roles, event.why))
 
 
-def _gave_up(work: Work, event: EffectGaveUp) -> None:
-    """On record. What is on air must reach the speakers all the same, so a stream is tried for again from the start."""
-    work.tx.record(Record("effect.gave_up", event.lane, event.reason))
-    carry, _, subject = event.lane.partition(":")
-    if carry == Carry.PUBLISH_STREAM:
-        work.run([Save(Carry.PUBLISH_STREAM, subject)])
-
-
 def _timer(work: Work, event: TimerDue) -> None:
     timer = event.timer
     if not _take(work.tx, timer):
@@ -389,7 +383,7 @@ def _timer(work: Work, event: TimerDue) -> None:
         case "worker", "canary":
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000
-            work.run([Save(Carry.CANARY, "worker", now_us + 55_000_000)])
+            work.run([Save(Carry.CANARY, "worker")])
             work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
         case panels.TIMER_KIND, panels.TIMER_NAME:
             panels.deadline(work, timer.subject)

@@ -72,8 +72,11 @@ class AudioRendered:
 
 @dataclass(frozen=True, slots=True)
 class EffectGaveUp:
+    """An effect was tried long enough for people to be told. `again` says whether trying on makes sense."""
+
     lane: str
     reason: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ def due(work: Work, id: str) -> None:
     feed = work.tx.get(Feed, id)
     if poll is None or feed is None:
         return
-    draw = _draw(id, work.tx.now_us())
-    after, effects = polling.decide(poll, polling.Due(draw), work.tx.now_us())
+    after, effects = polling.decide(poll, polling.Due(draw(id, work.tx.now_us())), work.tx.now_us())
     if not feed.enabled:
         after = replace(after, asked=False)
         effects = [effect for effect in effects if not isinstance(effect, Fetch)]
@@ -51,6 +50,6 @@ def _put(work: Work, poll: Poll, effects: Iterable[PollEffect]) -> None:
                 work.run([effect])
 
 
-def _draw(id: str, now_us: int) -> float:
+def draw(id: str, now_us: int) -> float:
     """A number from 0 to 1 that spreads the feeds; decisions draw nothing by chance."""
     return int.from_bytes(hashlib.sha256(f"{id}/{now_us}".encode()).digest()[:4]) / 2**32

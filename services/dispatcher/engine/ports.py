@@ -247,7 +247,8 @@ class TimerRow:
 
 @dataclass(frozen=True, slots=True)
 class EffectRow:
-    """A saved effect. `wanted` counts how often it was asked for; done only when nobody asked again meanwhile."""
+    """A saved effect. `wanted` counts how often it was asked for; done only when nobody asked again meanwhile.
+    `wanted_us` is when it was first asked for since it was last done, `tries` how often it failed in a row."""
 
     lane: str
     carry: str
@@ -259,6 +260,7 @@ class EffectRow:
     leased_by: str = ""
     leased_until_us: int = 0
     reason: str = ""
+    wanted_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +342,7 @@ class Tx(Read, Protocol):
     def save(self, effect: Save) -> None: ...
     def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]: ...
     def done(self, *effects: EffectRow) -> None: ...
-    def retry(self, effect: EffectRow, not_before_us: int, reason: str) -> None: ...
+    def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None: ...
     def unchained(self, limit: int) -> list[LogRow]: ...
     def link(self, rows: Sequence[LogRow]) -> None: ...
 
@@ -385,9 +387,11 @@ class Signer(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch did, for metrics and answers. `reused` are signals that came under the key of another report."""
+    """What a batch did, for metrics and answers. `reused` are signals that came under the key of another report,
+    `tried_on` the lanes of effects that people were told of and that are still wanted."""
 
     created: list[str] = field(default_factory=list)
     repeated: int = 0
     incidents: list[str] = field(default_factory=list)
     reused: list[Signal] = field(default_factory=list)
+    tried_on: list[str] = field(default_factory=list)

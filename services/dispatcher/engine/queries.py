@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import merge
@@ -341,6 +342,7 @@ class Health:
     gateway_until_us: int
     worker_seq: int
     worker_seen_us: int
+    worker_silent: bool
     effects_open: int
     effects_late: int
     fullest_percent: int = 0
@@ -350,19 +352,29 @@ GATEWAY_LEASES = "gw-"
 EFFECT_LATE_US = 30_000_000
 
 
+def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
+    """The number of the newest line about the workers, when a canary last came back, and whether the newest one could
+    not even be sent."""
+    newest = last_seq(read, "worker", known)
+    for row in read.log_of("worker", newest - 1, 1) if newest else []:
+        silent = row.kind == "worker.silent"
+        return newest, json.loads(row.body)["facts"]["seen_us"] if silent else row.at_us, silent
+    return newest, 0, False
+
+
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
     now_us = read.now_us()
     leases = [lease for lease in read.find(Lease, Page(limit=100)) if lease.id.startswith(GATEWAY_LEASES)]
-    newest = last_seq(read, "worker", worker_seq)
-    alive = [row for row in read.log_of("worker", newest - 1, 1) if row.kind == "worker.alive"] if newest else []
+    newest, seen_us, silent = worker_seen(read, worker_seq)
     effects = read.open_effects()
     return Health(
         now_us=now_us,
         city=city,
         gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
         worker_seq=newest,
-        worker_seen_us=alive[0].at_us if alive else 0,
+        worker_seen_us=seen_us,
+        worker_silent=silent,
         effects_open=len(effects),
         effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
         fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),

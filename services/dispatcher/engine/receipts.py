@@ -248,7 +248,7 @@ def _changes(tx: Tx, before: Live | None, live: Live) -> None:
     if not live.online:
         return
     if tx.missing_receipts(live.id, live.journal, live.seq, 1):
-        tx.save(Save(Carry.ASK_MISSING, live.id, tx.now_us() + 600_000_000))
+        tx.save(Save(Carry.ASK_MISSING, live.id))
     speaker = tx.get(Speaker, live.id)
     if speaker is not None and live.config_version < speaker.config_version:
         tx.save(Save(Carry.PUBLISH_CONFIG, live.id))

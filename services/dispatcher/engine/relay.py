@@ -1,11 +1,13 @@
-"""The relay: carries saved effects out until they succeed or expire."""
+"""The relay: carries saved effects out, each as often and as long as the table of retries says for its kind."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..domain.effects import Carry
+from ..domain.retries import RETRIES, Retry, failed_long_enough, late_enough
 from .engine import EVENTS_MAX, Engine
 from .events import EffectGaveUp
 from .ports import Clock, Conflict, EffectRow, Store
@@ -15,8 +17,6 @@ CLAIM_MAX = 500
 """Effects of one group, and so the most that are under way at once."""
 GROUP_US = 500_000
 """How long effects are set under way before those that are get waited for."""
-TRIES_MAX = 50
-BACKOFF_MAX_US = 30_000_000
 CONFLICT_WAIT_US = 5_000
 CONFLICTS_MAX = 5
 
@@ -31,11 +31,8 @@ class CarryFailed(Exception):
 
 
 class NotYet(Exception):
-    """The effect was handed on, and is done only when its result is in the database: look again after `after_us`."""
-
-    def __init__(self, after_us: int) -> None:
-        super().__init__(f"{after_us} µs")
-        self.after_us = after_us
+    """The effect was handed on, and is done only when its result is in the database. That is no failed try: whoever
+    has it may be slow, and is given it anew in time."""
 
 
 Finish = Callable[[], None]
@@ -47,25 +44,33 @@ Carrier = Callable[[EffectRow], Finish | None]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How carrying an effect ended: carried out or given up, or to be tried again after `again_us`."""
+    """How carrying an effect ended: carried out, or not and to be tried again after `again_us` unless nobody wants it
+    any more. `failed` counts failures in a row; `told` says that people are told, and the engine decides."""
 
     effect: EffectRow
     again_us: int | None = None
     reason: str = ""
-    given_up: bool = False
+    failed: int = 0
+    told: bool = False
 
 
-def ended(effect: EffectRow, why: CarryFailed | NotYet | Conflict) -> Ended:
+def ended(effect: EffectRow, why: CarryFailed | NotYet | Conflict, retry: Retry, now_us: int) -> Ended:
     """What becomes of an effect that was not carried out."""
     match why:
         case NotYet():
-            return Ended(effect, why.after_us)
+            assert retry.handed_on_us is not None, f"nobody takes {effect.carry} on"
+            # Whatever it waited for since, it was not looked at after this.
+            before_us = effect.not_before_us - retry.handed_on_us - effect.wanted_us
+            wanted_us = now_us - effect.wanted_us
+            reason = f"handed on, and not done {wanted_us // 1_000_000} s after it was wanted"
+            return Ended(effect, retry.handed_on_us, reason, told=late_enough(retry, before_us, wanted_us))
         case Conflict():
-            return Ended(effect, CONFLICT_WAIT_US, "another transaction went first")
-        case CarryFailed() if why.again and effect.tries + 1 < TRIES_MAX:
-            return Ended(effect, min(BACKOFF_MAX_US, 100_000 << min(effect.tries, 12)), why.reason)
+            return Ended(effect, CONFLICT_WAIT_US, "another transaction went first", effect.tries)
+        case CarryFailed() if why.again:
+            failed = effect.tries + 1
+            return Ended(effect, retry.backoff_us(failed), why.reason, failed, failed_long_enough(retry, failed))
         case CarryFailed():
-            return Ended(effect, reason=why.reason, given_up=True)
+            return Ended(effect, reason=why.reason, told=True)
 
 
 class Relay:
@@ -75,7 +80,16 @@ class Relay:
     ended. Whatever cuts this short, an effect that is not noted is carried again when its lease is over.
     """
 
-    def __init__(self, store: Store, engine: Engine, carriers: Mapping[str, Carrier], owner: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        carriers: Mapping[str, Carrier],
+        owner: str,
+        clock: Clock,
+        retries: Mapping[Carry, Retry] = RETRIES,
+    ) -> None:
+        self._retries = retries
         self._store = store
         self._engine = engine
         self._carriers = dict(carriers)
@@ -108,7 +122,7 @@ class Relay:
                 self._begin(left.popleft(), late_us + spent_us, under_way, ends)
             while under_way:
                 effect, finish = under_way.popleft()
-                ends.append(_finished(effect, finish))
+                ends.append(self._finished(effect, finish, late_us + self._clock.mono_us() - begun_us))
         except Exception:
             # One that breaks must not have the others carried out again.
             self._settle(ends)
@@ -118,25 +132,45 @@ class Relay:
     def _begin(
         self, effect: EffectRow, late_us: int, under_way: deque[tuple[EffectRow, Finish]], ends: list[Ended]
     ) -> None:
-        now_us = effect.leased_until_us - LEASE_US + late_us
         try:
-            if effect.expires_us is not None and now_us > effect.expires_us:
+            if effect.expires_us is not None and _now_us(effect, late_us) > effect.expires_us:
                 raise CarryFailed("its time ran out", again=False)
             finish = self._carriers[effect.carry](effect)
         except (NotYet, Conflict, CarryFailed) as why:
-            ends.append(ended(effect, why))
+            ends.append(self._ended(effect, why, late_us))
             return
         if finish is None:
             ends.append(Ended(effect))
         else:
             under_way.append((effect, finish))
 
+    def _finished(self, effect: EffectRow, finish: Finish, late_us: int) -> Ended:
+        """Wait for an effect that is under way and was claimed `late_us` ago."""
+        try:
+            finish()
+        except (NotYet, Conflict, CarryFailed) as why:
+            return self._ended(effect, why, late_us)
+        return Ended(effect)
+
+    def _ended(self, effect: EffectRow, why: CarryFailed | NotYet | Conflict, late_us: int) -> Ended:
+        return ended(effect, why, self._retries[Carry(effect.carry)], _now_us(effect, late_us))
+
+    def _after_telling(self, end: Ended, tried_on: set[str]) -> Ended:
+        """What becomes of an effect that people were told of: what is still wanted is tried on, whatever its carrier
+        thinks of that."""
+        if end.effect.lane not in tried_on:
+            return replace(end, again_us=None)
+        wait_us = self._retries[Carry(end.effect.carry)].backoff_to_us
+        return end if end.again_us is not None else replace(end, again_us=wait_us, failed=end.effect.tries + 1)
+
     def _settle(self, ends: Sequence[Ended]) -> None:
-        """Note how a group's effects ended. First the events of those given up, so that a crash in between repeats
-        them instead of losing them."""
-        gave_up = [EffectGaveUp(end.effect.lane, end.reason) for end in ends if end.given_up]
-        for start in range(0, len(gave_up), EVENTS_MAX):
-            self._engine.handle(gave_up[start : start + EVENTS_MAX])
+        """Note how a group's effects ended. First the events of those that people are told of, so that a crash in
+        between repeats them instead of losing them."""
+        told = [EffectGaveUp(end.effect.lane, end.reason, end.again_us is not None) for end in ends if end.told]
+        tried_on: set[str] = set()
+        for start in range(0, len(told), EVENTS_MAX):
+            tried_on.update(self._engine.handle(told[start : start + EVENTS_MAX]).tried_on)
+        ends = [self._after_telling(end, tried_on) if end.told else end for end in ends]
         # By lane, so that two writers hold rows in one order.
         in_order = sorted(ends, key=lambda end: end.effect.lane)
         for _ in range(CONFLICTS_MAX - 1):
@@ -154,12 +188,9 @@ class Relay:
             tx.done(*(end.effect for end in ends if end.again_us is None))
             for end in ends:
                 if end.again_us is not None:
-                    tx.retry(end.effect, tx.now_us() + end.again_us, end.reason)
+                    tx.retry(end.effect, tx.now_us() + end.again_us, end.reason, end.failed)
 
 
-def _finished(effect: EffectRow, finish: Finish) -> Ended:
-    try:
-        finish()
-    except (NotYet, Conflict, CarryFailed) as why:
-        return ended(effect, why)
-    return Ended(effect)
+def _now_us(effect: EffectRow, late_us: int) -> int:
+    """The store's time, `late_us` after the effect was claimed."""
+    return effect.leased_until_us - LEASE_US + late_us

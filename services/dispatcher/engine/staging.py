@@ -10,10 +10,11 @@ from devices.protocols.selector import Selector
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker, Venue
-from ..domain.planning import City, Plan, fill, make_plan, place_names, plan_id
+from ..domain.planning import City, Plan, make_plan, place_names, plan_id
 from ..domain.playbook import Playbook, Target
 from ..domain.refusals import NoTargets, OverCap
 from ..domain.signals import Place, Use
+from ..domain.wordings import filled, unfilled
 from .cities import city_changed
 from .drafts import wire_audio, wording_for
 from .ports import Asset, Page, Read, Store, Tx, Wording
@@ -62,11 +63,13 @@ def _stage_venue(tx: Tx, city: City, playbook: Playbook, venue: Venue) -> bool:
 
 def _words(playbook: Playbook, names: dict[str, str]) -> list[Wording]:
     """What the playbook's alert says at a place of this name, in both uses; actual first, Chinese first."""
-    texts = sorted(fill(playbook.spoken.alert, names).items(), key=lambda said: (not said[0].startswith("zh"), said))
+    said = filled(playbook.spoken.alert, names).items()
+    texts = sorted(said, key=lambda said: (not said[0].startswith("zh"), said))
     return [
         wording_for(lang, text, str(use), "alert", playbook.level_corroborated, playbook.event_code)
         for use in (Use.ACTUAL, Use.EXERCISE)
         for lang, text in texts
+        if not unfilled(text)
     ]
 
 
@@ -78,6 +81,16 @@ def standing_words(city: City, playbooks: Iterable[Playbook]) -> dict[str, list[
         for venue in _covered(playbook, city):
             words[venue.id] += _words(playbook, place_names(Selector(venues=(venue.id,)), city))
     return words
+
+
+def said(city: City, playbooks: Iterable[Playbook]) -> set[tuple[str, str]]:
+    """Every (language, text) that a standing order of some venue says."""
+    return {
+        words
+        for playbook in playbooks
+        for venue in _covered(playbook, city)
+        for words in filled(playbook.spoken.alert, {"zh": venue.name}).items()
+    }
 
 
 def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]) -> int:

@@ -24,6 +24,7 @@ from ..domain.effects import Carry, Record, Save, WakeAt
 from ..domain.incidents import Air, Incident
 from ..domain.planning import City
 from ..domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
+from ..domain.wordings import unfilled
 from . import room
 from .chain import chain_now
 from .ports import CitySettings, Page, Read, Signer, Stream, Tx
@@ -301,14 +302,15 @@ def _on_stream(read: Read, topic: str) -> list[Broadcast]:
 
 def _release_shown(tx: Tx, b: Broadcast) -> bool:
     """Law 1, once more at the last door: release rows for exactly this content, by enough different people. The row's
-    own word on how many are enough, and on its times, does not count."""
+    own word on how many are enough, and on its times, does not count. Words that hold a placeholder were never read by
+    anybody as they would sound."""
     acts = [r for r in tx.find(Release, broadcast=b.id) if r.content == b.content]
     people = {r.person for r in acts if r.act is Act.RELEASE and r.person}
     standing = any(r.act is Act.STANDING and r.rule == b.rule and b.rule for r in acts)
     adopted = any(r.act is Act.ADOPT and r.person for r in acts)
     lasts = b.expires_us - b.start_at_us == b.valid_s * 1_000_000
     enough = standing or adopted or len(people) >= people_needed(b.level, b.phase)
-    if b.content == content_hash(b) and lasts and enough:
+    if b.content == content_hash(b) and lasts and enough and not any(map(unfilled, b.texts.values())):
         return True
     tx.record(Record("stream.release_not_shown", b.id, "no valid release for this content: it is not signed"))
     return False

@@ -30,7 +30,7 @@ from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, Signal
 from ..domain.places import offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
-from ..domain.refusals import NoTargets, NotFound, OverCap, Refused, UnknownOnAir, WrongState
+from ..domain.refusals import NoTargets, NotFound, OverCap, PlaceholderLeft, Refused, UnknownOnAir, WrongState
 from ..domain.risk import Circumstances, History, history_id, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
@@ -47,10 +47,12 @@ from ..domain.verification import (
     ladder,
     short,
 )
+from ..domain.wordings import filled
 from . import drafts, endings, footprints, muting, silencing
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, revision_on_broker
+from .wanted import WantedWords
 
 EFFECTS_MAX = 100_000
 GROUND_TASKS_MAX = 10_000
@@ -73,6 +75,7 @@ class Work:
     _queue: deque[Effect] = field(default_factory=deque)
     _spots: dict[str, Spot] = field(default_factory=dict)
     ahead: Ahead = field(default_factory=Ahead)
+    wanted_words: WantedWords | None = None
     _silences: list[Silence] | None = None
     _words: bool | None = None
 
@@ -277,7 +280,7 @@ class Work:
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
         where = self.city.venues[effect.venue].name if effect.venue else self.city.tree.area(effect.area).name
-        question = {k: v.replace("{place}", where) for k, v in playbook.question.items()} if playbook else {
+        question = filled(playbook.question, {"zh": where}) if playbook else {
             "zh": f"{where}：{incident.headline or incident.hazard}，是否属实？",
             "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
         }  # fmt: skip
@@ -346,10 +349,10 @@ class Work:
             return
         try:
             plan = drafts.current_plan(self.tx, playbook, incident, self.city)
-        except (NoTargets, OverCap) as refused:
+            alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids)
+        except (NoTargets, OverCap, PlaceholderLeft) as refused:
             self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
             return
-        alert, effects = drafts.draft(self.tx, incident, playbook, plan, self.city, self.ids)
         self.tx.put(replace(self._fresh(incident), alert=alert.id, air=Air.NOT_YET))
         if full := endings.no_room(self.tx, alert):
             effects = [*effects, Record("broadcast.no_room", incident.id, f"its alert can't be released: {full}")]

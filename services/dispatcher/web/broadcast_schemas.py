@@ -78,6 +78,10 @@ class BroadcastView(View):
     rule: str
     rev: int
     audio: list[AudioView]
+    said_by_speakers: list[str] = Field(
+        default_factory=list,
+        description="Languages whose audio is not rendered: speakers say the text themselves or play recorded phrases.",
+    )
     start_at_us: int
     expires_us: int
     stopped_by: str
@@ -86,7 +90,9 @@ class BroadcastView(View):
     @classmethod
     def of(cls, b: Broadcast) -> BroadcastView:
         """The broadcast with its confirm sentences."""
-        return cls.model_validate(b).model_copy(update={"sentences": sentences(b)})
+        not_rendered = sorted(set(b.texts) - {audio.lang for audio in b.audio})
+        shown = {"sentences": sentences(b), "said_by_speakers": not_rendered}
+        return cls.model_validate(b).model_copy(update=shown)
 
 
 class BroadcastPage(View):

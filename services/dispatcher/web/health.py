@@ -104,7 +104,7 @@ class _Watch:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
-            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, 0, 0), database=False)
+            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, False, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
         return _view(seen, database=True)
@@ -117,7 +117,11 @@ def _view(seen: Health, *, database: bool) -> HealthView:
         parts += [
             _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
             _part("effects", seen.effects_late == 0, now_us),
-            _part("worker", now_us - seen.worker_seen_us <= WORKER_SILENT_US, seen.worker_seen_us),
+            _part(
+                "worker",
+                not seen.worker_silent and now_us - seen.worker_seen_us <= WORKER_SILENT_US,
+                seen.worker_seen_us,
+            ),
             _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]

@@ -18,7 +18,9 @@ from devices.protocols import wav
 from devices.protocols.documents import Phase
 from devices.protocols.wav import Sound, WavRefused
 
+from ...domain.refusals import PlaceholderLeft
 from ...domain.signals import Problem
+from ...domain.wordings import unfilled
 from . import Speech, SpeechFailed
 from .sentences import CLIPS, RULES
 
@@ -160,6 +162,9 @@ def _make(path: Path, text: str, lang: str, speech: Speech, made: _Making) -> No
     beside = path.with_suffix(".txt")
     if path.exists() and beside.exists() and beside.read_text(encoding="utf-8") == text:
         made.kept.append(path.stem)
+        return
+    if left := unfilled(text):
+        made.problems.append(_warning(PlaceholderLeft.code, path.stem, PlaceholderLeft(left).sentence))
         return
     try:
         sound = speech.say(text, lang)

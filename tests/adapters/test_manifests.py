@@ -230,13 +230,13 @@ def test_a_gateway_that_starts_takes_what_is_unknown_on_air_for_a_restored_backu
     newer = replace(known, version=known.version + 1, orders=(replace(known.orders[0], id="f" * 32),))
     fresh = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, Spreads())
     fresh.seen(TOPIC, gateway.signer.sign_manifest(newer, (CITY,)))
-    assert not fresh.compared
+    assert not fresh.reconciled
     fresh.reconcile()
     gateway.town.pass_timers()
     with gateway.town.store.read() as read:
         assert read.find(Incident, hazard=UNKNOWN_SOUNDS) == []
         assert {bool(row.excuse) for row in read.find(Sighting)} == {True}
-    assert fresh.compared
+    assert fresh.reconciled
 
 
 def test_a_stream_whose_unknown_orders_are_settled_is_said_again_when_the_broker_lost_it(gateway: Gateway) -> None:

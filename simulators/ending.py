@@ -251,6 +251,11 @@ class Ending:
         since_us = row.start_at_us + self._truth.slack_us if self._truth.lost else 0
         counting = [step for step in steps if step.at >= since_us]
         missing, proved = _kinds(counting) - shown, any(map(_by_microphone, counting))
+        aside = self._truth.database.rows("early").get((row.id, speaker.id))
+        if self._truth.lost and aside is not None:
+            # Said of a revision that a restore has lost: set aside until a person adopts it.
+            self._truth.counts["excused.set_aside"] += 1
+            missing, proved = missing - _shown(aside), proved and not aside.proved
         if expected.doubted in TIME_DOUBTS and self._truth.error_us_max:
             # A clock that jumped makes true times impossible ones.
             self._truth.counts["excused.doubted"] += 1

@@ -219,6 +219,14 @@ def test_what_a_restored_backup_has_lost_is_shown_as_unknown_on_air_and_is_none(
     assert later(town, 3_600) == []
 
 
+def test_another_order_of_a_speaker_that_holds_what_a_backup_lost_is_an_alarm(town: Town) -> None:
+    on_broker(town, manifest((rogue(town, "lost"),)), at_start=True)
+    hold(town, ["square-1"], {DRILLS: VERSION})
+    say(town, ["square-1"], receipt("lost"))
+    say(town, ["square-1"], receipt("evil", 2))
+    assert ["evil" in alarm.headline for alarm in later(town)] == [True]
+
+
 def test_what_appears_on_the_broker_while_a_gateway_runs_is_an_alarm_before_speakers_say_so(town: Town) -> None:
     on_broker(town, manifest((rogue(town),)))
     (alarm,) = later(town, 0)

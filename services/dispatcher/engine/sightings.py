@@ -239,7 +239,9 @@ def _stream_of(tx: Tx, row: Sighting) -> str:
     for speaker in row.said_by if row.order else ():
         live = tx.get(Live, speaker)
         for stream, version in live.streams.items() if live is not None else ():
-            if tx.get(Sighting, stream_id(stream, version)) is not None:
+            seen = tx.get(Sighting, stream_id(stream, version))
+            # What excuses a stream excuses the orders that its manifest names, and no other.
+            if seen is not None and not seen.excuse and not _excuse(tx, seen):
                 return stream_id(stream, version)
     return ""
 

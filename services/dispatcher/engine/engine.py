@@ -35,6 +35,7 @@ from . import (
     reused,
     rhythm,
     scope,
+    sightings,
     silencing,
 )
 from .cities import CityInMemory, set_service
@@ -375,6 +376,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             polls.due(work, timer.subject)
         case "source", "silent":
             rhythm.due(work, timer, event.missed)
+        case "sighting", "look":
+            sightings.look(work, timer.subject)
         case "incident", "minute":
             work.incident(timer.subject, incidents.MinuteOver())
         case "incident", "redraft":

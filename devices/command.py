@@ -28,6 +28,7 @@ ABOUT = {
     "panel": ("Check duty, set clocks and maintain fire panels", "消防主机查岗、校时与检修"),
     "sensor": ("List and maintain MQTT sensors", "传感器查看与检修"),
     "enrol": ("Enrol people, feeds, panels, sensors, speakers", "登记人员、信源、主机、传感器与终端"),
+    "clock": ("Show the trusted time, confirm it after a jump", "查看可信时间，跳变后确认"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),
     "conformance": ("Try another maker's speaker", "检验其他厂商的终端"),

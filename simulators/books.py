@@ -23,7 +23,7 @@ LATE_US = 60_000_000
 APART_US = 5_000_000
 OVERDUE_US = 10_000_000
 KEPT_US = 60_000_000
-TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.")
+TOLD = ("incident.", "broadcast.", "task.", "speaker.", "stream.", "effect.", "signal.", "clock.")
 
 
 def is_signed(keys: Keys, stream: Stream | None, b: Broadcast) -> bool:
@@ -49,13 +49,14 @@ def is_signed(keys: Keys, stream: Stream | None, b: Broadcast) -> bool:
 
 @dataclass(slots=True)
 class Books:
-    """Reads along. `followed` and `stopped` are told of what must reach the speakers within a time."""
+    """Reads along. `followed`, `released` and `stopped` are told of what must reach the speakers within a time."""
 
     truth: Truth
     ears: Ears
     playbooks: dict[str, Playbook]
     jumped: dict[str, bool] = field(default_factory=dict)
     followed: list[tuple[str, int]] = field(default_factory=list)
+    released: list[tuple[str, int]] = field(default_factory=list)
     stopped: list[tuple[str, int]] = field(default_factory=list)
     _rungs: dict[str, tuple[int, TaskState]] = field(default_factory=dict)
     _log: int = 0
@@ -99,7 +100,9 @@ class Books:
             self._prepared(b)
             if b.phase is not Phase.ALERT:
                 self.followed.append((b.id, self.truth.clock.us))
-            elif self._handling is not None and not b.released_by:
+                return
+            self.released.append((b.id, self.truth.clock.us))
+            if self._handling is not None and not b.released_by:
                 self._released_by_timer(b)
         elif row.kind == "broadcast.stopped":
             self.stopped.append((b.id, self.truth.clock.us))
@@ -142,7 +145,7 @@ class Books:
     def _on_air(self) -> None:
         """Law 8: what is in force is signed, or a row says that it is to be."""
         # A clock that jumped back brings no order back that had run out before.
-        database, now_us = self.truth.database, self.truth.wall.now_us() + self.truth.slack_us
+        database, now_us = self.truth.database, self.truth.database.now_us() + self.truth.slack_us
         effects = database.rows("effect")
         for b in database.rows(Broadcast).values():
             if b.rev == 0 or b.state is BroadcastState.ENDED or b.expires_us + KEPT_US <= now_us:
@@ -163,11 +166,12 @@ class Books:
 
     # Timers
 
-    def passes(self, process: str, error_us: int) -> None:
-        """A timer pass begins in this process; `error_us` is how wrong the database's clock is now."""
+    def passes(self, process: str, error_us: int, off_us: int) -> None:
+        """A timer pass begins in this process; `error_us` is how wrong the trusted time is now, and `off_us` how far
+        the clock is off it."""
         before = self._passes.get(process, error_us)
         self._passes[process] = error_us
-        self.jumped[process] = abs(error_us - before) > APART_US
+        self.jumped[process] = abs(error_us - before) > APART_US or abs(off_us) > APART_US
         self._pass = process
 
     def handling(self, event: Event) -> None:
@@ -195,7 +199,7 @@ class Books:
         assert self._handling is not None
         timer = self._handling[0].timer
         self.truth.counts["release.timer"] += 1
-        late_us = self.truth.wall.now_us() - timer.due_us
+        late_us = self.truth.database.now_us() - timer.due_us
         if late_us > LATE_US:
             self.truth.broken(10, b.id, f"a timer {late_us // 1_000_000} s late released {b.id}")
         if self.jumped.get(self._pass):
@@ -209,7 +213,7 @@ class Books:
 
     def look(self) -> None:
         """While everything runs, nothing that is due stays lying. Call only when all has been well for a while."""
-        database, now_us = self.truth.database, self.truth.wall.now_us()
+        database, now_us = self.truth.database, self.truth.database.now_us()
         for timer in database.rows("timer").values():
             if timer.due_us < now_us - OVERDUE_US:
                 self.truth.broken(8, timer.subject, f"the deadline {timer.name} of {timer.subject} was passed over")

@@ -24,7 +24,7 @@ from services.dispatcher.domain.signals import Signal, Use
 from services.dispatcher.engine.ports import Asset
 from simulators.attacker import EVIL
 from simulators.city import Genuine, Keys
-from simulators.clock import DispatcherClock, VirtualClock
+from simulators.clock import VirtualClock
 from simulators.database import Database
 from simulators.dispatcher import Disk
 from simulators.endpoint import Heard, SimulatedSpeaker
@@ -56,7 +56,6 @@ class Truth:
     `unknown` the orders that speakers were made to say they play."""
 
     clock: VirtualClock
-    wall: DispatcherClock
     database: Database
     keys: Keys
     disk: Disk

@@ -64,7 +64,3 @@ class DispatcherClock:
 
     def mono_us(self) -> int:
         return self._clock.us - self._clock.start_us
-
-    def true_us(self, said_us: int) -> int:
-        """When this clock will show, or has shown, `said_us`, if it does not jump."""
-        return said_us - self.error_us

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from services.dispatcher.adapters.memory import MemoryStore
+from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.ports import Clock, Read, StoreUnavailable, Tx
 
 Tables = dict[object, dict[Any, Any]]
@@ -21,6 +22,7 @@ class Database(MemoryStore):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
+        self._machine = clock
         self.away = False
         self.commits = 0
 
@@ -32,14 +34,27 @@ class Database(MemoryStore):
 
     def restore(self, backup: Tables) -> Database:
         """Go back to a backup; what is given up is returned as a database of its own."""
-        lost = Database(self._clock)
+        lost = Database(self._machine)
         lost._tables = self.backup()
         self._tables = backup
         return lost
 
+    def write_by(self, clock: GuardedClock) -> AbstractContextManager[Tx]:
+        """A transaction of the process that goes by this clock."""
+        return self._write(clock)
+
+    def read_by(self, clock: GuardedClock) -> AbstractContextManager[Read]:
+        """The same to read alone."""
+        return self._read(clock)
+
+    def now_us(self) -> int:
+        """The time that the dispatcher should trust now, for those who watch."""
+        with self.read() as read:
+            return read.now_us()
+
     def wanted(self) -> bool:
         """Whether some effect waits to be claimed now."""
-        now_us = self._clock.now_us()
+        now_us = self.now_us()
         effects = self.rows("effect").values()
         return any(e.not_before_us <= now_us and e.leased_until_us <= now_us for e in effects)
 
@@ -49,10 +64,11 @@ class Database(MemoryStore):
 
 
 class Process:
-    """One process's view of the database. It can be killed at any commit and at any of its own `boundary` calls."""
+    """One process's view of the database, and of the time. It can be killed at any commit and at any of its own
+    `boundary` calls."""
 
-    def __init__(self, database: Database, name: str, committed: Callable[[], None]) -> None:
-        self._database, self.name, self._committed = database, name, committed
+    def __init__(self, database: Database, name: str, clock: GuardedClock, committed: Callable[[], None]) -> None:
+        self._database, self.name, self.clock, self._committed = database, name, clock, committed
         self.alive = True
         self.died_at = ""
         self._dies_after: int | None = None
@@ -95,7 +111,7 @@ class Process:
     def _write(self) -> Iterator[Tx]:
         if self._database.away:
             raise StoreUnavailable("the database is away")
-        with self._database.write() as tx:
+        with self._database.write_by(self.clock) as tx:
             yield tx
             self.boundary("before commit")
         self._database.commits += 1
@@ -105,4 +121,4 @@ class Process:
     def read(self) -> AbstractContextManager[Read]:
         if self._database.away:
             raise StoreUnavailable("the database is away")
-        return self._database.read()
+        return self._database.read_by(self.clock)

@@ -20,7 +20,9 @@ from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import broker_copies, receipts, signing_keys, streams
+from services.dispatcher.engine import clock as clocks
 from services.dispatcher.engine.chain import chain_pass
+from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
@@ -53,6 +55,7 @@ class Parts:
     engine: type[Engine] = Engine
     relay: type[Relay] = Relay
     timers: type[TimerPass] = TimerPass
+    guard: type[GuardedClock] = GuardedClock
     sign_stream: Callable[..., streams.Signed] = streams.sign_stream
     keep_receipts: Callable[..., receipts.Counted] = receipts.keep_receipts
     confirms_first: bool = False
@@ -90,10 +93,11 @@ class Gateway:
     """One life of a gateway process, from start to kill. Only the database and `disk` outlive it."""
 
     def __init__(
-        self, parts: Parts, process: Process, disk: Disk, clock: VirtualClock, wall: Clock, broker: Broker, keys: Keys,
+        self, parts: Parts, process: Process, disk: Disk, clock: VirtualClock, broker: Broker, keys: Keys,
         ids: Ids, playbooks: Sequence[Playbook], world: Surroundings, rng: Random, client: str = CLIENT,
     ) -> None:  # fmt: skip
         self.process, self.client = process, client
+        wall = process.clock
         self._parts, self._disk, self._clock, self._wall, self._broker = parts, disk, clock, wall, broker
         self._keys, self._world, self._rng, self._playbooks = keys, world, rng, playbooks
         self.engine = make_engine(parts, process, ids, playbooks, self.wake)
@@ -128,6 +132,7 @@ class Gateway:
 
     def start(self) -> None:
         self._world.say(self.client, "starts")
+        self._do(self._look_at_clocks)
         self._do(self._housekeeping)
         self._dial()
         self.wake()
@@ -170,6 +175,7 @@ class Gateway:
         self._round = self._clock.at(us, lambda: self._do(self._pass))
 
     def _pass(self) -> None:
+        clocks.clock_pass(self.process)
         self._world.passes(self.client)
         self._timers.run()
         for relay in self._relays:
@@ -191,6 +197,9 @@ class Gateway:
         due += [timer.due_us for timer in timers]
         wait_us = min(due, default=now_us + COMPARE_US) - now_us
         return self._clock.us + min(max(wait_us, 5_000), COMPARE_US)
+
+    def _look_at_clocks(self) -> None:
+        clocks.begin(self.process)
 
     def _housekeeping(self) -> None:
         city = self.engine.read_city()

@@ -23,6 +23,7 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
 ALARM_US = 30_000_000
+SOUND_US = 60_000_000
 SETTLED_US = 600_000_000
 MISSED = '"missed"'
 TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
@@ -99,6 +100,24 @@ class Ending:
             if seen.incident and not self._truth.lost and seen.order not in self._truth.unknown:
                 self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
 
+    def sounded(self, alert_id: str, since_us: int) -> None:
+        """Law 8: an alert that was released has begun at every reachable speaker that it is meant for."""
+        row = self._truth.database.rows(Broadcast).get(alert_id)
+        if row is None or row.state is not BroadcastState.ON_AIR:
+            return
+        planned = self._truth.database.rows("expected").get(alert_id, {})
+        for speaker in self._speakers:
+            config = speaker.state.papers.config
+            if speaker.id not in planned or not self._reachable(speaker, since_us) or config is None:
+                continue
+            if not enrolled(self._truth.database, speaker.id) or not matches(row.selector, whereabouts(config)):
+                continue
+            self._truth.counts["law8.sound_checked"] += 1
+            begun = any(h.plan.order == f"{row.use}/{alert_id}" for h in speaker.heard)
+            excused = self._outranked(speaker, row, since_us) or self._excused(speaker, row, self._truth.clock.us)
+            if not begun and not excused:
+                self._truth.broken(8, alert_id, f"{speaker.id} has not begun {alert_id} 60 s after its release")
+
     def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
         config, link = speaker.state.papers.config, speaker.link
         return (
@@ -154,7 +173,7 @@ class Ending:
         return [e for e in effects if e.carry != Carry.RENDER_AUDIO or self._late(e)]
 
     def _late(self, effect: EffectRow) -> bool:
-        return self._truth.wall.now_us() - effect.wanted_us > RENDERED_US
+        return self._truth.database.now_us() - effect.wanted_us > RENDERED_US
 
     def _nothing_open(self) -> None:
         for effect in self.open_effects():
@@ -185,7 +204,7 @@ class Ending:
     def _heard_all(self, speaker: SimulatedSpeaker, row: Broadcast) -> None:
         """Every targeted speaker has played what is in force exactly as often as is due."""
         now_us, config = self._truth.clock.us, speaker.state.papers.config
-        wall_us = self._truth.wall.now_us()
+        wall_us = self._truth.database.now_us()
         planned = self._truth.database.rows("expected").get(row.id, {})
         in_force = row.state is BroadcastState.ON_AIR and row.start_at_us < wall_us - SETTLED_US
         if not in_force or speaker.id not in planned or not enrolled(self._truth.database, speaker.id):

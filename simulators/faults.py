@@ -20,6 +20,7 @@ from simulators.network import Broker, Weather
 
 MINUTE_US = 60_000_000
 JUMPED_US_MAX = 480_000_000
+FAR_US = 120 * MINUTE_US
 YEAR_US = 365 * 24 * 60 * MINUTE_US
 
 
@@ -74,6 +75,8 @@ class Victims(Protocol):
     def database_away(self, away: bool) -> None: ...
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
+    def clock_returns(self) -> None: ...
+    def confirm_time(self) -> None: ...
     def strike(self) -> None: ...
     def break_key(self, use: str, why: str) -> None: ...
     def mend_key(self, use: str) -> None: ...
@@ -240,7 +243,11 @@ class Faults:
         self._end(rng, 20, 900, repaired)
 
     def _clock_jumps(self, rng: Random) -> None:
-        self._v.jump(rng.randint(-JUMPED_US_MAX, JUMPED_US_MAX))
+        """A little or two hours; then it comes back, or somebody confirms it, or neither for as long as faults last."""
+        far = rng.randrange(2) == 0
+        self._v.jump(rng.choice((-FAR_US, FAR_US)) if far else rng.randint(-JUMPED_US_MAX // 2, JUMPED_US_MAX // 2))
+        after = rng.choice((self._v.clock_returns, self._v.confirm_time, lambda: None))
+        self._end(rng, 2, 600, after)
 
     def _key_fails(self, rng: Random, why: str) -> None:
         use = rng.choice(("actual", "exercise"))

@@ -57,7 +57,7 @@ class Liars:
         self._truth.unknown.add(order)
         for speaker in rng.sample(self._speakers, rng.randint(1, len(self._speakers))):
             for kind in (StepKind.ACCEPTED, StepKind.PLAYING):
-                self._say(speaker, order, 1, Step(kind, self._truth.wall.now_us()))
+                self._say(speaker, order, 1, Step(kind, self._truth.database.now_us()))
         return order
 
     def _say(self, speaker: SimulatedSpeaker, order: str, rev: int, *steps: Step) -> None:
@@ -70,7 +70,7 @@ class Liars:
         return (row, row.rev, Step(StepKind.PLAYING, at_us, evidence={"mic_db": 70})) if row.rev else None
 
     def _future(self, speaker: SimulatedSpeaker, row: Broadcast, rows: Sequence[Broadcast]) -> _Lie | None:
-        at_us = self._truth.wall.now_us() + HOUR_US
+        at_us = self._truth.database.now_us() + HOUR_US
         return (row, row.rev, Step(StepKind.FINISHED, at_us, evidence={"mic_db": 70})) if row.rev else None
 
     def _draft(self, speaker: SimulatedSpeaker, row: Broadcast, rows: Sequence[Broadcast]) -> _Lie | None:
@@ -78,7 +78,7 @@ class Liars:
         if not drafts:
             return None
         self._truth.unknown.add(drafts[-1].id)
-        step = Step(StepKind.PLAYING, self._truth.wall.now_us(), evidence={"mic_db": 70})
+        step = Step(StepKind.PLAYING, self._truth.database.now_us(), evidence={"mic_db": 70})
         return drafts[-1], 1, step
 
     def _proof(self, speaker: SimulatedSpeaker, row: Broadcast, rows: Sequence[Broadcast]) -> _Lie | None:

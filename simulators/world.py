@@ -14,14 +14,16 @@ from devices.protocols.speaker_link import decode_receipt
 from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven
+from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import Signal
 from services.dispatcher.domain.signing_keys import words
 from services.dispatcher.engine import broker_copies, signing_keys
+from services.dispatcher.engine import clock as clocks
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event
-from services.dispatcher.engine.ports import Asset, Wording
+from services.dispatcher.engine.ports import Asset, ClockState, StoreUnavailable, Wording
 from simulators import city
 from simulators.attacker import Attacker
 from simulators.books import Books
@@ -30,7 +32,7 @@ from simulators.city import START_US, Keys, SeededIds
 from simulators.clock import DispatcherClock, VirtualClock
 from simulators.database import Database, Process, Tables
 from simulators.dispatcher import Disk, Gateway, Parts, make_engine
-from simulators.ending import ALARM_US, FOLLOW_US, STOP_US, Ending
+from simulators.ending import ALARM_US, FOLLOW_US, SOUND_US, STOP_US, Ending
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
 from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
 from simulators.liars import Liars
@@ -90,7 +92,7 @@ class World:
         database = Database(self._wall)
         self._database = database
         self.broker = Broker(self.clock, self._chance("network"))
-        self._truth = Truth(self.clock, self._wall, database, self._keys, self._disk, self._fires)
+        self._truth = Truth(self.clock, database, self._keys, self._disk, self._fires)
         self._ears = Ears(self._truth)
         self._playbooks = city.playbooks()
         self._books = Books(self._truth, self._ears, {p.id: p for p in self._playbooks})
@@ -194,6 +196,7 @@ class World:
         self.broker.weather = Weather()
         self.broker.rise()
         self._database.away = False
+        self.clock_returns()
         self._queue_away = self._workers_behind = False
         for gateway in self._gateways[1:]:
             gateway.kill("no longer needed")
@@ -294,7 +297,8 @@ class World:
         self._books.handled(whole)
 
     def passes(self, client: str) -> None:
-        self._books.passes(client, self._wall.error_us)
+        error_us = self._trusted_error_us()
+        self._books.passes(client, error_us, off_us=self._wall.error_us - error_us)
 
     def committed(self) -> None:
         log = self._database.rows("log")
@@ -313,6 +317,7 @@ class World:
         for due_us, checks, check in (
             (FOLLOW_US, self._books.followed, self._ending.followed),
             (STOP_US, self._books.stopped, self._ending.stopped),
+            (SOUND_US, self._books.released, self._ending.sounded),
         ):
             for name, since_us in checks:
                 self.clock.later(due_us, lambda n=name, s=since_us, c=check: self._if_well(n, s, c))  # type: ignore[misc]
@@ -331,9 +336,9 @@ class World:
     # Gateways and the web
 
     def _start_gateway(self, client: str) -> None:
-        process = Process(self._database, client, self.committed)
+        process = self.own_process(client)
         gateway = Gateway(
-            self._parts, process, self._disk, self.clock, self._wall, self.broker, self._keys, self._ids,
+            self._parts, process, self._disk, self.clock, self.broker, self._keys, self._ids,
             self._playbooks, self, Random(f"{self._run.seed}/{client}/{self.clock.us}"), client,
         )  # fmt: skip
         self._gateways.append(gateway)
@@ -368,7 +373,7 @@ class World:
             self._start_gateway("gw-1")
 
     def _new_web(self) -> tuple[Process, Engine]:
-        process = Process(self._database, "web", self.committed)
+        process = self.own_process("web")
         return process, make_engine(self._parts, process, self._ids, self._playbooks, lambda: None)
 
     def web(self) -> tuple[Process, Engine]:
@@ -377,7 +382,7 @@ class World:
         return self._web
 
     def own_process(self, name: str) -> Process:
-        return Process(self._database, name, self.committed)
+        return Process(self._database, name, self._parts.guard(self._wall), self.committed)
 
     def kill_request(self) -> None:
         self.web()[0].die_after(self._deaths.randrange(2))
@@ -427,14 +432,37 @@ class World:
     # Time, attack, panels
 
     def jump(self, by_us: int) -> None:
-        """The dispatcher's clock jumps, and stays within what speakers bear."""
-        error_us = max(-JUMPED_US_MAX // 2, min(JUMPED_US_MAX // 2, self._wall.error_us + by_us))
-        self.say("clock", f"jumps by {(error_us - self._wall.error_us) // S} s")
-        self._wall.error_us = error_us
-        self._truth.error_us_max = max(self._truth.error_us_max, abs(error_us))
+        """The clock of the dispatcher's machine and its database jumps. Only who looks at health should notice."""
+        self.say("clock", f"jumps by {by_us // S} s")
+        self._wall.error_us += by_us
+        for gateway in self._gateways:
+            gateway.wake()
+
+    def clock_returns(self) -> None:
+        """The clock shows the time again that is trusted, to a few seconds."""
+        self.jump(self._trusted_error_us() - self._wall.error_us)
+
+    def confirm_time(self) -> None:
+        """An administrator says that the clock is right, whether it is or not, within what speakers bear."""
+        if abs(self._wall.error_us) > JUMPED_US_MAX // 2:
+            self.clock_returns()
+            return
+        process = self.own_process("administrator")
+        try:
+            with process.read() as read:
+                row = read.get(ClockState, clocks.ROW)
+            clocks.confirm(process, row.serial if row is not None else 0, "administrator", "by the radio's time signal")
+        except (Refused, StoreUnavailable):
+            return
+        self.count("clock.confirmed")
+        self._truth.error_us_max = max(self._truth.error_us_max, abs(self._wall.error_us))
         self.disturb()
         for gateway in self._gateways:
             gateway.wake()
+
+    def _trusted_error_us(self) -> int:
+        """How wrong the time is that the dispatcher trusts."""
+        return self._database.now_us() - self.clock.us
 
     def strike(self) -> None:
         self._struck_us = self.clock.us

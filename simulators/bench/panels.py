@@ -84,7 +84,7 @@ class _Centre:
         with self._store.write() as tx:
             import_city(tx, town.settings(), list(_rows(panels)), "bench")
             tx.put(*self.panels)
-        self._engine = Engine(self._store, TimeOrderedIds(), read_playbooks(PLAYBOOKS))
+        self._engine = Engine(self._store, TimeOrderedIds(self._store.clock), read_playbooks(PLAYBOOKS))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="panel-server", daemon=True)
         self._server = PanelServer(

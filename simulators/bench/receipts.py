@@ -234,7 +234,9 @@ class _Intake:
                 return city.get(read)
 
         self._inlet = MqttInlet(GATEWAY, secret, TOPICS, "127.0.0.1", port)
-        self._intake = SpeakerIntake(store, self._inlet, read_city, lambda speaker, nonce: None, self._counted)
+        self._intake = SpeakerIntake(
+            store, self._inlet, read_city, lambda speaker, nonce: None, store.clock.now_us, self._counted
+        )
         self._thread = threading.Thread(target=self._run, name="receipts", daemon=True)
 
     def drain(self) -> Drained:

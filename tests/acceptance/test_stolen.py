@@ -50,7 +50,8 @@ def _playing(town: Running) -> int:
 def _forge(town: Running) -> None:
     """Connect as the gateway, which is thrown out by it, and publish what its exercise key has signed."""
     settings, city = town.system.settings, town.system.city
-    signer, now_us = KeySigner(KeyFolder(settings.keys)), time.time_ns() // 1_000
+    now_us = time.time_ns() // 1_000
+    signer = KeySigner(KeyFolder(settings.keys), lambda: now_us)
     topic = manifest_topic(city.code, Use.EXERCISE, city.issuer)
     order = Order(
         id=ROGUE, rev=1, status="exercise", order_class=OrderClass.EMERGENCY, level=1, event_code="11B03",

@@ -40,7 +40,7 @@ def sql_store(database_url: str) -> Iterator[SqlStore]:
 
 
 def engine_of(store: SqlStore) -> Engine:
-    return Engine(store, TimeOrderedIds(), (storm_playbook(), fire_playbook()))
+    return Engine(store, TimeOrderedIds(store.clock), (storm_playbook(), fire_playbook()))
 
 
 def arrived(*signals: Signal) -> list[SignalArrived]:

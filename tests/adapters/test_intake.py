@@ -98,7 +98,7 @@ def taking(
     answer_hello: Callable[[str, str], None] = lambda speaker, nonce: None,
 ) -> SpeakerIntake:
     broker.waiting += said
-    return SpeakerIntake(broker.town.store, broker, city, answer_hello)
+    return SpeakerIntake(broker.town.store, broker, city, answer_hello, broker.town.clock.now_us)
 
 
 def accepted(broker: Broker) -> list[str]:

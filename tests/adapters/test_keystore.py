@@ -95,7 +95,7 @@ def test_keys_are_never_made_over_others(folder: KeyFolder) -> None:
 
 def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(KeysMissing):
-        KeySigner(KeyFolder(tmp_path))
+        KeySigner(KeyFolder(tmp_path), lambda: NOON_US)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"not a document", b"a.b.c"])

@@ -54,7 +54,7 @@ def silent_since_long(store: SqlStore) -> list[TimerRow]:
 def at_once(store: SqlStore, events: list[Event]) -> None:
     """Each event by an engine and a thread of its own, all at the same time."""
     together = Barrier(len(events))
-    engines = [Engine(store, TimeOrderedIds(), ()) for _ in events]
+    engines = [Engine(store, TimeOrderedIds(store.clock), ()) for _ in events]
 
     def one(number: int) -> None:
         together.wait(timeout=10)

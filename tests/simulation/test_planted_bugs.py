@@ -40,9 +40,20 @@ from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import endings, room, sightings, signing_keys, streams
+from services.dispatcher.engine.clock import GuardedClock, Reading, Verdict
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
-from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Store, Stream
+from services.dispatcher.engine.ports import (
+    ClockState,
+    Conflict,
+    EffectRow,
+    LogRow,
+    Moment,
+    Outcome,
+    Page,
+    Store,
+    Stream,
+)
 from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
 from services.dispatcher.engine.sightings import Seen
@@ -208,7 +219,7 @@ def test_law_4_catches_a_correction_that_no_speaker_plays() -> None:
     assert laws_broken(machine=only_alerts, faults=()) == {4}
 
 
-def test_law_4_catches_a_speaker_that_does_not_notice_that_the_clock_was_put_forward() -> None:
+def test_law_8_catches_a_speaker_that_does_not_notice_that_the_clock_was_put_forward() -> None:
     def unhurried(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
         """Asks for the time when it is due, whatever a manifest says."""
         after, effects = decide(state, event)
@@ -219,10 +230,10 @@ def test_law_4_catches_a_speaker_that_does_not_notice_that_the_clock_was_put_for
 
     def forward(world: World) -> None:
         for second in range(300, 1_800, 300):
-            world.clock.later(second * 1_000_000, lambda: world.jump(230_000_000))
-            world.clock.later((second + 150) * 1_000_000, lambda: world.jump(-230_000_000))
+            put_by(world, second, 230)
+            put_by(world, second + 150, -230)
 
-    assert laws_broken(machine=unhurried, faults=(), prepare=forward) == {4}
+    assert laws_broken(machine=unhurried, faults=(), prepare=forward) == {8}
 
 
 # Law 5: only what was signed, for here, now
@@ -250,6 +261,12 @@ def test_law_5_catches_a_speaker_that_does_not_check_signatures() -> None:
     faults = (Fault.ATTACK,)
     laws = laws_broken(machine=machine, faults=faults, prepare=lambda w: machine.become(Gullible(w._keys)))
     assert laws == {5}
+
+
+def put_by(world: World, second: int, by_s: int) -> None:
+    """The dispatcher's clock is put by so much, and an administrator confirms it a moment later."""
+    world.clock.later(second * 1_000_000, lambda: world.jump(by_s * 1_000_000))
+    world.clock.later((second + 2) * 1_000_000, world.confirm_time)
 
 
 class Swappable:
@@ -678,6 +695,39 @@ def test_law_10_catches_a_release_that_the_playbook_does_not_allow() -> None:
     assert any(v.law == 10 and v.sentence.endswith("but its playbook holds") for v in broken)
 
 
+class TrustsTheClock(GuardedClock):
+    """Takes whatever the clock shows for the time."""
+
+    def look(self, seen: Reading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
+        shown = ClockState("clock", seen.raw_us, seen.raw_us, seen.host_us, seen.mono_to_us)
+        self._state = shown
+        return Moment(shown, Verdict.IN_ORDER)
+
+
+def test_a_dispatcher_that_trusts_a_clock_that_jumped_is_caught_because_nothing_sounds() -> None:
+    def two_hours_ahead_for_two_minutes(world: World) -> None:
+        for second in range(200, 1_700, 300):
+            world.clock.later(second * 1_000_000, lambda: world.jump(7_200_000_000))
+            world.clock.later((second + 120) * 1_000_000, lambda: world.jump(-7_200_000_000))
+
+    broken = found(Parts(guard=TrustsTheClock), faults=(), prepare=two_hours_ahead_for_two_minutes)
+    assert broken and all("has not begun" in v.sentence for v in broken)
+    assert found(faults=(), seeds=range(100, 102), prepare=two_hours_ahead_for_two_minutes) == ()
+
+
+class ForgetsTheJump(GuardedClock):
+    """Notices a jump while it runs, and knows nothing of one that it finds when it starts."""
+
+    def look(self, seen: Reading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
+        return super().look(seen, None, lambda: 0)
+
+
+def test_law_8_catches_a_gateway_that_starts_by_a_clock_that_had_jumped() -> None:
+    broken = found(Parts(guard=ForgetsTheJump), faults=(Fault.CLOCK_JUMPS, Fault.GATEWAY_KILLED))
+    assert {v.law for v in broken} == {8}
+    assert any(v.sentence.endswith("60 s after its release") for v in broken)
+
+
 class Silent(Temper):
     """Offices that never answer."""
 
@@ -696,18 +746,36 @@ class EagerAtTheHub(Eager):
             super()._release_for(task_id)
 
 
-def test_law_10_catches_a_release_by_a_timer_that_came_too_late() -> None:
-    def jumps_and_silence(world: World) -> None:
-        for panel in world._panels.values():
-            panel.fires += [Fire(world.clock.us, panel.panel, device, False, True) for device in (b"1", b"2")]
-        world.clock.later(1_000_000, lambda: setattr(world._offices, "temper", Silent()))
-        for second in range(100, 1_700, 200):
-            world.clock.later(second * 1_000_000, lambda: world.jump(230_000_000))
-            world.clock.later((second + 50) * 1_000_000, lambda: world.jump(-230_000_000))
+def nobody_answers(world: World) -> None:
+    """Detectors have gone off everywhere, and the offices say nothing."""
+    for panel in world._panels.values():
+        panel.fires += [Fire(world.clock.us, panel.panel, device, False, True) for device in (b"1", b"2")]
+    world.clock.later(1_000_000, lambda: setattr(world._offices, "temper", Silent()))
 
-    broken = found(Parts(engine=EagerAtTheHub), faults=(), prepare=jumps_and_silence)
+
+def test_law_10_catches_a_release_by_a_timer_that_came_too_late() -> None:
+    def away_and_silent(world: World) -> None:
+        nobody_answers(world)
+        for second in range(100, 1_700, 200):
+            world.clock.later(second * 1_000_000, lambda: world.database_away(True))
+            world.clock.later((second + 150) * 1_000_000, lambda: world.database_away(False))
+
+    broken = found(Parts(engine=EagerAtTheHub), faults=(), prepare=away_and_silent)
     assert {v.law for v in broken} == {10}
     assert any("s late released" in v.sentence for v in broken)
+
+
+def test_law_10_catches_a_release_by_a_timer_while_the_clock_is_off() -> None:
+    def off_and_silent(world: World) -> None:
+        nobody_answers(world)
+        world.clock.later(50_000_000, lambda: world.jump(230_000_000))
+        for second in range(100, 1_700, 200):
+            # What comes in late releases nothing by itself, so that a ladder is what is left.
+            world.clock.later(second * 1_000_000, lambda: world.database_away(True))
+            world.clock.later((second + 100) * 1_000_000, lambda: world.database_away(False))
+
+    broken = found(Parts(engine=EagerAtTheHub), faults=(), prepare=off_and_silent)
+    assert {v.law for v in broken} == {10}
     assert any(v.sentence.endswith("though the clock had jumped") for v in broken)
 
 

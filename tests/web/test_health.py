@@ -13,7 +13,7 @@ from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine import broker_copies, signing_keys
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
+from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
 from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
@@ -61,6 +61,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("gateway", True, NOON_US + 3 * SECOND_US, ""),
         ("effects", True, NOON_US, ""),
         ("worker", True, NOON_US, ""),
+        ("clock", True, NOON_US, ""),
         ("room", True, NOON_US, ""),
         ("city", True, NOON_US, ""),
         ("key_actual", True, NOON_US, ""),
@@ -105,6 +106,74 @@ def test_a_gateway_that_is_alive_but_carries_nothing_out_is_shown(api: Api) -> N
     assert parts(api)["effects"]
     api.town.clock.advance(31)
     assert not parts(api)["effects"]
+
+
+def test_an_effect_is_late_from_when_it_was_first_wanted_however_often_it_is_tried(api: Api) -> None:
+    clear_effects(api)
+    with api.town.store.write() as tx:
+        tx.save(Save(Carry.PUBLISH_STREAM, "topic"))
+    for _ in range(4):
+        assert parts(api)["effects"]
+        api.town.clock.advance(9)
+        with api.town.store.write() as tx:
+            (effect,) = tx.claim([Carry.PUBLISH_STREAM], "test", SECOND_US, 1)
+            tx.retry(effect, tx.now_us() + 5 * SECOND_US, "the broker is away", 1)
+            tx.save(Save(Carry.PUBLISH_STREAM, "topic"))
+        api.town.clock.advance(1)
+        if api.town.clock.now_us() > NOON_US + 30 * SECOND_US:
+            break
+    assert not parts(api)["effects"]
+
+
+def test_what_was_seen_in_the_future_was_not_seen(api: Api) -> None:
+    later_us = NOON_US + 2 * 3_600 * SECOND_US
+    api.town.engine.handle([CanaryAnswered(NOON_US)])
+    assert parts(api)["worker"]
+    with api.town.store.write() as tx:
+        tx.put(Lease("gw-0", "host/1", later_us))
+    assert not parts(api)["gateway"]
+    api.town.engine.handle([CanaryAnswered(NOON_US + 6 * SECOND_US)])
+    assert api.town.kinds("worker")[-1] == "worker.other_time"
+
+
+class JumpingClock(builders.StoppedClock):
+    """The monotonic clock stands; what a test says puts the wall clock by."""
+
+    jumped_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.jumped_us
+
+
+def jump(api: Api, by_s: int) -> None:
+    assert isinstance(api.town.clock, JumpingClock)
+    api.town.clock.jumped_us = by_s * SECOND_US
+
+
+@pytest.fixture
+def jumpy() -> Iterator[Api]:
+    clock = JumpingClock()
+    found = Api(builders.town(clock=clock))
+    with found.client:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("by_s", "words", "zh"), [(7_200, "7200 s ahead", "快 7200 秒"), (-60, "60 s behind", "慢 60 秒")]
+)
+def test_a_clock_that_jumped_is_red_and_says_which_how_far_since_when_and_what_to_do(
+    jumpy: Api, by_s: int, words: str, zh: str
+) -> None:
+    assert parts(jumpy)["clock"]
+    jump(jumpy, by_s)
+    view = jumpy.client.get("/api/health").json()
+    (red,) = [p for p in view["parts"] if p["part"] == "clock"]
+    assert (view["well"], red["well"], red["seen_us"]) == (False, False, NOON_US)
+    said = f"The clock of this machine has moved: it is {words}, since 2025-06-15 15:06:40 UTC."
+    assert red["still_works"].startswith(said)
+    assert "stops, corrections, all-clears" in red["still_works"] and "tocsin clock confirm" in red["still_works"]
+    assert zh in red["still_works_zh"]
+    assert view["now_us"] == NOON_US
 
 
 def test_the_worker_is_seen_by_its_newest_line_however_many_there_are(api: Api) -> None:

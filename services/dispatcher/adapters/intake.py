@@ -79,6 +79,7 @@ class SpeakerIntake:
         inlet: Inlet,
         city: Callable[[], City],
         answer_hello: Callable[[str, str], None],
+        now_us: Callable[[], int],
         counted: Callable[[Counted], None] = lambda counted: None,
         odd: Callable[[Mapping[str, int]], None] = lambda odd: None,
         compared: Callable[[], bool] = lambda: True,
@@ -89,6 +90,7 @@ class SpeakerIntake:
         self._inlet = inlet
         self._city = city
         self._answer_hello = answer_hello
+        self._now_us = now_us
         self._counted, self._odd, self._compared = counted, odd, compared
         self._given_out: dict[str, int] = {}
         self._until_done = UntilDone(inlet, "receipts wait at the broker")
@@ -107,7 +109,7 @@ class SpeakerIntake:
         states: list[tuple[str, SpeakerState]] = []
         answers: list[tuple[str, Answer]] = []
         unread: list[Unread] = []
-        now_us = time.time_ns() // 1_000
+        now_us = self._now_us()
         speakers = self._until_done(self._speakers)
         for message in batch:
             reason = self._read(message, speakers, arrived, states, answers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -218,7 +217,7 @@ class KeySigner:
     signing: what is on air can be stopped and corrected. Nothing else counts on it, since a restart would lose it.
     """
 
-    def __init__(self, folder: KeyFolder, now_us: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+    def __init__(self, folder: KeyFolder, now_us: Callable[[], int]) -> None:
         self._folder = folder
         self._now_us = now_us
         self._keys: list[tuple[LinkKey, SigningKey]] = []

@@ -19,13 +19,17 @@ from ..domain.places import Area, Speaker
 from ..domain.planning import Coverage
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
+from ..engine.clock import ROW as CLOCK_ROW
+from ..engine.clock import GuardedClock, Reading
 from ..engine.ports import (
     Clock,
+    ClockState,
     EffectRow,
     Expected,
     Footprint,
     Live,
     LogRow,
+    Moment,
     Page,
     Read,
     ReceiptRow,
@@ -43,7 +47,7 @@ class MemoryStore:
     """Dictionaries behind the store's port."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = GuardedClock(clock)
         self._tables: dict[object, dict[Any, Any]] = {}
         self._lock = threading.RLock()
 
@@ -54,9 +58,9 @@ class MemoryStore:
         return self._read()
 
     @contextmanager
-    def _write(self) -> Iterator[Tx]:
+    def _write(self, clock: GuardedClock | None = None) -> Iterator[Tx]:
         with self._lock:
-            tx = MemoryTx(self._tables, self._clock)
+            tx = MemoryTx(self._tables, clock or self.clock)
             try:
                 yield tx
             except BaseException:
@@ -64,17 +68,18 @@ class MemoryStore:
                 raise
 
     @contextmanager
-    def _read(self) -> Iterator[Read]:
+    def _read(self, clock: GuardedClock | None = None) -> Iterator[Read]:
         with self._lock:
-            yield MemoryTx(self._tables, self._clock)
+            yield MemoryTx(self._tables, clock or self.clock)
 
 
 class MemoryTx:
     """One transaction: writes at once and remembers how to take everything back."""
 
-    def __init__(self, tables: dict[object, dict[Any, Any]], clock: Clock) -> None:
+    def __init__(self, tables: dict[object, dict[Any, Any]], clock: GuardedClock) -> None:
         self._tables = tables
         self._clock = clock
+        self._moment: Moment | None = None
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
 
     def undo(self) -> None:
@@ -100,7 +105,20 @@ class MemoryTx:
         return True
 
     def now_us(self) -> int:
-        return self._clock.now_us()
+        return self.moment().now_us
+
+    def moment(self) -> Moment:
+        if self._moment is None:
+            from_us, raw_us = self._clock.mono_us(), self._clock.host_us()
+            seen = Reading(raw_us, raw_us, from_us, self._clock.mono_us())
+            kept = self.get(ClockState, CLOCK_ROW)
+            self._moment = self._clock.look(seen, kept, lambda: self._newest_us(kept))
+        return self._moment
+
+    def _newest_us(self, kept: ClockState | None) -> int:
+        log = self._table("log")
+        newest_us = log[len(log)].at_us if log else 0
+        return newest_us if kept is None or newest_us > kept.leftovers_until_us else 0
 
     @property
     def one_writer(self) -> bool:
@@ -385,6 +403,18 @@ class MemoryTx:
             then_us = not_before_us if row.wanted == effect.wanted else row.not_before_us
             later = replace(row, tries=tries, not_before_us=then_us, leased_by="", leased_until_us=0, reason=reason)
             self._set(self._table("effect"), effect.lane, later)
+
+    def shift_effects(self, by_us: int) -> None:
+        table = self._table("effect")
+        for lane, row in list(table.items()):
+            moved = replace(
+                row,
+                not_before_us=row.not_before_us + by_us,
+                wanted_us=row.wanted_us + by_us,
+                expires_us=None if row.expires_us is None else row.expires_us + by_us,
+                leased_until_us=row.leased_until_us and row.leased_until_us + by_us,
+            )
+            self._set(table, lane, moved)
 
     def _mine(self, effect: EffectRow) -> EffectRow | None:
         row = self._table("effect").get(effect.lane)

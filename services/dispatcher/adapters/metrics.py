@@ -9,9 +9,12 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ..engine.broker_copies import SAME
+from ..engine.clock import GuardedClock
 from ..engine.receipts import Counted
 from ..engine.signing_keys import KeyReport
 
+JUMP = "tocsin_clock_jump_seconds"
+JUMP_WORDS = "How far the clock is ahead of the trusted time; 0 while it is in order."
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -21,6 +24,12 @@ def shadow_counter(registry: CollectorRegistry) -> Callable[[str], None]:
         "tocsin_shadow_differs", "Incidents that shadow rules rate differently.", ["hazard"], registry=registry
     )
     return lambda hazard: counter.labels(hazard).inc()
+
+
+def jump_gauge(registry: CollectorRegistry, clock: GuardedClock) -> None:
+    """How far the clock is ahead of the time that this process trusts, in s; 0 while it is in order."""
+    gauge = Gauge(JUMP, JUMP_WORDS, registry=registry)
+    gauge.set_function(lambda: clock.jump_us / 1e6)
 
 
 class GatewayMetrics:

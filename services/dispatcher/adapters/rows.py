@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from enum import Enum
 from functools import cache, partial
@@ -47,7 +47,7 @@ def encode(row: object) -> str:
 
 def decode(kind: type[T], body: str) -> T:
     """The dataclass that was encoded; msgspec.ValidationError when the body is of another kind."""
-    return cast("T", _reader(cast("Hashable", kind))(body))
+    return cast("T", _reader(kind)(body))
 
 
 def decode_entity(kind: type[T], key: str, body: str) -> T:
@@ -68,8 +68,22 @@ def _remember(body: str, incident: Incident) -> None:
         _known[incident.id] = body, incident
 
 
-@cache
+_readers: dict[Any, Callable[[str], object]] = {}
+_making = threading.Lock()
+
+
 def _reader(kind: Any) -> Callable[[str], object]:
+    reader = _readers.get(kind)
+    if reader is None:
+        # msgspec keeps what it has found out of a class before it is whole: two threads that make a decoder of one
+        # class at once end the process.
+        with _making:
+            reader = _readers.get(kind) or _make_reader(kind)
+            _readers[kind] = reader
+    return reader
+
+
+def _make_reader(kind: Any) -> Callable[[str], object]:
     if _is_plain(kind):
         return msgspec.json.Decoder(kind).decode
     build = _builder(kind)

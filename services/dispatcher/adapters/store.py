@@ -6,11 +6,13 @@ A transaction that lost against another raises Conflict; run as a whole again, i
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import cast
 
 import psycopg
@@ -19,6 +21,7 @@ from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from ..engine.clock import GuardedClock
 from ..engine.ports import Clock, Conflict, Read, StoreUnavailable, Tx
 from .store_changes import Changes, PostgresChanges, SqliteChanges
 from .store_read import SqlRead
@@ -39,25 +42,43 @@ _SAME_KEY = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNI
 
 
 class SystemClock:
-    """The machine's own clocks, in µs."""
+    """The machine's own clocks, in µs. The monotonic one goes on while the machine is suspended, where there is such a
+    clock: having slept is no jump."""
 
     def now_us(self) -> int:
         return time.time_ns() // 1_000
 
     def mono_us(self) -> int:
-        return time.monotonic_ns() // 1_000
+        return time.clock_gettime_ns(_MONOTONIC) // 1_000
+
+
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def machine_boot() -> str:
+    """Names this machine's run since its start; where it can't be told, this process alone."""
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return f"process/{os.urandom(16).hex()}"
 
 
 class SqlStore:
     """Where the facts are. Safe for many threads, and for many processes with a store each.
 
-    `url` is `sqlite:///path` or `postgresql://…`; `clock` counts only for SQLite, PostgreSQL's own does otherwise.
+    `url` is `sqlite:///path` or `postgresql://…`. SQLite tells time by `clock`, PostgreSQL by its own, of which
+    `elsewhere` says whether it is another machine's. The time of every transaction is that of `self.clock`, which this
+    process trusts also when those jump.
     `wait_s` is how long to wait for a connection, or for SQLite's other writers, before giving up.
     Raises StoreUnavailable when the database can't be reached; the next call tries again.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, wait_s: float = WAIT_S) -> None:
-        self._clock = clock or SystemClock()
+    def __init__(
+        self, url: str, clock: Clock | None = None, wait_s: float = WAIT_S, *, elsewhere: bool = False
+    ) -> None:
+        boot = machine_boot() if clock is None else ""
+        self.clock = GuardedClock(clock or SystemClock(), boot, elsewhere=elsewhere)
         self._wait_s = wait_s
         self._engine = open_engine(url, wait_s)
         self._postgres = self._engine.dialect.name == "postgresql"
@@ -94,14 +115,14 @@ class SqlStore:
     @contextmanager
     def _write(self) -> Iterator[Tx]:
         with translated(), self._my_turn(), self._writing.connect() as connection, connection.begin():
-            tx = SqlTx(connection, self._clock)
+            tx = SqlTx(connection, self.clock)
             yield tx
             tx.flush()
 
     @contextmanager
     def _read(self) -> Iterator[Read]:
         with translated(), self._reading.connect() as connection, connection.begin():
-            yield SqlRead(connection, self._clock)
+            yield SqlRead(connection, self.clock)
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:

@@ -16,7 +16,9 @@ from devices.protocols.asking import RECEIPTS_KEPT_MAX
 
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
-from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, StoredSignal, TimerRow
+from ..engine.clock import ROW as CLOCK_ROW
+from ..engine.clock import GuardedClock, Reading
+from ..engine.ports import ClockState, EffectRow, Expected, LogRow, Moment, Page, StoredSignal, TimerRow
 from .rows import check_fields, column, decode, decode_entity, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
@@ -29,7 +31,9 @@ _TIMER = ", ".join(TIMER.c.keys())
 LOG_COLUMNS = ", ".join(LOG.c.keys())
 _UNREAD = ", ".join(name for name in UNREAD.c.keys() if name != "seq")
 
-_SERVER_NOW_US = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
+_CLOCK = f"SELECT body FROM clock WHERE id = '{CLOCK_ROW}'"
+_SERVER_CLOCK = f"SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint), ({_CLOCK})"
+_NEWEST_US = "SELECT at_us FROM log ORDER BY seq DESC LIMIT 1"
 _COVERAGE = """
 SELECT count(*),
   COALESCE(SUM(CASE WHEN l.online THEN 1 ELSE 0 END), 0),
@@ -65,21 +69,39 @@ _BY_KEY = {
 
 
 class SqlRead:
-    """One snapshot of the store. `now_us` is taken once, at its first use: one transaction, one moment."""
+    """One snapshot of the store. The time is taken once, at its first use: one transaction, one moment."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: GuardedClock) -> None:
         driver = connection.connection.dbapi_connection
         assert driver is not None
         self._driver = driver
         self._clock = clock
-        self._now_us: int | None = None
+        self._moment: Moment | None = None
         self._postgres = connection.dialect.name == "postgresql"
 
     def now_us(self) -> int:
-        """Wall clock of this transaction in µs UTC: the server's on PostgreSQL, else the clock given to the store."""
-        if self._now_us is None:
-            self._now_us = int(self._first(_SERVER_NOW_US, ())[0]) if self._postgres else self._clock.now_us()
-        return self._now_us
+        """Trusted time of this transaction in µs UTC. It rests on the server's clock on PostgreSQL, else on the clock
+        given to the store."""
+        return self.moment().now_us
+
+    def moment(self) -> Moment:
+        """The one moment of this transaction, and what is known of the clocks at it."""
+        if self._moment is None:
+            from_us = self._clock.mono_us()
+            row = self._first(_SERVER_CLOCK if self._postgres else _CLOCK, ())
+            body = row[-1] if row is not None else None
+            host_us = self._clock.host_us()
+            raw_us = int(row[0]) if self._postgres else host_us
+            seen = Reading(raw_us, host_us, from_us, self._clock.mono_us())
+            kept = None if body is None else decode(ClockState, body)
+            self._moment = self._clock.look(seen, kept, lambda: self._newest_us(kept))
+        return self._moment
+
+    def _newest_us(self, kept: ClockState | None) -> int:
+        """When the newest line of the log was written; 0 where that is known to lie ahead of the time."""
+        row = self._first(_NEWEST_US, ())
+        newest_us = 0 if row is None else int(row[0])
+        return newest_us if kept is None or newest_us > kept.leftovers_until_us else 0
 
     def get(self, kind: type[T], id: str) -> T | None:
         """The row under this key."""

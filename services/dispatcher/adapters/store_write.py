@@ -20,7 +20,8 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
-from ..engine.ports import Clock, Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
+from ..engine.clock import GuardedClock
+from ..engine.ports import Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
@@ -88,7 +89,7 @@ ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
 class SqlTx(SqlRead):
     """A transaction that commits when its block ends."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: GuardedClock) -> None:
         super().__init__(connection, clock)
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
@@ -263,6 +264,12 @@ class SqlTx(SqlRead):
         sql = f"UPDATE effect SET {later} WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         lease = (effect.lane, effect.leased_by, effect.leased_until_us)
         self._run(sql, (tries, effect.wanted, not_before_us, readable(reason), *lease))
+
+    def shift_effects(self, by_us: int) -> None:
+        """Move every time of every open effect, because the time was put forward or back."""
+        moved = "not_before_us = not_before_us + ?, wanted_us = wanted_us + ?, expires_us = expires_us + ?"
+        leased = "leased_until_us = CASE WHEN leased_until_us = 0 THEN 0 ELSE leased_until_us + ? END"
+        self._run(f"UPDATE effect SET {moved}, {leased}", (by_us,) * 4)
 
     def unchained(self, limit: int) -> list[LogRow]:
         """Log lines not linked yet, in order of seq."""

@@ -6,8 +6,10 @@ variable; so this module is imported only once that is set.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from .metrics import JUMP, JUMP_WORDS
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -23,6 +25,7 @@ class WorkerMetrics:
         )
         self.polls = Counter("tocsin_polls", "Errands to polled feeds.", ["result"], registry=own)
         self.canaries = Counter("tocsin_worker_canaries", "Canary tasks answered.", registry=own)
+        self.jump_s = Gauge(JUMP, JUMP_WORDS, registry=own, multiprocess_mode="livemostrecent")
 
 
 def serve(port: int, host: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Save
+from .clock import lately
 from .ports import BrokerCopy, Page, Read, Store, Stream, Tx
 from .streams import ON_AIR_STATES, unknown_on_air
 
@@ -35,7 +36,7 @@ class CopiesHealth:
 
     @property
     def well(self) -> bool:
-        return not self.oldest or self.now_us - self.oldest_us <= UNCONFIRMED_US_MAX
+        return not self.oldest or lately(self.oldest_us, self.now_us, UNCONFIRMED_US_MAX)
 
 
 def occupied_topics(read: Read) -> list[str]:

@@ -31,6 +31,7 @@ from . import (
     muting,
     panels,
     polls,
+    queries,
     reused,
     rhythm,
     scope,
@@ -38,6 +39,7 @@ from . import (
     silencing,
 )
 from .cities import CityInMemory, set_service
+from .clock import APART_US
 from .drafts import wire_audio
 from .events import (
     AudioRendered,
@@ -209,8 +211,7 @@ class Engine:
                 silencing.end(work.tx, event.silence, event.person, event.why)
                 work.silences_changed()
             case CanaryAnswered():
-                late_us = work.tx.now_us() - event.asked_us
-                work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
+                _canary_answered(work, event)
             case PollTold():
                 polls.told(work, event)
             case SourceHeard():
@@ -342,6 +343,16 @@ def _not_broadcast(work: Work, event: NotBroadcast) -> None:
     alert = work.tx.get_locked(Broadcast, incident.alert) if incident.alert else None
     if alert is not None and alert.state in (BroadcastState.DRAFT, BroadcastState.HELD):
         work.broadcast(alert.id, broadcasts.Declined(event.person, event.roles, event.why))
+
+
+def _canary_answered(work: Work, event: CanaryAnswered) -> None:
+    late_us = work.tx.now_us() - event.asked_us
+    if late_us < -APART_US:
+        seen_us = queries.worker_seen(work.tx)[1]
+        why = "the canary came back from the future: the worker goes by another time"
+        work.tx.record(Record("worker.other_time", "worker", why, facts={"late_us": late_us, "seen_us": seen_us}))
+        return
+    work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
 
 
 def _timer(work: Work, event: TimerDue) -> None:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from .clock import APART_US
 from .ports import Lease, Store
+
+GATEWAY_LEASE_US = 3_000_000
+"""How long a gateway holds its client id without renewing."""
+
+
+def is_held(lease: Lease, now_us: int, lease_us: int = GATEWAY_LEASE_US) -> bool:
+    """Whether somebody holds this name now. Nobody holds one for longer than a lease lasts: what says so was written
+    by a wrong clock."""
+    return 0 < lease.until_us - now_us <= lease_us + APART_US
 
 
 def held_until_us(store: Store, name: str) -> int:
@@ -18,7 +28,7 @@ def hold(store: Store, name: str, holder: str, lease_us: int) -> bool:
         tx.lock(f"lease/{name}")
         now_us = tx.now_us()
         lease = tx.get_locked(Lease, name)
-        if lease is not None and lease.holder != holder and lease.until_us > now_us:
+        if lease is not None and lease.holder != holder and is_held(lease, now_us, lease_us):
             return False
         tx.put(Lease(name, holder, now_us + lease_us))
         return True

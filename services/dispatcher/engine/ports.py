@@ -131,6 +131,46 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockState:
+    """What is known of the clocks; the one row has the id "clock". `trusted_us` is the time to go by, when the clock
+    that the database tells time by showed `raw_us`, the writer's own `host_us`, and the monotonic clock of `boot`
+    `mono_us`. `since_us` is when the clock jumped in trusted time, 0 while it is in order; `moved` says which did.
+    `serial` grows with each jump and each end of one. What is stored up to `leftovers_until_us` may lie ahead of the
+    time, because a person has put the time back since; the newest manifest that was signed then is of
+    `signed_until_us`."""
+
+    id: str
+    trusted_us: int = 0
+    raw_us: int = 0
+    host_us: int = 0
+    mono_us: int = 0
+    boot: str = ""
+    since_us: int = 0
+    moved: str = ""
+    serial: int = 0
+    leftovers_until_us: int = 0
+    signed_until_us: int = 0
+
+    @property
+    def jump_us(self) -> int:
+        """How far the clock is ahead of trusted time (negative: behind); 0 while it is in order."""
+        return self.raw_us - self.trusted_us if self.since_us else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The moment of a transaction: trusted time and what this process knows of the clocks. `verdict` is a word of
+    `clock.Verdict`."""
+
+    state: ClockState
+    verdict: str
+
+    @property
+    def now_us(self) -> int:
+        return self.state.trusted_us
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What is last known of a speaker: its retained state, and when it was heard.
 
@@ -305,9 +345,11 @@ class Page:
 
 
 class Read(Protocol):
-    """What may be read, inside a transaction or beside it. `find` compares fields; a tuple means any of these."""
+    """What may be read, inside a transaction or beside it. `find` compares fields; a tuple means any of these.
+    `now_us` is trusted time, taken once; `moment` says what it rests on."""
 
     def now_us(self) -> int: ...
+    def moment(self) -> Moment: ...
     def get(self, kind: type[T], id: str) -> T | None: ...
     def find(self, kind: type[T], page: Page = ..., /, **fields: object) -> list[T]: ...
     def signal_incident(self, key: str) -> str | None: ...
@@ -362,6 +404,10 @@ class Tx(Read, Protocol):
     def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]: ...
     def done(self, *effects: EffectRow) -> None: ...
     def retry(self, effect: EffectRow, not_before_us: int, reason: str, tries: int) -> None: ...
+    def shift_effects(self, by_us: int) -> None:
+        """Move every time of every open effect, because the time was put forward or back."""
+        ...
+
     def unchained(self, limit: int) -> list[LogRow]: ...
     def link(self, rows: Sequence[LogRow]) -> None: ...
 

@@ -14,16 +14,20 @@ from devices.protocols.documents import Order, Phase
 from devices.protocols.topics import parse_manifest_topic
 
 from ..domain.broadcasts import Broadcast, BroadcastState, Release
+from ..domain.effects import Carry
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
 from ..domain.planning import City, Coverage
 from ..domain.refusals import NotFound
+from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
+from .clock import APART_US, lately
 from .endings import no_room
-from .ports import Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .leases import GATEWAY_LEASE_US
+from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 from .room import Room, measure
 from .streams import families
 
@@ -173,7 +177,7 @@ def speaker_now(read: Read, id: str) -> SpeakerNow:
 
 def _now(speaker: Speaker, live: Live | None, now_us: int) -> SpeakerNow:
     out = speaker.out_of_service is not None and speaker.out_of_service.until_us > now_us
-    heard = live is not None and live.online and now_us - live.heard_us <= SPEAKER_SILENT_US
+    heard = live is not None and live.online and lately(live.heard_us, now_us, SPEAKER_SILENT_US)
     return SpeakerNow(speaker, live, not heard, out)
 
 
@@ -337,7 +341,7 @@ def newest_lines(read: Read, subject: str | None, size: int) -> list[LogRow]:
 class Health:
     """Whether each part was seen lately; times are µs UTC, 0 for never."""
 
-    now_us: int
+    clock: ClockState
     city: str
     gateway_until_us: int
     worker_seq: int
@@ -346,6 +350,10 @@ class Health:
     effects_open: int
     effects_late: int
     fullest_percent: int = 0
+
+    @property
+    def now_us(self) -> int:
+        return self.clock.trusted_us
 
 
 GATEWAY_LEASES = "gw-"
@@ -357,25 +365,37 @@ def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
     not even be sent."""
     newest = last_seq(read, "worker", known)
     for row in read.log_of("worker", newest - 1, 1) if newest else []:
-        silent = row.kind == "worker.silent"
+        silent = row.kind != "worker.alive"
         return newest, json.loads(row.body)["facts"]["seen_us"] if silent else row.at_us, silent
     return newest, 0, False
 
 
+def _late(effect: EffectRow, now_us: int) -> bool:
+    """Whether an effect has been wanted for longer than its kind may take, however often it was tried since."""
+    return now_us - effect.wanted_us > (RETRIES[Carry(effect.carry)].late_us or EFFECT_LATE_US)
+
+
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
-    now_us = read.now_us()
-    leases = [lease for lease in read.find(Lease, Page(limit=100)) if lease.id.startswith(GATEWAY_LEASES)]
+    moment = read.moment()
+    now_us = moment.now_us
+    # Nobody holds a lease for longer: what says so was written by a wrong clock.
+    latest_us = now_us + GATEWAY_LEASE_US + APART_US
+    leases = [
+        lease
+        for lease in read.find(Lease, Page(limit=100))
+        if lease.id.startswith(GATEWAY_LEASES) and lease.until_us <= latest_us
+    ]
     newest, seen_us, silent = worker_seen(read, worker_seq)
     effects = read.open_effects()
     return Health(
-        now_us=now_us,
+        clock=moment.state,
         city=city,
         gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
         worker_seq=newest,
         worker_seen_us=seen_us,
         worker_silent=silent,
         effects_open=len(effects),
-        effects_late=sum(1 for effect in effects if now_us - effect.not_before_us > EFFECT_LATE_US),
+        effects_late=sum(1 for effect in effects if _late(effect, now_us)),
         fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),
     )

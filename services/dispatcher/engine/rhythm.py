@@ -18,6 +18,7 @@ from ..domain.polling import Answered
 from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
 from ..domain.risk import Witness
 from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
+from .clock import lately
 from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from .ports import Page, Store, TimerRow
 from .work import Work
@@ -121,7 +122,7 @@ def _listening(work: Work, id: str) -> tuple[int, str]:
     wire = work.tx.get(Heard, rhythm.SENSORS_WIRE) if rhythm.source_of(id)[0] is SourceKind.SENSOR else None
     if wire is None:
         return 0, ""
-    deaf = work.tx.now_us() - wire.heard_us > rhythm.DEAF_US
+    deaf = not lately(wire.heard_us, work.tx.now_us(), rhythm.DEAF_US)
     return wire.from_us, "the sensors' broker is away" if deaf else ""
 
 

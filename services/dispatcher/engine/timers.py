@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from ..domain.effects import Record, Sleep, WakeAt
+from .clock import APART_US, in_words
 from .engine import Engine
 from .events import TimerDue
 from .ports import Clock, Store, StoreUnavailable, TimerRow
 
 DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000
-CLOCKS_APART_US = 5_000_000
 BROKEN_AGAIN_US = 60_000_000
 WHY_CHARS_MAX = 500
+RELEASING = "task"
+"""The subject of the timers that may cause a release: a ladder that ends unanswered. Others go on through a jump."""
 
 
 class TimerPass:
     """Turns due timers into events, and says of each whether it may still cause a release.
 
-    It may not when it is later than its `useless_after_us`, and not when the database's clock and the monotonic one
-    have moved apart by more than 5 s since the last pass: then people decide.
+    It may not when it is later than its `useless_after_us`, not while a clock has jumped and nobody has confirmed the
+    time, and not in the pass in which trusted time has moved on by more than 5 s against the monotonic clock: then
+    people decide.
     """
 
     def __init__(self, engine: Engine, store: Store, clock: Clock) -> None:
@@ -31,15 +34,18 @@ class TimerPass:
     def run(self) -> int:
         """One pass; how many timers were due."""
         with self._store.read() as read:
-            now_us = read.now_us()
+            moment = read.moment()
+            now_us = moment.now_us
             due = read.due_timers(now_us, DUE_MAX)
-        jumped = self._clock_jumped(now_us) or self._jump_left
+        jumped = self._time_moved(now_us) or self._jump_left
         self._jump_left = jumped if len(due) == DUE_MAX else ""
         for timer in due:
             late_us = now_us - timer.due_us
             missed = ""
             if now_us > timer.useless_after_us or late_us > RELEASE_LATE_US:
                 missed = f"the timer came {late_us // 1_000_000} s late"
+            elif moment.state.since_us and timer.subject_kind == RELEASING:
+                missed = in_words(moment.state)
             elif jumped:
                 missed = jumped
             try:
@@ -61,10 +67,10 @@ class TimerPass:
             why = f"its deadline could not be kept: {type(fault).__name__}: {fault}"[:WHY_CHARS_MAX]
             tx.record(Record("timer.broke", timer.subject, why, facts=facts))
 
-    def _clock_jumped(self, now_us: int) -> str:
+    def _time_moved(self, now_us: int) -> str:
         mono_us = self._clock.mono_us()
         last, self._last = self._last, (now_us, mono_us)
         if last is None:
             return ""
         apart_us = abs((now_us - last[0]) - (mono_us - last[1]))
-        return f"the clocks moved apart by {apart_us // 1_000_000} s" if apart_us > CLOCKS_APART_US else ""
+        return f"the time was put by {apart_us // 1_000_000} s" if apart_us > APART_US else ""

@@ -75,7 +75,7 @@ def list_keys(
     """Every key of the document: use, scope, expiry, and whether it signs here. 列出密钥：用途、范围、到期与可用性。"""
     start_logging("keys")
     try:
-        signer = KeySigner(_folder(folder))
+        signer = KeySigner(_folder(folder), _now_us)
     except Refused as refused:
         raise _ended(refused) from refused
     now_us = _now_us()

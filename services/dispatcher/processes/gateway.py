@@ -30,7 +30,7 @@ from ..adapters.intake import TOPICS, SpeakerIntake
 from ..adapters.intake_journal import IntakeJournal
 from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
-from ..adapters.metrics import GatewayMetrics, KeyMetrics, shadow_counter
+from ..adapters.metrics import GatewayMetrics, KeyMetrics, jump_gauge, shadow_counter
 from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
@@ -41,10 +41,11 @@ from ..adapters.tasks import WorkerTasks
 from ..domain.effects import Carry, WakeAt
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
+from ..engine import clock
 from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
-from ..engine.leases import held_until_us, hold
+from ..engine.leases import GATEWAY_LEASE_US, held_until_us, hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.signing_keys import nothing_signs
@@ -59,10 +60,10 @@ from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
 log = structlog.get_logger(__name__)
 
-LEASE_US = 3_000_000
 SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
+CLOCK_EVERY_S = 0.5
 STAGE_AUDIO_EVERY_S = 10.0
 CANARY_LOOK_S = 0.5
 PANELS_MAX = 50_000
@@ -101,10 +102,13 @@ class Gateway:
         self.registry = CollectorRegistry()
         self.metrics = GatewayMetrics(self.registry)
         self.store = make_store(settings)
+        jump_gauge(self.registry, self.store.clock)
         self.loops: list[Loop] = []
         self.changes = self.store.changes()
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
         self.engine = make_engine(settings, self.store, self._wake, shadow_counter(self.registry))
+        clock.begin(self.store)
+        now_us = self.store.clock.now_us
         self.signer = self._make_signer()
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
@@ -114,22 +118,21 @@ class Gateway:
         self.inlet = self._make_inlet()
         self.sensor_inlet = self._make_sensor_inlet()
         self.sensor_intake = SensorIntake(
-            self.store, self.engine, self.sensor_inlet, self.sensors, mqtt_sensor.signals_of, SystemClock().now_us,
+            self.store, self.engine, self.sensor_inlet, self.sensors, mqtt_sensor.signals_of, now_us,
             lambda result: self.metrics.sensors.labels(result).inc(), alive_us,
         )  # fmt: skip
         self.watch = Watch(
-            self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected,
-            SystemClock().now_us,
-        )  # fmt: skip
+            self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected, now_us
+        )
         self.intake = SpeakerIntake(
-            self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted,
+            self.store, self.inlet, self.engine.read_city, self._hello, now_us, self.metrics.counted,
             self.metrics.connections_odd, lambda: self.side.reconciled,
         )  # fmt: skip
         self.link = self._make_link()
         self.side = SpeakerSide(
             self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
         )
-        key_metrics, now_us = KeyMetrics(self.registry), SystemClock().now_us
+        key_metrics = KeyMetrics(self.registry)
         self.canaries = Canaries(
             self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
         )
@@ -140,9 +143,10 @@ class Gateway:
         # Manifests have a relay of their own, so that an alarm never waits behind ten thousand configs; and so has what
         # goes to the workers, because a queue that is away takes its time to say so.
         self.relays = tuple(
-            Relay(self.store, self.engine, carriers, self.owner, SystemClock()) for carriers in self._carriers()
+            Relay(self.store, self.engine, carriers, self.owner, self.store.clock) for carriers in self._carriers()
         )
-        self.timers = TimerPass(self.engine, self.store, SystemClock())
+        self.timers = TimerPass(self.engine, self.store, self.store.clock)
+        self._clock_jumped = False
         self._staged = -1
         self._stage_audio_at = 0.0
         self._standing_words: dict[str, list[Wording]] = {}
@@ -157,6 +161,7 @@ class Gateway:
             Loop("sensors", self.sensor_intake.run, 0.0),
             Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
             Loop("timers", self._timers, 0.2),
+            Loop("clock", self._look_at_clocks, CLOCK_EVERY_S),
             Loop("chainer", self._chain, 1.0),
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
             Loop("reconcile", self._reconcile, 0.05),
@@ -192,7 +197,7 @@ class Gateway:
             panel_of=self.panels.of,
             read=gb26875.signals,
             commit=self._commit,
-            now_us=SystemClock().now_us,
+            now_us=self.store.clock.now_us,
             metrics=PanelMetrics(self.registry),
         )
         await server.start(self.settings.panel_host, self.settings.panel_port)
@@ -221,7 +226,7 @@ class Gateway:
     def _make_signer(self) -> KeySigner:
         """The signer. Raises KeysMissing, which is written down first: health must not show what was known before."""
         try:
-            return KeySigner(KeyFolder(self.settings.keys))
+            return KeySigner(KeyFolder(self.settings.keys), self.store.clock.now_us)
         except KeysMissing:
             try:
                 nothing_signs(self.store)
@@ -335,6 +340,16 @@ class Gateway:
         self.metrics.timers.inc(due)
         return due > 0
 
+    def _look_at_clocks(self) -> bool:
+        moment = clock.clock_pass(self.store)
+        jumped = bool(moment.state.since_us)
+        if jumped and not self._clock_jumped:
+            log.critical("a clock has jumped: the last trusted time goes on", why=clock.in_words(moment.state))
+        elif self._clock_jumped and not jumped:
+            log.info("the clock is in order again")
+        self._clock_jumped = jumped
+        return False
+
     def _watch_sources(self) -> bool:
         """Take up new sensors, and watch over the rhythm of every source."""
         self.sensors.load()
@@ -348,7 +363,7 @@ class Gateway:
 
     def _housekeeping(self) -> bool:
         """Renew the lease, take up new panels, replay the journal, and stage plans when the city has changed."""
-        if not hold(self.store, self.client_id, self.owner, LEASE_US):
+        if not hold(self.store, self.client_id, self.owner, GATEWAY_LEASE_US):
             log.critical("another gateway holds this client id", client=self.client_id)
             os._exit(71)
         if not self.link.alive:
@@ -358,7 +373,7 @@ class Gateway:
         connected = self.link.connected and self.inlet.connected and self.sensor_inlet.connected
         self.metrics.broker.set(1 if connected else 0)
         if self.journal.waiting():
-            replayed = self.journal.replay(self._handle, SystemClock().now_us())
+            replayed = self.journal.replay(self._handle, self.store.clock.now_us())
             log.info("the intake journal was replayed", signals=replayed)
         try:
             city = self.engine.read_city()
@@ -409,7 +424,7 @@ class Gateway:
                 client_id = f"gw-{number}"
                 try:
                     held_us = held_until_us(self.store, client_id)
-                    if hold(self.store, client_id, self.owner, LEASE_US):
+                    if hold(self.store, client_id, self.owner, GATEWAY_LEASE_US):
                         return client_id, held_us
                 except StoreUnavailable as away:
                     log.warning("the database is away", reason=str(away))
@@ -429,7 +444,7 @@ def main(
     settings = Settings()
     if check:
         try:
-            typer.echo(",".join(KeySigner(KeyFolder(settings.keys)).uses()))
+            typer.echo(",".join(KeySigner(KeyFolder(settings.keys), SystemClock().now_us).uses()))
         except Refused as refused:
             raise _ended(refused.code, refused.sentence) from refused
         return

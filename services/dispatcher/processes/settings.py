@@ -17,6 +17,8 @@ class Settings(BaseSettings):
 
     var: Path = Path("var")
     database_url: str = ""
+    database_elsewhere: bool = False
+    """The database runs on another machine, whose clock is not this one's: not another container of the same."""
     playbooks: Path = PLAYBOOKS
     rules: Path = PLAYBOOKS / "rules" / "rules.yaml"
     rules_shadow: Path | None = None

@@ -247,7 +247,8 @@ def answers(port: int) -> bool:
 
 
 def _say(system: System, demo: bool) -> None:
-    keys, now_us = KeySigner(KeyFolder(system.settings.keys)), time.time_ns() // 1_000
+    now_us = system.store.clock.now_us()
+    keys = KeySigner(KeyFolder(system.settings.keys), system.store.clock.now_us)
     sounding = [f"{t.listed.kid} {key_line(t, now_us)}" for t in keys.tried if t.listed.use in ("actual", "exercise")]
     said = "; ".join(sounding) or "none: nothing can be broadcast"
     typer.echo(f"Tocsin runs for {system.city.tree.area(system.city.code).name}. Signing keys: {said}.")

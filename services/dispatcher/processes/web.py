@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from ..adapters.blobs import Blobs
 from ..adapters.feed_secrets import FeedSecrets
-from ..adapters.metrics import shadow_counter
+from ..adapters.metrics import jump_gauge, shadow_counter
 from ..adapters.passwords import Argon2Passwords
 from ..adapters.signatures import verify_for
 from ..web.app import create_app
@@ -16,7 +16,7 @@ from ..web.audio import audio_router
 from ..web.deps import WebDeps, WebSettings
 from .bounded_http import BoundedConnection
 from .settings import Settings
-from .wiring import SystemClock, make_engine, make_store, start_logging
+from .wiring import make_engine, make_store, start_logging
 
 app = typer.Typer(add_completion=False, help="Console API, feed intake, audio. 控制台接口、信源接入、音频。")
 
@@ -29,11 +29,12 @@ def main() -> None:
     start_logging("web")
     settings = Settings()
     store, registry = make_store(settings), CollectorRegistry()
+    jump_gauge(registry, store.clock)
     deps = WebDeps(
         store=store,
         engine=make_engine(settings, store, differs=shadow_counter(registry)),
         passwords=Argon2Passwords(),
-        clock=SystemClock(),
+        clock=store.clock,
         registry=registry,
         verify=verify_for,
         open_secret=FeedSecrets(settings.feed_key).opened,

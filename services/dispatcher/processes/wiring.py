@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from ..adapters.playbooks import read_playbooks
 from ..adapters.rules import read_rules
 from ..adapters.store import SqlStore, SystemClock
 from ..engine.engine import Engine
-from ..engine.ports import StoreUnavailable
+from ..engine.ports import Clock, StoreUnavailable
 from .settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -27,10 +26,13 @@ __all__ = ["Loop", "SystemClock", "TimeOrderedIds", "make_engine", "make_store",
 
 
 class TimeOrderedIds:
-    """UUIDv7 (RFC 9562 clause 5.7) as 32 hex digits."""
+    """UUIDv7 (RFC 9562 clause 5.7) as 32 hex digits, by the time that is trusted: rows are listed in their order."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
     def new(self) -> str:
-        milliseconds = time.time_ns() // 1_000_000
+        milliseconds = self._clock.now_us() // 1_000
         random = int.from_bytes(os.urandom(10))
         value = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0x2 << 62 | random & (1 << 62) - 1
         return uuid.UUID(int=value).hex
@@ -38,7 +40,7 @@ class TimeOrderedIds:
 
 def make_store(settings: Settings) -> SqlStore:
     """The SQL store of these settings."""
-    return SqlStore(settings.database)
+    return SqlStore(settings.database, elsewhere=settings.database_elsewhere)
 
 
 def make_engine(
@@ -51,7 +53,7 @@ def make_engine(
     the shadow rules would have rated differently."""
     return Engine(
         store,
-        TimeOrderedIds(),
+        TimeOrderedIds(store.clock),
         read_playbooks(settings.playbooks),
         wake,
         rules=read_rules(settings.rules),

@@ -26,6 +26,7 @@ from ..adapters.http_poll import HttpPoll
 from ..adapters.speech.espeak import Espeak
 from ..adapters.speech.phrases import Phrases, make_phrases
 from ..domain.signals import Use
+from ..engine.clock import GuardedClock
 from ..engine.engine import Engine
 from ..engine.events import AudioRendered, CanaryAnswered
 from ..engine.ports import Asset, Wording
@@ -50,9 +51,10 @@ app = typer.Typer(
 class Renderer:
     """Turns wordings into audio in the blob store and tells the engine."""
 
-    def __init__(self, settings: Settings, engine: Engine, metrics: WorkerMetrics) -> None:
+    def __init__(self, settings: Settings, engine: Engine, metrics: WorkerMetrics, clock: GuardedClock) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._clock = clock
         self._blobs = Blobs(settings.audio)
         self._speech = Espeak()
         self._phrases = Phrases(settings.phrases)
@@ -84,6 +86,7 @@ class Renderer:
         """Come back."""
         self._engine.handle([CanaryAnswered(int(payload["asked_us"]))])
         self._metrics.canaries.inc()
+        self._metrics.jump_s.set(self._clock.jump_us / 1e6)
 
 
 class InChildren:
@@ -100,7 +103,7 @@ class InChildren:
 
         store, metrics = make_store(self._settings), WorkerMetrics()
         engine = make_engine(self._settings, store)
-        self._mine = Renderer(self._settings, engine, metrics)
+        self._mine = Renderer(self._settings, engine, metrics, store.clock)
         http = HttpPoll(loopback=self._settings.poll_loopback)
         self._poller = Poller(store, engine, http, lambda result: metrics.polls.labels(result).inc())
 

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from .auth import Gate, login_router
 from .bodies import BoundedBodies
 from .broadcasts import acts_router, broadcasts_router
+from .clock import clock_router
 from .deps import WebDeps
 from .feeds import feeds_router
 from .health import health_router
@@ -59,6 +60,7 @@ def create_app(deps: WebDeps, more: Sequence[APIRouter] = ()) -> FastAPI:
         panels_router(deps, gate),
         sensors_router(deps, gate),
         log_router(deps, gate),
+        clock_router(deps, gate),
         city_router(deps, gate),
         health_router(deps),
         *([deps.audio] if deps.audio is not None else []),

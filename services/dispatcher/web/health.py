@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -17,7 +18,8 @@ from pydantic import Field
 from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
 from ..engine import broker_copies, queries, signing_keys
 from ..engine.broker_copies import CopiesHealth
-from ..engine.ports import CitySettings, StoreUnavailable
+from ..engine.clock import in_chinese, in_words, lately, refused_until_us
+from ..engine.ports import CitySettings, ClockState, StoreUnavailable
 from ..engine.queries import Health
 from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
@@ -42,6 +44,13 @@ _WORDS = {
     "worker": (
         "Orders go out all the same: speakers say the text themselves or play recorded phrases.",
         "指令照常发出：终端自行朗读文字或播放预录语句。",
+    ),
+    "clock": (
+        "Releases, stops, corrections, all-clears and new fire alarms go out as ever, by the last trusted time;"
+        " releases by a timer wait for a person: decide now. Set the clock right. If it is right already, an "
+        "administrator confirms it: tocsin clock confirm.",
+        "审签、停播、更正、解除和新的火警仍按最后可信的时间照常发出；定时自动播发改由人工决定，请立即处理。"
+        "请校正时钟；若时钟本来正确，由管理员确认：tocsin clock confirm。",
     ),
     "key_actual": (
         "Nothing new that is actual can be counted on to sound; what speakers hold goes on. Mend the key, and announce "
@@ -76,6 +85,13 @@ _WORDS = {
         "尚未导入城市资料，无法制定播发计划。",
     ),
 }
+
+_REFUSED = (
+    "The time was put back, and manifests are signed ahead of it: speakers keep playing what they hold and take "
+    "nothing new before {until}. Until then announce by hand-held loudspeaker.",
+    "时间已被调回，此前签发的清单版本超前：终端继续播放已持有的指令，在 {until} 之前不接收新的指令。"
+    "在此之前请用手持喇叭人工播报。",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +171,8 @@ class _Watch:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
-            return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, False, 0, 0), database=False)
+            clock = ClockState("clock", self.deps.clock.now_us())
+            return _view(Health(clock, "", 0, 0, 0, False, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
         view = _view(seen, database=True)
@@ -171,9 +188,10 @@ def _view(seen: Health, *, database: bool) -> HealthView:
             _part("effects", seen.effects_late == 0, now_us),
             _part(
                 "worker",
-                not seen.worker_silent and now_us - seen.worker_seen_us <= WORKER_SILENT_US,
+                not seen.worker_silent and lately(seen.worker_seen_us, now_us, WORKER_SILENT_US),
                 seen.worker_seen_us,
             ),
+            _clock_part(seen.clock),
             _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
             _part("city", bool(seen.city), now_us if seen.city else 0),
         ]
@@ -224,3 +242,19 @@ def _key_view(key: KeyState) -> KeyView:
 def _part(name: str, well: bool, seen_us: int) -> HealthPart:
     english, chinese = ("", "") if well else _WORDS[name]
     return HealthPart(part=name, well=well, seen_us=seen_us, still_works=english, still_works_zh=chinese)
+
+
+def _clock_part(clock: ClockState) -> HealthPart:
+    """Which clock moved, how far and since when, before what still works."""
+    until_us = refused_until_us(clock)
+    if not clock.since_us and not until_us:
+        return _part("clock", True, clock.trusted_us)
+    if not clock.since_us:
+        until = f"{datetime.fromtimestamp(until_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        english, chinese = (words.format(until=until) for words in _REFUSED)
+        return HealthPart(part="clock", well=False, seen_us=0, still_works=english, still_works_zh=chinese)
+    since = datetime.fromtimestamp(clock.since_us // 1_000_000, UTC)
+    red = _part("clock", False, clock.since_us)
+    english = f"{in_words(clock).capitalize()}, since {since:%Y-%m-%d %H:%M:%S} UTC. {red.still_works}"
+    chinese = f"{in_chinese(clock)}，始于 {since:%Y-%m-%d %H:%M:%S} UTC。{red.still_works_zh}"
+    return red.model_copy(update={"still_works": english, "still_works_zh": chinese})

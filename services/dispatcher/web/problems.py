@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..domain import refusals, silences
 from ..domain.refusals import Refused
-from ..engine import panels, people
+from ..engine import clock, panels, people
 from ..engine.ports import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -148,6 +148,8 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     people.WrongPassword: (401, "姓名或密码不正确。"),
     people.PersonRefused: (422, "不能这样登记此人。"),
     people.NameTaken: (409, "这个姓名已被使用。"),
+    clock.ClockInOrder: (409, "时钟正常，无需确认。"),
+    clock.ClockMovedOn: (409, "查看之后时钟又有变化；请重新查看后再确认。"),
     panels.StillAsking: (409, "对该主机的同类请求尚未结束。"),
     panels.PanelOff: (409, "该主机已停用，不向其发送任何请求。"),
     TooManyTries: (429, "错误次数过多，请稍候再试。"),

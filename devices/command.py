@@ -30,6 +30,7 @@ ABOUT = {
     "enrol": ("Enrol people, feeds, panels, sensors, speakers", "登记人员、信源、主机、传感器与终端"),
     "migrate": ("Bring the database to this version", "升级数据库结构"),
     "speaker": ("Run one loudspeaker endpoint", "运行一个播发终端"),
+    "conformance": ("Try another maker's speaker", "检验其他厂商的终端"),
     "fleet": ("Run many simulated speakers", "运行模拟终端群"),
     "drill": ("Run a drill against a running system", "对运行中的系统开展演练"),
     "simulate": ("Play a city on a clock of its own", "在独立时钟上推演城市"),

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
 from devices.protocols.gb26875 import Frame
-from devices.protocols.speaker_link import digest
+from devices.protocols.refusals import Refusal
+from devices.protocols.selector import matches
+from devices.protocols.speaker_link import digest, whereabouts
 from devices.speaker.events import SegmentKind
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Act, Broadcast, Release, content_hash
@@ -26,11 +28,14 @@ from simulators.clock import DispatcherClock, VirtualClock
 from simulators.database import Database
 from simulators.dispatcher import Disk
 from simulators.endpoint import Heard, SimulatedSpeaker
+from simulators.precedence import ends_drills, must_wait
 from simulators.sources import Fire
 from simulators.voice import STARTS_PER_HOUR_MAX
 
 HOUR_US = 3_600_000_000
 SLACK_US = 20_000_000
+JUST_NOW_US = 5_000_000
+TROUBLED_US = 300_000_000
 HEARD_PERCENT = 80
 HELLO_WAIT_US = 30_000_000
 
@@ -109,6 +114,7 @@ class Ears:
         self._obeys(speaker, name, heard)
         self._once(speaker, heard)
         self._limited(speaker, heard)
+        self._first(speaker, heard)
 
     def _rows(self, name: str) -> list[tuple[Database, Broadcast]]:
         found = [(db, db.rows(Broadcast).get(name)) for db in self._truth.databases()]
@@ -213,7 +219,7 @@ class Ears:
         firsts: dict[str, int] = {}
         for each in speaker.heard:
             said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
-            grave = said is not None and said.phase is Phase.ALERT and _severity(said) >= _severity(order)
+            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order)
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
         if firsts.get(heard.plan.order) != heard.began_us:
@@ -222,6 +228,45 @@ class Ears:
         recent = [us for us in firsts.values() if us > since_us]
         if len(recent) > STARTS_PER_HOUR_MAX:
             self._truth.broken(5, speaker.id, f"{speaker.id} begins {len(recent)} alerts in an hour")
+
+    # The order of sounds
+
+    def _first(self, speaker: SimulatedSpeaker, heard: Heard) -> None:
+        """What begins goes before nothing that must go first: what has not begun here, or was interrupted."""
+        obeyed, now_us = self._of(heard.journal), self._truth.clock.us
+        order = obeyed.came.get((heard.plan.order, heard.plan.rev))
+        troubled = speaker.sound_failed_us > now_us - TROUBLED_US or not speaker.state.clock.verified
+        if order is None or troubled or speaker.moved_us > now_us - HOUR_US:
+            return
+        ends = {h.plan.order: h.end for h in speaker.heard if h.journal == heard.journal}
+        for key, other in obeyed.newest.items():
+            waits = ends.get(key, "cut") == "cut"
+            if key == heard.plan.order or not waits or not self._may_sound(speaker, obeyed, other):
+                continue
+            why = must_wait(order, other)
+            self._truth.counts["order.compared"] += 1
+            if why:
+                said = f"{speaker.id} begins {order.id}, and {other.id} is to be heard"
+                self._truth.broken(5, speaker.id, f"{said}: {why}")
+
+    def _may_sound(self, speaker: SimulatedSpeaker, obeyed: _Obeyed, order: Order) -> bool:
+        """Whether an order surely may sound here now, when it has not begun or was interrupted."""
+        config, now_us, margin_us = speaker.state.papers.config, self._truth.clock.us, 2 * self._truth.error_us_max
+        if config is None or order.state is OrderState.WITHDRAWN or order.order_class is not OrderClass.EMERGENCY:
+            return False
+        if not order.start_at + margin_us + JUST_NOW_US < now_us < order.expires - margin_us - SLACK_US:
+            return False
+        journal, key = speaker.disk.journal, f"{order.status}/{order.id}"
+        if not matches(order.selector, whereabouts(config)) or said_limited(speaker, order.id):
+            return False
+        if any(other.corrects == order.id or order.id in other.supersedes for other in obeyed.newest.values()):
+            return False
+        if order.status == "exercise" and any(ends_drills(other) for other in obeyed.newest.values()):
+            return False
+        heard = [h for h in speaker.heard if h.journal == journal]
+        if order.phase is not Phase.ALERT:
+            return any(h.plan.order == f"{order.status}/{order.corrects}" for h in heard) and len(speaker.journals) == 1
+        return not any(h.plan.order == key and h.plan.repeat >= order.repeat and h.end != "cut" for h in heard)
 
     # Documents
 
@@ -273,6 +318,10 @@ class Ears:
         """The newest revision of an order that this journal's speaker obeyed."""
         return self._of(journal).newest.get(key)
 
+    def every(self, journal: str) -> Iterable[Order]:
+        """The newest revisions of all orders that this journal's speaker obeyed."""
+        return self._of(journal).newest.values()
+
     # Fire panels
 
     def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None:
@@ -292,8 +341,29 @@ class Ears:
         self._frames[name] = frozenset(keys)
 
 
-def _severity(order: Order) -> int:
-    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
+def _uses_up(said: Order, order: Order) -> bool:
+    """Whether one alert's start counts against another's: it is as grave, by class, use and level, and no exercise
+    counts against what is actual."""
+    if said.order_class is not order.order_class:
+        grave = said.order_class is OrderClass.EMERGENCY
+    else:
+        grave = said.status != order.status or said.level <= order.level
+    return grave and (said.status == "actual" or order.status == "exercise")
+
+
+def said_limited(speaker: SimulatedSpeaker, order: str) -> bool:
+    """Whether the speaker said that its rate limit holds this order back."""
+    return any(Refusal.RATE_LIMITED in text for text in said_of(speaker, order))
+
+
+def said_of(speaker: SimulatedSpeaker, order: str) -> list[str]:
+    """The receipts about an order that its journal holds, and the steps that will stand in the next one."""
+    facts = speaker.disk.facts.items()
+    return [
+        text
+        for (kind, key), text in facts
+        if (kind == "receipt" and f'"{order}"' in text) or (kind == "draft" and key.endswith(f"/{order}"))
+    ]
 
 
 def enrolled(db: Database, speaker: str) -> bool:

@@ -106,8 +106,8 @@ FRONTS = tuple(f"front-{number}" for number in range(12))
 
 
 def playbooks() -> tuple[Playbook, ...]:
-    """Fire that holds when nobody answers, fire that releases then, a red warning, a yellow one, and twelve wordy
-    ones."""
+    """Fire that holds when nobody answers, fire that releases then, a red warning, a yellow one, a daily notice, and
+    twelve wordy ones."""
     metro = Playbook(
         id="metro-fire", version="1", title={"zh": "地下火灾"}, hazard="fire",
         hazard_names={"zh": "火灾", "en": "fire"}, event_code="12B00", venue_kinds=("underground",),
@@ -147,6 +147,13 @@ def playbooks() -> tuple[Playbook, ...]:
             {"zh": "{place}大风预警，请远离广告牌。"}, {"zh": "更正：{place}没有大风。"}, {"zh": "{place}大风解除。"}
         ),
     )  # fmt: skip
+    notice = replace(
+        wind, id="notice", hazard="notice", hazard_names={"zh": "通知", "en": "notice"}, event_code="99A01",
+        level_suspected=4, level_corroborated=4, order_class="daily",
+        spoken=Spoken(
+            {"zh": "{place}今晚停水，请提前储水。"}, {"zh": "更正：{place}今晚不停水。"}, {"zh": "{place}已恢复供水。"}
+        ),
+    )  # fmt: skip
     advice = "请关好门窗，减少外出，远离水边和高处，听从现场人员安排。" * 5
     fronts = (
         replace(
@@ -159,7 +166,7 @@ def playbooks() -> tuple[Playbook, ...]:
         )
         for hazard in FRONTS
     )  # fmt: skip
-    return (metro, hub, rain, wind, *fronts)
+    return (metro, hub, rain, wind, notice, *fronts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from devices.protocols import speaker_link
+from devices.protocols import asking, speaker_link
+from devices.protocols.asking import Answer
 from devices.protocols.gb26875 import Frame
 from devices.protocols.speaker_link import SpeakerState
 from services.dispatcher.domain.effects import Carry
@@ -216,6 +217,7 @@ class Gateway:
                 speaker_link.ALL_RECEIPTS,
                 speaker_link.ALL_STATES,
                 speaker_link.ALL_HELLOS,
+                speaker_link.ALL_ANSWERS,
                 speaker_link.ALL_AREA_MANIFESTS,
                 speaker_link.ALL_SPEAKER_MANIFESTS,
                 speaker_link.KEYS_TOPIC,
@@ -276,6 +278,7 @@ class Gateway:
     def _keep(self, batch: Sequence[tuple[str, bytes, Callable[[], None]]]) -> None:
         arrived: list[receipts.Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
+        answers: list[tuple[str, Answer]] = []
         unread: list[Unread] = []
         speakers = self.engine.read_city().speakers
         for topic, payload, _ in batch:
@@ -288,6 +291,8 @@ class Gateway:
                     arrived.append(receipts.Arrived(speaker, speaker_link.decode_receipt(payload), payload))
                 elif branch == "state":
                     states.append((speaker, speaker_link.decode_state(payload)))
+                elif branch == "answer":
+                    answers.append((speaker, asking.decode_answer(payload)))
                 else:
                     self.voice.answer_hello(speaker, speaker_link.decode_hello(payload))
             except speaker_link.Refused as refused:
@@ -298,6 +303,8 @@ class Gateway:
             receipts.keep_receipts(self.process, arrived)
         if states:
             receipts.hear_speakers(self.process, states)
+        if answers:
+            receipts.settle_gone(self.process, answers)
         if unread:
             with self.process.write() as tx:
                 tx.add_unread(unread)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devices.protocols.documents import Phase, Step, StepKind
-from devices.protocols.refusals import Refusal
+from devices.protocols.documents import Order, OrderClass, Phase, Step, StepKind
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
-from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, wire_order
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
-from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled
-from simulators.endpoint import SimulatedSpeaker
+from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled, said_limited, said_of
+from simulators.endpoint import Heard, SimulatedSpeaker
 from simulators.network import Broker
+from simulators.precedence import ends_drills, must_wait
 from simulators.voice import STARTS_PER_HOUR_MAX
 
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
 SETTLED_US = 600_000_000
+MISSED = '"missed"'
 RENDERED_US = 60_000_000
 
 
@@ -49,7 +50,7 @@ class Ending:
             begun = any(h.plan.order == key and h.began_us >= since_us for h in speaker.heard)
             # A restored database may release once more what was heard in the time that it lost: at most once heard.
             begun = begun or _heard_since(speaker, row, max(h.began_us for h in mine))
-            if not begun and _drill_over(speaker, row):
+            if not begun and self._drill_over(speaker, row):
                 self._truth.counts["excused.drill_over"] += 1
                 continue
             if not begun and not self._outranked(speaker, row, since_us):
@@ -87,16 +88,24 @@ class Ending:
         )
 
     def _outranked(self, speaker: SimulatedSpeaker, row: Broadcast, since_us: int) -> bool:
-        """Whether something at least as grave sounded meanwhile."""
+        """Whether something sounded meanwhile for which this correction or all-clear had to wait."""
+        journal, key = speaker.disk.journal, f"{row.use}/{row.id}"
+        mine = self._ears.held(journal, key) or wire_order(row)
         for heard in speaker.heard:
-            use, _, name = heard.plan.order.partition("/")
-            if (heard.ended_us and heard.ended_us < since_us) or name == row.id:
+            other = self._ears.held(heard.journal, heard.plan.order)
+            if (heard.ended_us and heard.ended_us < since_us) or heard.plan.order == key or other is None:
                 continue
-            if use == "actual" and (row.use != "actual" or heard.plan.level <= row.level):
+            if must_wait(mine, other):
                 return True
-            if use == row.use and heard.plan.level <= row.level:
+            alike = (other.status, other.order_class) == (mine.status, mine.order_class)
+            graver = other.level <= mine.level or self._gave_way(journal, mine)
+            if alike and other.phase is not Phase.ALL_CLEAR and graver and not must_wait(other, mine):
                 return True
         return False
+
+    def _gave_way(self, journal: str, order: Order) -> bool:
+        """Whether an all-clear stands below a newer alert that is still waiting, and so below all that is above it."""
+        return order.phase is Phase.ALL_CLEAR and any(must_wait(order, o) for o in self._ears.every(journal))
 
     # In the end
 
@@ -176,15 +185,34 @@ class Ending:
                 return True
         on_air_us = row.start_at_us - self._truth.slack_us
         later = [h for h in speaker.heard if not h.ended_us or h.ended_us > on_air_us]
-        if row.use == "exercise" and any(h.plan.use == "actual" for h in later):
+        if row.use == "exercise" and any(self._ended_drills(h) for h in later):
             self._truth.counts["excused.drill_over"] += 1
+            return True
+        if row.order_class is OrderClass.DAILY and row.phase is Phase.ALERT and _missed(speaker, row.id):
+            self._truth.counts["excused.daily_missed"] += 1
             return True
         # A new revision may be a new start: what was stopped and comes back counts again.
         begun = {(h.plan.order, h.plan.rev) for h in speaker.heard if h.began_us > now_us - 2 * HOUR_US}
-        if row.phase is Phase.ALERT and len(begun) >= STARTS_PER_HOUR_MAX and _limited(speaker, row.id):
+        if row.phase is Phase.ALERT and len(begun) >= STARTS_PER_HOUR_MAX and said_limited(speaker, row.id):
             self._truth.counts["excused.rate_limit"] += 1
             return True
         return speaker.sound_failed_us > on_air_us
+
+    def _drill_over(self, speaker: SimulatedSpeaker, row: Broadcast) -> bool:
+        """Whether it is an exercise that had begun here, in a time that a restore has lost, before an actual emergency
+        did: it is over there, whatever is released under its name again."""
+        journal, key = speaker.disk.journal, f"{row.use}/{row.id}"
+        began_us = min(
+            (h.began_us for h in speaker.heard if h.journal == journal and h.plan.order == key), default=None
+        )
+        if row.use != "exercise" or began_us is None:
+            return False
+        return any(h.began_us > began_us and self._ended_drills(h) for h in speaker.heard)
+
+    def _ended_drills(self, heard: Heard) -> bool:
+        """Whether what was heard was an actual emergency."""
+        order = self._ears.held(heard.journal, heard.plan.order)
+        return order is not None and ends_drills(order)
 
     def _coverage_agrees(self, speaker: SimulatedSpeaker, row: Broadcast) -> None:
         """The expected row says what the receipts in the speaker's journal say, no more and no less."""
@@ -222,26 +250,15 @@ def _heard_since(speaker: SimulatedSpeaker, row: Broadcast, since_us: int) -> bo
     return whole == set(range(1, row.repeat + 1))
 
 
-def _drill_over(speaker: SimulatedSpeaker, row: Broadcast) -> bool:
-    """Whether it is an exercise that had begun here, in a time that a restore has lost, before an actual order did: it
-    is over there, whatever is released under its name again."""
-    journal, key = speaker.disk.journal, f"{row.use}/{row.id}"
-    began_us = min((h.began_us for h in speaker.heard if h.journal == journal and h.plan.order == key), default=None)
-    if row.use != "exercise" or began_us is None:
-        return False
-    return any(h.plan.use == "actual" and h.began_us > began_us for h in speaker.heard)
-
-
 def _heard_last(speaker: SimulatedSpeaker, row: Broadcast) -> bool:
     """Whether the street heard the last repeat of an order, or as much of it as counts."""
     mine = (h for h in speaker.heard if h.plan.order == f"{row.use}/{row.id}" and h.plan.repeat >= row.repeat)
     return any(h.end == "end" or h.durable >= HEARD_PERCENT for h in mine)
 
 
-def _limited(speaker: SimulatedSpeaker, order: str) -> bool:
-    """Whether the speaker said that its rate limit holds this order back."""
-    said = [text for (kind, _), text in speaker.disk.facts.items() if kind == "receipt" and f'"{order}"' in text]
-    return any(Refusal.RATE_LIMITED in text for text in said)
+def _missed(speaker: SimulatedSpeaker, order: str) -> bool:
+    """Whether the speaker said that a daily item came too late: it never catches up."""
+    return any(MISSED in text for text in said_of(speaker, order))
 
 
 def _more_to_come(step: Step) -> bool:

@@ -125,18 +125,18 @@ class FirePanel:
 
 
 class Bureau:
-    """The weather bureau and its twin for exercises: alerts, updates and cancellations as CAP would bring them."""
+    """An authority and its twin for exercises: alerts, updates and cancellations as CAP would bring them."""
 
     _PLACES = ((CITY,), (HARBOUR,), (HILLS,), (QUAY, MARKET), (VILLAGE,))
 
-    def __init__(self, desk: Desk, clock: VirtualClock, field: Field, rng: Random) -> None:
-        self._desk, self._clock, self._field, self._rng = desk, clock, field, rng
+    def __init__(self, desk: Desk, clock: VirtualClock, field: Field, rng: Random, name: str = "bureau") -> None:
+        self._desk, self._clock, self._field, self._rng, self._name = desk, clock, field, rng, name
         self._number = 0
 
     def warn(self, hazard: str, use: Use, level: int, areas: tuple[str, ...] = ()) -> None:
         """An alert, for some place where none is given, perhaps delivered twice, perhaps updated or cancelled later."""
         self._number += 1
-        key = f"cap/{use}/{self._number}"
+        key = f"cap/{self._name}/{use}/{self._number}"
         areas = areas or self._rng.choice(self._PLACES)
         alert = self._signal(key, hazard, use, level, areas, SignalKind.ALERT)
         self._deliver(alert)
@@ -156,7 +156,7 @@ class Bureau:
         references: tuple[str, ...] = (),
     ) -> Signal:  # fmt: skip
         return Signal(
-            key=key, reporter=f"bureau-{use}", use=use, kind=kind, evidence=Evidence.AUTHORITY, hazard=hazard,
+            key=key, reporter=f"{self._name}-{use}", use=use, kind=kind, evidence=Evidence.AUTHORITY, hazard=hazard,
             event_code="", place=Place(areas=areas), observed_us=self._clock.us, received_us=self._clock.us,
             claimed_level=level, headline=f"{hazard} {key}", references=references,
         )  # fmt: skip
@@ -168,6 +168,21 @@ class Bureau:
 
 
 Story = Callable[[], None]
+
+
+class Programme:
+    """The daily items of the waterworks, some in earnest and some rehearsed."""
+
+    def __init__(self, waterworks: Bureau, clock: VirtualClock, rng: Random) -> None:
+        self._waterworks, self._clock, self._rng = waterworks, clock, rng
+
+    def plan(self, until_us: int) -> None:
+        """Write the whole run's notices into the clock."""
+        at_us = self._clock.us + self._rng.randint(100, 900) * 1_000_000
+        while at_us < until_us:
+            use = Use.EXERCISE if self._rng.randrange(100) < 20 else Use.ACTUAL
+            self._clock.at(at_us, lambda use=use: self._waterworks.warn("notice", use, 4))  # type: ignore[misc]
+            at_us += self._rng.randint(300, 1_500) * 1_000_000
 
 
 class Events:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Protocol
 
-from devices.protocols import speaker_link
+from devices.protocols import asking, speaker_link
+from devices.protocols.asking import Ask, Asked
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
@@ -74,10 +74,9 @@ class Voice:
         self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
 
     def ask_missing(self, effect: EffectRow) -> None:
-        journal, missing = receipts.missing(self._store, effect.subject)
+        missing = receipts.missing(self._store, effect.subject)
         if missing:
-            ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
-            self._send(speaker_link.ask_topic(effect.subject), ask)
+            self._send(speaker_link.ask_topic(effect.subject), asking.encode_ask(Ask(Asked.RECEIPTS, missing)))
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:
         """The signed clock and the current version of each stream of this speaker."""

@@ -34,7 +34,7 @@ from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
 from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
 from simulators.network import AUTOSAVE_US, Broker, Weather
 from simulators.offices import Desk, Officers, Offices, Temper
-from simulators.sources import Bureau, Events, Fire, FirePanel
+from simulators.sources import Bureau, Events, Fire, FirePanel, Programme
 
 S = 1_000_000
 FAULTS_FROM_S = 90
@@ -120,6 +120,8 @@ class World:
         bureau = Bureau(desk, self.clock, self, self._chance("bureau"))
         test_bits = Fault.TEST_BITS in run.faults
         self._events = Events(self._panels, bureau, self.clock, self._chance("events"), test_bits)
+        waterworks = Bureau(desk, self.clock, self, self._chance("waterworks"), "waterworks")
+        self._programme = Programme(waterworks, self.clock, self._chance("programme"))
         names = tuple(s.id for s in self.speakers)
         self._attacker = Attacker(self.broker, self._keys, self.clock, self, names, self._chance("attacker"))
 
@@ -139,6 +141,7 @@ class World:
         end_us = calm_us + run.calm_s * S
         self._begin()
         self._events.plan(calm_us + CALM_EVENTS_S * S)
+        self._programme.plan(calm_us + CALM_EVENTS_S * S)
         faults = Faults(self, run.faults, run.seed)
         self.clock.at(START_US + FAULTS_FROM_S * S, lambda: faults.plan(calm_us))
         self.clock.at(calm_us + 1, self._heal)

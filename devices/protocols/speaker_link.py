@@ -1,7 +1,8 @@
-"""Speaker link, version 1: what is signed, who may have signed it, what is fresh, which order sounds. Sends nothing.
+"""Speaker link, version 1: what is signed, who may have signed it, what is fresh. Sends nothing.
 
-This is the module that dispatcher and speaker import; the documents, topics, refusals and JSON stand in files beside
-it. Every reader raises Refused and reads no clock: the caller passes the time in µs UTC, or None when it has none.
+This is the module that dispatcher and speaker import; the documents, topics, refusals, JSON and the order of sounds
+stand in files beside it. Every reader raises Refused and reads no clock: the caller passes the time in µs UTC, or None
+when it has none.
 """
 
 from __future__ import annotations
@@ -97,7 +98,6 @@ __all__ = [
     "OrderClass",
     "OrderState",
     "Phase",
-    "Rank",
     "Receipt",
     "Refusal",
     "Refused",
@@ -129,7 +129,6 @@ __all__ = [
     "next_version",
     "parse_manifest_topic",
     "parse_speaker_topic",
-    "rank",
     "read_config",
     "read_hello_answer",
     "read_keys",
@@ -325,29 +324,6 @@ def area_height(config: SpeakerConfig, stream: Stream) -> int:
     if stream.name in config.overlay:
         return 0
     return len(config.area_chain) - 1 - config.area_chain.index(stream.name)
-
-
-Rank = tuple[bool, bool, int, int, int, str, bool, int, str]
-
-
-def rank(order: Order, stream_use: Use, height: int, original: Order | None = None) -> Rank:
-    """The key of "which one sounds": the greatest of all orders in force.
-
-    Actual before Exercise; emergency before daily; level; area height; newer, by `start_at`; id. A correction or an
-    all-clear takes the place of its `original`, when that is known, and stands just above it.
-    """
-    place = order if original is None else original
-    return (
-        stream_use is Use.ACTUAL,
-        place.order_class is OrderClass.EMERGENCY,
-        -place.level,
-        height,
-        place.start_at,
-        place.id,
-        order.phase is not Phase.ALERT,
-        order.start_at,
-        order.id,
-    )
 
 
 def _named(keys: KeyDocument) -> Callable[[str], LinkKey | None]:

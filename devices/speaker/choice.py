@@ -1,4 +1,4 @@
-"""Which order sounds now: every order that may still want something is reviewed, and the highest that may start wins.
+"""Which order sounds now: every order that may still want something is reviewed, and the first that may start wins.
 
 `obstacle` answers with a reason, and the reasons are what the receipts say.
 """
@@ -9,8 +9,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from devices.protocols.documents import OrderClass, Phase, StepKind
+from devices.protocols.order_of_sounds import order_of_sounds
 from devices.protocols.refusals import Refusal
-from devices.protocols.speaker_link import Rank
 from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
@@ -179,13 +179,10 @@ def _finish_off(t: Turn, key: str, reason: str) -> None:
 
 
 def _end_drills(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
-    """An exercise that an actual order outranks is over here: it must not go on while people act on the real thing."""
-    actual = t.sound.sounding is not None and t.orders[t.sound.sounding.key].order.status == "actual"
-    actual |= any(
-        reason in (Obstacle.NONE, Obstacle.RESTING) and t.orders[key].order.status == "actual"
-        for key, reason in obstacles.items()
-    )
-    if not actual:
+    """An exercise is over here when an actual emergency may sound: it must not go on while people act on the real
+    thing. A daily order ends no exercise; it waits for one of class emergency."""
+    grave = [key for key, reason in obstacles.items() if reason in (Obstacle.NONE, Obstacle.RESTING) or _sounds(t, key)]
+    if not any(t.orders[key].order.status == "actual" and st.contender(t, key).emergency for key in grave):
         return False
     drills = [
         key
@@ -239,17 +236,24 @@ def audio_stored(t: Turn, sha256: str) -> None:
         s.drop_loading(t)
 
 
+_MAY_SOUND = (Obstacle.NONE, Obstacle.RESTING, Obstacle.UNTIMED)
+"""What takes part in the order of sounds. A gap between two repeats keeps an order in it; an order that is done, over
+or held back holds no all-clear down."""
+
+
 def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
-    """Start the highest, or make it ready first; a sound gives way only to a higher rank."""
-    ready = [key for key, reason in obstacles.items() if reason is Obstacle.NONE]
-    best = max(ready, key=lambda key: _rank(t, key), default=None)
-    if best is not None and not _fits_gaps(t, best, obstacles):
-        best = None
+    """Start the first that is ready, or make it ready first; a sound gives way only to what stands above it."""
     current = t.sound.sounding
-    if current is not None and (best is None or best == current.key or _rank(t, best) < _rank(t, current.key)):
+    standing = {key for key, reason in obstacles.items() if reason in _MAY_SOUND}
+    places = _places(t, standing | ({current.key} if current is not None else set()))
+    ready = [key for key, reason in obstacles.items() if reason is Obstacle.NONE]
+    best = min(ready, key=lambda key: places[key], default=None)
+    if best is not None and not _fits_gaps(t, best, obstacles, places):
+        best = None
+    if current is not None and (best is None or places[best] >= places[current.key]):
         s.drop_loading(t)
         return
-    wanted = best or _next_up(t, obstacles, now_us)
+    wanted = best or _next_up(t, obstacles, standing, now_us)
     if wanted is None:
         s.drop_loading(t)
         return
@@ -263,18 +267,18 @@ def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
         s.start(t, now_us)
 
 
-def _rank(t: Turn, key: str) -> Rank:
-    found = t.orders[key].rank
-    assert found is not None
-    return found
+def _places(t: Turn, keys: set[str]) -> dict[str, int]:
+    """The places of these orders in the order of sounds; 0 goes first."""
+    ranked = order_of_sounds(st.contender(t, key) for key in keys)
+    return {order_key(c.order.status, c.order.id): place for place, c in enumerate(ranked)}
 
 
-def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle]) -> bool:
+def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle], places: dict[str, int]) -> bool:
     """A lower order may use the gap between two repeats of a higher one only if it ends within that gap."""
     higher = [
         other
         for other, reason in obstacles.items()
-        if reason is Obstacle.RESTING and not t.mark(other).tries and _rank(t, other) > _rank(t, key)
+        if reason is Obstacle.RESTING and not t.mark(other).tries and places[other] < places[key]
     ]
     if not higher:
         return True
@@ -282,7 +286,7 @@ def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle]) -> bool:
     return all(t.sound.rests[other] >= ends_us for other in higher)
 
 
-def _next_up(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> str | None:
+def _next_up(t: Turn, obstacles: dict[str, Obstacle], standing: set[str], now_us: int) -> str | None:
     """What will be due within 5 s, or with the hello: it is made ready now, so that many speakers begin together."""
     soon = [
         key
@@ -291,4 +295,5 @@ def _next_up(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> str | None
         or (reason is Obstacle.EARLY and t.orders[key].order.start_at - PREPARE_US <= now_us)
         or (reason is Obstacle.RESTING and t.sound.rests[key] - PREPARE_US <= t.mono_us)
     ]
-    return max(soon, key=lambda key: _rank(t, key), default=None)
+    places = _places(t, standing.union(soon))
+    return min(soon, key=lambda key: places[key], default=None)

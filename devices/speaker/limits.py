@@ -6,27 +6,31 @@ import json
 from dataclasses import replace
 
 from devices.protocols.documents import OrderClass, Phase
-from devices.speaker.state import STARTS_WINDOW_US, Standing, Start, packed
+from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, packed
 from devices.speaker.turn import Turn
 
 
-def severity(standing: Standing) -> int:
-    """How severe an order is for the rate limit: exercises below daily below emergency, and then by level."""
+def severity(standing: Standing) -> Severity:
+    """How severe an order is for the rate limit."""
     order = standing.order
-    return (order.status == "actual") * 20 + (order.order_class is OrderClass.EMERGENCY) * 10 - order.level
+    return Severity(order.order_class is OrderClass.EMERGENCY, order.status == "actual", -order.level)
+
+
+def _counts(start: Severity, against: Severity) -> bool:
+    """Only starts at least as severe count, so that nothing lesser can use up the allowance of something graver; and
+    no exercise, however it calls itself, can use up that of anything actual."""
+    return start >= against and start.actual >= against.actual
 
 
 def held_back_until(t: Turn, standing: Standing) -> int | None:
-    """Monotonic time until which the rate limit holds this order back, None when it does not.
-
-    Only starts at least as severe count, so that nothing lesser can use up the allowance of something graver.
-    """
+    """Monotonic time until which the rate limit holds this order back, None when it does not."""
     assert t.config is not None
     if standing.order.phase is not Phase.ALERT:
         return None
     mine = severity(standing)
     limit = t.config.starts_per_hour_max
-    counted = sorted(s.mono_us for s in t.starts if s.severity >= mine and s.mono_us > t.mono_us - STARTS_WINDOW_US)
+    since_us = t.mono_us - STARTS_WINDOW_US
+    counted = sorted(s.mono_us for s in t.starts if _counts(s.severity, mine) and s.mono_us > since_us)
     return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
 
 
@@ -40,7 +44,7 @@ def count(t: Turn, standing: Standing) -> None:
 def stored(text: str, known_us: int, booted_us: int) -> tuple[Start, ...]:
     """The starts that the journal holds, no older than is certain: `known_us` is the last time that was verified."""
     starts = tuple(
-        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), severity, at_us)
+        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), Severity(*severity), at_us)
         for at_us, severity in json.loads(text)
     )
     return tuple(s for s in starts if s.mono_us > booted_us - STARTS_WINDOW_US)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from devices.protocols import strict_json
+from devices.protocols import asking
+from devices.protocols.asking import RECEIPTS_KEPT_MAX, Answer, Ask, Asked, SelfTest
 from devices.protocols.documents import REASON_CHARS_MAX, STATE_CACHED_MAX, Receipt, SpeakerState, Step, StepKind
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import answer_topic, encode_receipt, encode_state, receipt_topic, state_topic
 from devices.speaker import events as e
 from devices.speaker.state import (
-    RECEIPTS_KEPT_MAX,
     STEP_WINDOW_US,
     Draft,
     Letter,
@@ -24,7 +24,6 @@ from devices.speaker.state import (
 from devices.speaker.turn import Turn, spread
 
 STEPS_A_MESSAGE_MAX = 16
-ASK_BYTES_MAX = 16_384
 STATE_SPREAD_US = 8_000_000
 STATE_WAIT_US = 2_000_000
 HEARTBEAT_US = 60_000_000
@@ -154,36 +153,37 @@ def resend_unacked(t: Turn) -> None:
 
 
 def answer_ask(t: Turn, payload: bytes) -> None:
-    """Send the receipts that the dispatcher misses, `{"ask": "receipts", "missing": [seq, …]}`, and say which are gone.
+    """Send the receipts that the dispatcher misses and say which are gone, or say how this speaker is.
 
-    An ask is not signed: it makes nothing sound and costs at most one message per receipt kept.
+    An ask is not signed: it makes nothing sound and costs at most one message per receipt asked for.
     """
     try:
-        asked = strict_json.loads(payload) if len(payload) <= ASK_BYTES_MAX else None
+        ask = asking.decode_ask(payload)
     except Refused:
-        asked = None
-    match asked:
-        case {"missing": [*wanted]} if len(wanted) <= RECEIPTS_KEPT_MAX and all(type(seq) is int for seq in wanted):
-            seqs = sorted({seq for seq in wanted if isinstance(seq, int)})
-            held = [seq for seq in seqs if seq in t.mail.letters]
-            for seq in held:
-                t.effect(e.Publish(receipt_topic(t.speaker), t.mail.letters[seq].payload, seq=seq))
-            answer: dict[str, object] = {"resent": held, "gone": [seq for seq in seqs if seq not in t.mail.letters]}
-        case {"ask": "self_test"}:
-            answer = {
-                "volume": t.sound.volume,
-                "power": t.sound.power,
-                "cached": len(t.sound.cached),
-                "store": t.sound.store_reason or "ok",
-                "clock": "verified" if t.clock.verified else "unverified",
-                "orders": len(t.orders),
-            }
-        case _:
-            answer = {"refused": "unknown_ask"}
-    if isinstance(asked, dict) and isinstance(asked.get("correlation"), str):
-        answer["correlation"] = str(asked["correlation"])[:64]
-    answer["journal"] = t.journal
-    t.effect(e.Publish(answer_topic(t.speaker), strict_json.canonical(answer)))
+        answer = Answer(t.journal, refused="unknown_ask", correlation=asking.correlation_of(payload))
+    else:
+        answer = _resend(t, ask) if ask.ask is Asked.RECEIPTS else _self_test(t, ask)
+    t.effect(e.Publish(answer_topic(t.speaker), asking.encode_answer(answer)))
+
+
+def _resend(t: Turn, ask: Ask) -> Answer:
+    held = tuple(seq for seq in ask.missing if seq in t.mail.letters)
+    for seq in held:
+        t.effect(e.Publish(receipt_topic(t.speaker), t.mail.letters[seq].payload, seq=seq))
+    gone = tuple(seq for seq in ask.missing if seq not in t.mail.letters)
+    return Answer(t.journal, held, gone, correlation=ask.correlation)
+
+
+def _self_test(t: Turn, ask: Ask) -> Answer:
+    found = SelfTest(
+        volume=t.sound.volume,
+        power=t.sound.power,
+        cached=len(t.sound.cached),
+        store=t.sound.store_reason or "ok",
+        clock="verified" if t.clock.verified else "unverified",
+        orders=len(t.orders),
+    )
+    return Answer(t.journal, found=found, correlation=ask.correlation)
 
 
 def state_payload(t: Turn, online: bool) -> bytes:

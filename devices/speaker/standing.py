@@ -14,9 +14,10 @@ from devices.protocols.documents import (
     as_listed,
     whereabouts,
 )
+from devices.protocols.order_of_sounds import Contender
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
-from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic, rank
+from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic
 from devices.speaker.state import ORDERS_KEPT_MAX, Standing, order_entry, order_key
 from devices.speaker.turn import Turn
 
@@ -112,7 +113,7 @@ def may_end(t: Turn, ending: Standing, ended: Standing) -> bool:
 
 
 def retarget(t: Turn) -> None:
-    """Work out anew which orders are meant for this speaker and how they rank: orders or config changed."""
+    """Work out anew which orders are meant for this speaker and from how high they come: orders or config changed."""
     config = t.config
     if config is None:
         return
@@ -125,11 +126,17 @@ def retarget(t: Turn) -> None:
         height = _height(config, standing)
         if first is not None:
             height = max(height, _height(config, first))
-        ranked = rank(standing.order, parse_manifest_topic(standing.stream).use, height, first.order if first else None)
-        same = standing.mine == meant and standing.rank == ranked
-        orders[key] = standing if same else replace(standing, mine=meant, rank=ranked)
+        same = standing.mine == meant and standing.height == height
+        orders[key] = standing if same else replace(standing, mine=meant, height=height)
     t.orders = orders
     t.live = tuple(key for key in orders if t.mark(key).closed_rev < orders[key].order.rev)
+
+
+def contender(t: Turn, key: str) -> Contender:
+    """An order as the order of sounds sees it."""
+    standing = t.orders[key]
+    first = original(t, standing)
+    return Contender(standing.order, standing.height, first.order if first else None)
 
 
 def _height(config: SpeakerConfig, standing: Standing) -> int:

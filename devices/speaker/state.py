@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, OrderState, SpeakerConfig, Step, StepKind
-from devices.protocols.speaker_link import Rank
 from devices.speaker.events import Entry, Image
 
 T = TypeVar("T")
 
-RECEIPTS_KEPT_MAX = 1_000
 ORDERS_KEPT_MAX = 512
 STREAMS_MAX = 64
 HEARD_PERCENT = 80
@@ -77,7 +75,8 @@ class Standing:
     """One order as this speaker holds it, the stream that claims it, the area that the signing key covers, and the
     base address of its recordings. A withdrawn order keeps the words that the speaker had of it.
 
-    `mine` and `rank` follow from the config and are made anew whenever it or the orders change.
+    `mine`, and the `height` by which it ranks, follow from the config and are made anew whenever it or the orders
+    change.
     """
 
     order: Order
@@ -85,7 +84,7 @@ class Standing:
     scope: str
     audio_base: str = ""
     mine: bool = False
-    rank: Rank | None = None
+    height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +113,14 @@ class Mark:
     admitted: bool = False
 
 
+class Severity(NamedTuple):
+    """How severe an alert is for the rate limit: class before use before level, as in the order of sounds."""
+
+    emergency: bool
+    actual: bool
+    minus_level: int
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe.
@@ -122,7 +129,7 @@ class Start:
     """
 
     mono_us: int
-    severity: int
+    severity: Severity
     at_us: int = 0
 
 

@@ -103,8 +103,17 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, database_url: str = "", **changed: object) -> Iterator[Running]:
-    """Start everything, wait until every speaker is online and configured, stop everything. `changed` are settings."""
+def running(
+    folder: Path,
+    database_url: str = "",
+    before_speakers: Callable[[up.System], None] = lambda system: None,
+    **changed: object,
+) -> Iterator[Running]:
+    """Start everything, wait until every speaker is online and configured, stop everything.
+
+    `before_speakers` is called when the speakers' settings are written and none of them runs yet. `changed` are
+    settings.
+    """
     playbooks = folder / "playbooks"
     playbooks.mkdir()
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "schema.json", playbooks)
@@ -119,6 +128,7 @@ def running(folder: Path, database_url: str = "", **changed: object) -> Iterator
     people: dict[str, Person] = {}
     try:
         demo.write_settings(system.settings.mqtt_port)
+        before_speakers(system)
         for name, arguments in demo.processes():
             system.start(name, *arguments)
         logins = json.loads((settings.var / "demo-logins.json").read_text("utf-8"))

@@ -202,6 +202,11 @@ def test_a_canary_is_not_retained(gateway: Gateway) -> None:
     assert not [told for told in list(gateway.told.queue) if told.retain and "/canary/" in told.topic]
 
 
+def _folder(pem: Path) -> None:
+    pem.replace(pem.with_suffix(".aside"))
+    pem.mkdir()
+
+
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda pem: pem.write_bytes(b""), "empty"),
     "damaged": (
@@ -210,7 +215,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another key's": (lambda pem: shutil.copy(pem.with_name("exercise-city-1.pem"), pem), "foreign"),
     "gone": (lambda pem: pem.unlink(), "missing"),
-    "a folder": (lambda pem: pem.replace(pem.with_suffix(".aside")) and pem.mkdir(), "unreadable"),
+    "a folder": (_folder, "unreadable"),
 }
 
 

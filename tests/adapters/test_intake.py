@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from devices.protocols.asking import Answer, encode_answer
 from devices.protocols.speaker_link import (
     Receipt,
     Step,
     StepKind,
+    answer_topic,
     encode_hello,
     encode_receipt,
     hello_topic,
@@ -189,6 +191,14 @@ def test_receipt_that_cannot_be_read_is_kept_as_it_came(broker: Broker) -> None:
         assert [(row.source, row.reason, row.raw) for row in read.unread()] == [
             (receipt_topic("mall-1"), "malformed", b"\xff{")
         ]
+
+
+def test_answer_is_taken_in_and_one_that_cannot_be_read_is_kept(broker: Broker) -> None:
+    gone = Message(answer_topic("mall-1"), encode_answer(Answer("journal", gone=(1,))), 1)
+    tested = Message(answer_topic("square-1"), b'{"journal":"j","volume":101}', 2)
+    taking(broker, broker.town.engine.read_city, gone, tested).run()
+    assert unread(broker) == [(answer_topic("square-1"), "malformed")]
+    assert broker.acknowledged == [answer_topic("mall-1"), answer_topic("square-1")]
 
 
 def test_nothing_is_written_and_nothing_acknowledged_while_nobody_speaks(broker: Broker) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.protocols import documents, strict_json
+from devices.protocols import asking, documents, strict_json
 from devices.protocols import speaker_link as link
 from devices.protocols.jws import Typ
 from devices.protocols.selector import Selector
@@ -34,6 +34,15 @@ SAID_BY_THE_SPEAKER = {
     Refusal.NO_AUDIO_NO_SPEECH,
 }
 """Refusals that no reader here can find: they need what a speaker has done and holds."""
+
+
+READERS: dict[str, Callable[[bytes], object]] = {
+    "receipt": link.decode_receipt,
+    "state": link.decode_state,
+    "hello": link.decode_hello,
+    "ask": asking.decode_ask,
+    "answer": asking.decode_answer,
+}
 
 
 def cases(*files: str) -> list[Any]:
@@ -92,8 +101,7 @@ def test_hello_answer_vector(case: Case) -> None:
 
 @pytest.mark.parametrize("case", cases("reports"))
 def test_report_vector(case: Case) -> None:
-    read = {"receipt": link.decode_receipt, "state": link.decode_state, "hello": link.decode_hello}[case["kind"]]
-    assert outcome(read, case["raw"].encode()) == case["refused"]
+    assert outcome(READERS[case["kind"]], case["raw"].encode()) == case["refused"]
 
 
 def test_vectors_show_every_refusal_that_a_reader_can_give() -> None:
@@ -283,40 +291,7 @@ def test_next_version_is_milliseconds_and_never_goes_back(last: int, now_us: int
     assert link.next_version(last, now_us) == version
 
 
-# Which one sounds
-
-
-def test_which_one_sounds() -> None:
-    """Each stands above the next, whatever order they arrive in."""
-    daily = replace(make.ORDER, order_class=link.OrderClass.DAILY, level=1)
-    ladder = [
-        link.rank(replace(make.ORDER, level=1), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, 2),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, 1),
-        link.rank(replace(make.ORDER, level=2, start_at=make.NOW + 1, id="a"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2, id="b"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2, id="a"), Use.ACTUAL, 0),
-        link.rank(replace(make.ORDER, level=2), Use.ACTUAL, -1),
-        link.rank(daily, Use.ACTUAL, 2),
-        link.rank(replace(make.ORDER, level=1), Use.EXERCISE, 2),
-        link.rank(daily, Use.EXERCISE, 2),
-    ]
-    assert sorted(ladder, reverse=True) == ladder
-    assert len(set(ladder)) == len(ladder)
-
-
-@pytest.mark.parametrize("phase", [Phase.CORRECTION, Phase.ALL_CLEAR])
-def test_correction_stands_just_above_its_original(phase: Phase) -> None:
-    original = replace(make.ORDER, level=1)
-    later = replace(original, id="z", start_at=make.NOW + 1)
-    follow_up = replace(make.ORDER, id="a", level=4, phase=phase, corrects=original.id, start_at=make.NOW - 1)
-    ranks = [
-        link.rank(later, Use.ACTUAL, 1),
-        link.rank(follow_up, Use.ACTUAL, 1, original),
-        link.rank(original, Use.ACTUAL, 1),
-        link.rank(follow_up, Use.ACTUAL, 1),
-    ]
-    assert sorted(ranks, reverse=True) == ranks
+# Heights
 
 
 def test_height_counts_from_the_speaker_upwards() -> None:

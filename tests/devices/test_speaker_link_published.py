@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from devices.protocols import canary, documents, jws, report_json, selector
+from devices.protocols import asking, canary, documents, jws, report_json, selector
 from devices.protocols import speaker_link as link
 from devices.protocols.speaker_link import Use
 from tests.data.speaker_link import make
@@ -18,16 +18,21 @@ from tests.data.speaker_link import make
 FILE = Path(link.__file__).with_name("asyncapi.yaml")
 API: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SCHEMAS = API["components"]["schemas"]
-BEYOND_A_SCHEMA = {
-    "fresh_until 0": "compares two members",
-    "orders.0.expires 1800000000000000": "compares two members",
-    "one order twice": "compares two orders",
-    "byte order mark": "a parser strips it",
-    'orders.0.selector {"shapes": [{"ring": [[0, 0], [1, 1], [2, 4], [3,  … (1211 characters)': "counted over all",
-    "fraction": "a schema takes 1.0 for 1",
-    "exponent": "a schema takes 1e0 for 1",
-    "member twice": "a parser keeps one of the two",
-    "lone surrogate": "a parser lets it through",
+BEYOND_A_SCHEMA: dict[str, dict[str, str]] = {
+    "manifest_contents": {
+        "fresh_until 0": "compares two members",
+        "orders.0.expires 1800000000000000": "compares two members",
+        "one order twice": "compares two orders",
+        "byte order mark": "a parser strips it",
+        'orders.0.selector {"shapes": [{"ring": [[0, 0], [1, 1], [2, 4], [3,  … (1211 characters)': "counted over all",
+        "fraction": "a schema takes 1.0 for 1",
+        "exponent": "a schema takes 1e0 for 1",
+        "member twice": "a parser keeps one of the two",
+        "lone surrogate": "a parser lets it through",
+    },
+    "key_documents": {'keys.1.kid "actual-city"': "compares two keys"},
+    "configs": {'overlay ["210202000000"]': "compares two lists"},
+    "hello_answers": {},
 }
 """Vectors that are refused although the schema allows them, and why it cannot see it."""
 
@@ -82,6 +87,8 @@ def test_message_limits_and_types_are_the_codes() -> None:
         "hello": documents.HELLO_BYTES_MAX,
         "state": documents.STATE_BYTES_MAX,
         "receipt": documents.RECEIPT_BYTES_MAX,
+        "ask": asking.ASK_BYTES_MAX,
+        "answer": asking.ANSWER_BYTES_MAX,
     }
     assert {message["x-typ"] for message in messages.values() if "x-typ" in message} == set(jws.Typ)
 
@@ -109,6 +116,8 @@ def test_member_limits_are_the_codes() -> None:
         (config["starts_per_hour_max"]["maximum"], documents.STARTS_PER_HOUR_MAX),
         (config["staged"]["maxItems"], documents.STAGED_MAX),
         (step["reason"]["maxLength"], documents.REASON_CHARS_MAX),
+        (SCHEMAS["ReceiptNumbers"]["maxItems"], asking.ASKED_RECEIPTS_MAX),
+        (SCHEMAS["Correlation"]["maxLength"], asking.CORRELATION_CHARS_MAX),
     ):
         assert said == meant
     assert set(step["kind"]["enum"]) == set(link.StepKind)
@@ -143,27 +152,40 @@ def test_a_canary_is_as_the_schema_says() -> None:
     assert not any(valid(schema, _payload(raw.decode())) for schema in ("Manifest", "SpeakerConfig", "HelloAnswer"))
 
 
-def test_schema_refuses_what_the_code_refuses_but_for_the_named_exceptions() -> None:
-    cases = json.loads((Path(make.__file__).parent / "manifest_contents.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [
+        ("manifest_contents", "Manifest"),
+        ("key_documents", "KeyDocument"),
+        ("configs", "SpeakerConfig"),
+        ("hello_answers", "HelloAnswer"),
+    ],
+)
+def test_schema_refuses_the_forms_that_the_code_refuses_but_for_the_named_exceptions(file: str, schema: str) -> None:
+    cases = json.loads((Path(make.__file__).parent / f"{file}.json").read_text(encoding="utf-8"))
     allowed = set()
     for case in cases:
-        if "refused" in case:
+        if case.get("refused") in ("malformed", "over_cap"):
             try:
                 value = _payload(case["raw"])
             except (ValueError, RecursionError):
                 continue
-            if valid("Manifest", value):
+            if valid(schema, value):
                 allowed.add(case["name"])
-    assert allowed == set(BEYOND_A_SCHEMA)
+    assert allowed == set(BEYOND_A_SCHEMA[file])
 
 
-@pytest.mark.parametrize(("kind", "schema"), [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello")])
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [("receipt", "Receipt"), ("state", "SpeakerState"), ("hello", "Hello"), ("ask", "Ask"), ("answer", "Answer")],
+)
 def test_schema_and_code_agree_about_reports(kind: str, schema: str) -> None:
     cases = json.loads((Path(make.__file__).parent / "reports.json").read_text(encoding="utf-8"))
     no_value = {
         "no payload",
         "8,193 bytes",
         "257 bytes",
+        "16,385 bytes",
         "half a receipt",
         "3,000 open brackets",
         "lone surrogate as evidence",

@@ -7,12 +7,14 @@ import pytest
 
 from services.dispatcher.domain.effects import (
     AskOffice,
+    AskTwo,
     Effect,
     HoldBroadcast,
     LearnVerdict,
     PrepareBroadcast,
     Record,
     ReleaseStanding,
+    WithdrawTask,
 )
 from services.dispatcher.domain.incident_decisions import QUIET_AFTER_REFUTED_US, WITNESSES_MAX, decide
 from services.dispatcher.domain.incidents import (
@@ -21,12 +23,15 @@ from services.dispatcher.domain.incidents import (
     AlertReleased,
     AlertStopped,
     Close,
+    DevicesUntrusted,
     Incident,
     IncidentState,
+    Inhibited,
     LadderEnded,
     NotBroadcast,
     OfficeAnswered,
     SignalJoined,
+    Uninhibited,
     Verdict,
 )
 from services.dispatcher.domain.playbook import Corroboration, OnUnanswered, Playbook, Target
@@ -399,6 +404,84 @@ def test_nobody_answering_too_late_is_missed_and_for_people_to_decide() -> None:
 def test_nobody_answering_matters_no_more(changes: dict[str, Any]) -> None:
     _, effects = after(incident(witnesses=TWO, **changes), LadderEnded("task"), RELEASING)
     assert kinds(effects) == ["incident.unanswered"]
+
+
+# Devices that people distrust
+
+
+GONE = DevicesUntrusted((("mall-panel", "smoke-1"), ("mall-panel", "smoke-2")), "li put it under maintenance", "li")
+FOR_PEOPLE = tuple(replace(w, automatic=False) for w in TWO)
+STOPPED_WHY = "the standing order covered it, but li put it under maintenance: two people are asked at once"
+
+
+@pytest.mark.parametrize("playbook", [STANDING, RELEASING])
+def test_a_standing_release_still_to_come_becomes_a_question_to_two_at_once(playbook: Playbook) -> None:
+    asked, effects = after(incident(witnesses=TWO), GONE, playbook)
+    reasons = ("li put it under maintenance",)
+    assert asked == incident(witnesses=FOR_PEOPLE, reasons=reasons, standing_stopped=STOPPED_WHY)
+    assert effects == [
+        Record("incident.standing_stopped", "incident", STOPPED_WHY, "li"),
+        AskTwo("incident", STOPPED_WHY),
+    ]
+    assert kinds(after(asked, LadderEnded("task"), playbook)[1]) == ["incident.held"]
+
+
+def test_where_nothing_was_drafted_yet_the_question_comes_with_a_draft() -> None:
+    _, effects = after(incident(witnesses=TWO, alert=""), GONE, RELEASING)
+    assert kinds(effects) == ["incident.standing_stopped", "PrepareBroadcast", "AskTwo"]
+
+
+def test_one_of_the_two_devices_is_enough_for_the_question() -> None:
+    asked, effects = after(incident(witnesses=TWO), replace(GONE, witnesses=GONE.witnesses[1:]), STANDING)
+    assert (asked.witnesses, kinds(effects)[-1]) == ((TWO[0], FOR_PEOPLE[1]), "AskTwo")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"alerted": True, "air": Air.ON_AIR}, {"alerted": True, "air": Air.OVER}, {"state": CLOSED}],
+)
+def test_what_has_gone_out_or_is_closed_stays_as_it_is(changes: dict[str, Any]) -> None:
+    before = incident(witnesses=TWO, **changes)
+    assert after(before, GONE, STANDING) == (before, [])
+
+
+def test_devices_that_said_nothing_here_change_nothing() -> None:
+    before = incident(witnesses=TWO)
+    assert after(before, replace(GONE, witnesses=(("other-panel", "smoke-1"),)), STANDING) == (before, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "playbook"), [({"witnesses": TWO[:1]}, STANDING), ({"witnesses": TWO}, FIRE), ({"refuted_us": 5}, FIRE)]
+)
+def test_where_no_standing_release_was_to_come_their_word_is_for_people(
+    changes: dict[str, Any], playbook: Playbook
+) -> None:
+    doubted, effects = after(incident(**changes), GONE, playbook)
+    assert not any(w.automatic for w in doubted.witnesses)
+    assert kinds(effects) == ["incident.for_people"]
+
+
+def test_a_muted_incident_asks_two_at_once_when_it_is_heard_again() -> None:
+    muted = incident(witnesses=TWO, inhibited_by="graver", state=SUSPECTED)
+    stopped, effects = after(muted, GONE, STANDING)
+    assert kinds(effects) == ["incident.standing_stopped"]
+    heard, effects = after(stopped, Uninhibited("it is over"), STANDING)
+    assert (heard.state, kinds(effects)) == (VERIFYING, ["incident.uninhibited", "AskTwo", "PrepareBroadcast"])
+
+
+def test_muting_takes_back_both_questions() -> None:
+    asked = incident(witnesses=FOR_PEOPLE, task="one", second_task="other")
+    _, effects = after(asked, Inhibited("graver", "a red one", NOON_US), STANDING)
+    assert [e.task for e in effects if isinstance(e, WithdrawTask)] == ["one", "other"]
+
+
+@pytest.mark.parametrize(("silent", "left"), [("one", "other"), ("other", "one")])
+def test_the_silence_of_one_of_two_decides_nothing(silent: str, left: str) -> None:
+    asked = incident(witnesses=FOR_PEOPLE, task="one", second_task="other")
+    alone, effects = after(asked, LadderEnded(silent), RELEASING)
+    assert alone == incident(witnesses=FOR_PEOPLE, task=left)
+    assert kinds(effects) == ["incident.one_unanswered"]
+    assert kinds(after(alone, LadderEnded(left), RELEASING)[1]) == ["incident.held"]
 
 
 # Its alert

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +13,23 @@ from devices.protocols.sensor_mqtt import SensorKind, SensorMessage, SensorState
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.broadcasts import BroadcastState
-from services.dispatcher.domain.incidents import Incident, IncidentState
+from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.playbook import Corroboration, OnUnanswered
-from services.dispatcher.domain.refusals import NotFound
+from services.dispatcher.domain.refusals import AskedTwo, NotFound
 from services.dispatcher.domain.signals import Panel, Sensor, Signal
-from services.dispatcher.engine.events import Event, Maintained, MaintenanceChanged, SignalArrived
+from services.dispatcher.domain.verification import Task, TaskState
+from services.dispatcher.engine.desk import switch
+from services.dispatcher.engine.events import (
+    Event,
+    IncidentClosed,
+    Maintained,
+    MaintenanceChanged,
+    SignalArrived,
+    TaskAnswered,
+    TimerDue,
+)
 from services.dispatcher.engine.panels import enrol
+from services.dispatcher.engine.ports import Page, TimerRow
 from services.dispatcher.feeds import mqtt_sensor
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
@@ -191,3 +204,198 @@ def test_in_one_group_it_counts_from_its_place_in_it(town: Town) -> None:
         [incident] = read.find(Incident)
     assert [w.automatic for w in incident.witnesses] == [True, False]
     assert town.alert(incident.id).state is BroadcastState.DRAFT
+
+
+# After two detectors have fired
+
+
+def panel_fires(town: Town, number: int, **changes: Any) -> str:
+    """A detector of the panel reports; the incident that it is about."""
+    now_us = town.clock.now_us()
+    fire = builders.fire_signal(f"gb26875/{number}", device=f"smoke-{number}", observed_us=now_us, received_us=now_us)
+    return town.signal(replace(fire, **changes))
+
+
+def pending_release(town: Town, fires: Callable[[Town], str]) -> str:
+    """Two detectors have fired where no speaker stood yet: the end of the ladder may still release under the standing
+    order, for one stands there now."""
+    town.rebuild(without=("mall-1",))
+    incident = fires(town)
+    assert "decide now" in town.whys(incident, "incident.missed")[0]
+    town.rebuild()
+    return incident
+
+
+def both_of_panel(town: Town) -> str:
+    panel_fires(town, 1)
+    return panel_fires(town, 2)
+
+
+def questions(town: Town, incident: str) -> list[Task]:
+    """The questions about an incident that are open."""
+    with town.store.read() as read:
+        return list(read.find(Task, Page(limit=10, order="id"), incident=incident, state=TaskState.ASKED))
+
+
+def climb(town: Town, minutes: int = 30) -> None:
+    for _ in range(minutes):
+        town.clock.advance(60)
+        town.pass_timers()
+
+
+CASES: list[tuple[Maintained, list[str], Callable[[Town], str]]] = [
+    (Panel, ["mall-panel"], both_of_panel),
+    (Sensor, [FIRST.id], both_alarm),
+    (Sensor, [FIRST.id, SECOND.id], both_alarm),
+]
+EACH = pytest.mark.parametrize(("kind", "ids", "fires"), CASES, ids=["panel", "one sensor", "both sensors"])
+
+
+@EACH
+def test_without_it_the_end_of_the_ladder_releases(
+    town: Town, kind: Maintained, ids: list[str], fires: Callable[[Town], str]
+) -> None:
+    incident = pending_release(town, fires)
+    climb(town)
+    assert town.alert(incident).state is BroadcastState.ON_AIR
+
+
+@EACH
+def test_it_turns_a_standing_release_that_is_still_to_come_into_a_question_to_two_at_once(
+    town: Town, kind: Maintained, ids: list[str], fires: Callable[[Town], str]
+) -> None:
+    incident = pending_release(town, fires)
+    [before] = questions(town, incident)
+    for id in ids:
+        maintain(town, kind, id, NOON_US + 24 * HOUR_US)
+    asked = questions(town, incident)
+    assert [task.office for task in asked] == [builders.OTHER_OFFICE, builders.CITY_OFFICE]
+    assert all(rung.answer_timeout_s <= 60 for task in asked for rung in task.rungs)
+    assert all("put under maintenance after its alarm" in task.question["en"] for task in asked)
+    assert town.get(Task, before.id).state is TaskState.WITHDRAWN
+    assert town.whys(incident, "incident.standing_stopped") == [
+        f"the standing order covered it, but li put {ids[0]} under maintenance after its alarm (new detectors): "
+        "two people are asked at once"
+    ]
+    climb(town)
+    found = town.incident(incident)
+    assert (found.state, found.unanswered, found.alerted) == (IncidentState.VERIFYING, True, False)
+    assert "incident.held" in town.kinds(incident)
+
+
+def test_neither_of_the_two_waits_for_the_silence_of_the_other(town: Town) -> None:
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    _, desk = questions(town, incident)
+    town.engine.handle([TaskAnswered(desk.id, "wang", builders.CITY_OFFICE, Verdict.CONFIRM)])
+    assert (town.incident(incident).state, town.alert(incident).verdict) == (IncidentState.CONFIRMED, "confirmed")
+    assert town.release(town.alert(incident).id, "li", "zhao").state is BroadcastState.ON_AIR
+
+
+def test_the_two_are_two_people(town: Town) -> None:
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    street, desk = questions(town, incident)
+    town.engine.handle([TaskAnswered(street.id, "wang", street.office, Verdict.REFUTE)])
+    with pytest.raises(AskedTwo):
+        town.engine.handle([TaskAnswered(desk.id, "wang", desk.office, Verdict.REFUTE)])
+    town.engine.handle([TaskAnswered(desk.id, "chen", desk.office, Verdict.CONFIRM)])
+    assert town.incident(incident).state is IncidentState.CONFIRMED
+    assert "incident.contradicted" in town.kinds(incident)
+
+
+def test_the_silence_of_one_of_the_two_decides_nothing(town: Town) -> None:
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    street, desk = questions(town, incident)
+    for rung in range(len(street.rungs)):
+        town.clock.advance(60)
+        timer = TimerRow("task", street.id, "rung", town.get(Task, street.id).due_us, NOON_US + 24 * HOUR_US)
+        assert town.get(Task, street.id).rung == rung
+        town.engine.handle([TimerDue(timer)])
+    found = town.incident(incident)
+    assert (found.task, found.second_task, found.unanswered) == (desk.id, "", False)
+    assert "incident.one_unanswered" in town.kinds(incident)
+    town.answer(incident, Verdict.CONFIRM)
+    assert town.incident(incident).state is IncidentState.CONFIRMED
+
+
+@pytest.mark.parametrize("way", ["by itself", "by hand"])
+def test_the_question_stays_when_it_ends(town: Town, way: str) -> None:
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Panel, "mall-panel", NOON_US + 60 * SECOND_US)
+    asked = questions(town, incident)
+    if way == "by hand":
+        maintain(town, Panel, "mall-panel", None)
+        assert questions(town, incident) == asked
+    climb(town)
+    assert town.incident(incident).alerted is False
+    assert town.alert(incident).state is BroadcastState.DRAFT
+
+
+def test_after_a_release_has_gone_out_it_changes_nothing_on_air(town: Town) -> None:
+    incident = both_of_panel(town)
+    before, alert = town.incident(incident), town.alert(incident)
+    assert alert.state is BroadcastState.ON_AIR
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    assert (town.incident(incident), town.alert(incident)) == (before, alert)
+    assert "incident.standing_stopped" not in town.kinds(incident)
+
+
+def test_a_first_detector_of_a_panel_that_it_came_upon_later_is_no_witness_for_the_standing_order(town: Town) -> None:
+    incident = panel_fires(town, 1)
+    maintain(town, Panel, "mall-panel", NOON_US + HOUR_US)
+    assert town.whys(incident, "incident.for_people") == [
+        "li put mall-panel under maintenance after its alarm (new detectors)"
+    ]
+    assert town.signal(alarm(town, FIRST, 1)) == incident
+    assert town.alert(incident).state is BroadcastState.DRAFT
+    assert town.signal(alarm(town, SECOND, 1)) == incident
+    assert town.alert(incident).state is BroadcastState.ON_AIR
+
+
+def test_other_devices_that_are_enough_by_themselves_keep_their_standing_release(town: Town) -> None:
+    town.rebuild(without=("mall-1",))
+    incident = panel_fires(town, 1)
+    both_alarm(town)
+    town.rebuild()
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    assert town.incident(incident).standing_stopped == ""
+    climb(town)
+    assert town.alert(incident).state is BroadcastState.ON_AIR
+
+
+def test_a_panel_that_is_switched_off_before_the_ladder_ends_releases_nothing_either(town: Town) -> None:
+    incident = pending_release(town, both_of_panel)
+    switch(town.store, Panel, "mall-panel", False, "sun")
+    climb(town, 7)
+    assert town.incident(incident).alerted is False
+    assert "mall-panel was switched off after its alarm" in town.whys(incident, "incident.standing_stopped")[0]
+    assert [task.office for task in questions(town, incident)] != []
+
+
+def test_a_sensor_of_the_name_of_the_panel_changes_nothing_of_the_panels_word(town: Town) -> None:
+    sensor = builders.sensor(id="mall-panel", device="s3")
+    with town.store.write() as tx:
+        tx.put(sensor)
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Sensor, "mall-panel", NOON_US + 24 * HOUR_US)
+    assert town.incident(incident).standing_stopped == ""
+    climb(town)
+    assert town.alert(incident).state is BroadcastState.ON_AIR
+
+
+def test_where_one_office_is_all_there_is_both_questions_go_there(town: Town) -> None:
+    others = (builders.OTHER_OFFICE, builders.DISTRICT_OFFICE)
+    town.rebuild(without=("mall-1", *others))
+    incident = both_of_panel(town)
+    town.rebuild(without=others)
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    assert [task.office for task in questions(town, incident)] == [builders.CITY_OFFICE] * 2
+
+
+def test_closing_the_incident_takes_back_both_questions(town: Town) -> None:
+    incident = pending_release(town, both_of_panel)
+    maintain(town, Panel, "mall-panel", NOON_US + 24 * HOUR_US)
+    town.engine.handle([IncidentClosed(incident, "li", "seen to")])
+    assert questions(town, incident) == []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from devices.protocols.asking import Answer
 from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.planning import Coverage
@@ -182,8 +183,28 @@ def test_gaps_in_the_receipts_are_asked_for(town: Town) -> None:
     keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
     hear(town, "mall-1", state(seq=3))
     assert f"{Carry.ASK_MISSING}:mall-1" in town.lanes()
-    assert receipts.missing(town.store, "mall-1") == ("journal", [1, 3])
-    assert receipts.missing(town.store, "never-heard") == ("", [])
+    assert receipts.missing(town.store, "mall-1") == (1, 3)
+    assert receipts.missing(town.store, "never-heard") == ()
+
+
+def test_receipts_that_are_gone_are_shown_once_and_never_asked_for_again(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
+    hear(town, "mall-1", state(seq=4))
+    said = ("mall-1", Answer("journal", resent=(3,), gone=(1, 2, 4, 5, 999)))
+    assert [receipts.settle_gone(town.store, [said]) for _ in range(2)] == [2, 0]
+    assert receipts.missing(town.store, "mall-1") == (3,)
+    assert town.whys("mall-1", "speaker.receipts_gone") == ["2 receipts are lost for good, from number 1 to 4"]
+    # A receipt that was on its way all the same still counts.
+    keep(town, "mall-1", receipt(alert.id, Step(FINISHED, 30), seq=4))
+    assert row(town, alert.id, "mall-1").finished_us == 30
+
+
+def test_an_answer_of_another_journal_or_of_a_stranger_settles_nothing(town: Town) -> None:
+    hear(town, "mall-1", state(seq=2))
+    answers = [("mall-1", Answer("before-the-wipe", gone=(1, 2))), ("stranger", Answer("journal", gone=(1, 2)))]
+    assert receipts.settle_gone(town.store, answers) == 0
+    assert receipts.missing(town.store, "mall-1") == (1, 2)
 
 
 def test_an_old_config_is_sent_anew(town: Town) -> None:

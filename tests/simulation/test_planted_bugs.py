@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from devices.protocols.documents import Manifest, Order, OrderState
+from devices.protocols.documents import Manifest, Order, OrderClass, OrderState
 from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import Phase
@@ -28,12 +28,15 @@ from services.dispatcher.domain.broadcasts import (
     BroadcastState,
     Declined,
     Release,
+    ReleaseGiven,
     StandingGiven,
+    sentences,
     wire_order,
 )
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
+from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import endings, room, signing_keys, streams
 from services.dispatcher.engine.engine import Engine
@@ -44,12 +47,12 @@ from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
 from simulators.checks import HOUR_US, Violation
-from simulators.city import KEY_LOST, START_US, Keys
+from simulators.city import CITY, KEY_LOST, START_US, Keys
 from simulators.dispatcher import Parts
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
-from simulators.offices import Temper
-from simulators.sources import Fire
+from simulators.offices import PEOPLE, Temper
+from simulators.sources import SMOKE, Fire
 from simulators.world import Run, World
 
 SEEDS = range(100, 112)
@@ -363,6 +366,105 @@ def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
     )
     assert {violation.law for violation in broken} == {5}
     assert any(violation.sentence.endswith("after it expired") for violation in broken)
+
+
+# Law 5: the order of sounds
+
+
+def on_air_now(world: World, hazard: str, use: Use, level: int) -> str:
+    """Everybody at once: an authority warns the whole city, and officers release it in the same moment."""
+    bureau = world._programme._waterworks
+    bureau._deliver(bureau._signal(f"cap/now/{hazard}", hazard, use, level, (CITY,), SignalKind.ALERT))
+    with world.web()[0].read() as read:
+        drafts = read.find(Broadcast, Page(limit=500), phase=Phase.ALERT, state=BroadcastState.DRAFT)
+    made = next(b for b in drafts if (b.hazard, b.use) == (hazard, use))
+    for person in ("li", "zhao")[: made.people_needed]:
+        given = ReleaseGiven(person, PEOPLE[person], made.content, sentences(made)["zh"])
+        world._desk.ask(person, BroadcastAct(made.id, given))
+    return made.id
+
+
+def when_first(world: World, begins: Callable[[Heard], bool], action: Callable[[], object]) -> None:
+    """Do it two seconds after the first such sound anywhere has begun."""
+    began, done = world.began, list[Heard]()
+
+    def watched(speaker: SimulatedSpeaker, heard: Heard) -> None:
+        began(speaker, heard)
+        if not done and begins(heard):
+            done.append(heard)
+            world.clock.later(2_000_000, action)
+
+    world.began = watched  # type: ignore[method-assign]
+
+
+def notice_during_a_drill(world: World) -> None:
+    def burn() -> None:
+        for device in (b"1", b"2"):
+            world._panels["x-metro"].report(device, SMOKE)
+
+    world.clock.later(120_000_000, burn)
+    when_first(world, lambda h: h.plan.use == "exercise", lambda: on_air_now(world, "notice", Use.ACTUAL, 4))
+
+
+def gale_during_an_all_clear(world: World) -> None:
+    released: list[str] = []
+    world.clock.later(120_000_000, lambda: released.append(on_air_now(world, "rainstorm", Use.ACTUAL, 1)))
+    world.clock.later(200_000_000, lambda: world._officers._follow(released[0], Phase.ALL_CLEAR))
+    when_first(
+        world,
+        lambda h: h.plan.phase == "all_clear" and h.plan.use == "actual",
+        lambda: on_air_now(world, "gale", Use.ACTUAL, 4),
+    )
+
+
+def test_law_5_catches_a_daily_item_that_ends_a_drill() -> None:
+    def all_are_emergencies(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        return decide(_changed(state, lambda o: replace(o, order_class=OrderClass.EMERGENCY)), event)
+
+    broken = found(machine=all_are_emergencies, faults=(), prepare=notice_during_a_drill)
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("a daily item goes before an emergency") for violation in broken)
+    assert found(faults=(), seeds=range(100, 103), prepare=notice_during_a_drill) == ()
+
+
+def test_law_5_catches_an_all_clear_that_holds_a_newer_alert_back() -> None:
+    def never_gives_way(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Takes every all-clear for a correction."""
+        taken = {Phase.ALL_CLEAR: Phase.CORRECTION}
+        return decide(_changed(state, lambda o: replace(o, phase=taken.get(o.phase, o.phase))), event)
+
+    broken = found(machine=never_gives_way, faults=(), prepare=gale_during_an_all_clear)
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("an all-clear holds a newer alert back") for violation in broken)
+    assert found(faults=(), seeds=range(100, 103), prepare=gale_during_an_all_clear) == ()
+
+
+def test_law_5_catches_a_correction_that_gives_way_to_a_newer_alert() -> None:
+    def gives_way(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Takes every correction for an all-clear."""
+        taken = {Phase.CORRECTION: Phase.ALL_CLEAR}
+        return decide(_changed(state, lambda o: replace(o, phase=taken.get(o.phase, o.phase))), event)
+
+    def gale_during_a_correction(world: World) -> None:
+        released: list[str] = []
+        world.clock.later(120_000_000, lambda: released.append(on_air_now(world, "rainstorm", Use.ACTUAL, 1)))
+        world.clock.later(200_000_000, lambda: world._officers._follow(released[0], Phase.CORRECTION))
+        when_first(
+            world,
+            lambda h: h.plan.use == "actual" and h.plan.event_code == "11B03" and bool(released),
+            lambda: world.clock.later(80_000_000, lambda: on_air_now(world, "gale", Use.ACTUAL, 4)),
+        )
+
+    broken = found(machine=gives_way, faults=(), prepare=gale_during_a_correction)
+    assert {violation.law for violation in broken} == {5}
+    assert any(violation.sentence.endswith("a correction gives way to a newer alert") for violation in broken)
+    assert found(faults=(), seeds=range(100, 103), prepare=gale_during_a_correction) == ()
+
+
+def _changed(state: State, change: Callable[[Order], Order]) -> State:
+    """The speaker's book with every order changed."""
+    orders = {key: replace(standing, order=change(standing.order)) for key, standing in state.orders.items()}
+    return replace(state, orders=orders)
 
 
 # Law 7: acknowledge after commit, at most once heard

@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from devices.protocols import speaker_link
+from devices.protocols import asking, speaker_link
+from devices.protocols.asking import Answer
 from devices.protocols.speaker_link import SpeakerState
 
 from ..domain.places import Speaker
@@ -30,7 +31,7 @@ BATCH_WAIT_S = 0.02
 PAUSE_S = 0.005
 STORE_AWAY_S = 0.5
 
-TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS)
+TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS, speaker_link.ALL_ANSWERS)
 """What the connection that an intake takes from is subscribed to."""
 
 
@@ -98,14 +99,15 @@ class SpeakerIntake:
     def _commit(self, batch: Sequence[Message]) -> None:
         arrived: list[Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
+        answers: list[tuple[str, Answer]] = []
         unread: list[Unread] = []
         now_us = time.time_ns() // 1_000
         speakers = self._until_done(self._speakers)
         for message in batch:
-            reason = self._read(message, speakers, arrived, states)
+            reason = self._read(message, speakers, arrived, states, answers)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._until_done(lambda: self._keep(arrived, states, unread))
+        self._until_done(lambda: self._keep(arrived, states, answers, unread))
 
     def _speakers(self) -> Mapping[str, Speaker]:
         try:
@@ -119,6 +121,7 @@ class SpeakerIntake:
         speakers: Mapping[str, Speaker],
         arrived: list[Arrived],
         states: list[tuple[str, SpeakerState]],
+        answers: list[tuple[str, Answer]],
     ) -> str:
         """Sort one message; the reason when it can't be read."""
         try:
@@ -131,6 +134,8 @@ class SpeakerIntake:
                     arrived.append(Arrived(id, speaker_link.decode_receipt(message.payload), message.payload))
                 case "state" if message.payload:
                     states.append((id, speaker_link.decode_state(message.payload)))
+                case "answer":
+                    answers.append((id, asking.decode_answer(message.payload)))
                 case "hello":
                     self._answer_hello(id, speaker_link.decode_hello(message.payload))
                 case _:
@@ -142,11 +147,19 @@ class SpeakerIntake:
             log.debug("a hello was not answered", topic=message.topic, reason=str(failed))
         return ""
 
-    def _keep(self, arrived: list[Arrived], states: list[tuple[str, SpeakerState]], unread: list[Unread]) -> None:
+    def _keep(
+        self,
+        arrived: list[Arrived],
+        states: list[tuple[str, SpeakerState]],
+        answers: list[tuple[str, Answer]],
+        unread: list[Unread],
+    ) -> None:
         if arrived:
             self._counted(receipts.keep_receipts(self._store, arrived))
         if states:
             receipts.hear_speakers(self._store, states)
+        if answers:
+            receipts.settle_gone(self._store, answers)
         if unread:
             with self._store.write() as tx:
                 tx.add_unread(unread)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from functools import partial
 
 import structlog
 
-from devices.protocols import speaker_link
+from devices.protocols import asking, speaker_link
+from devices.protocols.asking import Ask, Asked
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
@@ -144,10 +144,10 @@ class SpeakerSide:
 
     def ask_missing(self, effect: EffectRow) -> Finish | None:
         """Ask a speaker for the receipts that never came."""
-        journal, missing = receipts.missing(self._store, effect.subject)
+        missing = receipts.missing(self._store, effect.subject)
         if not missing:
             return None
-        ask = json.dumps({"kind": "missing", "journal": journal, "missing": missing}).encode()
+        ask = asking.encode_ask(Ask(Asked.RECEIPTS, missing))
         return self._link.publish_soon(speaker_link.ask_topic(effect.subject), ask)
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:

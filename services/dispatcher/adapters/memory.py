@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from devices.protocols.asking import RECEIPTS_KEPT_MAX
+
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.places import Area, Speaker
 from ..domain.planning import Coverage
@@ -34,7 +36,6 @@ from ..engine.ports import (
 
 T = TypeVar("T")
 _GONE = object()
-RECEIPT_WINDOW = 1_000
 FIRST_PAGE = Page()
 
 
@@ -241,7 +242,7 @@ class MemoryTx:
 
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
         held = self._table("receipt")
-        wanted = range(max(1, seq - RECEIPT_WINDOW + 1), seq + 1)
+        wanted = range(max(1, seq - RECEIPTS_KEPT_MAX + 1), seq + 1)
         return [n for n in wanted if (speaker, journal, n) not in held][:limit]
 
     def heard(self, rows: Sequence[Live]) -> None:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from devices.protocols.asking import RECEIPTS_KEPT_MAX
+
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 from ..engine.ports import Clock, EffectRow, Expected, LogRow, Page, StoredSignal, TimerRow
@@ -19,8 +21,6 @@ from .rows import check_fields, column, decode, decode_entity, names_of, order_o
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 
 T = TypeVar("T")
-RECEIPT_WINDOW = 1_000
-"""A speaker keeps its last receipts, so many; older ones can't be asked for."""
 FIRST_PAGE = Page()
 
 _EXPECTED = ", ".join(EXPECTED.c.keys())
@@ -162,7 +162,7 @@ class SqlRead:
 
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
         """Numbers up to `seq` of receipts not stored, as far back as a speaker keeps them, ascending."""
-        first = max(1, seq - RECEIPT_WINDOW + 1)
+        first = max(1, seq - RECEIPTS_KEPT_MAX + 1)
         sql = "SELECT seq FROM receipt WHERE speaker = ? AND journal = ? AND seq BETWEEN ? AND ?"
         held = {row[0] for row in self._all(sql, (speaker, journal, first, seq))}
         return [number for number in range(first, seq + 1) if number not in held][:limit]

@@ -76,6 +76,14 @@ class AskOffice:
 
 
 @dataclass(frozen=True, slots=True)
+class AskTwo:
+    """Ask two people at once, each by a task of their own on the short ladder: none waits for the other's silence."""
+
+    incident: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class WithdrawTask:
     """Nobody needs to answer this task any longer."""
 
@@ -139,6 +147,7 @@ Effect: TypeAlias = (
     | WakeAt
     | Sleep
     | AskOffice
+    | AskTwo
     | WithdrawTask
     | PrepareBroadcast
     | ReleaseStanding

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from .effects import (
     AskOffice,
+    AskTwo,
     Effect,
     HoldBroadcast,
     LearnVerdict,
@@ -23,6 +24,7 @@ from .incidents import (
     AlertReleased,
     AlertStopped,
     Close,
+    DevicesUntrusted,
     Incident,
     IncidentEvent,
     IncidentState,
@@ -37,11 +39,12 @@ from .incidents import (
     Verdict,
 )
 from .panels import HAZARD_UNATTENDED
-from .playbook import OnUnanswered, Playbook, Target
+from .playbook import OnUnanswered, Playbook
 from .refusals import StillOnAir
 from .rhythm import SOURCE_SILENT
 from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, lone_detector, may_draft, rate
 from .signals import Place, Signal, SignalKind
+from .standing_orders import covers, untrusted
 
 WITNESSES_MAX = 64
 MINUTE_US = 60_000_000
@@ -76,6 +79,8 @@ def decide(
             return _cancelled(incident, event, playbook, now_us, around)
         case SignalJoined():
             return _signal(incident, event, playbook, now_us, around)
+        case DevicesUntrusted():
+            return untrusted(incident, event, playbook)
         case MinuteOver():
             return _minute_over(incident)
         case RedraftDue():
@@ -88,7 +93,7 @@ def decide(
         case OfficeAnswered():
             return _answered(incident, event, now_us)
         case LadderEnded():
-            return _unanswered(incident, event, playbook)
+            return _ladder_ended(incident, event, playbook)
         case AlertReleased():
             return replace(incident, alert=event.broadcast, air=Air.ON_AIR, alerted=True), []
         case AlertStopped() if event.broadcast == incident.alert:
@@ -254,8 +259,7 @@ def _inhibited(incident: Incident, event: Inhibited) -> tuple[Incident, list[Eff
     ]
     if incident.state is IncidentState.VERIFYING:
         muted = replace(muted, state=IncidentState.SUSPECTED)
-    if incident.task:
-        effects.append(WithdrawTask(incident.task, f"muted: {event.why}"))
+    effects += [WithdrawTask(task, f"muted: {event.why}") for task in incident.tasks]
     if incident.alert and not incident.alert_released:
         effects.append(HoldBroadcast(incident.id, f"muted: {event.why}"))
     return muted, effects
@@ -271,7 +275,8 @@ def _uninhibited(incident: Incident, event: Uninhibited, playbook: Playbook | No
     ]
     if heard.state is IncidentState.SUSPECTED and heard.witnesses:
         heard = replace(heard, state=IncidentState.VERIFYING, unanswered=False)
-        effects.append(AskOffice(incident.id, "verify", incident.venue, incident.area, event.why))
+        asks = AskOffice(incident.id, "verify", incident.venue, incident.area, event.why)
+        effects.append(AskTwo(incident.id, incident.standing_stopped) if incident.standing_stopped else asks)
     if drafts_now(heard, playbook) and heard.witnesses:
         effects.append(PrepareBroadcast(incident.id))
     return heard, effects
@@ -293,16 +298,9 @@ def _asks_because(incident: Incident, event: SignalJoined, rating: Rating) -> st
 
 
 def _standing(incident: Incident, rating: Rating, playbook: Playbook | None) -> list[Effect]:
-    """A standing order acts once, for what it covers, at the venue of the alarm alone, and never on what people have
-    refuted and nobody has confirmed since."""
-    if playbook is None or playbook.standing is None or playbook.target is not Target.VENUE:
-        return []
-    if incident.alerted or incident.refuted_us or not incident.drafts or incident.venue is None:
-        return []
-    covering = [c for c in rating.automatic if c in playbook.standing.covers]
-    if not covering:
-        return []
-    return [ReleaseStanding(incident.id, f"{playbook.id}@{playbook.version}: {', '.join(covering)}")]
+    """The release under a standing order, when nothing keeps it back now."""
+    rule = covers(incident, rating, playbook) if incident.drafts else ""
+    return [ReleaseStanding(incident.id, rule)] if rule else []
 
 
 def _cancelled(
@@ -407,6 +405,16 @@ def _refuted(incident: Incident, event: OfficeAnswered, record: Record, now_us: 
         effects.append(HoldBroadcast(incident.id, f"{event.office} refutes it"))
     refuted = replace(incident, state=IncidentState.REFUTED, refuted_us=now_us, inhibited_by="", inhibited_why="")
     return refuted, effects
+
+
+def _ladder_ended(incident: Incident, event: LadderEnded, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:
+    """Of two that are asked at once, the silence of one decides nothing."""
+    if incident.second_task and event.task in incident.tasks:
+        [left] = [task for task in incident.tasks if task != event.task]
+        why = "one of the two that were asked at once did not answer; the other is still asked"
+        alone = replace(incident, task=left, second_task="")
+        return alone, [Record("incident.one_unanswered", incident.id, why, facts={"task": event.task})]
+    return _unanswered(incident, event, playbook)
 
 
 def _unanswered(incident: Incident, event: LadderEnded, playbook: Playbook | None) -> tuple[Incident, list[Effect]]:

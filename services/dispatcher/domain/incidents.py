@@ -46,6 +46,9 @@ class Incident:
     people last refuted it, 0 for never or for confirmed since. `lifted` says that its alert ended with a correction or
     an all-clear and nobody reported anything since.
 
+    `task` is the question that is open, and `second_task` the other one where two people are asked at once.
+    `standing_stopped` says why its standing order no longer acts on what was reported until then; empty when it may.
+
     `rules` is the version of the rules that it was last rated by. `inhibited_by` names the graver incident that mutes
     it, `silenced` counts signals that a silence kept from it. `minute_us` and `minute_count` count its signals in the
     present minute, `unlogged` those without a log line of their own; `redraft_waits` says that a draft is due soon.
@@ -90,11 +93,18 @@ class Incident:
     judged: str = ""
     judged_reporters: tuple[str, ...] = ()
     shadow: str = ""
+    second_task: str = ""
+    standing_stopped: str = ""
     version: int = 0
 
     @property
     def open(self) -> bool:
         return self.state is not IncidentState.CLOSED
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The questions that are open, or were last."""
+        return tuple(task for task in (self.task, self.second_task) if task)
 
     @property
     def alert_released(self) -> bool:
@@ -119,6 +129,16 @@ class SignalJoined:
     place: Place
     taken_back: tuple[tuple[str, str], ...] | None = None
     silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesUntrusted:
+    """These witnesses, as (reporter, device), may no longer release anything by what they have said: people say so of
+    their panel or sensor."""
+
+    witnesses: tuple[tuple[str, str], ...]
+    why: str
+    person: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +217,7 @@ class Close:
 
 IncidentEvent = (
     SignalJoined
+    | DevicesUntrusted
     | MinuteOver
     | RedraftDue
     | Inhibited

@@ -49,6 +49,12 @@ class AlreadyReleasedByYou(Refused):
     code = "same_person"
 
 
+class AskedTwo(Refused):
+    """Two people are asked at once, and you have answered as one of them; somebody else answers this one."""
+
+    code = "asked_two"
+
+
 class ApproverMissing(Refused):
     """One of the two people must be an approver."""
 

@@ -1,6 +1,7 @@
 """Maintenance of fire panels and sensors: people begin it with a reason and an end, and it ends by itself at that end.
 
-What it means for an alarm stands in `ingest`, and for silence in `rhythm`: both look at the end, not at its timer.
+What it means for a later alarm stands in `ingest`, and for silence in `rhythm`: both look at the end, not at its
+timer. An alarm before it is for people from then on, where nothing of it has gone on air yet.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.incidents import DevicesUntrusted, Incident
 from ..domain.panels import ALWAYS_US
 from ..domain.refusals import NotFound
 from ..domain.signals import Panel, Sensor
+from ..domain.spots import venue_cell
+from . import witnesses
 from .events import Maintained, MaintenanceChanged
+from .ports import Footprint, Page
 from .work import Work
 
 D = TypeVar("D", Panel, Sensor)
 
 TIMER_NAME = "maintenance"
+INCIDENTS_MAX = 200
 KINDS: dict[str, Maintained] = {"panel": Panel, "sensor": Sensor}
 """By the name that stands in timers and in lines of the log."""
 _NAMES = {kind: name for name, kind in KINDS.items()}
@@ -36,6 +42,8 @@ def change(work: Work, event: MaintenanceChanged) -> None:
     _maintained(work, device, author, until_us, event.reason)
     work.tx.record(Record(f"{name}.maintenance", device.id, event.reason, author, {"until_us": until_us}))
     work.tx.wake_at(WakeAt(name, device.id, TIMER_NAME, until_us, until_us + ALWAYS_US))
+    if work.tx.now_us() < until_us:
+        _distrust(work, event.kind, device.id)
 
 
 def due(work: Work, kind: Maintained, id: str) -> None:
@@ -53,6 +61,21 @@ def _end(work: Work, device: Panel | Sensor, person: str, why: str) -> None:
     _maintained(work, device, "", None, "")
     work.tx.record(Record(f"{name}.maintenance_ended", device.id, why, person))
     work.tx.sleep(Sleep(name, device.id, TIMER_NAME))
+
+
+def _distrust(work: Work, kind: Maintained, id: str) -> None:
+    """What the device has said before no longer releases anything by itself."""
+    device = work.tx.get(kind, id)
+    assert device is not None
+    listed = Page(limit=INCIDENTS_MAX, order="-id")
+    rows = work.tx.find(Footprint, listed, cell=venue_cell(device.venue), use=str(device.use))
+    for name in dict.fromkeys(row.incident for row in rows):
+        incident = work.tx.get_locked(Incident, name)
+        said = witnesses.said_by(work.tx, incident, device) if incident is not None else ()
+        if incident is not None and said:
+            why = witnesses.under_maintenance(device)
+            work.decide_incident(incident, DevicesUntrusted(said, why, device.maintenance_author))
+            work.run()
 
 
 def _maintained(work: Work, device: Panel | Sensor, author: str, until_us: int | None, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, Answer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
 from ..domain.effects import Carry, Record, Save
@@ -13,7 +14,8 @@ from ..domain.signals import Unread
 from .ports import Live, ReceiptRow, Store, Tx
 
 BATCH_MAX = 500
-ASKED_AGAIN_MAX = 1_000
+_GONE = b'{"gone":true,"steps":[]}'
+"""Stands in the row of a receipt that never came and never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,34 @@ def _changes(tx: Tx, before: Live | None, live: Live) -> None:
         tx.save(Save(Carry.PUBLISH_CONFIG, live.id))
 
 
-def missing(store: Store, speaker: str) -> tuple[str, list[int]]:
-    """The journal and the sequence numbers of receipts that a speaker has sent but we do not hold."""
+def missing(store: Store, speaker: str) -> tuple[int, ...]:
+    """The numbers of receipts that a speaker has sent in its present journal but we do not hold, ascending."""
     with store.read() as read:
         live = read.get(Live, speaker)
         if live is None:
-            return "", []
-        return live.journal, read.missing_receipts(speaker, live.journal, live.seq, ASKED_AGAIN_MAX)
+            return ()
+        return tuple(read.missing_receipts(speaker, live.journal, live.seq, ASKED_RECEIPTS_MAX))
+
+
+def settle_gone(store: Store, answers: Sequence[tuple[str, Answer]]) -> int:
+    """Take in what speakers answered: receipts that a speaker no longer has are never asked for again. How many.
+
+    A number settles only if it was really missing of the speaker's present journal, so an answer can make no more rows
+    than the speaker keeps receipts. A receipt that comes all the same still moves its expected row on.
+    """
+    with store.write() as tx:
+        return sum(_gone(tx, speaker, answer) for speaker, answer in answers)
+
+
+def _gone(tx: Tx, speaker: str, answer: Answer) -> int:
+    live = tx.get(Live, speaker)
+    if live is None or live.journal != answer.journal:
+        return 0
+    missed = set(tx.missing_receipts(speaker, live.journal, live.seq, RECEIPTS_KEPT_MAX))
+    gone = [seq for seq in answer.gone if seq in missed]
+    if gone:
+        now_us = tx.now_us()
+        tx.add_receipts([ReceiptRow(speaker, live.journal, seq, "", 0, _GONE, now_us) for seq in gone])
+        why = f"{len(gone)} receipts are lost for good, from number {gone[0]} to {gone[-1]}"
+        tx.record(Record("speaker.receipts_gone", speaker, why, facts={"journal": live.journal, "count": len(gone)}))
+    return len(gone)

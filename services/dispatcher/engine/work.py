@@ -12,6 +12,7 @@ from ..domain import broadcasts, incident_decisions, verification
 from ..domain.broadcasts import Act, Broadcast, BroadcastEvent, BroadcastState, Release
 from ..domain.effects import (
     AskOffice,
+    AskTwo,
     Effect,
     HoldBroadcast,
     LearnVerdict,
@@ -27,18 +28,29 @@ from ..domain.effects import (
 )
 from ..domain.incident_decisions import drafts_now
 from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, SignalJoined
-from ..domain.places import offices_above
+from ..domain.places import OfficeKind, offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
-from ..domain.refusals import NoTargets, NotFound, OverCap, PlaceholderLeft, Refused, UnknownOnAir, WrongState
+from ..domain.refusals import (
+    AskedTwo,
+    NoTargets,
+    NotFound,
+    OverCap,
+    PlaceholderLeft,
+    Refused,
+    UnknownOnAir,
+    WrongState,
+)
 from ..domain.risk import Circumstances, History, history_id, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
 from ..domain.silences import Silence, SilencedWord
 from ..domain.spots import Spot, spot_of
+from ..domain.standing_orders import covered
 from ..domain.verification import (
     LADDER_ON_THE_GROUND,
     LADDER_WITHOUT_PLAYBOOK,
+    Answered,
     Asked,
     Task,
     TaskEvent,
@@ -48,7 +60,7 @@ from ..domain.verification import (
     short,
 )
 from ..domain.wordings import filled
-from . import drafts, endings, footprints, muting, signing_keys, silencing
+from . import drafts, endings, footprints, muting, signing_keys, silencing, witnesses
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, revision_on_broker
@@ -56,6 +68,7 @@ from .wanted import WantedWords
 
 EFFECTS_MAX = 100_000
 GROUND_TASKS_MAX = 10_000
+STANDING_STOPPED = " (The device was put under maintenance after its alarm: nothing is broadcast by itself.)"
 
 
 @dataclass(slots=True)
@@ -104,6 +117,8 @@ class Work:
                 self.tx.sleep(effect)
             case AskOffice():
                 self._ask(effect)
+            case AskTwo():
+                self._ask_two(effect)
             case WithdrawTask():
                 self.task(effect.task, verification.Withdrawn(effect.why))
             case PrepareBroadcast():
@@ -146,8 +161,8 @@ class Work:
             after, effects = self._shadowed(after, effects, playbook, around)
         self.tx.put(after)
         footprints.relist(self.tx, before, after, self.city, self.ahead)
-        if not after.open and after.task:
-            effects = [*effects, WithdrawTask(after.task, "the incident is closed")]
+        if not after.open:
+            effects = [*effects, *(WithdrawTask(task, "the incident is closed") for task in after.tasks)]
         self._next([*effects, *muting.consequences(self.tx, before, after, self.rules, self.city)])
 
     def spot(self, signal: Signal) -> Spot:
@@ -221,9 +236,20 @@ class Work:
         task = self.tx.get_locked(Task, task_id)
         if task is None:
             raise NotFound(f"task {task_id}")
+        if isinstance(event, Answered) and event.person in self._answered_beside(task):
+            raise AskedTwo
         after, effects = verification.decide(task, event, self.tx.now_us())
         self.tx.put(after)
         self._next(effects)
+
+    def _answered_beside(self, task: Task) -> tuple[str, ...]:
+        """Who has answered the other question where two people are asked at once."""
+        incident = self.tx.get(Incident, task.incident)
+        pair = incident.tasks if incident is not None and incident.second_task else ()
+        if task.id not in pair:
+            return ()
+        others = [self.tx.get(Task, other) for other in pair if other != task.id]
+        return tuple(other.answered_by for other in others if other is not None)
 
     def broadcast(self, broadcast_id: str, event: BroadcastEvent) -> None:
         """Let a broadcast decide, with everything that going on air needs."""
@@ -280,22 +306,54 @@ class Work:
         incident = self.tx.get_locked(Incident, effect.incident)
         assert incident is not None
         playbook = self.playbooks.get(incident.playbook)
-        where = self.city.venues[effect.venue].name if effect.venue else self.city.tree.area(effect.area).name
-        question = filled(playbook.question, {"zh": where}) if playbook else {
-            "zh": f"{where}：{incident.headline or incident.hazard}，是否属实？",
-            "en": f"{where}: {incident.headline or incident.hazard}: is it true?",
-        }  # fmt: skip
+        question = self._question(incident, playbook)
         rungs = playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK
         if effect.short:
             rungs = short(rungs)
-        task = self._open_task(TaskKind.VERIFY, incident, "", effect.venue, effect.area, question, rungs, 0)
+        where = effect.venue, effect.area
+        self._asked(incident, self._open_task(TaskKind.VERIFY, incident, "", *where, question, rungs, 0), None)
+
+    def _ask_two(self, effect: AskTwo) -> None:
+        """Ask the office of the place and the city's duty desk at once, whoever of them answers first."""
+        incident = self.tx.get_locked(Incident, effect.incident)
+        assert incident is not None
+        playbook = self.playbooks.get(incident.playbook)
+        question = self._question(incident, playbook)
+        told = {"zh": "（报警后设备转入维护，自动播发已停止）"}
+        question = {lang: f"{text}{told.get(lang, STANDING_STOPPED)}" for lang, text in question.items()}
+        rungs = short(playbook.verify if playbook else LADDER_WITHOUT_PLAYBOOK)
+        where = incident.venue, incident.area
+        one = other = self._open_task(TaskKind.VERIFY, incident, "", *where, question, rungs, 0)
+        if one is not None:
+            desk = self._other_desk(incident.area)
+            other = self._open_task(TaskKind.VERIFY, incident, "", *where, question, rungs, 0, desk)
+        self._asked(incident, one, other)
+
+    def _other_desk(self, area: str) -> tuple[str, ...]:
+        """Who is asked beside the first office of an area: a duty desk above it, or the topmost office; nobody else
+        where that is the only one."""
+        above = offices_above(self.city.tree, self.city.offices, area)
+        _, *others = [o for o in above if str(TaskKind.VERIFY) in o.answers]
+        duty = [o.id for o in others if o.kind is OfficeKind.DUTY]
+        return tuple((duty or [o.id for o in others])[-1:])
+
+    def _question(self, incident: Incident, playbook: Playbook | None) -> dict[str, str]:
+        place = self.city.venues[incident.venue].name if incident.venue else self.city.tree.area(incident.area).name
+        if playbook is not None:
+            return filled(playbook.question, {"zh": place})
+        return {
+            "zh": f"{place}：{incident.headline or incident.hazard}，是否属实？",
+            "en": f"{place}: {incident.headline or incident.hazard}: is it true?",
+        }
+
+    def _asked(self, incident: Incident, task: str | None, other: str | None) -> None:
+        """The question of an incident is another now."""
         if task is None:
             # A ladder without offices has ended: what the playbook says of that end holds, once all else is decided.
             self._queue.append(TellIncident(incident.id, LadderEnded("")))
             return
-        if incident.task:
-            self._queue.append(WithdrawTask(incident.task, "asked anew"))
-        self.tx.put(replace(self._fresh(incident), task=task))
+        self._queue.extend(WithdrawTask(before, "asked anew") for before in incident.tasks)
+        self.tx.put(replace(self._fresh(incident), task=task, second_task=other or ""))
 
     def _fresh(self, incident: Incident) -> Incident:
         found = self.tx.get(Incident, incident.id)
@@ -368,6 +426,14 @@ class Work:
             why = "the standing order covers it, but nothing could be planned: decide now"
             self.tx.record(Record("incident.missed", incident.id, why))
             return
+        doubt = witnesses.untrusted_now(self.tx, incident)
+        if doubt is not None:
+            # Whoever saw to it that a device may not act need not know of every alarm that it has raised before.
+            self.incident(incident.id, doubt)
+            rule = covered(self._fresh(incident), playbook)
+            if not rule:
+                return
+            effect = replace(effect, rule=rule)
         try:
             if self._plan_is_old(alert, incident, playbook):
                 self._next([PrepareBroadcast(incident.id), effect])

@@ -240,6 +240,9 @@ def reports() -> list[dict[str, object]]:
         "cached": ["5" * 64],
         "chain_head": "a1b2c3",
     }
+    asked = {"ask": "receipts", "missing": [3, 17]}
+    tested: dict[str, Any] = {"journal": "j", "volume": 80, "power": "mains", "cached": 12, "store": "ok"}
+    tested |= {"clock": "verified", "orders": 3}
     hello = {"nonce": "n0nce-of-16-chars-or-more"}
     step = receipt["steps"][0]
     rows: list[tuple[str, str, dict[str, Any] | str, str | None]] = [
@@ -286,6 +289,33 @@ def reports() -> list[dict[str, object]]:
         ("hello", "257 bytes", " " * 257, "over_cap"),
         ("hello", "short nonce", {"nonce": "n"}, "malformed"),
         ("hello", "nonce left out", {}, "malformed"),
+        ("ask", "receipts", asked, None),
+        ("ask", "receipts, with a correlation", asked | {"correlation": "c-1"}, None),
+        ("ask", "500 receipts", {"ask": "receipts", "missing": list(range(1, 501))}, None),
+        ("ask", "self-test", {"ask": "self_test"}, None),
+        ("ask", "member of a newer dispatcher", asked | {"journal": "j"}, None),
+        ("ask", "no payload", "", "empty_payload"),
+        ("ask", "16,385 bytes", " " * 16_385, "over_cap"),
+        ("ask", "501 receipts", {"ask": "receipts", "missing": list(range(1, 502))}, "over_cap"),
+        ("ask", "receipts, but not which", {"ask": "receipts"}, "malformed"),
+        ("ask", "receipt 0", {"ask": "receipts", "missing": [0]}, "malformed"),
+        ("ask", "a number as text", {"ask": "receipts", "missing": ["1"]}, "malformed"),
+        ("ask", "nothing", {"missing": [1]}, "malformed"),
+        ("ask", "what no speaker knows", {"ask": "sing"}, "malformed"),
+        ("ask", "long correlation", asked | {"correlation": "c" * 65}, "over_cap"),
+        ("ask", "empty correlation", asked | {"correlation": ""}, "malformed"),
+        ("answer", "one again, one gone", {"journal": "j", "resent": [3], "gone": [17]}, None),
+        ("answer", "self-test", tested, None),
+        ("answer", "member of a newer speaker", tested | {"gps": 1}, None),
+        ("answer", "unknown ask", {"journal": "j", "refused": "unknown_ask", "correlation": "c-1"}, None),
+        ("answer", "no payload", "", "empty_payload"),
+        ("answer", "16,385 bytes", " " * 16_385, "over_cap"),
+        ("answer", "501 receipts gone", {"journal": "j", "resent": [], "gone": list(range(1, 502))}, "over_cap"),
+        ("answer", "gone left out", {"journal": "j", "resent": [3]}, "malformed"),
+        ("answer", "of no journal", {"resent": [3], "gone": []}, "malformed"),
+        ("answer", "of nothing", {"journal": "j"}, "malformed"),
+        ("answer", "unknown supply", tested | {"power": "wind"}, "malformed"),
+        ("answer", "volume of 101", tested | {"volume": 101}, "malformed"),
     ]
     return [
         {"kind": kind, "name": name, "raw": raw if isinstance(raw, str) else json.dumps(raw), "refused": refused}

@@ -19,7 +19,7 @@ from devices.protocols import speaker_link as link
 from devices.protocols.jws import SigningKey, Typ
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Use
-from tests.data.speaker_link import forms
+from tests.data.speaker_link import forms, sounds
 
 HERE = Path(__file__).parent
 Json = dict[str, Any]
@@ -448,6 +448,7 @@ FILES: dict[str, Callable[[], object]] = {
     "hello_answers.json": hello_answers,
     "selectors.json": forms.selectors,
     "reports.json": forms.reports,
+    "order_of_sounds.json": sounds.cases,
 }
 
 

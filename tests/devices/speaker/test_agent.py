@@ -148,7 +148,7 @@ def test_missing_receipts_are_sent_again_when_asked_for(street: Street) -> None:
     street.until(lambda: "finished" in street.desk.steps("o-1"))
     seqs = [receipt.seq for receipt in street.desk.receipts]
     street.desk.receipts.clear()
-    street.desk.publish("tocsin/v1/speaker/sp-1/ask", b'{"missing":[%d]}' % seqs[0], retain=False)
+    street.desk.publish("tocsin/v1/speaker/sp-1/ask", b'{"ask":"receipts","missing":[%d]}' % seqs[0], retain=False)
     street.until(lambda: bool(street.desk.receipts and street.desk.answers))
     assert [receipt.seq for receipt in street.desk.receipts] == [seqs[0]]
 

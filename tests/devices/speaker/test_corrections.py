@@ -1,4 +1,4 @@
-"""Corrections and all-clears: to those who heard the original, at its rank, never held back."""
+"""Corrections and all-clears: to those who heard the original, in their place, never held back."""
 
 from __future__ import annotations
 
@@ -133,3 +133,95 @@ def test_a_correction_of_a_daily_notice_is_never_too_late() -> None:
     world = World().up().order(notice).advance(4).disconnect().advance(600)
     world.order(withdrawn(notice), correction(T0 + 10 * S, order_class=OrderClass.DAILY)).connect().advance(60)
     assert world.sounds()[-1] == "sorry#1"
+
+
+# Beside other alerts
+
+
+FIRE = an_order("fire", level=4)
+
+
+def all_clear(at: int, **changes: Any) -> Order:
+    return correction(at, id="over", phase=Phase.ALL_CLEAR, **changes)
+
+
+def test_a_red_all_clear_does_not_hold_a_newer_alert_back() -> None:
+    world = World().up().order(ALERT).advance(4)
+    over = all_clear(world.utc, repeat=3)
+    world.order(withdrawn(ALERT), over).advance(14)
+    fire = replace(FIRE, start_at=world.utc, repeat=2)
+    world.order(withdrawn(ALERT), over, fire).advance(120)
+    assert world.sounds() == ["false#1…", "over#1", "fire#1", "fire#2", "over#2", "over#3"]
+
+
+def test_a_newer_alert_interrupts_an_all_clear_whose_repeat_begins_again_afterwards() -> None:
+    world = World().up().order(ALERT).advance(4)
+    over = all_clear(world.utc)
+    world.order(withdrawn(ALERT), over).advance(4)
+    world.order(withdrawn(ALERT), over, replace(FIRE, start_at=world.utc)).advance(120)
+    assert world.sounds() == ["false#1…", "over#1…", "fire#1", "over#1"]
+
+
+def test_an_all_clear_goes_before_an_older_alert_of_lower_level() -> None:
+    storm = an_order("storm", level=2, repeat=4, gap_s=0)
+    world = World().up().order(ALERT, storm).advance(4)
+    world.order(withdrawn(ALERT), storm, all_clear(world.utc, repeat=2, gap_s=0)).advance(120)
+    assert world.sounds()[:3] == ["false#1…", "over#1", "over#2"]
+    assert world.sounds()[-1] == "storm#4"
+
+
+def test_a_newer_alert_that_has_expired_was_withdrawn_is_for_others_or_has_not_begun_keeps_no_all_clear_down() -> None:
+    storm = an_order("storm", level=2, repeat=9, gap_s=0)
+    for newer in (
+        replace(FIRE, start_at=T0 + 5 * S, expires=T0 + 9 * S),
+        replace(withdrawn(FIRE), start_at=T0 + 5 * S),
+        replace(FIRE, start_at=T0 + 5 * S, selector=Selector(speakers=("sp-2",))),
+        replace(FIRE, start_at=T0 + 600 * S),
+    ):
+        world = World().up().order(ALERT, storm).advance(12)
+        world.order(withdrawn(ALERT), storm, newer, all_clear(T0 + 4 * S)).advance(30)
+        assert world.sounds()[:2] == ["false#1", "over#1"], newer
+
+
+def test_an_all_clear_uses_the_gap_of_a_newer_alert_where_it_fits_and_waits_where_it_does_not() -> None:
+    for gap_s, sounds in ((60, ["fire#1", "over#1", "fire#2"]), (5, ["fire#1", "fire#2", "over#1"])):
+        world = World().up().order(ALERT).advance(6)
+        fire = replace(FIRE, start_at=T0 + 5 * S, repeat=2, gap_s=gap_s)
+        world.order(withdrawn(ALERT), all_clear(T0 + 4 * S), fire).advance(200)
+        assert world.sounds() == ["false#1…", *sounds]
+
+
+def test_two_all_clears_and_the_alerts_between_them_all_come_to_their_end() -> None:
+    other = an_order("other", level=2)
+    world = World().up().order(ALERT, other).advance(4)
+    world.order(withdrawn(ALERT), other, all_clear(world.utc, repeat=3, gap_s=15)).advance(40)
+    second = all_clear(world.utc, repeat=3, gap_s=15, corrects="other")
+    fires = [replace(FIRE, id=f"fire-{n}", level=3, start_at=world.utc + n * 5 * S, repeat=2, gap_s=12) for n in (1, 2)]
+    over = all_clear(T0 + 4 * S, repeat=3, gap_s=15)
+    world.order(withdrawn(ALERT), withdrawn(other), over, replace(second, id="over-2"), *fires).advance(400)
+    whole = sorted(sound for sound in world.sounds() if not sound.endswith("…"))
+    assert whole == sorted(
+        ["other#1", *(f"{name}#{k}" for name in ("over", "over-2") for k in (1, 2, 3))]
+        + [f"fire-{n}#{k}" for n in (1, 2) for k in (1, 2)]
+    )
+
+
+@pytest.mark.parametrize("level", [1, 4])
+def test_a_correction_neither_gives_way_to_nor_waits_for_a_newer_alert(level: int) -> None:
+    notice = replace(ALERT, level=3)
+    world = World().up().order(notice).advance(4)
+    sorry = correction(world.utc, repeat=2)
+    world.order(withdrawn(notice), sorry).advance(4)
+    world.order(withdrawn(notice), sorry, replace(FIRE, level=level, start_at=world.utc)).advance(120)
+    assert world.sounds() == ["false#1…", "sorry#1", "sorry#2", "fire#1"]
+
+
+def test_the_correction_of_a_newer_alert_does_not_wait_for_the_all_clear_that_waited_for_the_alert() -> None:
+    world = World().up().order(ALERT).advance(4)
+    over = all_clear(world.utc, repeat=2)
+    world.order(withdrawn(ALERT), over).advance(4)
+    fire = replace(FIRE, start_at=world.utc)
+    world.order(withdrawn(ALERT), over, fire).advance(4)
+    sorry = correction(world.utc, corrects="fire")
+    world.order(withdrawn(ALERT), over, withdrawn(fire), sorry).advance(120)
+    assert world.sounds() == ["false#1…", "over#1…", "fire#1…", "sorry#1", "over#1", "over#2"]

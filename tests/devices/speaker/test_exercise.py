@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from devices.protocols import document_json, jws
 from devices.protocols.documents import Manifest, OrderClass, Phase
 from devices.protocols.speaker_link import manifest_topic
 from devices.speaker import events as e
 from tests.devices.speaker.world import CITY, EXERCISE, HOUR, T0, S, World, an_audio, an_order, withdrawn
 
+DAILY = OrderClass.DAILY
 DRILL = an_order("drill", status="exercise", repeat=2, gap_s=0)
 EXERCISE_STREAM = manifest_topic(CITY, "exercise", "city")
 
@@ -82,10 +85,43 @@ def test_an_exercise_is_silenced_at_once_also_while_the_actual_order_still_loads
     assert world.sounds() == ["drill#1…", "fire#1"]
 
 
-def test_even_a_daily_actual_order_outranks_a_red_exercise() -> None:
-    world = World().up().order(replace(DRILL, level=1), use="exercise").advance(4)
-    world.order(an_order("news", level=4, order_class=OrderClass.DAILY)).advance(60)
-    assert world.sounds() == ["drill#1…", "news#1"]
+@pytest.mark.parametrize("level", [1, 4])
+def test_a_daily_item_neither_ends_nor_interrupts_a_drill(level: int) -> None:
+    world = World().up().order(replace(DRILL, level=4), use="exercise").advance(4)
+    world.order(an_order("news", level=level, order_class=DAILY)).advance(60)
+    assert world.sounds() == ["drill#1", "drill#2", "news#1"]
+
+
+def test_a_drill_interrupts_a_daily_item_which_begins_again_when_the_drill_is_done() -> None:
+    world = World().up().order(an_order("news", level=1, order_class=DAILY)).advance(4)
+    world.order(replace(DRILL, level=4), use="exercise").advance(60)
+    assert world.sounds() == ["news#1…", "drill#1", "drill#2", "news#1"]
+
+
+def test_a_daily_rehearsal_gives_way_to_an_actual_daily_item_and_begins_again() -> None:
+    rehearsal = replace(DRILL, order_class=DAILY, repeat=1)
+    world = World().up().order(rehearsal, use="exercise").advance(4)
+    world.order(an_order("news", level=4, order_class=DAILY, start_at=T0 + 4 * S)).advance(60)
+    assert world.sounds() == ["drill#1…", "news#1", "drill#1"]
+
+
+def test_an_actual_all_clear_ends_a_drill_and_nothing_of_the_drill_delays_it() -> None:
+    fire = an_order("fire", level=4)
+    world = World().up().order(fire).advance(30)
+    world.order(replace(DRILL, level=1, start_at=world.utc, repeat=5), use="exercise").advance(4)
+    over = an_order("over", phase=Phase.ALL_CLEAR, corrects="fire", start_at=world.utc)
+    world.order(withdrawn(fire), over).advance(60)
+    assert world.sounds() == ["fire#1", "drill#1…", "over#1"]
+    assert world.steps("drill")[-1] == "superseded:actual_order"
+
+
+def test_an_all_clear_of_a_daily_item_waits_for_the_drill() -> None:
+    news = an_order("news", order_class=DAILY)
+    world = World().up().order(news).advance(30)
+    world.order(replace(DRILL, start_at=world.utc), use="exercise").advance(4)
+    over = an_order("over", phase=Phase.ALL_CLEAR, corrects="news", order_class=DAILY, start_at=world.utc)
+    world.order(withdrawn(news), over).advance(60)
+    assert world.sounds() == ["news#1", "drill#1", "drill#2", "over#1"]
 
 
 def test_an_exercise_that_was_due_during_an_actual_order_does_not_follow_it() -> None:
@@ -130,6 +166,23 @@ def test_exercise_starts_do_not_use_up_the_allowance_of_actual_orders() -> None:
         world.order(drill, use="exercise").advance(30)
     world.order(an_order(level=4, start_at=world.utc)).advance(30)
     assert world.sounds()[-1] == "o-1#1"
+
+
+def test_starts_of_daily_items_do_not_use_up_the_allowance_of_a_drill() -> None:
+    world = World().up()
+    for number in range(4):
+        world.order(an_order(f"news-{number}", level=1, order_class=DAILY, start_at=world.utc)).advance(30)
+    world.order(replace(DRILL, level=4, start_at=world.utc), use="exercise").advance(60)
+    assert world.sounds()[-2:] == ["drill#1", "drill#2"]
+
+
+def test_starts_of_drills_do_not_use_up_the_allowance_of_daily_items() -> None:
+    world = World().up()
+    for number in range(4):
+        drill = replace(DRILL, id=f"drill-{number}", level=1, repeat=1, start_at=world.utc, expires=world.utc + HOUR)
+        world.order(drill, use="exercise").advance(30)
+    world.order(an_order("news", level=4, order_class=DAILY, start_at=world.utc)).advance(30)
+    assert world.sounds()[-1] == "news#1"
 
 
 def test_an_exercise_does_not_slip_into_the_gap_of_an_actual_order() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from devices.protocols.asking import RECEIPTS_KEPT_MAX
 from devices.protocols.documents import Step, StepKind
 from devices.protocols.speaker_link import ask_topic, config_topic, decode_receipt, decode_state, sign
 from devices.speaker import events as e
-from devices.speaker.state import RECEIPTS_KEPT_MAX
 from devices.speaker.turn import spread
 from tests.devices.speaker.world import CONFIG, SETUP, SPEAKER, T0, S, World, an_audio, an_order
 
@@ -109,10 +109,28 @@ def test_missing_receipts_are_sent_again_and_the_gone_are_named() -> None:
 def test_asks_that_make_no_sense_are_answered_so_and_cost_nothing() -> None:
     world = World().up()
     world.published.clear()
-    for ask in (b"", b"{", b"[]", b'{"missing":["1"]}', b'{"missing":' + b"[1]" * 9_000 + b"}", b'{"missing":[true]}'):
+    asks = (
+        b"",
+        b"{",
+        b"[]",
+        b'{"missing":[1]}',
+        b'{"ask":"receipts"}',
+        b'{"ask":"receipts","missing":["1"]}',
+        b'{"ask":"receipts","missing":[0]}',
+        b'{"ask":"receipts","missing":[true]}',
+        b'{"ask":"receipts","missing":[' + b",".join(b"%d" % n for n in range(1, 502)) + b"]}",
+        b'{"ask":"receipts","missing":[1]' + b" " * 16_384 + b"}",
+    )
+    for ask in asks:
         world.message(ASK, ask)
-    assert answers(world) == [{"refused": "unknown_ask", "journal": "journal-1"}] * 6
+    assert answers(world) == [{"refused": "unknown_ask", "journal": "journal-1"}] * len(asks)
     assert world.receipts == []
+
+
+def test_an_ask_of_a_newer_dispatcher_is_refused_under_its_correlation() -> None:
+    world = World().up()
+    world.message(ASK, b'{"ask":"sing","correlation":"c-9"}')
+    assert answers(world) == [{"refused": "unknown_ask", "journal": "journal-1", "correlation": "c-9"}]
 
 
 def test_a_self_test_answers_with_what_the_speaker_knows_of_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from tests.devices.speaker.conftest import SECRETS, Mosquitto
 from tests.devices.speaker.desk import ROUNDS_MAX, Desk
 from tests.devices.speaker.world import ROOT_KEY, an_order
 
+ROOT = Path(__file__).parents[3]
 RESIDENT_KB_MAX = 60 * 1_024
 
 
@@ -154,3 +156,17 @@ def test_an_agent_that_speaks_decodes_and_reports_stays_within_its_memory(broker
     peak_kb = int(status.split("VmHWM:")[1].split()[0])
     print(f"peak resident memory of a speaker: {peak_kb} kB")
     assert peak_kb <= RESIDENT_KB_MAX
+
+
+def test_the_agent_opens_no_inbound_port() -> None:
+    """Nothing that runs on a pole binds a socket or serves one; it only ever calls out."""
+    opening = {"bind", "accept", "create_server", "start_server", "create_unix_server", "serve_forever"}
+    found = [
+        (file.name, node.lineno)
+        for folder in ("speaker", "protocols")
+        for file in sorted((ROOT / "devices" / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in opening
+    ]
+    assert found == []

@@ -32,6 +32,7 @@ CITY, HARBOUR, HILLS = "210200000000", "210211000000", "210213000000"
 QUAY, MARKET, VILLAGE = "210211001000", "210211002000", "210213198001"
 ISSUER = "city"
 LEVELS = (1, 2, 3, 4)
+KEY_LOST, KEY_EXPIRED = "lost", "expired"
 
 
 def areas() -> tuple[Area, ...]:
@@ -201,6 +202,8 @@ class Keys:
         )
         self.signed_document = sign(self.document, self.private["root"])
         self.genuine: dict[bytes, Genuine] = {}
+        # The manifest keys that sign nothing now, by use: why, and since when.
+        self.broken: dict[str, tuple[str, int]] = {}
         self.heads: list[str] = []
 
     def _public(
@@ -208,8 +211,22 @@ class Keys:
     ) -> LinkKey:
         return self.private[name].public_link_key(use, issuer, area, levels, START_US + YEARS_US)
 
+    @property
+    def own_kids(self) -> frozenset[str]:
+        """The keys whose private half the dispatcher holds."""
+        return frozenset(self.private[name].kid for name in ("actual", "exercise", "config", "clock"))
+
+    def lost(self, use: str) -> bool:
+        """Whether the private half of this use's key has gone."""
+        return self.broken.get(str(use), ("", 0))[0] == KEY_LOST
+
+    def not_after_us(self, listed: LinkKey, now_us: int) -> int:
+        """When the dispatcher's key expires; a moment ago, where that is what is wrong with it."""
+        expired = listed.kid in self.own_kids and self.broken.get(str(listed.use), ("", 0))[0] == KEY_EXPIRED
+        return now_us - 1 if expired else listed.not_after
+
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
-        return use in ("actual", "exercise") and CITY in area_chain
+        return use in ("actual", "exercise") and use not in self.broken and CITY in area_chain
 
     def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
         """Sign with the key of the stream's use. Raises NoKey."""

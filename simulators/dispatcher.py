@@ -19,7 +19,7 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
-from services.dispatcher.engine import receipts, streams
+from services.dispatcher.engine import broker_copies, receipts, signing_keys, streams
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
@@ -27,6 +27,7 @@ from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
+from simulators.canary import Canaries, Report
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
@@ -53,6 +54,8 @@ class Parts:
     timers: type[TimerPass] = TimerPass
     sign_stream: Callable[..., streams.Signed] = streams.sign_stream
     confirms_first: bool = False
+    report_keys: Report = signing_keys.report
+    looks_afresh: bool = True
 
 
 class Surroundings(Protocol):
@@ -109,6 +112,7 @@ class Gateway:
         )
         self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
+        self._canaries = Canaries(process.quiet, keys, broker, wall, client, parts.report_keys)
         self._connection: Connection | None = None
         self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
         self._round: Call | None = None
@@ -332,6 +336,9 @@ class Gateway:
         again_us = 1_000_000
         try:
             self.voice.reconcile()
+            if self._parts.looks_afresh:
+                found = self.voice.look(self._broker.retained.get)
+                broker_copies.note(self.process.quiet, self.client, found)
             self._housekeeping()
             again_us = COMPARE_US
             self.wake()
@@ -339,6 +346,10 @@ class Gateway:
             self._world.say(self.client, "could not compare the broker's copies")
         finally:
             self.later(again_us, lambda: self._compare_on(number))
+
+    def watch_keys(self) -> None:
+        """One step of the loop of canaries."""
+        self._canaries.step(self._connection is not None and self._connection.passes)
 
     # Fire panels
 

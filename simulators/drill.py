@@ -25,6 +25,14 @@ app = typer.Typer(add_completion=False, help="Run a drill against a running syst
 
 LOOK_EVERY_S = 0.25
 HEALTH_WITHIN_S = 15.0
+KEY_WITHIN_S = 45.0
+"""More than one round of canaries: a system that has just started is waited for."""
+KEY_AGAIN_S = 0.5
+KEY_BY_HAND = "Look at `tocsin keys list`: put the saved key file back, or `tocsin keys make exercise`."
+
+
+class DrillRefused(Exception):
+    """The drill does not start, because nothing of it would sound; the sentence says why and what to do."""
 
 
 class DrillFailed(Exception):
@@ -223,6 +231,26 @@ class Drill:
             person.close()
 
 
+def check_key(api: str, within_s: float = KEY_WITHIN_S) -> None:
+    """Wait until the exercise key's canary comes home, so that what the drill releases would sound. Raises DrillRefused
+    when it does not in time, and at once when no gateway can sign with the key; httpx.HTTPError when nobody answers."""
+    until_s = time.monotonic() + within_s
+    while True:
+        health = httpx.get(f"{api}/api/health", timeout=HEALTH_WITHIN_S).json()
+        part = next((part for part in health["parts"] if part["part"] == "key_exercise"), None)
+        if part is not None and part["well"]:
+            return
+        keys = [key for key in health.get("keys", []) if key["use"] == "exercise"]
+        seen = any(key["gateways"] for key in keys)
+        lost = not any(
+            key["not_after_us"] >= health["now_us"] and any(at["usable"] for at in key["gateways"]) for key in keys
+        )
+        if (seen and lost) or time.monotonic() > until_s:
+            what = part["what"] if part is not None else "no exercise key is listed"
+            raise DrillRefused(f"The drill does not start, because nothing of it would sound: {what}. {KEY_BY_HAND}")
+        time.sleep(KEY_AGAIN_S)
+
+
 def _cap_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S-00:00")
 
@@ -248,9 +276,13 @@ def drill(
         typer.echo(str(broken), err=True)
         raise typer.Exit(2) from broken
     try:
-        # Asked first, so that nobody waits for expectations of a system that is not there.
-        httpx.get(f"{api}/api/health", timeout=HEALTH_WITHIN_S)
+        # Asked first, so that nobody waits for expectations of a system that is not there or would stay silent.
+        check_key(api)
         done, stories = run.run(), run.stories()
+    except DrillRefused as refused:
+        run.close()
+        typer.echo(f"drill_refused: {refused}", err=True)
+        raise typer.Exit(2) from refused
     except (httpx.HTTPError, httpx.InvalidURL) as away:
         run.close()
         typer.echo(f"unreachable: The system at {api} can't be asked: {away}.", err=True)

@@ -42,6 +42,9 @@ class Fault(StrEnum):
     SOUND_FAILS = "sound_fails"
     CLOCK_JUMPS = "clock_jumps"
     ATTACK = "attack"
+    KEY_LOST = "key_lost"
+    KEY_EXPIRED = "key_expired"
+    COPY_LOST = "copy_lost"
     PANEL_LOSES = "panel_loses"
     TEST_BITS = "test_bits"
     ROUGH_PEOPLE = "rough_people"
@@ -70,6 +73,9 @@ class Victims(Protocol):
     def restore(self) -> None: ...
     def jump(self, by_us: int) -> None: ...
     def strike(self) -> None: ...
+    def break_key(self, use: str, why: str) -> None: ...
+    def mend_key(self, use: str) -> None: ...
+    def lose_copy(self, rng: Random) -> None: ...
     def crowd(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def workers_behind(self, behind: bool) -> None: ...
@@ -106,6 +112,9 @@ class Faults:
             Fault.SOUND_FAILS: (12, self._sound_fails),
             Fault.CLOCK_JUMPS: (25, self._clock_jumps),
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
+            Fault.KEY_LOST: (25, lambda rng: self._key_fails(rng, city.KEY_LOST)),
+            Fault.KEY_EXPIRED: (40, lambda rng: self._key_fails(rng, city.KEY_EXPIRED)),
+            Fault.COPY_LOST: (10, self._v.lose_copy),
             Fault.CROWDED: (30, lambda rng: self._v.crowd()),
             Fault.PANEL_LOSES: (12, self._panel_loses),
             Fault.WORKERS_BEHIND: (25, self._workers_behind),
@@ -226,6 +235,11 @@ class Faults:
 
     def _clock_jumps(self, rng: Random) -> None:
         self._v.jump(rng.randint(-JUMPED_US_MAX, JUMPED_US_MAX))
+
+    def _key_fails(self, rng: Random, why: str) -> None:
+        use = rng.choice(("actual", "exercise"))
+        self._v.break_key(use, why)
+        self._end(rng, 30, 600, lambda: self._v.mend_key(use))
 
     def _panel_loses(self, rng: Random) -> None:
         error_us = rng.choice((0, 0, -90 * MINUTE_US))

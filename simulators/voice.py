@@ -11,7 +11,7 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine import receipts, streams
+from services.dispatcher.engine import broker_copies, receipts, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -114,6 +114,22 @@ class Voice:
         if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
             self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
         self._compared = True
+
+    def look(self, holds: Callable[[str], bytes | None]) -> dict[str, str]:
+        """Ask the broker afresh what it holds of every occupied stream, and mend what is lost or another; what was
+        found."""
+        with self._store.read() as read:
+            wanted = broker_copies.occupied(read)
+        return {topic: self._mended(stream, holds(topic)) for topic, stream in wanted.items()}
+
+    def _mended(self, stream: Stream, raw: bytes | None) -> str:
+        if raw is None:
+            self._send(stream.id, stream.signed, retain=True)
+            return "missing"
+        if raw != stream.signed:
+            self._compare(stream.id, raw)
+            return "another"
+        return broker_copies.SAME
 
     def _publish_lost_configs(self, seen: dict[str, bytes]) -> None:
         enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from devices.protocols.documents import Phase
 from devices.protocols.gb26875 import Frame
 from devices.protocols.speaker_link import decode_receipt
 from devices.speaker.machine import decide
 from devices.speaker.state import State
-from services.dispatcher.domain.broadcasts import ReleaseGiven
+from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven
 from services.dispatcher.domain.signals import Signal
+from services.dispatcher.domain.signing_keys import words
+from services.dispatcher.engine import broker_copies, signing_keys
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event
@@ -41,6 +44,9 @@ LAST_S = 10
 CALM_EVENTS_S = 420
 STEADY_US = 65 * S
 WELL_US = 45 * S
+COPIES_US = 130 * S
+KEYS_SEEN_US = 200 * S
+"""Longer than a canary counts, a round, and the time in which a key document that was overwritten is put back."""
 LINES_MAX = 200_000
 
 
@@ -99,6 +105,7 @@ class World:
         self._up_us = START_US
         self._rough = True
         self._deaths = self._chance("deaths")
+        self._unlike: dict[str, int] = {}
         self._web = self._new_web()
         self._backups: list[tuple[Tables, int]] = []
         self._rendering: set[str] = set()
@@ -195,6 +202,8 @@ class World:
             speaker.spare()
             speaker.trouble = Trouble(wall_error_us=speaker.trouble.wall_error_us)
             speaker.boot()
+        for use in tuple(self._keys.broken):
+            self.mend_key(use)
         self.panels_lose(0, 0)
         self._offices.temper = self._officers.temper = Temper(calm=True)
         self.disturb()
@@ -304,6 +313,8 @@ class World:
                 self.clock.later(due_us, lambda n=name, s=since_us, c=check: self._if_well(n, s, c))  # type: ignore[misc]
             checks.clear()
 
+    _struck_us = START_US
+    _keys_changed_us = START_US
     _said = 0
     _looked_at = -1
 
@@ -373,6 +384,8 @@ class World:
             self._truth.pressed.add((person, act.broadcast, act.act.content))
         if done:
             self._books.acted(person, act)
+            if isinstance(act.act, ReleaseGiven):
+                self._released(act)
 
     # The database
 
@@ -418,6 +431,7 @@ class World:
             gateway.wake()
 
     def strike(self) -> None:
+        self._struck_us = self.clock.us
         self._attacker.strike()
 
     def crowd(self) -> None:
@@ -428,9 +442,83 @@ class World:
         for panel in self._panels.values():
             panel.loses_percent, panel.clock_error_us = percent, clock_error_us
 
+    # Signing keys, and what the broker holds
+
+    def break_key(self, use: str, why: str) -> None:
+        """The key of this use signs nothing from now on."""
+        if use in self._keys.broken:
+            return
+        self.say("keys", f"the key for {use} is {why}")
+        self._keys.broken[use] = (why, self.clock.us)
+        self._keys_changed_us = self.clock.us
+
+    def mend_key(self, use: str) -> None:
+        if self._keys.broken.pop(use, None) is not None:
+            self.say("keys", f"the key for {use} signs again")
+            self._keys_changed_us = self.clock.us
+            for gateway in self._gateways:
+                gateway.wake()
+
+    def lose_copy(self, rng: Random) -> None:
+        """The broker loses what it held of an occupied stream, and tells nobody."""
+        chance = rng.random()
+        with self._database.read() as read:
+            topics = [topic for topic in broker_copies.occupied(read) if topic in self.broker.retained]
+        if topics:
+            topic = topics[int(chance * len(topics))]
+            del self.broker.retained[topic]
+            self.count("copy.lost")
+            self.say("broker", f"loses {topic}")
+
+    def _watch_keys(self) -> None:
+        """Law 11: health claims no more than was proved. What is known to be broken for long is red, what is whole for
+        long is not."""
+        if self._database.away:
+            return
+        for gateway in self._gateways:
+            gateway.watch_keys()
+        since_us = self.clock.us - KEYS_SEEN_US
+        if not self._steady(KEYS_SEEN_US) or self._struck_us > since_us or self._keys_changed_us > since_us:
+            return
+        with self._database.read() as read:
+            uses = signing_keys.health(read).uses
+        for use in uses:
+            why, broken_us = self._keys.broken.get(use.use, ("", 0))
+            if why and use.well:
+                age_s = (self.clock.us - broken_us) // S
+                said = f"health says that keys for {use.use} are well, but the key is {why} since {age_s} s"
+                self._truth.broken(11, use.use, said)
+            elif not why and not use.well:
+                said = "; ".join(words(problem)[0] for problem in use.problems)
+                self._truth.broken(11, use.use, f"health says of the whole key for {use.use}: {said}")
+            self.count("key.seen_red" if why else "key.seen_well")
+
+    def _watch_copies(self) -> None:
+        """Law 8: what is in force stays on the broker; what was lost or replaced there is back within two looks."""
+        if self._database.away or not self._well(COPIES_US):
+            self._unlike = {}
+            return
+        with self._database.read() as read:
+            wanted = broker_copies.occupied(read)
+        unlike = {topic for topic, stream in wanted.items() if self.broker.retained.get(topic) != stream.signed}
+        self._unlike = {topic: self._unlike.get(topic, self.clock.us) for topic in unlike}
+        for topic, since_us in self._unlike.items():
+            if self.clock.us - since_us > COPIES_US:
+                self._truth.broken(8, topic, f"the broker has not held what is in force on {topic} for long")
+
+    def _released(self, act: BroadcastAct) -> None:
+        """Law 11: no person's release is taken as on air when it is known that nothing can be signed for it."""
+        b = self._database.rows(Broadcast)[act.broadcast]
+        since_us = self.clock.us - KEYS_SEEN_US
+        if b.phase is Phase.ALERT and b.use in self._keys.broken and self._steady(KEYS_SEEN_US):
+            if self._keys_changed_us < since_us and self._struck_us < since_us:
+                self._truth.broken(11, b.id, f"the release of {b.id} was taken, but no key for {b.use} signs")
+
     # Now and then
 
     def _look(self) -> None:
+        self._watch_keys()
+        self._watch_copies()
         if self._database.commits != self._looked_at:
             self._looked_at = self._database.commits
             self._officers.look()
@@ -438,5 +526,10 @@ class World:
             self._books.look()
 
     def _well(self, for_us: int) -> bool:
+        """Whether everything has worked for as long, signing keys included."""
+        whole = not self._keys.broken and self._keys_changed_us < self.clock.us - for_us
+        return whole and self._steady(for_us)
+
+    def _steady(self, for_us: int) -> bool:
         up = bool(self._gateways) and self.broker.up and not self._database.away
         return up and self.broker.weather == Weather() and self._disturbed_us < self.clock.us - for_us

@@ -38,6 +38,7 @@ class Typ(StrEnum):
     MANIFEST = "tocsin-manifest+jws"
     CONFIG = "tocsin-config+jws"
     HELLO = "tocsin-hello+jws"
+    CANARY = "tocsin-canary+jws"
 
 
 class Header(NamedTuple):

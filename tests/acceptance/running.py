@@ -104,9 +104,12 @@ class Running:
 
 @contextmanager
 def running(
-    folder: Path, database_url: str = "", before_speakers: Callable[[up.System], None] = lambda system: None
+    folder: Path,
+    database_url: str = "",
+    before_speakers: Callable[[up.System], None] = lambda system: None,
+    **changed: object,
 ) -> Iterator[Running]:
-    """Start everything, wait until every speaker is online and configured, stop everything.
+    """Start everything, wait until every speaker is online and configured, stop everything. `changed` are settings.
 
     `before_speakers` is called when the speakers' settings are written and none of them runs yet.
     """
@@ -117,7 +120,7 @@ def running(
     shutil.copy(up.CITIES.parents[1] / "playbooks" / "underground-fire.yaml", playbooks)
     (folder / "var").mkdir(mode=0o700)
     settings, store, city = up.prepare(Settings(var=folder / "var", database_url=database_url), LONGGANG, demo=True)
-    settings = settings.model_copy(update={"playbooks": playbooks})
+    settings = settings.model_copy(update={"playbooks": playbooks, **changed})
     demo = Demo(settings, store, city, own_processes=0)
     demo.enrol()
     system = up.start_system(settings, store, city)

@@ -220,6 +220,7 @@ def test_right_secret_is_let_in_and_wrong_ones_are_not(port: int) -> None:
         f"tocsin/v1/area/{AREA}/manifest/actual/city",
         f"tocsin/v1/area/{AREA}/live",
         "tocsin/v1/keys",
+        "tocsin/v1/canary/actual-city-1",
     ],
 )
 @pytest.mark.parametrize("retain", [False, True])
@@ -255,6 +256,17 @@ def test_speaker_hears_its_own_branches_and_areas_whatever_it_subscribes_to(port
             assert gateway.publish(topic, b"x") in ("Success", "No matching subscribers")
         assert [speaker.next().topic for _ in meant_for_it] == meant_for_it
         assert speaker.heard.empty()
+
+
+def test_canaries_go_from_gateway_to_gateway_and_to_nobody_else(port: int) -> None:
+    topic = "tocsin/v1/canary/actual-city-1"
+    with connected(port, "gw-0") as gateway, connected(port, "sp-2") as speaker:
+        gateway.subscribe("tocsin/v1/canary/+")
+        speaker.subscribe("#", "tocsin/v1/canary/+", topic)
+        assert gateway.publish(topic, b"canary") == "Success"
+        assert gateway.next() == Heard(topic, b"canary")
+        gateway.publish("tocsin/v1/speaker/sp-2/ask", b"own")
+        assert speaker.next() == Heard("tocsin/v1/speaker/sp-2/ask", b"own")
 
 
 def test_speaker_does_not_get_another_speakers_retained_config(port: int) -> None:

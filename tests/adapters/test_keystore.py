@@ -193,8 +193,9 @@ def test_a_broken_key_file_is_left_aside_and_the_others_sign_on(folder: KeyFolde
     folder.make(scope(Use.EXERCISE), NOON_US)
     (folder.folder / "actual-city-1.pem").write_bytes(BROKEN[damage])
     assert signer(folder).uses() == ("clock", "config", "exercise")
-    with pytest.raises(KeyFileBroken):
+    with pytest.raises(KeyFileBroken) as broken:
         folder.private(folder.document().keys[2])
+    assert broken.value.trouble == ("empty" if damage == "nothing" else "damaged")
 
 
 def test_a_key_of_the_same_name_from_elsewhere_is_not_taken_for_ours(folder: KeyFolder, tmp_path: Path) -> None:
@@ -211,3 +212,61 @@ def test_a_private_key_kept_elsewhere_is_no_fault(folder: KeyFolder) -> None:
     folder.make(scope(Use.ACTUAL), NOON_US)
     (folder.folder / "actual-city-1.pem").unlink()
     assert signer(folder).uses() == ("clock", "config")
+
+
+def faults(signing: KeySigner) -> dict[str, str]:
+    return {str(key.listed.use): str(key.fault or "") for key in signing.tried}
+
+
+def test_every_key_is_tried_when_the_folder_is_read(folder: KeyFolder, tmp_path: Path) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    folder.make(scope(Use.EXERCISE), NOON_US)
+    (folder.folder / "exercise-city-1.pem").unlink()
+    (folder.folder / "clock-city-1.pem").write_bytes((folder.folder / "config-city-1.pem").read_bytes())
+    assert faults(signer(folder)) == {"config": "", "clock": "foreign", "actual": "", "exercise": "absent"}
+
+
+def test_a_folder_that_has_not_changed_is_not_read_again(folder: KeyFolder) -> None:
+    signing = signer(folder)
+    assert not signing.changed()
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    assert signing.changed()
+    signing.look_again()
+    assert not signing.changed()
+    assert signing.signs("actual", CHAIN)
+
+
+def test_a_folder_that_can_not_be_read_is_looked_at_once_for_each_change(folder: KeyFolder) -> None:
+    signing = signer(folder)
+    (folder.folder / DOCUMENT).write_bytes(b"")
+    assert signing.changed()
+    signing.look_again()
+    assert not signing.changed()
+    assert set(faults(signing).values()) == {"no_document"}
+
+
+def test_a_key_whose_file_breaks_while_it_is_in_memory_signs_manifests_and_no_canary(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    signing = signer(folder)
+    assert signing.sign_canary("actual-city-1", "gw-0", "n" * 22)
+    (folder.folder / "actual-city-1.pem").write_bytes(b"")
+    signing.look_again()
+    raw = signing.sign_manifest(manifest(), CHAIN)
+    assert speaker_link.read_manifest(raw, manifest().stream, folder.document(), None, NOON_US) == manifest()
+    assert signing.uses() == ("clock", "config")
+    with pytest.raises(NoKey):
+        signing.sign_canary("actual-city-1", "gw-0", "n" * 22)
+
+
+def test_a_revoked_key_does_not_stay_in_memory(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    signing = signer(folder)
+    folder.revoke("actual-city-1", NOON_US)
+    signing.look_again()
+    assert not signing.signs("actual", CHAIN)
+
+
+def test_an_expired_key_signs_no_canary(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL, days=1), NOON_US)
+    with pytest.raises(NoKey):
+        signer(folder, NOON_US + DAY_US + 1).sign_canary("actual-city-1", "gw-0", "n" * 22)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from devices.protocols import asking, documents, jws, report_json, selector
+from devices.protocols import asking, canary, documents, jws, report_json, selector
 from devices.protocols import speaker_link as link
 from devices.protocols.speaker_link import Use
 from tests.data.speaker_link import make
@@ -43,7 +43,7 @@ def valid(schema: str, value: object) -> bool:
 
 
 def test_addresses_are_the_topics() -> None:
-    values = {"area": "a", "use": "actual", "issuer": "i", "speaker": "s"}
+    values = {"area": "a", "use": "actual", "issuer": "i", "speaker": "s", "kid": "k"}
     addresses = {name: channel["address"].format(**values) for name, channel in API["channels"].items()}
     assert addresses == {
         "keys": link.KEYS_TOPIC,
@@ -56,6 +56,7 @@ def test_addresses_are_the_topics() -> None:
         "helloAnswer": link.hello_answer_topic("s"),
         "ask": link.ask_topic("s"),
         "answer": link.answer_topic("s"),
+        "canary": canary.canary_topic("k"),
     }
 
 
@@ -82,6 +83,7 @@ def test_message_limits_and_types_are_the_codes() -> None:
         "manifest": documents.MANIFEST_BYTES_MAX,
         "config": documents.CONFIG_BYTES_MAX,
         "helloAnswer": documents.HELLO_ANSWER_BYTES_MAX,
+        "canary": canary.CANARY_BYTES_MAX,
         "hello": documents.HELLO_BYTES_MAX,
         "state": documents.STATE_BYTES_MAX,
         "receipt": documents.RECEIPT_BYTES_MAX,
@@ -141,6 +143,13 @@ def test_schema_allows_every_accepted_document(file: str, schema: str) -> None:
     accepted = [case for case in cases if "refused" not in case]
     assert accepted
     assert [case["name"] for case in accepted if not valid(schema, _payload(case["raw"]))] == []
+
+
+def test_a_canary_is_as_the_schema_says() -> None:
+    key = jws.SigningKey.from_seed("actual-1", b"a" * 32)
+    raw = canary.sign_canary(canary.Canary("actual-1", Use.ACTUAL, "gw-0", "n" * 22, 1), key)
+    assert valid("Canary", _payload(raw.decode()))
+    assert not any(valid(schema, _payload(raw.decode())) for schema in ("Manifest", "SpeakerConfig", "HelloAnswer"))
 
 
 @pytest.mark.parametrize(

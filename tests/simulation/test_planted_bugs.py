@@ -38,15 +38,16 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import endings, room, streams
+from services.dispatcher.engine import endings, room, signing_keys, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
-from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Stream
+from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
+from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
 from simulators.checks import HOUR_US, Violation
-from simulators.city import CITY, Keys
+from simulators.city import CITY, KEY_LOST, START_US, Keys
 from simulators.dispatcher import Parts
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
@@ -705,6 +706,48 @@ def test_law_10_catches_a_release_by_a_timer_that_came_too_late() -> None:
     assert {v.law for v in broken} == {10}
     assert any("s late released" in v.sentence for v in broken)
     assert any(v.sentence.endswith("though the clock had jumped") for v in broken)
+
+
+# Law 11: nothing claims more than was proved
+
+
+KEYS_BREAK = (Fault.KEY_LOST, Fault.KEY_EXPIRED)
+
+
+def test_law_11_catches_health_that_says_well_though_the_key_can_not_sign() -> None:
+    def tried_at_start_alone(store: Store, gateway: str, reports: Sequence[KeyReport]) -> None:
+        """Says of every key what held when the process started."""
+        far_us = START_US + 10**15
+        whole = [replace(r, key=replace(r.key, not_after_us=far_us), fault="", home_ago_us=0) for r in reports]
+        signing_keys.report(store, gateway, whole)
+
+    broken = found(Parts(report_keys=tried_at_start_alone), faults=KEYS_BREAK)
+    assert {v.law for v in broken} == {11}
+    assert any(v.sentence.startswith("health says that keys for") for v in broken)
+
+
+def test_law_11_catches_health_that_is_red_for_a_key_that_signs() -> None:
+    def never_home(store: Store, gateway: str, reports: Sequence[KeyReport]) -> None:
+        signing_keys.report(store, gateway, [replace(r, home_ago_us=None) for r in reports])
+
+    broken = found(Parts(report_keys=never_home), faults=())
+    assert {v.law for v in broken} == {11}
+    assert any("of the whole key" in v.sentence for v in broken)
+
+
+def test_law_11_catches_a_release_that_is_taken_though_nothing_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost_for_long(world: World) -> None:
+        for use in ("actual", "exercise"):
+            world.clock.later(100_000_000, lambda use=use: world.break_key(use, KEY_LOST))  # type: ignore[misc]
+
+    monkeypatch.setattr(signing_keys, "check_release", lambda tx, b, event, city: None)
+    broken = found(faults=(), prepare=lost_for_long)
+    assert {v.law for v in broken} == {11}
+    assert any(v.sentence.endswith("signs") for v in broken)
+
+
+def test_law_8_catches_a_broker_that_lost_what_is_on_air_and_was_never_asked_again() -> None:
+    assert 8 in laws_broken(Parts(looks_afresh=False), faults=(Fault.COPY_LOST,))
 
 
 # A full stream

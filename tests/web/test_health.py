@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from services.dispatcher.domain.broadcasts import sentences
 from services.dispatcher.domain.effects import Carry, Save
+from services.dispatcher.domain.signing_keys import KeyState
+from services.dispatcher.engine import broker_copies, signing_keys
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
+from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.engine.signing import Keys, sign
@@ -47,6 +51,7 @@ def parts(api: Api) -> dict[str, bool]:
 
 def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
     hold(api.town.store, "gw-0", "host/1", 3 * SECOND_US)
+    keys_are_well(api, "actual", "config", "clock")
     api.town.engine.handle([CanaryAnswered(NOON_US)])
     clear_effects(api)
     view = api.client.get("/api/health").json()
@@ -58,7 +63,22 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("worker", True, NOON_US, ""),
         ("room", True, NOON_US, ""),
         ("city", True, NOON_US, ""),
+        ("key_actual", True, NOON_US, ""),
+        ("key_clock", True, NOON_US, ""),
+        ("key_config", True, NOON_US, ""),
+        ("streams", True, NOON_US, ""),
     ]
+    assert [key["kid"] for key in view["keys"]] == ["actual-city-1", "clock-city-1", "config-city-1"]
+    assert view["keys"][0]["gateways"] == [
+        {"gateway": "gw-0", "usable": True, "home_us": NOON_US, "took_us": 1_500},
+    ]
+
+
+def keys_are_well(api: Api, *uses: str, days: int = 365, fault: str = "", home_ago_us: int = 0) -> None:
+    """The gateway reports a key of each of these uses, whose canary came home."""
+    end_us = api.town.clock.now_us() + days * 86_400 * SECOND_US
+    keys = [KeyState(f"{use}-city-1", use, "city", builders.CITY, (1, 2, 3, 4), end_us) for use in uses]
+    signing_keys.report(api.town.store, "gw-0", [KeyReport(key, fault, home_ago_us, 1_500) for key in keys])
 
 
 def clear_effects(api: Api) -> None:
@@ -142,6 +162,62 @@ def test_metrics_are_prometheus_text(api: Api) -> None:
     answer = api.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'tocsin_web_requests_total{status="2xx"} 1.0' in answer.text
+
+
+def sick(api: Api) -> dict[str, dict[str, Any]]:
+    return {p["part"]: p for p in api.client.get("/api/health").json()["parts"] if not p["well"]}
+
+
+def test_a_key_that_can_not_sign_is_named_with_what_still_works(api: Api) -> None:
+    hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    keys_are_well(api, "config", "clock", "actual", fault="empty")
+    part = sick(api)["key_actual"]
+    assert part["what"] == "the file of actual-city-1 is empty (gw-0)"
+    assert part["what_zh"] == "actual-city-1的密钥文件为空（gw-0）"
+    assert "hand-held loudspeaker" in part["still_works"]
+    assert "手持喇叭" in part["still_works_zh"]
+
+
+def test_a_canary_that_does_not_come_home_is_red_after_ninety_seconds(api: Api) -> None:
+    hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    keys_are_well(api, "config", "clock")
+    assert not {"key_config", "key_clock"} & set(sick(api))
+    api.town.clock.advance(91)
+    assert {"key_config", "key_clock"} <= set(sick(api))
+
+
+def test_a_key_that_expires_soon_is_a_warning_and_not_red(api: Api) -> None:
+    hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    keys_are_well(api, "actual", days=29)
+    part = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "key_actual")
+    assert (part["well"], part["warned"]) == (True, True)
+    assert part["what"].startswith("actual-city-1 expires on ")
+    keys_are_well(api, "actual", days=30)
+    part = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "key_actual")
+    assert (part["well"], part["warned"], part["what"]) == (True, False, "")
+
+
+def test_a_gateway_that_runs_and_never_told_of_its_keys_is_red(api: Api) -> None:
+    hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    assert {"key_config", "key_clock"} <= set(sick(api))
+
+
+def test_the_stream_that_has_gone_unconfirmed_for_longest_is_named(api: Api) -> None:
+    broker_copies.note(api.town.store, "gw-0", {"tocsin/v1/area/1/manifest/actual/city": "missing"})
+    assert "streams" not in sick(api)
+    api.town.clock.advance(151)
+    part = sick(api)["streams"]
+    assert part["what"] == "tocsin/v1/area/1/manifest/actual/city has not been confirmed for 151 s: missing"
+
+
+def test_a_release_that_no_key_can_sign_is_refused_with_a_code_and_what_to_do(api: Api) -> None:
+    hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    keys_are_well(api, "actual", fault="empty")
+    draft = api.town.alert(api.town.signal(builders.storm_signal()))
+    sentence = sentences(draft)["zh"]
+    answer = api.post("duty", f"/api/broadcasts/{draft.id}/release", {"content": draft.content, "sentence": sentence})
+    assert refusal(answer) == (409, "no_usable_key")
+    assert "the file of actual-city-1 is empty" in answer.json()["detail"]
 
 
 def test_a_stream_that_fills_up_is_told_with_what_fills_it_before_it_is_full(api: Api) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devices.protocols import topics
+from devices.protocols.canary import ALL_CANARIES
 
 LOGINS_MAX = 50_000
 TOPICS_PER_LOGIN_MAX = 64
@@ -112,6 +113,7 @@ def gateway_login(name: str, password_hash: str) -> BrokerLogin:
             f"{speaker}/hello/answer",
             f"{speaker}/ask",
             f"{topics.ROOT}/office/+/task",
+            ALL_CANARIES,
         ),
     )
 

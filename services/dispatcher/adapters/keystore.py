@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.protocols import speaker_link
+from devices.protocols.canary import Canary, canary_topic, read_canary, sign_canary
 from devices.protocols.speaker_link import (
     HelloAnswer,
     KeyDocument,
@@ -29,6 +31,7 @@ from devices.protocols.speaker_link import (
 )
 
 from ..domain.refusals import NoKey, Refused
+from ..domain.signing_keys import KeyTrouble
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +60,10 @@ class KeyFileBroken(Refused):
     """A private key file is no Ed25519 key, or not the one whose public half the key document lists."""
 
     code = "key_file_broken"
+
+    def __init__(self, detail: str, trouble: KeyTrouble = KeyTrouble.DAMAGED) -> None:
+        super().__init__(detail)
+        self.trouble = trouble
 
 
 class RootOffline(Refused):
@@ -149,6 +156,15 @@ class KeyFolder:
         """The private half of a listed key, or None when it is kept elsewhere. Raises KeyFileBroken."""
         return self._load(f"{listed.kid}.pem", listed)
 
+    def stamp(self) -> tuple[tuple[str, int, int, int], ...]:
+        """What tells a changed folder from the same one, without reading a file; empty when it can't be listed."""
+        try:
+            with os.scandir(self.folder) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries]
+        except OSError:
+            return ()
+        return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
     def _root_private(self) -> SigningKey:
         root = self._load(ROOT_PRIVATE, self.root())
         if root is None:
@@ -161,7 +177,9 @@ class KeyFolder:
         except FileNotFoundError:
             return None
         except OSError as broken:
-            raise KeyFileBroken(f"{name}: {broken.strerror}") from broken
+            raise KeyFileBroken(f"{name}: {broken.strerror}", KeyTrouble.UNREADABLE) from broken
+        if not pem.strip():
+            raise KeyFileBroken(f"{name} is empty", KeyTrouble.EMPTY)
         try:
             key = serialization.load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as broken:
@@ -171,7 +189,7 @@ class KeyFolder:
         own = SigningKey(public.kid, key)
         # A key of the same name from elsewhere would sign what every speaker refuses.
         if own.public_link_key(public.use, public.issuer, public.area, public.levels, public.not_after) != public:
-            raise KeyFileBroken(name)
+            raise KeyFileBroken(name, KeyTrouble.FOREIGN)
         return own
 
     def _keep(self, name: str, key: SigningKey) -> None:
@@ -184,34 +202,91 @@ class KeyFolder:
         _write(self.folder / DOCUMENT, speaker_link.sign(document, root), 0o644)
 
 
+@dataclass(frozen=True, slots=True)
+class TriedKey:
+    """A listed key and why its private half can't sign here; "" when it was tried and what it signed was verified."""
+
+    listed: LinkKey
+    fault: KeyTrouble | None
+
+
 class KeySigner:
     """The gateway's signer: the private keys whose public half the key document lists, by use, area and levels. A key
-    that has expired signs nothing, because no speaker would obey it."""
+    that has expired signs nothing, because no speaker would obey it.
+
+    A key whose file breaks while the process runs is shown as broken, and its private half, still in memory, goes on
+    signing: what is on air can be stopped and corrected. Nothing else counts on it, since a restart would lose it.
+    """
 
     def __init__(self, folder: KeyFolder, now_us: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
         self._folder = folder
         self._now_us = now_us
         self._keys: list[tuple[LinkKey, SigningKey]] = []
+        self._stamp: object = None
+        self.tried: tuple[TriedKey, ...] = ()
         self.reload()
 
     def reload(self) -> None:
-        """Read the folder again. A broken key file is left aside, loudly: the others still sign. Raises KeysMissing."""
+        """Read the folder again and try every key. A broken key file is left aside, loudly: the others still sign.
+        Raises KeysMissing."""
+        # Taken first: a file that changes while it is read is read once more.
+        self._stamp = self._folder.stamp()
         self.document = self._folder.document()
         self.signed_document = self._folder.signed_document()
-        self._keys = []
-        for listed in self.document.keys:
-            try:
-                own = self._folder.private(listed)
-            except KeyFileBroken as broken:
-                log.critical("a key can't be used", key=listed.kid, reason=broken.sentence)
-                continue
-            if own is not None:
-                self._keys.append((listed, own))
+        self.root = self._folder.root()
+        in_memory = dict(self._keys)
+        loaded = [(listed, *self._tried(listed, in_memory)) for listed in self.document.keys]
+        self._keys = [(listed, own) for listed, own, _ in loaded if own is not None]
+        self._now_tried(tuple(TriedKey(listed, fault) for listed, _, fault in loaded))
+
+    def look_again(self) -> None:
+        """The same while running: without a readable key document every key is shown as broken, and what was loaded
+        before still signs."""
+        try:
+            self.reload()
+        except KeysMissing:
+            self._now_tried(tuple(TriedKey(key.listed, KeyTrouble.NO_DOCUMENT) for key in self.tried))
+
+    def changed(self) -> bool:
+        """Whether a file of the folder is not as it was when it was last read."""
+        return self._folder.stamp() != self._stamp
+
+    def _tried(
+        self, listed: LinkKey, in_memory: dict[LinkKey, SigningKey]
+    ) -> tuple[SigningKey | None, KeyTrouble | None]:
+        """The private half to sign with, and what is wrong with its file."""
+        held = in_memory.get(listed)
+        try:
+            own = self._folder.private(listed)
+        except KeyFileBroken as broken:
+            return held, broken.trouble
+        if own is None:
+            return held, KeyTrouble.ABSENT if held is None else KeyTrouble.MISSING
+        return own, None if _signs(own, listed) else KeyTrouble.FOREIGN
+
+    def _now_tried(self, tried: tuple[TriedKey, ...]) -> None:
+        before = {key.listed.kid: key.fault for key in self.tried}
+        for key in tried:
+            if key.fault not in (None, KeyTrouble.ABSENT) and before.get(key.listed.kid) is not key.fault:
+                log.critical("a key can't be used", key=key.listed.kid, reason=str(key.fault))
+            elif key.fault is None and before.get(key.listed.kid) is not None:
+                log.info("a key can be used again", key=key.listed.kid)
+        self.tried = tried
 
     def uses(self) -> tuple[str, ...]:
-        """The uses for which a key is here and valid, for the line that says what is loaded."""
+        """The uses for which a key is here, signs and is valid, for the line that says what is loaded."""
         now_us = self._now_us()
-        return tuple(sorted({str(listed.use) for listed, _ in self._keys if now_us <= listed.not_after}))
+        good = (key.listed for key in self.tried if key.fault is None)
+        return tuple(sorted({str(listed.use) for listed in good if now_us <= listed.not_after}))
+
+    def sign_canary(self, kid: str, gateway: str, nonce: str) -> bytes:
+        """A canary by this very key. Raises NoKey when it is not here, does not sign or has expired."""
+        now_us = self._now_us()
+        good = {key.listed.kid for key in self.tried if key.fault is None and now_us <= key.listed.not_after}
+        for listed, own in self._keys:
+            if listed.kid == kid and kid in good:
+                return sign_canary(Canary(kid, listed.use, gateway, nonce, now_us), own)
+        raise NoKey(kid)
 
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
         """Whether a key for this use reaches an area with this chain."""
@@ -250,6 +325,16 @@ class KeySigner:
         ]
         # The newest key signs: an older one stays listed only until every speaker holds its successor.
         return max(fitting, key=lambda pair: pair[0].not_after)[1] if fitting else None
+
+
+def _signs(own: SigningKey, listed: LinkKey) -> bool:
+    """Whether a small document that the private half signs is verified with the public half that is listed."""
+    canary = Canary(listed.kid, listed.use, "trial", secrets.token_urlsafe(16), 0)
+    try:
+        raw = sign_canary(canary, own)
+        return read_canary(raw, canary_topic(listed.kid), KeyDocument(0, 0, (listed,)), None) == canary
+    except speaker_link.Refused:
+        return False
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -81,11 +81,14 @@ class SpeakerSide:
 
     def _published_stream(self, signed: Signed, finish: Finish) -> None:
         finish()
+        self._publish_newer(signed)
+        self._published(signed.topic)
+
+    def _publish_newer(self, signed: Signed) -> None:
+        """Another gateway, or thread, may have signed in between, and ours reached the broker after its own."""
         while (newer := self._newer(signed)) is not None:
-            # Another gateway signed in between, and ours may have reached the broker after its own.
             signed = newer
             self._link.publish(signed.topic, signed.raw, retain=True)
-        self._published(signed.topic)
 
     def _sign(self, topic: str) -> Signed:
         try:
@@ -165,6 +168,26 @@ class SpeakerSide:
         with self._lock:
             self._seen[topic] = b"" if topic.endswith("/config") else raw
 
+    def lost(self, topic: str) -> None:
+        """The broker was asked and holds nothing on this topic."""
+        with self._lock:
+            self._seen.pop(topic, None)
+
+    def broker_copy(self, topic: str) -> bytes | None:
+        """What the broker is known to hold on this topic."""
+        with self._lock:
+            return self._seen.get(topic)
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether the broker's copies have been compared since this process started."""
+        return self._reconciled.is_set()
+
+    def say_again(self, stream: Stream) -> None:
+        """Put what is stored of a stream on the broker again. Raises CarryFailed."""
+        self._link.publish(stream.id, stream.signed, retain=True)
+        self._publish_newer(Signed(stream.id, stream.manifest_version, stream.signed, fresh=False))
+
     def forget_seen(self) -> None:
         """A new connection: what the broker holds is told again."""
         with self._lock:
@@ -177,13 +200,13 @@ class SpeakerSide:
             seen = dict(self._seen)
         for topic, raw in sorted(seen.items()):
             if "/manifest/" in topic:
-                self._compare(topic, raw)
+                self.compare(topic, raw)
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
         for stream in rows:
             if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
-                self._link.publish(stream.id, stream.signed, retain=True)
+                self.say_again(stream)
         self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
@@ -197,7 +220,8 @@ class SpeakerSide:
                 for name in sorted(lost):
                     tx.save(Save(Carry.PUBLISH_CONFIG, name))
 
-    def _compare(self, topic: str, raw: bytes) -> None:
+    def compare(self, topic: str, raw: bytes) -> None:
+        """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
         with self._store.read() as read:
             stream = read.get(Stream, topic)
         if stream is not None and stream.signed == raw:
@@ -207,7 +231,7 @@ class SpeakerSide:
         except speaker_link.Refused as refused:
             log.warning("the broker holds a manifest that is not ours", stream=topic, reason=str(refused.reason))
             if stream is not None and stream.signed:
-                self._link.publish(topic, stream.signed, retain=True)
+                self.say_again(stream)
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)

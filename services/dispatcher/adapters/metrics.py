@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ..engine.broker_copies import SAME
 from ..engine.receipts import Counted
+from ..engine.signing_keys import KeyReport
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -41,3 +45,47 @@ class GatewayMetrics:
     def counted(self, counted: Counted) -> None:
         self.receipts.labels("stored").inc(counted.stored)
         self.receipts.labels("unknown_order").inc(counted.unknown)
+
+
+def _age_s(since_s: float) -> float:
+    return time.monotonic() - since_s
+
+
+class KeyMetrics:
+    """Canaries, keys and the broker's copies, as this gateway finds them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.age_s = Gauge(
+            "tocsin_canary_age_seconds", "Since a key's canary came home; -1 for never.", ["kid"], registry=registry
+        )
+        self.took_s = Gauge("tocsin_canary_seconds", "How long the newest canary took.", ["kid"], registry=registry)
+        self.expiry_s = Gauge(
+            "tocsin_key_not_after_seconds", "When a key expires, seconds since 1970.", ["kid", "use"], registry=registry
+        )
+        self.usable = Gauge("tocsin_key_usable", "1 when a key was tried here and signs.", ["kid"], registry=registry)
+        self.failures = Counter("tocsin_canary_failures", "Canaries that failed.", ["reason"], registry=registry)
+        self.confirmed = Gauge(
+            "tocsin_streams_confirmed", "Occupied streams that the broker holds as stored.", registry=registry
+        )
+        self.unconfirmed = Gauge("tocsin_streams_unconfirmed", "Occupied streams that it does not.", registry=registry)
+
+    def keys(self, found: Sequence[KeyReport], now_s: float) -> None:
+        """What was found at `now_s` of the monotonic clock of every listed key; others are shown no more. An age goes
+        on growing by itself, so that a gateway that no longer looks shows it."""
+        for gauge in (self.age_s, self.took_s, self.expiry_s, self.usable):
+            gauge.clear()
+        for key in found:
+            kid, ago_us = key.key.id, key.home_ago_us
+            if ago_us is None:
+                self.age_s.labels(kid).set(-1)
+            else:
+                self.age_s.labels(kid).set_function(partial(_age_s, now_s - ago_us / 1_000_000))
+            self.took_s.labels(kid).set(key.took_us / 1_000_000)
+            self.expiry_s.labels(kid, key.key.use).set(key.key.not_after_us / 1_000_000)
+            self.usable.labels(kid).set(0 if key.fault else 1)
+
+    def copies(self, found: Mapping[str, str]) -> None:
+        """What a comparison with the broker's copies found, by topic."""
+        confirmed = sum(1 for what in found.values() if what == SAME)
+        self.confirmed.set(confirmed)
+        self.unconfirmed.set(len(found) - confirmed)

@@ -40,6 +40,7 @@ RECONNECT_MAX_S = 5
 LOOK_EVERY_S = 1.0
 """How often paho is asked whether a ping is due or overdue."""
 LEAVE_WITHIN_S = 2.0
+TOPICS_PER_PACKET = 100
 _WAKES_READ = 4_096
 
 
@@ -127,6 +128,23 @@ class MqttLink:
             raise CarryFailed("the broker is not connected")
         sent = self._client.publish(topic, payload, qos, retain)
         return partial(_finish, sent, time.monotonic() + PUBACK_TIMEOUT_S)
+
+    def ask_retained(self, topics: Sequence[str]) -> None:
+        """Have the broker say again what it holds retained on each of these topics; they come as deliveries with
+        `retain` set, and where it holds nothing, none comes. End it with `leave`. Raises CarryFailed."""
+        if not self._connected.is_set():
+            raise CarryFailed("the broker is not connected")
+        # Retained messages come with every subscription of this kind, also when there is one already (MQTT 5, 3.8.3.1).
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+        for start in range(0, len(topics), TOPICS_PER_PACKET):
+            self._client.subscribe([(topic, options) for topic in topics[start : start + TOPICS_PER_PACKET]])
+
+    def leave(self, topics: Sequence[str]) -> None:
+        """End the subscriptions of `ask_retained`; those that the link was made with stay."""
+        for start in range(0, len(topics), TOPICS_PER_PACKET):
+            few = [t for t in topics[start : start + TOPICS_PER_PACKET] if t not in dict(self._subscriptions)]
+            if few and self._connected.is_set():
+                self._client.unsubscribe(few)
 
     def _run(self) -> None:
         """Connect, serve the connection until it ends, and again, later each time that it does not come to be."""

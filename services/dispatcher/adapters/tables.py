@@ -18,11 +18,13 @@ from ..domain.polling import Poll
 from ..domain.rhythm import Heard
 from ..domain.risk import History
 from ..domain.signals import Feed, Panel, Sensor
+from ..domain.signing_keys import KeyState
 from ..domain.silences import Silence, SilencedWord
 from ..domain.verification import Task
 from ..engine.ports import (
     Asset,
     BrokerAccount,
+    BrokerCopy,
     CitySettings,
     Footprint,
     Lease,
@@ -127,6 +129,8 @@ ENTITIES: dict[type, Table] = {
     Login: _entity("login", _text("person"), _int("expires_us")),
     BrokerAccount: _entity("broker_account", _bool("enabled")),
     Stream: _entity("stream", _text("area"), _text("use"), versioned=True),
+    KeyState: _entity("key_state", _text("use")),
+    BrokerCopy: _entity("broker_copy"),
     Asset: _entity("asset", _text("lang"), _text("sha256")),
     Wording: _entity("wording", _text("lang")),
     Lease: _entity("lease", _text("holder"), _int("until_us")),

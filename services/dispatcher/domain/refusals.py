@@ -133,6 +133,12 @@ class NoKey(Refused):
     code = "no_key"
 
 
+class NoUsableKey(Refused):
+    """No gateway can sign this now, so nothing would sound: mend the key, and announce by hand-held loudspeaker."""
+
+    code = "no_usable_key"
+
+
 class ReleaseNotShown(Refused):
     """The signer found no valid release for this order and did not sign."""
 

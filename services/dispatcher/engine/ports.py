@@ -77,6 +77,25 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerCopy:
+    """What the broker was last found to hold of an occupied stream, under the stream's topic. `since_us` is when the
+    stream was first found occupied, `confirmed_us` when the broker last held exactly the stored bytes and a speaker
+    would take them, 0 for never; `checked_us` and `found` are of the newest comparison, "" for the same."""
+
+    id: str
+    since_us: int
+    confirmed_us: int
+    checked_us: int
+    found: str
+    gateway: str
+
+    @property
+    def held_us(self) -> int:
+        """Since when nobody can say that the broker holds it."""
+        return self.confirmed_us or self.since_us
+
+
+@dataclass(frozen=True, slots=True)
 class Wording:
     """Words to render ahead: `id` is the hash of the rest, so that the same words are rendered once."""
 

@@ -60,7 +60,7 @@ from ..domain.verification import (
     short,
 )
 from ..domain.wordings import filled
-from . import drafts, endings, footprints, muting, silencing, witnesses
+from . import drafts, endings, footprints, muting, signing_keys, silencing, witnesses
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
 from .streams import SILENT_STATES, revision_on_broker
@@ -257,6 +257,7 @@ class Work:
         if before is None:
             raise NotFound(f"broadcast {broadcast_id}")
         after, effects = broadcasts.decide(before, event, self.tx.now_us())
+        signing_keys.check_release(self.tx, before, event, self.city)
         if after.rev > before.rev:
             after = self._above_broker(before, after)
         if after.state is BroadcastState.ON_AIR and before.state is BroadcastState.DRAFT:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from devices.protocols.speaker_link import Use
+from devices.protocols.speaker_link import LinkKey, Use
 
-from ..adapters.keystore import KeyFolder, Scope
+from ..adapters.keystore import DAY_US, KeyFolder, KeySigner, Scope, TriedKey
 from ..domain.refusals import Refused
+from ..domain.signing_keys import EXPIRY_WARNED_US, KeyProblem, KeyTrouble, words
 from .settings import Settings
+from .wiring import start_logging
 
 keys_app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Signing keys of this dispatcher. 本系统的签名密钥。"
@@ -50,7 +54,7 @@ def make(
         key = _folder(folder).make(Scope(use, issuer, area, days), _now_us())
     except Refused as refused:
         raise _ended(refused) from refused
-    typer.echo(f"Made {key.kid} for {use} in {area}. Restart the gateway to load it.")
+    typer.echo(f"Made {key.kid} for {use} in {area}. A running gateway loads it within a second.")
 
 
 @keys_app.command()
@@ -60,24 +64,69 @@ def revoke(kid: Annotated[str, typer.Argument(help="Name of the key. 密钥名�
         _folder(folder).revoke(kid, _now_us())
     except Refused as refused:
         raise _ended(refused) from refused
-    typer.echo(f"Revoked {kid}. Restart the gateway to publish it.")
+    typer.echo(f"Revoked {kid}. A running gateway publishes it within a second.")
 
 
-@keys_app.command()
-def show(
+@keys_app.command("list")
+def list_keys(
     folder: Folder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON. 输出 JSON。")] = False,
 ) -> None:
-    """The key document, verified against the root. 显示密钥文件。"""
+    """Every key of the document: use, scope, expiry, and whether it signs here. 列出密钥：用途、范围、到期与可用性。"""
+    start_logging("keys")
     try:
-        document = _folder(folder).document()
+        signer = KeySigner(_folder(folder))
     except Refused as refused:
         raise _ended(refused) from refused
+    now_us = _now_us()
     if as_json:
-        typer.echo(json.dumps(asdict(document)))
+        shown = asdict(signer.document)
+        for key, tried in zip(shown["keys"], signer.tried, strict=True):
+            key["fault"] = str(tried.fault or "")
+        typer.echo(json.dumps(shown))
         return
-    for key in document.keys:
-        typer.echo(f"{key.kid:32} {key.use:9} {key.issuer:12} {key.area} levels {','.join(map(str, key.levels))}")
+    for tried in signer.tried:
+        key = tried.listed
+        scope = f"{key.area} levels {','.join(map(str, key.levels))}"
+        typer.echo(f"{key.kid:32} {key.use:9} {key.issuer:12} {scope} {key_line(tried, now_us)}")
+    for line in expiry_lines(signer.document.keys, now_us):
+        typer.echo(line, err=True)
+
+
+def expiry_lines(keys: Sequence[LinkKey], now_us: int) -> list[str]:
+    """One line for each key that has expired or does so within 30 days while no newer one has its scope."""
+    lines = []
+    for key in keys:
+        if any(other.not_after > key.not_after and _scope(other) == _scope(key) for other in keys):
+            continue
+        if now_us > key.not_after - EXPIRY_WARNED_US:
+            trouble = KeyTrouble.EXPIRED if now_us > key.not_after else KeyTrouble.EXPIRES_SOON
+            said = words(KeyProblem(trouble, key.kid, at_us=key.not_after))[0]
+            lines.append(f"WARNING: {said}. Make its successor: tocsin keys make {key.use}")
+    return lines
+
+
+def key_line(tried: TriedKey, now_us: int) -> str:
+    """Until when a key is valid, and whether it signs here."""
+    return f"{_until(tried.listed, now_us)}, {_here(tried)}"
+
+
+def _scope(key: LinkKey) -> tuple[object, ...]:
+    return key.use, key.issuer, key.area, key.levels
+
+
+def _until(key: LinkKey, now_us: int) -> str:
+    day = datetime.fromtimestamp(key.not_after / 1_000_000, UTC)
+    left = (key.not_after - now_us) // DAY_US
+    return f"until {day:%Y-%m-%d} ({left} days)" if now_us <= key.not_after else f"EXPIRED on {day:%Y-%m-%d}"
+
+
+def _here(tried: TriedKey) -> str:
+    if tried.fault is None:
+        return "signs here"
+    if tried.fault is KeyTrouble.ABSENT:
+        return "its private half is not here"
+    return f"CAN'T SIGN: {words(KeyProblem(tried.fault, tried.listed.kid))[0]}"
 
 
 def _folder(given: Path | None) -> KeyFolder:

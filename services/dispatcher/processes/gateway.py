@@ -19,15 +19,18 @@ import typer
 from prometheus_client import CollectorRegistry, start_http_server
 
 from devices.protocols import speaker_link, topics
+from devices.protocols.canary import ALL_CANARIES
 
+from ..adapters.broker_copies import BrokerCopies
+from ..adapters.canaries import Canaries
 from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
 from ..adapters.intake import TOPICS, SpeakerIntake
 from ..adapters.intake_journal import IntakeJournal
-from ..adapters.keystore import KeyFolder, KeySigner
+from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
-from ..adapters.metrics import GatewayMetrics, shadow_counter
+from ..adapters.metrics import GatewayMetrics, KeyMetrics, shadow_counter
 from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
@@ -44,6 +47,7 @@ from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import held_until_us, hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
+from ..engine.signing_keys import nothing_signs
 from ..engine.staging import stage, stage_audio, standing_words
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
@@ -60,7 +64,9 @@ SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
 STAGE_AUDIO_EVERY_S = 10.0
+CANARY_LOOK_S = 0.5
 PANELS_MAX = 50_000
+CANARIES = ALL_CANARIES.removesuffix("+")
 
 app = typer.Typer(
     add_completion=False,
@@ -99,7 +105,7 @@ class Gateway:
         self.changes = self.store.changes()
         self.owner = f"{socket.gethostname()}/{os.getpid()}"
         self.engine = make_engine(settings, self.store, self._wake, shadow_counter(self.registry))
-        self.signer = KeySigner(KeyFolder(settings.keys))
+        self.signer = self._make_signer()
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.sensors = Sensors(self.store)
@@ -120,6 +126,14 @@ class Gateway:
         self.side = SpeakerSide(
             self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
         )
+        key_metrics, now_us = KeyMetrics(self.registry), SystemClock().now_us
+        self.canaries = Canaries(
+            self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
+        )
+        self.copies = BrokerCopies(
+            self.store, self.side, self.signer, self.link, self.client_id, now_us, key_metrics.copies,
+            settings.compare_every_s,
+        )  # fmt: skip
         # Manifests have a relay of their own, so that an alarm never waits behind ten thousand configs; and so has what
         # goes to the workers, because a queue that is away takes its time to say so.
         self.relays = tuple(
@@ -143,6 +157,8 @@ class Gateway:
             Loop("chainer", self._chain, 1.0),
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
             Loop("reconcile", self._reconcile, 0.05),
+            Loop("canaries", self.canaries.step, CANARY_LOOK_S),
+            Loop("copies", self.copies.step, 0.2),
             Loop("changes", self._watch, 0.0),
             self.desk_loop,
         ]
@@ -199,6 +215,17 @@ class Gateway:
         for start in range(0, len(events), EVENTS_MAX):
             self.engine.handle(events[start : start + EVENTS_MAX])
 
+    def _make_signer(self) -> KeySigner:
+        """The signer. Raises KeysMissing, which is written down first: health must not show what was known before."""
+        try:
+            return KeySigner(KeyFolder(self.settings.keys))
+        except KeysMissing:
+            try:
+                nothing_signs(self.store)
+            except Exception as unnoted:  # noqa: BLE001 - that the keys are missing is what has to be said
+                log.debug("it could not be written down", reason=str(unnoted))
+            raise
+
     def _make_inlet(self) -> MqttInlet:
         """What speakers say comes by a connection of its own, so that no herd of receipts holds a manifest up."""
         client_id = intake_account(self.client_id)
@@ -217,13 +244,19 @@ class Gateway:
             (speaker_link.ALL_SPEAKER_MANIFESTS, 1),
             (speaker_link.KEYS_TOPIC, 1),
             (f"{topics.ROOT}/speaker/+/config", 0),
+            # Nothing is kept of these for a gateway that is away.
+            (ALL_CANARIES, 0),
         ]
         password = self.settings.secret(self.client_id)
         return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """In the network thread: what the broker holds, to be compared."""
-        self.side.seen(delivery.topic, delivery.payload)
+        """In the network thread: canaries that come home, and what the broker holds, to be compared."""
+        if delivery.topic.startswith(CANARIES):
+            self.canaries.heard(delivery.topic, delivery.payload)
+        else:
+            self.side.seen(delivery.topic, delivery.payload)
+            self.copies.delivered(delivery.topic, delivery.payload, delivery.retain)
         delivery.ack()
 
     def _connected(self) -> None:

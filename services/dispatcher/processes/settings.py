@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     panel_port: int = 26875
     gateway_metrics_port: int = 9101
     worker_metrics_port: int = 9102
+    canary_every_s: float = 30.0
+    compare_every_s: float = 60.0
     poll_loopback: bool = False
     audio_base: str = "http://127.0.0.1:8080/audio"
 

@@ -22,7 +22,7 @@ from devices.protocols.speaker_link import Use as KeyUse
 
 from ..adapters.broker import BrokerLogin
 from ..adapters.city_pack import PackRefused, read_city_pack
-from ..adapters.keystore import KeyFolder, KeysExist, Scope
+from ..adapters.keystore import KeyFolder, KeysExist, KeySigner, Scope
 from ..adapters.passwords import Argon2Passwords
 from ..adapters.store import SqlStore
 from ..domain.planning import City
@@ -31,6 +31,7 @@ from ..engine.people import Role, create_person, fresh_secret
 from ..engine.ports import CitySettings, Person
 from .children import Child, ChildWontStart, Mosquitto, Redis, free_port
 from .cli_city import as_lines, put_in
+from .cli_keys import expiry_lines, key_line
 from .cli_migrate import upgrade
 from .demo import Demo
 from .enrolment import broker_logins, enrol_gateway
@@ -246,9 +247,12 @@ def answers(port: int) -> bool:
 
 
 def _say(system: System, demo: bool) -> None:
-    uses = sorted({str(key.use) for key in KeyFolder(system.settings.keys).document().keys})
-    sounding = [use for use in uses if use in ("actual", "exercise")] or ["none: nothing can be broadcast"]
-    typer.echo(f"Tocsin runs for {system.city.tree.area(system.city.code).name}. Signing keys: {', '.join(sounding)}.")
+    keys, now_us = KeySigner(KeyFolder(system.settings.keys)), time.time_ns() // 1_000
+    sounding = [f"{t.listed.kid} {key_line(t, now_us)}" for t in keys.tried if t.listed.use in ("actual", "exercise")]
+    said = "; ".join(sounding) or "none: nothing can be broadcast"
+    typer.echo(f"Tocsin runs for {system.city.tree.area(system.city.code).name}. Signing keys: {said}.")
+    for line in expiry_lines(keys.document.keys, now_us):
+        typer.echo(line)
     typer.echo(f"API: http://127.0.0.1:{system.settings.web_port}/api/openapi.json")
     logins = system.settings.var / ("demo-logins.json" if demo else "admin-login.json")
     typer.echo(f"Logins: {logins}. Logs: {system.settings.var / 'log'}. Ctrl-C ends everything.")

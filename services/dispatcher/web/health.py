@@ -1,18 +1,22 @@
 """Health in words: which part was not seen lately, what still works without it, and the manual way. And the counters.
 
-Health asks for no login and tells nothing but times: a screen on the wall and a load balancer read it.
+Health asks for no login and tells nothing but times and public halves of keys: a screen on the wall and a load balancer
+read it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
-from ..engine import queries
+from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
+from ..engine import broker_copies, queries, signing_keys
+from ..engine.broker_copies import CopiesHealth
 from ..engine.ports import CitySettings, StoreUnavailable
 from ..engine.queries import Health
 from ..engine.room import TELL_PERCENT
@@ -39,6 +43,29 @@ _WORDS = {
         "Orders go out all the same: speakers say the text themselves or play recorded phrases.",
         "指令照常发出：终端自行朗读文字或播放预录语句。",
     ),
+    "key_actual": (
+        "Nothing new that is actual can be counted on to sound; what speakers hold goes on. Mend the key, and announce "
+        "by hand-held loudspeaker.",
+        "新的实警播发不能保证响起；终端继续播放已持有的指令。请修复密钥，并用手持喇叭人工播报。",
+    ),
+    "key_exercise": (
+        "Drills can't be counted on to sound: hold none. Actual broadcasts don't depend on it.",
+        "演练播发不能保证响起，请暂停演练；实警播发不受影响。",
+    ),
+    "key_config": (
+        "Speakers keep the configuration they hold; new and moved speakers wait. Broadcasts don't depend on it.",
+        "终端保持现有配置，新装和移位的终端须等待；播发不受影响。",
+    ),
+    "key_clock": (
+        "Speakers that run keep their clock; one that starts now obeys nothing new until it is answered. Where "
+        "speakers were started lately, announce by hand-held loudspeaker.",
+        "运行中的终端保持时钟；此时启动的终端在得到应答前不接收新指令。近期重启过终端的场所请用手持喇叭播报。",
+    ),
+    "streams": (
+        "Speakers that are connected keep what they hold; one that connects now may not hear of what is on air, or of "
+        "its end. Check the broker, and announce by hand-held loudspeaker.",
+        "在线终端保持已持有的指令；此时上线的终端可能收不到正在播出的内容或其停止。请检查消息代理，并用手持喇叭播报。",
+    ),
     "room": (
         "Stops, corrections, all-clears and two red alerts still fit on every stream. See which alerts fill the "
         "fullest one (/api/streams) and end those that are over.",
@@ -59,6 +86,28 @@ class HealthPart(View):
     seen_us: int = Field(description="When it was last seen, µs UTC; 0 for never.")
     still_works: str
     still_works_zh: str
+    warned: bool = Field(default=False, description="It is well, and somebody should see to it before it is not.")
+    what: str = Field(default="", description="What is wrong, or warned of.")
+    what_zh: str = ""
+
+
+class KeyAtGatewayView(View):
+    gateway: str
+    usable: bool = Field(description="Its private half was tried there and signs.")
+    home_us: int = Field(description="When its canary last came home there.")
+    took_us: int = Field(description="How long that canary took, by the monotonic clock of its sender.")
+
+
+class KeyView(View):
+    """A signing key as the gateways that run know it; times µs UTC, 0 for never."""
+
+    kid: str
+    use: str
+    issuer: str
+    area: str
+    levels: list[int]
+    not_after_us: int
+    gateways: list[KeyAtGatewayView]
 
 
 class HealthView(View):
@@ -67,6 +116,7 @@ class HealthView(View):
     city: str
     effects_open: int
     parts: list[HealthPart]
+    keys: list[KeyView] = []
 
 
 def health_router(deps: WebDeps) -> APIRouter:
@@ -100,6 +150,7 @@ class _Watch:
             with self.deps.store.read() as read:
                 settings = read.get(CitySettings, "city")
                 seen = queries.health(read, settings.name if settings else "", self.worker_seq)
+                keys, copies = signing_keys.health(read), broker_copies.health(read)
         except StoreUnavailable as error:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
@@ -107,7 +158,8 @@ class _Watch:
             return _view(Health(self.deps.clock.now_us(), "", 0, 0, 0, False, 0, 0), database=False)
         self.outage = False
         self.worker_seq = seen.worker_seq
-        return _view(seen, database=True)
+        view = _view(seen, database=True)
+        return _with(view, [*map(_use_part, keys.uses), _streams_part(copies)], [_key_view(key) for key in keys.keys])
 
 
 def _view(seen: Health, *, database: bool) -> HealthView:
@@ -127,6 +179,46 @@ def _view(seen: Health, *, database: bool) -> HealthView:
         ]
     well = all(part.well for part in parts)
     return HealthView(well=well, now_us=now_us, city=seen.city, effects_open=seen.effects_open, parts=parts)
+
+
+def _with(view: HealthView, parts: list[HealthPart], keys: list[KeyView]) -> HealthView:
+    well = view.well and all(part.well for part in parts)
+    return view.model_copy(update={"well": well, "parts": [*view.parts, *parts], "keys": keys})
+
+
+def _use_part(use: UseHealth) -> HealthPart:
+    """Whether what one use of keys signs would be obeyed; an expiry that comes near is a warning."""
+    part = _part(f"key_{use.use}", use.well, use.home_us)
+    english, chinese = _said(use.problems or use.expires)
+    warned = bool(use.well and use.expires)
+    return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
+
+
+def _streams_part(copies: CopiesHealth) -> HealthPart:
+    """Whether the broker holds what is on air; the stream that has gone unconfirmed for longest is named."""
+    part = _part("streams", copies.well, copies.oldest_us or copies.now_us)
+    if copies.well:
+        return part
+    age_s = (copies.now_us - copies.oldest_us) // 1_000_000
+    what = f"{copies.oldest} has not been confirmed for {age_s} s: {copies.found or 'not compared'}"
+    what_zh = f"{copies.oldest}已有{age_s}秒未确认：{copies.found or '未比对'}"
+    return part.model_copy(update={"what": what, "what_zh": what_zh})
+
+
+def _said(problems: Sequence[KeyProblem]) -> tuple[str, str]:
+    said = [words(problem) for problem in problems]
+    return "; ".join(english for english, _ in said), "；".join(chinese for _, chinese in said)
+
+
+def _key_view(key: KeyState) -> KeyView:
+    at = [
+        KeyAtGatewayView(gateway=name, usable=not view.fault, home_us=view.home_us, took_us=view.took_us)
+        for name, view in sorted(key.gateways.items())
+    ]
+    return KeyView(
+        kid=key.id, use=key.use, issuer=key.issuer, area=key.area, levels=list(key.levels),
+        not_after_us=key.not_after_us, gateways=at,
+    )  # fmt: skip
 
 
 def _part(name: str, well: bool, seen_us: int) -> HealthPart:

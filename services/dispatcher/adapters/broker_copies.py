@@ -1,0 +1,160 @@
+"""The broker's copies of occupied streams, asked for afresh every minute: what it really holds now, and not what it was
+once seen to take. What is lost or another is published again at once.
+
+Whether nothing will come for a topic can't be known (MQTT 5 has no "not found"), so an answer is waited for a while.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from devices.protocols import speaker_link
+
+from ..engine import broker_copies
+from ..engine.broker_copies import SAME
+from ..engine.ports import Store, Stream
+from ..engine.relay import CarryFailed
+from .keystore import KeySigner
+from .manifests import SpeakerSide
+from .mqtt import MqttLink
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 60.0
+AGAIN_S = 2.0
+ANSWER_S = 3.0
+NOT_CONNECTED = "not_connected"
+MISSING = "missing"
+ANOTHER = "another"
+
+
+class BrokerCopies:
+    """Compares the retained bytes of every occupied stream, and of the key document, with the stored ones.
+
+    `every_s` seconds lie between two comparisons, `AGAIN_S` after one that found something wrong. `told` gets what each
+    comparison found, by topic.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        side: SpeakerSide,
+        signer: KeySigner,
+        link: MqttLink,
+        gateway: str,
+        now_us: Callable[[], int],
+        told: Callable[[Mapping[str, str]], None] = lambda found: None,
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._store = store
+        self._side = side
+        self._signer = signer
+        self._link = link
+        self._gateway = gateway
+        self._now_us = now_us
+        self._told = told
+        self._every_s = every_s
+        self._at_s = time.monotonic() + min(every_s, AGAIN_S)
+        self._lock = threading.Lock()
+        self._asked: set[str] = set()
+        self._answers: dict[str, bytes] = {}
+        self._all_here = threading.Event()
+
+    def delivered(self, topic: str, raw: bytes, retain: bool) -> None:
+        """In the network thread: a message came; what is retained answers a question, what is not is news."""
+        with self._lock:
+            if retain and topic in self._asked:
+                self._answers[topic] = raw
+                if len(self._answers) == len(self._asked):
+                    self._all_here.set()
+
+    def step(self) -> bool:
+        """Compare when it is time to. One step of a loop."""
+        if time.monotonic() < self._at_s or not self._side.reconciled:
+            return False
+        found = self.compare()
+        mended = {MISSING, ANOTHER} & set(found.values())
+        self._at_s = time.monotonic() + (AGAIN_S if mended else self._every_s)
+        return False
+
+    def compare(self) -> dict[str, str]:
+        """Ask, compare, mend and write down; what was found of each occupied stream."""
+        with self._store.read() as read:
+            wanted = broker_copies.occupied(read)
+        try:
+            answers = self._ask([*wanted, speaker_link.KEYS_TOPIC])
+        except CarryFailed:
+            found = dict.fromkeys(wanted, NOT_CONNECTED)
+        else:
+            found = {topic: self._mended(stream, answers.get(topic)) for topic, stream in wanted.items()}
+            self._keys(answers.get(speaker_link.KEYS_TOPIC))
+        with self._store.read() as read:
+            still = broker_copies.occupied(read)
+        found = {topic: what for topic, what in found.items() if topic in still}
+        broker_copies.note(self._store, self._gateway, found)
+        self._told(found)
+        return found
+
+    def _ask(self, topics: list[str]) -> dict[str, bytes]:
+        """What the broker holds on each topic. Raises CarryFailed."""
+        with self._lock:
+            self._asked, self._answers = set(topics), {}
+            self._all_here.clear()
+        try:
+            self._link.ask_retained(topics)
+            self._all_here.wait(ANSWER_S)
+            self._link.leave(topics)
+        finally:
+            with self._lock:
+                answers, self._asked = self._answers, set()
+        if not self._link.connected:
+            raise CarryFailed("the broker went while it was asked")
+        return answers
+
+    def _mended(self, stream: Stream, raw: bytes | None) -> str:
+        """Compare one stream, and put right what is wrong; what was found."""
+        with self._store.read() as read:
+            stored = read.get(Stream, stream.id) or stream
+        try:
+            if raw is None:
+                log.warning("the broker no longer holds a manifest: published again", stream=stream.id)
+                self._side.say_again(stored)
+                return MISSING
+            if raw not in (stored.signed, stream.signed):
+                log.warning("the broker holds another manifest than the one signed here", stream=stream.id)
+                self._side.compare(stream.id, raw)
+                return ANOTHER
+        except CarryFailed:
+            return NOT_CONNECTED
+        return self._taken(stored)
+
+    def _taken(self, stream: Stream) -> str:
+        """Whether a speaker that boots now would take what is stored; what it would not take is signed anew."""
+        try:
+            manifest = speaker_link.read_manifest(stream.signed, stream.id, self._signer.document, None, self._now_us())
+        except speaker_link.Refused as refused:
+            reason = str(refused.reason)
+        else:
+            if self._now_us() <= manifest.fresh_until:
+                return SAME
+            reason = str(speaker_link.Refusal.STALE)
+        if stream.orders:
+            log.warning("speakers would refuse a stored manifest: it is signed anew", stream=stream.id, reason=reason)
+            with self._store.write() as tx:
+                broker_copies.sign_again(tx, stream.id)
+        return reason
+
+    def _keys(self, raw: bytes | None) -> None:
+        """The key document has no row: what the broker holds is compared with the file's."""
+        if raw is None:
+            self._side.lost(speaker_link.KEYS_TOPIC)
+        else:
+            self._side.seen(speaker_link.KEYS_TOPIC, raw)
+        try:
+            self._side.publish_keys()
+        except CarryFailed:
+            log.warning("the key document could not be published again")

@@ -1,0 +1,148 @@
+"""Signing keys in the store: what gateways report of them, what a release asks of them, and whether each use works.
+
+One row per key, written over; nothing of it goes to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from devices.protocols.documents import Phase, Use
+from devices.protocols.topics import parse_manifest_topic
+
+from ..domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
+from ..domain.effects import Record
+from ..domain.planning import City
+from ..domain.refusals import NoUsableKey
+from ..domain.signing_keys import KeyAtGateway, KeyState, KeyTrouble, UseHealth, judge_use, unusable_for, words
+from .broker_copies import on_air
+from .ports import CitySettings, Lease, Page, Read, Store, Tx
+
+KEYS_MAX = 1_000
+PROBLEMS_SAID_MAX = 3
+GATEWAY_LEASES = "gw-"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """What a gateway has found of one key just now. `home_ago_us` and `failed_ago_us` are ages by its monotonic clock,
+    None for never, so that the rows are all told in the database's one clock."""
+
+    key: KeyState
+    fault: str
+    home_ago_us: int | None = None
+    took_us: int = 0
+    failed: str = ""
+    failed_ago_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeysHealth:
+    """Each use that is needed, and every key that is listed."""
+
+    uses: tuple[UseHealth, ...]
+    keys: tuple[KeyState, ...]
+
+
+def report(store: Store, gateway: str, found: Sequence[KeyReport]) -> None:
+    """Write down what this gateway has found of every key that its key document lists, and forget the others."""
+    with store.write() as tx:
+        tx.lock("keys")
+        now_us = tx.now_us()
+        kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
+        for each in found:
+            before = kept.pop(each.key.id, each.key).gateways
+            others = {name: view for name, view in before.items() if name != gateway}
+            tx.put(replace(each.key, gateways={**others, gateway: _view(each, now_us)}))
+        for row in kept.values():
+            _forget(tx, row, gateway)
+
+
+def nothing_signs(store: Store) -> None:
+    """Write down that a gateway could not start, because it has no readable key document: no key that was known at a
+    gateway that no longer runs can be relied on."""
+    with store.write() as tx:
+        tx.lock("keys")
+        now_us, alive = tx.now_us(), live_gateways(tx)
+        for row in tx.find(KeyState, Page(limit=KEYS_MAX)):
+            unread = {name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us) for name in row.gateways if name not in alive}
+            tx.put(replace(row, gateways=row.gateways | unread))
+
+
+def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> None:
+    """Raise NoUsableKey for a person's release of an alert that no gateway can sign. What else goes out or ends is
+    never held up by that: corrections, all-clears, standing orders, stops and resumes are taken, and the log says so.
+    """
+    if not isinstance(event, ReleaseGiven | StandingGiven | Stopped | Resumed):
+        return
+    why = unusable(tx, b.stream, b.level, city)
+    if not why:
+        return
+    if isinstance(event, ReleaseGiven) and b.phase is Phase.ALERT:
+        raise NoUsableKey(why)
+    tx.record(Record("broadcast.no_usable_key", b.id, f"taken, but it can't be signed now: {why}"))
+
+
+def unusable(read: Read, stream: str, level: int, city: City) -> str:
+    """Why no gateway can sign an order of this level for a stream, in one sentence; empty when one can, and while no
+    gateway has ever said which keys it holds."""
+    rows = read.find(KeyState, Page(limit=KEYS_MAX))
+    if not rows:
+        return ""
+    where = parse_manifest_topic(stream)
+    chain = city.tree.chain(where.name).all
+    alive = live_gateways(read)
+    keys = [_seen_by(key, alive) for key in rows if key.issuer == where.issuer] if alive else rows
+    problems = unusable_for(keys, str(where.use), chain, level, read.now_us())
+    if not problems:
+        return ""
+    said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
+    return f"{where.use}: {said}. Put the saved key file back, or `tocsin keys make {where.use}`"
+
+
+def health(read: Read) -> KeysHealth:
+    """Whether every use that is needed works: config and clock always, actual and exercise when a key of that use is
+    listed or an order stands on one of its streams. Nothing while no gateway has ever run."""
+    settings = read.get(CitySettings, "city")
+    listed = read.find(KeyState, Page(limit=KEYS_MAX))
+    alive = live_gateways(read)
+    if not listed and not alive:
+        return KeysHealth((), ())
+    mine = [key for key in listed if settings is None or key.issuer == settings.issuer]
+    needed = {str(Use.CONFIG), str(Use.CLOCK), *(key.use for key in mine)}
+    needed |= {use for use in (Use.ACTUAL, Use.EXERCISE) if on_air(read, use)}
+    now_us = read.now_us()
+    uses = tuple(judge_use(use, mine, alive, now_us) for use in sorted(needed))
+    return KeysHealth(uses, tuple(_seen_by(key, alive) for key in listed))
+
+
+def live_gateways(read: Read) -> tuple[str, ...]:
+    """The gateways that hold their lease, by name."""
+    now_us = read.now_us()
+    leases = read.find(Lease, Page(limit=KEYS_MAX))
+    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_LEASES) and x.until_us > now_us))
+
+
+def _view(found: KeyReport, now_us: int) -> KeyAtGateway:
+    return KeyAtGateway(
+        found.fault,
+        now_us,
+        0 if found.home_ago_us is None else now_us - found.home_ago_us,
+        found.took_us,
+        found.failed,
+        0 if found.failed_ago_us is None else now_us - found.failed_ago_us,
+    )
+
+
+def _forget(tx: Tx, row: KeyState, gateway: str) -> None:
+    """Take a key out of what one gateway knows; a key that no gateway knows is gone."""
+    others = {name: view for name, view in row.gateways.items() if name != gateway}
+    if others:
+        tx.put(replace(row, gateways=others))
+    else:
+        tx.delete(KeyState, row.id)
+
+
+def _seen_by(key: KeyState, gateways: Collection[str]) -> KeyState:
+    return replace(key, gateways={name: view for name, view in key.gateways.items() if name in gateways})

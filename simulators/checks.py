@@ -52,7 +52,8 @@ class Violation:
 
 @dataclass(slots=True)
 class Truth:
-    """What the world knows for certain. `pressed` holds (person, broadcast, content) of every release asked for."""
+    """What the world knows for certain. `pressed` holds (person, broadcast, content) of every release asked for,
+    `unknown` the orders that speakers were made to say they play."""
 
     clock: VirtualClock
     wall: DispatcherClock
@@ -62,6 +63,7 @@ class Truth:
     fires: Callable[[], Iterable[Fire]]
     lost: list[Database] = field(default_factory=list)
     pressed: set[tuple[str, str, str]] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     error_us_max: int = 0

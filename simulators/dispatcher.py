@@ -25,6 +25,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
+from services.dispatcher.engine.sightings import SETTLED_US, UNSETTLED_US
 from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
 from simulators.canary import Canaries, Report
@@ -53,6 +54,7 @@ class Parts:
     relay: type[Relay] = Relay
     timers: type[TimerPass] = TimerPass
     sign_stream: Callable[..., streams.Signed] = streams.sign_stream
+    keep_receipts: Callable[..., receipts.Counted] = receipts.keep_receipts
     confirms_first: bool = False
     report_keys: Report = signing_keys.report
     looks_afresh: bool = True
@@ -120,6 +122,7 @@ class Gateway:
         self._connections = 0
         self._staged = -1
         self._chained_at = -1
+        self._given_out: dict[str, int] = {}
 
     # Life
 
@@ -238,10 +241,20 @@ class Gateway:
         if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC or topic.endswith("/config"):
             self.voice.seen(topic, payload)
             ack()
+            if "/manifest/" in topic:
+                self.later(SETTLE_US, self._compare_arrived)
             return
         if not self._waiting:
             self.later(INTAKE_US, self._take_in)
         self._waiting.append((topic, payload, ack))
+
+    def _compare_arrived(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self.voice.compare_arrived()
+        except CarryFailed:
+            self._world.say(self.client, "could not replace a manifest of somebody else")
 
     def _send(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """Publish until the broker has it. Raises CarryFailed."""
@@ -288,7 +301,8 @@ class Gateway:
                 if reason:
                     pass
                 elif branch == "receipt":
-                    arrived.append(receipts.Arrived(speaker, speaker_link.decode_receipt(payload), payload))
+                    receipt = speaker_link.decode_receipt(payload)
+                    arrived.append(receipts.Arrived(speaker, receipt, payload, speakers[speaker].microphone))
                 elif branch == "state":
                     states.append((speaker, speaker_link.decode_state(payload)))
                 elif branch == "answer":
@@ -299,10 +313,11 @@ class Gateway:
                 reason = str(refused.reason)
             if reason:
                 unread.append(Unread("mqtt", topic, reason, payload, self._wall.now_us()))
+        settled_us = SETTLED_US if self.voice.compared else UNSETTLED_US
         if arrived:
-            receipts.keep_receipts(self.process, arrived)
+            self._parts.keep_receipts(self.process, arrived, settled_us)
         if states:
-            receipts.hear_speakers(self.process, states)
+            receipts.hear_speakers(self.process, states, self._given_out, settled_us)
         if answers:
             receipts.settle_gone(self.process, answers)
         if unread:

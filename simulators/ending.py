@@ -9,6 +9,9 @@ from devices.protocols.selector import matches
 from devices.protocols.speaker_link import decode_receipt, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, wire_order
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.judgement import Doubt
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, order_id
 from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled, said_limited, said_of
@@ -19,8 +22,10 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
+ALARM_US = 30_000_000
 SETTLED_US = 600_000_000
 MISSED = '"missed"'
+TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
 RENDERED_US = 60_000_000
 
 
@@ -74,6 +79,26 @@ class Ending:
             if sounding.plan.order == f"{row.use}/{row.id}":
                 self._truth.broken(4, broadcast_id, f"{speaker.id} still plays {broadcast_id} 5 s after its stop")
 
+    def alarmed(self, order: str, since_us: int) -> None:
+        """Law 1: an order that plays and that nobody gave out is one red incident, which no broadcast came of."""
+        seen = self._truth.database.rows(Sighting).get(order_id(order))
+        incident = self._truth.database.rows(Incident).get(seen.incident) if seen is not None else None
+        if incident is None or incident.hazard != UNKNOWN_SOUNDS or incident.level != 1:
+            self._truth.broken(1, order, f"{order} plays, nobody gave it out, and no red incident says so after 30 s")
+            return
+        named = [i.id for i in self._truth.database.rows(Incident).values() if f"{order}" in i.headline.split("指令")]
+        if len(named) > 1 or incident.alert:
+            self._truth.broken(
+                1, order, f"{order} made {len(named)} incidents, with the alert {incident.alert or 'none'}"
+            )
+        self._truth.counts["alarm.checked"] += 1
+
+    def _no_false_alarm(self) -> None:
+        """Law 1: what was given out here is no alarm; what a restore has lost may be."""
+        for seen in self._truth.database.rows(Sighting).values():
+            if seen.incident and not self._truth.lost and seen.order not in self._truth.unknown:
+                self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+
     def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
         config, link = speaker.state.papers.config, speaker.link
         return (
@@ -112,6 +137,7 @@ class Ending:
     def converged(self) -> None:
         """Faults are long over: nothing is open, the broker says what the rows say, and everybody heard what is due."""
         self._nothing_open()
+        self._no_false_alarm()
         self._all_rendered()
         self._broker_agrees()
         for row in self._truth.database.rows(Broadcast).values():
@@ -219,27 +245,40 @@ class Ending:
         expected = self._truth.database.rows("expected").get(row.id, {}).get(speaker.id)
         if expected is None:
             return
-        said, proved = self._said(speaker, row.id)
-        shown = _shown(expected)
-        missing = said - shown
+        steps = self._steps(speaker, row)
+        said, shown = _kinds(steps), _shown(expected)
+        # In the time that a restore has lost it may have been released before, and then it sounded before its start.
+        since_us = row.start_at_us + self._truth.slack_us if self._truth.lost else 0
+        counting = [step for step in steps if step.at >= since_us]
+        missing, proved = _kinds(counting) - shown, any(map(_by_microphone, counting))
+        aside = self._truth.database.rows("early").get((row.id, speaker.id))
+        if self._truth.lost and aside is not None:
+            # Said of a revision that a restore has lost: set aside until a person adopts it.
+            self._truth.counts["excused.set_aside"] += 1
+            missing, proved = missing - _shown(aside), proved and not aside.proved
+        if expected.doubted in TIME_DOUBTS and self._truth.error_us_max:
+            # A clock that jumped makes true times impossible ones.
+            self._truth.counts["excused.doubted"] += 1
+            missing, proved = missing - set(_SOUND), False
         if missing:
             self._truth.broken(8, row.id, f"{speaker.id} said {sorted(missing)} of {row.id}, and its row does not")
         if proved and not expected.proved:
             self._truth.broken(8, row.id, f"{speaker.id} proved {row.id} by microphone, and its row does not say so")
+        if len(speaker.journals) == 1 and expected.proved and not any(map(_by_microphone, steps)):
+            self._truth.broken(11, row.id, f"{row.id} counts as proved at {speaker.id}, and no microphone heard it")
         if len(speaker.journals) == 1 and shown - said:
             self._truth.broken(7, row.id, f"the row of {speaker.id} and {row.id} says {sorted(shown - said)} too much")
         if len(speaker.journals) == 1 and StepKind.FINISHED in shown and not _heard_last(speaker, row):
             self._truth.broken(7, row.id, f"the row says that {speaker.id} has finished {row.id}, and it has not")
 
-    def _said(self, speaker: SimulatedSpeaker, order: str) -> tuple[set[StepKind], bool]:
-        steps = [
+    def _steps(self, speaker: SimulatedSpeaker, row: Broadcast) -> list[Step]:
+        """What its journal says of an order."""
+        return [
             step
             for (kind, _), text in speaker.disk.facts.items()
-            if kind == "receipt" and f'"{order}"' in text
+            if kind == "receipt" and f'"{row.id}"' in text
             for step in decode_receipt(text.encode()).steps
         ]
-        mic = any(s.kind in _SOUND and s.evidence is not None and "mic_db" in s.evidence for s in steps)
-        return {s.kind for s in steps if s.kind in _SHOWN and not _more_to_come(s)}, mic
 
 
 def _heard_since(speaker: SimulatedSpeaker, row: Broadcast, since_us: int) -> bool:
@@ -266,6 +305,14 @@ def _more_to_come(step: Step) -> bool:
     said = step.evidence or {}
     repeat, of = said.get("repeat"), said.get("of")
     return step.kind is StepKind.FINISHED and isinstance(repeat, int) and isinstance(of, int) and repeat < of
+
+
+def _kinds(steps: Sequence[Step]) -> set[StepKind]:
+    return {s.kind for s in steps if s.kind in _SHOWN and not _more_to_come(s)}
+
+
+def _by_microphone(step: Step) -> bool:
+    return step.kind in _SOUND and step.evidence is not None and "mic_db" in step.evidence
 
 
 _SOUND = (StepKind.PLAYING, StepKind.FINISHED)

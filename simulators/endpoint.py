@@ -165,6 +165,11 @@ class SimulatedSpeaker:
         self._street.say(self.id, "comes back with an empty disk")
 
     @property
+    def microphone(self) -> bool:
+        """Whether it has a microphone."""
+        return self._mic
+
+    @property
     def booted_us(self) -> int:
         """When this life began, in true µs."""
         return self._boot_us

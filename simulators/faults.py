@@ -45,6 +45,8 @@ class Fault(StrEnum):
     KEY_LOST = "key_lost"
     KEY_EXPIRED = "key_expired"
     COPY_LOST = "copy_lost"
+    SPEAKER_LIES = "speaker_lies"
+    UNKNOWN_ORDER = "unknown_order"
     PANEL_LOSES = "panel_loses"
     TEST_BITS = "test_bits"
     ROUGH_PEOPLE = "rough_people"
@@ -76,6 +78,8 @@ class Victims(Protocol):
     def break_key(self, use: str, why: str) -> None: ...
     def mend_key(self, use: str) -> None: ...
     def lose_copy(self, rng: Random) -> None: ...
+    def lie(self, rng: Random) -> None: ...
+    def play_unknown(self, rng: Random) -> None: ...
     def crowd(self) -> None: ...
     def panels_lose(self, percent: int, clock_error_us: int) -> None: ...
     def workers_behind(self, behind: bool) -> None: ...
@@ -115,6 +119,8 @@ class Faults:
             Fault.KEY_LOST: (25, lambda rng: self._key_fails(rng, city.KEY_LOST)),
             Fault.KEY_EXPIRED: (40, lambda rng: self._key_fails(rng, city.KEY_EXPIRED)),
             Fault.COPY_LOST: (10, self._v.lose_copy),
+            Fault.SPEAKER_LIES: (4, self._v.lie),
+            Fault.UNKNOWN_ORDER: (25, self._v.play_unknown),
             Fault.CROWDED: (30, lambda rng: self._v.crowd()),
             Fault.PANEL_LOSES: (12, self._panel_loses),
             Fault.WORKERS_BEHIND: (25, self._workers_behind),

@@ -11,7 +11,7 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine import broker_copies, receipts, streams
+from services.dispatcher.engine import broker_copies, receipts, sightings, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -43,10 +43,11 @@ class Voice:
         self._sign_stream = sign_stream
         self._audio_base = audio_base
         self._seen: dict[str, bytes] = {}
-        self._compared = False
+        self._arrived: set[str] = set()
+        self.compared = False
 
     def publish_stream(self, effect: EffectRow) -> None:
-        if not self._compared:
+        if not self.compared:
             raise CarryFailed("the broker's copies have not been compared yet")
         try:
             with self._store.write() as tx:
@@ -95,13 +96,23 @@ class Voice:
     def seen(self, topic: str, raw: bytes) -> None:
         """The broker holds these bytes on this topic; of a config only that it is there is kept."""
         self._seen[topic] = b"" if topic.endswith("/config") else raw
+        if "/manifest/" in topic:
+            self._arrived.add(topic)
 
     def forget_seen(self) -> None:
-        self._seen = {}
+        self._seen, self._arrived = {}, set()
+
+    def compare_arrived(self) -> None:
+        """Compare what has just come with the rows, once the copies have been compared as a whole."""
+        if not self.compared:
+            return
+        arrived, self._arrived = sorted(self._arrived), set()
+        for topic in arrived:
+            self._compare(topic, self._seen[topic])
 
     def reconcile(self) -> None:
         """Compare every stream with the broker's copy, and publish what it has lost."""
-        seen = dict(self._seen)
+        seen, self._arrived = dict(self._seen), set()
         for topic, raw in sorted(seen.items()):
             if "/manifest/" in topic:
                 self._compare(topic, raw)
@@ -113,7 +124,7 @@ class Voice:
         self._publish_lost_configs(seen)
         if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
             self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
-        self._compared = True
+        self.compared = True
 
     def look(self, holds: Callable[[str], bytes | None]) -> dict[str, str]:
         """Ask the broker afresh what it holds of every occupied stream, and mend what is lost or another; what was
@@ -151,4 +162,5 @@ class Voice:
                 self._send(topic, stream.signed, retain=True)
             return
         with self._store.write() as tx:
-            streams.found_on_broker(tx, topic, raw, manifest)
+            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            sightings.found(tx, manifest, verdict, at_start=not self.compared)

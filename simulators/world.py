@@ -14,6 +14,7 @@ from devices.protocols.speaker_link import decode_receipt
 from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven
+from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import Signal
 from services.dispatcher.domain.signing_keys import words
 from services.dispatcher.engine import broker_copies, signing_keys
@@ -29,9 +30,10 @@ from simulators.city import START_US, Keys, SeededIds
 from simulators.clock import DispatcherClock, VirtualClock
 from simulators.database import Database, Process, Tables
 from simulators.dispatcher import Disk, Gateway, Parts, make_engine
-from simulators.ending import FOLLOW_US, STOP_US, Ending
+from simulators.ending import ALARM_US, FOLLOW_US, STOP_US, Ending
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
 from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
+from simulators.liars import Liars
 from simulators.network import AUTOSAVE_US, Broker, Weather
 from simulators.offices import Desk, Officers, Offices, Temper
 from simulators.sources import Bureau, Events, Fire, FirePanel, Programme
@@ -123,6 +125,7 @@ class World:
         waterworks = Bureau(desk, self.clock, self, self._chance("waterworks"), "waterworks")
         self._programme = Programme(waterworks, self.clock, self._chance("programme"))
         names = tuple(s.id for s in self.speakers)
+        self._liars = Liars(self._truth, self.broker, self.speakers, self.count)
         self._attacker = Attacker(self.broker, self._keys, self.clock, self, names, self._chance("attacker"))
 
     def _chance(self, name: str) -> Random:
@@ -302,7 +305,9 @@ class World:
         news = self._said < len(log)
         self._said = len(log)
         self._books.committed()
-        if news or self._database.wanted():
+        look_us = min((s.look_us for s in self._database.rows(Sighting).values()), default=0)
+        looks, self._look_us = look_us != self._look_us, look_us
+        if news or looks or self._database.wanted():
             for gateway in self._gateways:
                 gateway.wake()
         for due_us, checks, check in (
@@ -316,6 +321,7 @@ class World:
     _struck_us = START_US
     _keys_changed_us = START_US
     _said = 0
+    _look_us = 0
     _looked_at = -1
 
     def _if_well(self, name: str, since_us: int, check: Callable[[str, int], None]) -> None:
@@ -433,6 +439,14 @@ class World:
     def strike(self) -> None:
         self._struck_us = self.clock.us
         self._attacker.strike()
+
+    def lie(self, rng: Random) -> None:
+        self._liars.lie(rng)
+
+    def play_unknown(self, rng: Random) -> None:
+        order, since_us = self._liars.rogue(rng), self.clock.us
+        self.say("speakers", f"play {order}, which nobody gave out")
+        self.clock.later(ALARM_US, lambda: self._if_well(order, since_us, self._ending.alarmed))
 
     def crowd(self) -> None:
         """More is reported for one place within minutes than one stream has room for."""

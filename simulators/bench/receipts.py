@@ -24,13 +24,17 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from devices.protocols import speaker_link
+from devices.protocols.documents import OrderClass, Phase
+from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Receipt, Step, StepKind
 from services.dispatcher.adapters.broker import BrokerLogin, hash_secret, new_secret
 from services.dispatcher.adapters.intake import SpeakerIntake
 from services.dispatcher.adapters.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, SESSION_EXPIRY_S
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
 from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.planning import City, Coverage
+from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.ports import Live
 from services.dispatcher.engine.receipts import Counted
@@ -285,10 +289,23 @@ def _expect(store: SqlStore, spoken: Script) -> None:
     """The city, every order's expected set, and every speaker online."""
     with store.write() as tx:
         import_city(tx, town.settings(), town.rows(len(spoken.speakers)), "bench")
-        for order in spoken.coverage:
-            tx.plan_expected(order, spoken.speakers)
         now_us = tx.now_us()
+        for order in spoken.coverage:
+            tx.put(_on_air(order, len(spoken.speakers), now_us))
+            tx.plan_expected(order, spoken.speakers)
         tx.heard([Live(name, True, 1, JOURNAL, 0, 1, 1, "", 90, "mains", now_us) for name in spoken.speakers])
+
+
+def _on_air(order: str, speakers: int, now_us: int) -> Broadcast:
+    """An order that was on air all the while that the speakers spoke of it."""
+    hour_us = 3_600_000_000
+    return Broadcast(
+        id=order, incident="", use=Use.ACTUAL, phase=Phase.ALERT, original="", playbook="", state=BroadcastState.ON_AIR,
+        hazard="rainstorm", hazard_names={}, event_code="11B03", level=1, order_class=OrderClass.EMERGENCY,
+        place_names={}, texts={"zh": "请到高处避险。"}, selector=Selector(), stream="", speakers=speakers, plan="",
+        verdict="confirmed", volume=90, repeat=WAVES, gap_s=10, valid_s=7_200, prove_within_s=120, people_needed=2,
+        rev=1, start_at_us=now_us - hour_us, expires_us=now_us + hour_us,
+    )  # fmt: skip
 
 
 def _rows(file: Path) -> int:

@@ -111,7 +111,8 @@ def running(
 ) -> Iterator[Running]:
     """Start everything, wait until every speaker is online and configured, stop everything. `changed` are settings.
 
-    `before_speakers` is called when the speakers' settings are written and none of them runs yet.
+    `before_speakers` is called when the speakers' settings are written and none of them runs yet. `changed` are
+    settings.
     """
     playbooks = folder / "playbooks"
     playbooks.mkdir()

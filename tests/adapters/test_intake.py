@@ -84,7 +84,9 @@ class AwayAtFirst(MemoryStore):
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     monkeypatch.setattr(intake, "PAUSE_S", 0.0)
     at = town()
+    alert = at.on_air()
     with at.store.write() as tx:
+        tx.put(replace(alert, id="order", version=0))
         tx.plan_expected("order", ["square-1", "square-2", "mall-1"])
     return Broker(at)
 
@@ -136,7 +138,9 @@ def test_nobody_is_enrolled_before_a_city_is_imported(broker: Broker) -> None:
 def test_batch_waits_for_the_database_and_is_acknowledged_once_it_is_stored(broker: Broker) -> None:
     store = AwayAtFirst(broker.town.clock)
     broker.town = town(store)
+    order = broker.town.on_air()
     with store.write() as tx:
+        tx.put(replace(order, id="order", version=0))
         tx.plan_expected("order", ["mall-1"])
     store.away = 3
     city = LookedAt(broker.town.engine.read_city())

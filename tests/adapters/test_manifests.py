@@ -17,8 +17,10 @@ from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.retries import RETRIES
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine.ports import EffectRow, Stream
 from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
@@ -185,6 +187,56 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
     merged = gateway.read(gateway.next("/manifest/"))
     assert merged.version > newer.version
     assert {order.id for order in merged.orders} == {alert.id, clear.id, "f" * 32}
+
+
+def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_that_come_back_are_not(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_S", 0.0)
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    ours = gateway.next("/manifest/")
+    _arrives(gateway, ours.payload)
+    with gateway.town.store.read() as read:
+        assert (read.find(Sighting), read.find(Incident, hazard=UNKNOWN_SOUNDS)) == ([], [])
+    known = gateway.read(ours)
+    forged = replace(known, version=known.version + 1, orders=(replace(known.orders[0], id="rogue"),))
+    gateway.ears.publish(TOPIC, gateway.signer.sign_manifest(forged, (CITY,)), retain=True)
+    _arrives(gateway, gateway.next("/manifest/").payload)
+    gateway.town.pass_timers()
+    with gateway.town.store.read() as read:
+        (alarm,) = read.find(Incident, hazard=UNKNOWN_SOUNDS)
+        assert {row.incident for row in read.find(Sighting)} == {alarm.id}
+    assert ("rogue" in alarm.headline, alarm.level) == (True, 1)
+
+
+def _arrives(gateway: Gateway, payload: bytes) -> None:
+    """The broker passes these bytes on to the gateway, too, which compares them."""
+    while True:
+        told = gateway.told.get(timeout=ANSWER_S)
+        told.ack()
+        if told.payload == payload:
+            break
+    gateway.side.seen(told.topic, told.payload)
+    gateway.side.compare_arrived()
+
+
+def test_a_gateway_that_starts_takes_what_is_unknown_on_air_for_a_restored_backup(gateway: Gateway) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    known = gateway.read(gateway.next("/manifest/"))
+    newer = replace(known, version=known.version + 1, orders=(replace(known.orders[0], id="f" * 32),))
+    fresh = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, Spreads())
+    fresh.seen(TOPIC, gateway.signer.sign_manifest(newer, (CITY,)))
+    assert not fresh.reconciled
+    fresh.reconcile()
+    gateway.town.pass_timers()
+    with gateway.town.store.read() as read:
+        assert read.find(Incident, hazard=UNKNOWN_SOUNDS) == []
+        assert {bool(row.excuse) for row in read.find(Sighting)} == {True}
+    assert fresh.reconciled
 
 
 def test_a_stream_whose_unknown_orders_are_settled_is_said_again_when_the_broker_lost_it(gateway: Gateway) -> None:

@@ -18,6 +18,7 @@ from services.dispatcher.domain.playbook import Rung
 from services.dispatcher.domain.polling import Poll, Round
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.risk import Witness
+from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import (
     Evidence,
     Feed,
@@ -167,7 +168,8 @@ ROWS: tuple[object, ...] = (
     PanelRequest("r-1", RequestKind.DUTY_CHECK, "p-1", "li", "why", BIG_US, RequestState.ANSWERED, 5, operator=9),
     PanelLive("p-1", "gw-0", "10.0.0.1:9", BIG_US, -90),
     Stranger("010203040506", "10.0.0.1:9", BIG_US, BIG_US, 7),
-    Live("s-1", True, 4, "j", 12, 1, 2, "f" * 64, 60, "mains", BIG_US, 1),
+    Live("s-1", True, 4, "j", 12, 1, 2, "f" * 64, 60, "mains", BIG_US, 1, 2, "cloned", BIG_US, {"tocsin/v1/x": BIG_US}),
+    Sighting("tocsin/v1/x@7", "tocsin/v1/x", 7, orders=("o-1",), said_by=("s-1", "s-2"), said=9, incident="i-1"),
 )
 
 
@@ -457,6 +459,55 @@ def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: S
         assert tx.add_receipts(early[:4]) == []
         tx.plan_expected("b-2", ["s-1"])
         assert tx.expected("b-2") == [Expected("b-2", "s-1", playing_us=6)]
+
+
+def test_what_is_said_of_what_nobody_gave_out_counts_only_once_it_is_asked_for(store: Store) -> None:
+    said = _receipt("s-1", 1, playing_us=5, proved=True, given=False)
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"], early=False)
+        assert tx.add_receipts([said, _receipt("s-2", 1, accepted_us=3)]) == [said]
+        assert tx.add_receipts([said]) == []
+        shown = [Expected("b-1", "s-1"), Expected("b-1", "s-2", accepted_us=3)]
+        assert (tx.expected("b-1"), tx.count_saying("b-1"), tx.count_saying("b-2")) == (shown, 1, 0)
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1"], early=False)
+        tx.copy_expected("b-1", "b-2", early=False)
+        assert (tx.expected("b-1"), tx.expected("b-2")) == ([Expected("b-1", "s-1")], [Expected("b-2", "s-1")])
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        assert tx.expected("b-1") == [
+            Expected("b-1", "s-1", playing_us=5, proved=True),
+            Expected("b-1", "s-2", accepted_us=3),
+        ]
+        assert tx.count_saying("b-1") == 0
+
+
+def test_the_first_doubt_stays_and_keeps_nothing_from_counting_later(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        tx.add_receipts([_receipt("s-1", 1, doubted="in_future"), _receipt("s-9", 1, doubted="after_end")])
+        tx.add_receipts([_receipt("s-1", 2, doubted="after_end", playing_us=5), _receipt("s-9", 2, doubted="x")])
+        shown = Expected("b-1", "s-1", playing_us=5, doubted="in_future")
+        assert tx.expected("b-1") == [shown, Expected("b-1", "s-2")]
+        tx.plan_expected("b-1", ["s-1", "s-9"])
+        assert tx.expected("b-1") == [shown, Expected("b-1", "s-9", doubted="after_end")]
+
+
+def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store: Store) -> None:
+    stream, live = "tocsin/v1/area/210202000000/manifest/exercise/city", Live("", True, 1, "j", 1, 1, 1, "", 5, "", 1)
+    held = {"s-1": {stream: BIG_US}, "s-2": {stream: 7, "tocsin/v1/other": BIG_US}, "s-3": {}, "s-4": {stream: 8}}
+    with store.write() as tx:
+        tx.heard([replace(live, id=name, streams=streams) for name, streams in held.items()])
+    with store.read() as read:
+        assert [read.count_holding(stream, version) for version in (7, 8, BIG_US, BIG_US + 1)] == [3, 2, 1, 0]
+        assert read.behind(stream, 8) == [("s-2", 7), ("s-3", 0)]
+        assert (read.behind(stream, 8, "s-2"), read.behind(stream, 9, "", 1)) == ([("s-3", 0)], [("s-2", 7)])
+
+
+def test_sightings_of_one_incident_are_found(store: Store) -> None:
+    rows = [Sighting(f"order/{n}", order=str(n), incident="i-1" if n else "") for n in range(3)]
+    with store.write() as tx:
+        tx.put(*rows)
+        assert tx.find(Sighting, incident="i-1") == rows[1:]
 
 
 def test_a_plan_that_is_given_up_counts_nothing_early(store: Store) -> None:

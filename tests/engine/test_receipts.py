@@ -6,18 +6,28 @@ from typing import Any
 import pytest
 
 from devices.protocols.asking import Answer
-from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
+from devices.protocols.documents import Manifest, Receipt, SpeakerState, Step, StepKind
+from services.dispatcher.domain.broadcasts import Resumed, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.judgement import (
+    AHEAD_US_MAX,
+    BEHIND_US_MAX,
+    LATELY_US,
+    MIC_DB_MAX,
+    MIC_DB_MIN,
+    RUNNING_REPEAT_US,
+)
 from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
 from services.dispatcher.domain.signals import Unread
-from services.dispatcher.engine import receipts
+from services.dispatcher.engine import desk, receipts, streams
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Expected, Live
 from services.dispatcher.engine.receipts import Arrived, Counted
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town
 
+HEARD: dict[str, int | str] = {"mic_db": 74}
 PLAYING, FINISHED, REFUSED, FAILED = StepKind.PLAYING, StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED
 
 
@@ -30,8 +40,8 @@ def receipt(order: str, *steps: Step, seq: int = 1, **changes: Any) -> Receipt:
     return replace(Receipt("journal", seq, order, 1, steps), **changes)
 
 
-def keep(town: Town, speaker: str, *said: Receipt) -> Counted:
-    return receipts.keep_receipts(town.store, [Arrived(speaker, r, b"raw") for r in said])
+def keep(town: Town, speaker: str, *said: Receipt, microphone: bool = True) -> Counted:
+    return receipts.keep_receipts(town.store, [Arrived(speaker, r, b"raw", microphone) for r in said])
 
 
 def state(**changes: Any) -> SpeakerState:
@@ -51,14 +61,16 @@ def row(town: Town, broadcast: str, speaker: str) -> Expected:
 
 def test_steps_move_the_expected_row_on_and_the_first_time_of_a_step_stays(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, 10), Step(PLAYING, 20)))
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 99), Step(FINISHED, 120), seq=2))
-    assert row(town, alert.id, "mall-1") == Expected(alert.id, "mall-1", accepted_us=10, playing_us=20, finished_us=120)
+    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US + 10), Step(PLAYING, NOON_US + 20)))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 99), Step(FINISHED, NOON_US + 120), seq=2))
+    assert row(town, alert.id, "mall-1") == Expected(
+        alert.id, "mall-1", accepted_us=NOON_US + 10, playing_us=NOON_US + 20, finished_us=NOON_US + 120
+    )
 
 
 def test_the_same_receipt_twice_changes_nothing(town: Town) -> None:
     alert = town.on_air()
-    said = receipt(alert.id, Step(PLAYING, 20))
+    said = receipt(alert.id, Step(PLAYING, NOON_US + 20))
     keep(town, "mall-1", said)
     before = counts(town, alert.id)
     keep(town, "mall-1", said, said)
@@ -68,23 +80,23 @@ def test_the_same_receipt_twice_changes_nothing(town: Town) -> None:
 
 def test_only_a_microphone_proves(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20, evidence={"repeat": 1, "of": 3})))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 20, evidence={"repeat": 1, "of": 3})))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 0)
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 21, evidence={"mic_db": 74}), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 21, evidence={"mic_db": 74}), seq=2))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", [StepKind.ACCEPTED, StepKind.READY, REFUSED, FAILED, StepKind.SUPERSEDED])
 def test_a_microphone_proves_nothing_before_there_is_sound(town: Town, kind: StepKind) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(kind, 20, evidence={"mic_db": 74})))
+    keep(town, "mall-1", receipt(alert.id, Step(kind, NOON_US + 20, evidence={"mic_db": 74})))
     assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (0, 0)
 
 
 def test_refusing_and_failing_are_counted_and_stay_with_their_reason(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(REFUSED, 1, "rate_limit")))
-    keep(town, "mall-1", receipt(alert.id, Step(FAILED, 2), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(REFUSED, NOON_US + 1, "rate_limit")))
+    keep(town, "mall-1", receipt(alert.id, Step(FAILED, NOON_US + 2), seq=2))
     shown = row(town, alert.id, "mall-1")
     assert (shown.refused, shown.failed) == ("rate_limit", "failed")
     assert (counts(town, alert.id).refused, counts(town, alert.id).failed) == (1, 1)
@@ -95,8 +107,8 @@ def test_a_receipt_about_an_order_never_given_is_unread_and_counts_for_nothing(t
     counted = keep(
         town,
         "mall-1",
-        receipt("f" * 32, Step(PLAYING, 20, evidence={"mic_db": 74})),
-        receipt(alert.id, Step(PLAYING, 20), seq=2),
+        receipt("f" * 32, Step(PLAYING, NOON_US + 20, evidence={"mic_db": 74})),
+        receipt(alert.id, Step(PLAYING, NOON_US + 20), seq=2),
     )
     assert (counted.stored, counted.unknown) == (1, 1)
     with town.store.read() as read:
@@ -106,19 +118,19 @@ def test_a_receipt_about_an_order_never_given_is_unread_and_counts_for_nothing(t
 
 def test_a_speaker_that_an_order_is_not_meant_for_proves_nothing(town: Town) -> None:
     fire = town.on_air(builders.fire_signal())
-    assert keep(town, "square-1", receipt(fire.id, Step(PLAYING, 20, evidence={"mic_db": 74}))).unknown == 1
+    assert keep(town, "square-1", receipt(fire.id, Step(PLAYING, NOON_US + 20, evidence={"mic_db": 74}))).unknown == 1
     assert counts(town, fire.id) == Coverage(1, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_the_refusal_of_a_whole_document_is_in_the_log(town: Town) -> None:
-    said = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    said = receipt("", Step(REFUSED, NOON_US + 1, "version_back"), stream="tocsin/v1/area/x", version=7)
     keep(town, "mall-1", said)
     assert town.whys("mall-1", "speaker.refuses") == ["version_back"]
 
 
 def test_what_is_about_no_order_we_gave_is_shown_once_and_never_asked_for_again(town: Town) -> None:
-    refusal = receipt("", Step(REFUSED, 1, "version_back"), stream="tocsin/v1/area/x", version=7)
-    strange = receipt("f" * 32, Step(PLAYING, 20), seq=2)
+    refusal = receipt("", Step(REFUSED, NOON_US + 1, "version_back"), stream="tocsin/v1/area/x", version=7)
+    strange = receipt("f" * 32, Step(PLAYING, NOON_US + 20), seq=2)
     assert keep(town, "mall-1", refusal, strange, strange) == Counted(stored=2, unknown=1)
     for _ in range(3):
         assert keep(town, "mall-1", strange, refusal) == Counted(stored=2)
@@ -129,17 +141,117 @@ def test_what_is_about_no_order_we_gave_is_shown_once_and_never_asked_for_again(
         assert [row.source for row in read.unread()] == ["receipt/mall-1"]
 
 
-def test_what_was_said_of_a_draft_counts_also_after_it_is_planned_anew(town: Town) -> None:
-    """As after an older backup: speakers play what the database holds for a draft."""
-    incident = town.signal(builders.storm_signal())
-    draft = town.alert(incident)
-    keep(town, "mall-1", receipt(draft.id, Step(PLAYING, 20, evidence={"mic_db": 74})))
+def test_what_is_said_of_a_draft_never_counts_once_it_is_released(town: Town) -> None:
+    draft = town.alert(town.signal(builders.storm_signal()))
+    said = keep(town, "mall-1", receipt(draft.id, Step(PLAYING, NOON_US + 20, evidence=HEARD)))
+    assert (said.stored, said.unknown, row(town, draft.id, "mall-1")) == (0, 1, Expected(draft.id, "mall-1"))
     town.rebuild(without=("square-2",))
     town.engine.handle([SignalArrived(replace(builders.storm_signal(), key="again"))])
     with pytest.raises(PlanOutOfDate):
         town.release(draft.id, "li")
-    assert town.alert(incident).speakers == draft.speakers - 1
-    assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=20, proved=True)
+    town.release(draft.id, "li", "zhao")
+    assert counts(town, draft.id) == Coverage(2, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_what_was_said_of_a_draft_counts_once_it_is_adopted_from_the_broker(town: Town) -> None:
+    """As after an older backup: speakers play what the database holds for a draft."""
+    draft = town.alert(town.signal(builders.storm_signal()))
+    keep(town, "mall-1", receipt(draft.id, Step(PLAYING, NOON_US + 20, evidence=HEARD)))
+    order = replace(wire_order(draft), rev=1, start_at=NOON_US, expires=NOON_US + 600 * SECOND_US)
+    manifest = Manifest(draft.stream, NOON_US, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
+    with town.store.write() as tx:
+        assert streams.found_on_broker(tx, draft.stream, b"signed", manifest) == "unknown here"
+    desk.adopt_stream(town.store, draft.stream, "li")
+    assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=NOON_US + 20, proved=True)
+
+
+# What can't be
+
+
+def test_a_speaker_without_a_microphone_plays_and_proves_nothing(town: Town) -> None:
+    alert = town.on_air()
+    said = keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US, evidence=HEARD)), microphone=False)
+    assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 0)
+    assert (row(town, alert.id, "mall-1").doubted, said.doubted) == ("no_microphone", {"no_microphone": 1})
+
+
+@pytest.mark.parametrize("mic_db", [MIC_DB_MIN - 1, MIC_DB_MAX + 1, 2**53, -74, "74"])
+def test_a_loudness_that_cannot_be_proves_nothing(town: Town, mic_db: int | str) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US, evidence={"mic_db": mic_db})))
+    assert (counts(town, alert.id).playing, counts(town, alert.id).proved) == (1, 0)
+    assert row(town, alert.id, "mall-1").doubted == "out_of_range"
+
+
+@pytest.mark.parametrize("mic_db", [MIC_DB_MIN, MIC_DB_MAX])
+def test_the_limits_of_loudness_prove(town: Town, mic_db: int) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US, evidence={"mic_db": mic_db})))
+    assert counts(town, alert.id).proved == 1
+
+
+@pytest.mark.parametrize(
+    ("at_us", "doubt"),
+    [
+        (NOON_US - BEHIND_US_MAX - 1, "before_start"),
+        (NOON_US + AHEAD_US_MAX + 1, "in_future"),
+        (20, "before_start"),
+    ],
+)
+@pytest.mark.parametrize("kind", [PLAYING, FINISHED])
+def test_a_sound_at_an_impossible_time_counts_for_nothing(town: Town, kind: StepKind, at_us: int, doubt: str) -> None:
+    alert = town.on_air()
+    said = keep(town, "mall-1", receipt(alert.id, Step(kind, at_us, evidence=HEARD)))
+    assert counts(town, alert.id) == Coverage(3, 0, 0, 0, 0, 0, 0, 0)
+    assert (row(town, alert.id, "mall-1"), said.doubted) == (Expected(alert.id, "mall-1", doubted=doubt), {doubt: 1})
+
+
+def test_a_repeat_may_go_on_a_minute_after_the_end_and_no_longer(town: Town) -> None:
+    alert = town.on_air()
+    end_us = alert.expires_us + RUNNING_REPEAT_US + AHEAD_US_MAX
+    town.clock.advance(2 * 3_600)
+    keep(town, "square-1", receipt(alert.id, Step(FINISHED, end_us)))
+    keep(town, "square-2", receipt(alert.id, Step(FINISHED, end_us + 1)))
+    shown = {s: row(town, alert.id, s) for s in ("square-1", "square-2")}
+    assert shown == {
+        "square-1": Expected(alert.id, "square-1", finished_us=end_us),
+        "square-2": Expected(alert.id, "square-2", doubted="after_end"),
+    }
+
+
+def test_a_receipt_that_comes_a_day_after_the_end_counts_for_nothing(town: Town) -> None:
+    alert = town.on_air()
+    town.clock.advance(3_600 + LATELY_US // SECOND_US + 1)
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 20, evidence=HEARD)))
+    assert row(town, alert.id, "mall-1") == Expected(alert.id, "mall-1", doubted="long_over")
+
+
+def test_a_speaker_without_a_clock_is_judged_by_when_it_is_heard(town: Town) -> None:
+    alert = town.on_air()
+    town.clock.advance(7)
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 0, evidence=HEARD)))
+    assert row(town, alert.id, "mall-1").playing_us == NOON_US + 7 * SECOND_US
+
+
+def test_nothing_sounds_at_the_revision_that_stopped_it(town: Town) -> None:
+    alert = town.on_air()
+    town.act(alert.id, Stopped("li", builders.DUTY, "wait"))
+    resumed = town.act(alert.id, Resumed("li", builders.DUTY))
+    for rev in range(1, resumed.rev + 1):
+        keep(town, f"square-{min(rev, 2)}", receipt(alert.id, Step(PLAYING, NOON_US), seq=rev, rev=rev))
+    assert row(town, alert.id, "square-1").playing_us == NOON_US
+    second = row(town, alert.id, "square-2")
+    assert (resumed.rev, second.doubted, second.playing_us) == (3, "revision_withdrawn", NOON_US)
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US, evidence=HEARD), rev=2))
+    assert row(town, alert.id, "mall-1") == Expected(alert.id, "mall-1", doubted="revision_withdrawn")
+
+
+def test_a_proof_beside_an_impossible_one_still_proves(town: Town) -> None:
+    alert = town.on_air()
+    steps = Step(PLAYING, NOON_US, evidence=HEARD), Step(FINISHED, NOON_US + 3_600 * SECOND_US, evidence=HEARD)
+    keep(town, "mall-1", receipt(alert.id, *steps))
+    shown = Expected(alert.id, "mall-1", playing_us=NOON_US, proved=True, doubted="in_future")
+    assert row(town, alert.id, "mall-1") == shown
 
 
 # States
@@ -165,11 +277,48 @@ def test_the_last_will_of_an_older_connection_is_ignored(town: Town) -> None:
     assert town.kinds("mall-1") == ["speaker.online"]
 
 
-def test_two_connections_with_one_id_are_counted_as_cloned(town: Town) -> None:
+def test_two_connections_with_one_id_are_counted_as_cloned_and_logged_once(town: Town) -> None:
     hear(town, "mall-1", state(connection=5))
-    live = hear(town, "mall-1", state(connection=4))
-    assert (live.connection, live.cloned) == (5, 1)
+    live = hear(town, "mall-1", state(connection=4), state(connection=5), state(connection=4))
+    assert (live.connection, live.online, live.cloned, live.oddity) == (4, True, 2, "cloned")
     assert town.kinds("mall-1") == ["speaker.online", "speaker.cloned"]
+
+
+def test_a_huge_connection_number_darkens_nobody(town: Town) -> None:
+    hear(town, "mall-1", state(connection=5))
+    assert hear(town, "mall-1", state(connection=2**53 - 1)).jumped == 1
+    hear(town, "mall-1", state(connection=2**53 - 1, online=False))
+    assert not town.get(Live, "mall-1").online
+    live = hear(town, "mall-1", state(connection=6))
+    assert (live.online, live.connection, live.heard_us) == (True, 6, NOON_US)
+    # The last will of the other one comes late.
+    assert hear(town, "mall-1", state(connection=2**53 - 1, online=False)).online
+    assert not hear(town, "mall-1", state(connection=6, online=False)).online
+
+
+def test_a_huge_number_that_is_the_first_ever_heard_darkens_nobody(town: Town) -> None:
+    assert not hear(town, "mall-1", state(connection=2**53 - 1, online=False)).online
+    assert hear(town, "mall-1", state(connection=1)).online
+
+
+def test_an_oddity_is_shown_for_an_hour_and_counted_for_ever(town: Town) -> None:
+    hear(town, "mall-1", *(state(connection=number) for number in (5, 4, 5, 4)))
+    town.clock.advance(3_600)
+    assert hear(town, "mall-1", state(connection=5)).oddity == "cloned"
+    town.clock.advance(1)
+    live = hear(town, "mall-1", state(connection=6))
+    assert (live.oddity, live.cloned) == ("", 2)
+    hear(town, "mall-1", *(state(connection=number) for number in (5, 4)))
+    assert town.kinds("mall-1").count("speaker.cloned") == 2
+
+
+def test_enrolling_again_forgets_numbers_journal_and_clones(town: Town) -> None:
+    hear(town, "mall-1", state(connection=2**53 - 1, seq=900), state(connection=7, seq=2))
+    with town.store.write() as tx:
+        receipts.enrolled_anew(tx, "mall-1")
+    live = hear(town, "mall-1", state(connection=1, journal="fresh", seq=0))
+    assert (live.online, live.connection, live.seq, live.cloned, live.jumped, live.oddity) == (True, 1, 0, 0, 0, "")
+    assert "speaker.journal_lost" not in town.kinds("mall-1")
 
 
 def test_a_lost_journal_is_noticed(town: Town) -> None:
@@ -180,7 +329,7 @@ def test_a_lost_journal_is_noticed(town: Town) -> None:
 
 def test_gaps_in_the_receipts_are_asked_for(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US + 20), seq=2))
     hear(town, "mall-1", state(seq=3))
     assert f"{Carry.ASK_MISSING}:mall-1" in town.lanes()
     assert receipts.missing(town.store, "mall-1") == (1, 3)

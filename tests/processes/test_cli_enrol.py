@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from devices.protocols.documents import SpeakerState
 from devices.speaker.settings import read_settings
 from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.signals import Feed, Panel, Use
-from services.dispatcher.engine import people
+from services.dispatcher.engine import people, receipts
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import WrongPassword
-from services.dispatcher.engine.ports import BrokerAccount, Page
+from services.dispatcher.engine.ports import BrokerAccount, Live, Page
 from services.dispatcher.processes.cli_enrol import enrol_app
 from services.dispatcher.processes.enrolment import broker_logins
 from services.dispatcher.processes.private import write_private
@@ -133,6 +134,18 @@ def test_many_speakers_get_a_file_and_a_secret_each_that_only_the_owner_reads(st
     assert [file.name for file in files] == ["mall-1.json", "square-1.json"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert len({json.loads(file.read_text("utf-8"))["secret"] for file in files}) == 2
+
+
+def test_a_new_secret_heals_a_speaker_whose_connection_number_jumped(store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.heard([builders.live("mall-1", connection=2**53 - 1, cloned=4, jumped=1, oddity="cloned", journal="old")])
+    run("speaker", "mall-1")
+    state = SpeakerState(True, 1, {}, 1, 1, "fresh", 0, 80, "mains", (), "")
+    receipts.hear_speakers(store, [("mall-1", state)])
+    with store.read() as read:
+        live = read.get(Live, "mall-1")
+    assert live is not None
+    assert (live.online, live.connection, live.cloned, live.jumped, live.oddity) == (True, 1, 0, 0, "")
 
 
 def test_speakers_that_the_city_does_not_have_are_refused(store: SqlStore) -> None:

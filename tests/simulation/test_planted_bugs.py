@@ -36,13 +36,16 @@ from services.dispatcher.domain.broadcasts import (
 from services.dispatcher.domain.effects import Sleep
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
+from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import endings, room, signing_keys, streams
+from services.dispatcher.engine import endings, room, sightings, signing_keys, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
 from services.dispatcher.engine.ports import Conflict, EffectRow, LogRow, Outcome, Page, Store, Stream
+from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
+from services.dispatcher.engine.sightings import Seen
 from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
@@ -748,6 +751,57 @@ def test_law_11_catches_a_release_that_is_taken_though_nothing_signs(monkeypatch
 
 def test_law_8_catches_a_broker_that_lost_what_is_on_air_and_was_never_asked_again() -> None:
     assert 8 in laws_broken(Parts(looks_afresh=False), faults=(Fault.COPY_LOST,))
+
+
+# Law 1 and 11: what speakers say is judged
+
+
+def test_law_1_catches_an_intake_that_raises_nothing_about_orders_nobody_gave_out() -> None:
+    def shrugs(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
+        with store.read() as read:
+            given = [a for a in arrived if not a.receipt.order or read.get(Broadcast, a.receipt.order) is not None]
+        return keep_receipts(store, given, *rest)
+
+    broken = found(Parts(keep_receipts=shrugs), faults=(Fault.UNKNOWN_ORDER,), rough_s=3_600)
+    assert {v.law for v in broken} == {1}
+    assert all("no red incident says so" in v.sentence for v in broken)
+
+
+def test_law_1_catches_an_alarm_about_what_was_given_out_here() -> None:
+    def panics(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
+        """Takes every order that plays for one that nobody gave out."""
+        counted = keep_receipts(store, arrived, *rest)
+        with store.write() as tx:
+            orders = [a for a in arrived if a.receipt.order]
+            rows = [Sighting(f"order/{a.receipt.order}", order=a.receipt.order, rev=2**40) for a in orders]
+            sightings.note(tx, [Seen(row, a.speaker) for row, a in zip(rows, orders, strict=True)])
+        return counted
+
+    broken = found(Parts(keep_receipts=panics), faults=())
+    assert {v.law for v in broken} == {1}
+    assert all(v.sentence.endswith("is an alarm, and it was given out here") for v in broken)
+
+
+def test_law_11_catches_an_intake_that_believes_every_microphone() -> None:
+    def trusts(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
+        return keep_receipts(store, [replace(a, microphone=True) for a in arrived], *rest)
+
+    broken = found(Parts(keep_receipts=trusts), faults=(Fault.SPEAKER_LIES,), rough_s=3_600)
+    assert {v.law for v in broken} == {11}
+
+
+def test_law_7_catches_an_intake_that_believes_every_time() -> None:
+    def trusts(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
+        """Puts the time of receipt where a speaker states one that can't be."""
+        timeless = []
+        for a in arrived:
+            steps = tuple(replace(step, at=0) for step in a.receipt.steps)
+            timeless.append(replace(a, receipt=replace(a.receipt, steps=steps)))
+        return keep_receipts(store, timeless, *rest)
+
+    broken = found(Parts(keep_receipts=trusts), faults=(Fault.SPEAKER_LIES,), rough_s=3_600)
+    assert 7 in {v.law for v in broken}
+    assert any("too much" in v.sentence for v in broken)
 
 
 # A full stream

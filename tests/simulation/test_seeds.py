@@ -31,6 +31,7 @@ SITUATIONS = """
     step.superseded.withdrawn step.superseded.actual_order step.superseded.preempted
     gateway.died_before_commit gateway.died_after_commit gateway.died_before_publish gateway.died_after_publish
     gateway.died_before_ack gateway.died_between_acks gateway.died_from_outside
+    lie.before_start lie.in_future lie.not_on_air lie.no_microphone alarm.checked
     restore request.died broker.keeps_all broker.keeps_saved broker.keeps_nothing speaker.moved
     refused.no_usable_key log.broadcast.no_usable_key key.seen_red key.seen_well
     law4.checked refused.over_cap log.stream.filling log.broadcast.retired

@@ -38,6 +38,8 @@ def test_a_speaker_shows_where_it_stands_and_what_it_last_said(api: Api) -> None
                 "volume": 80,
                 "power": "mains",
                 "cloned": 0,
+                "jumped": 0,
+                "oddity": "",
                 "config_current": True,
                 "out_of_service": None,
             }
@@ -214,3 +216,15 @@ def test_what_changed_on_air_since_it_was_read_is_not_decided_on(api: Api, decis
         "streams"
     ]
     assert (stream["unknown_on_air"], stream["unknown_version"]) == ([], 0)
+
+
+def test_speakers_behind_on_a_stream_are_listed_with_the_version_that_they_hold(api: Api) -> None:
+    with api.town.store.write() as tx:
+        tx.put(Stream(TOPIC, builders.CITY, "actual", "city", 9))
+        tx.heard([builders.live("mall-1", streams={TOPIC: 8}), builders.live("square-1", streams={TOPIC: 9})])
+        tx.heard([builders.live("square-2")])
+    found = api.get("duty", "/api/streams/behind", topic=TOPIC).json()
+    assert found["speakers"] == [{"speaker": "mall-1", "version": 8}, {"speaker": "square-2", "version": 0}]
+    first = api.get("duty", "/api/streams/behind", topic=TOPIC, size=1).json()
+    assert (first["speakers"][0]["speaker"], first["next"]) == ("mall-1", "mall-1")
+    assert api.get("duty", "/api/streams/behind", topic="no/stream").status_code == 404

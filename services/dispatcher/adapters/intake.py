@@ -21,6 +21,7 @@ from ..engine import receipts
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
+from ..engine.sightings import SETTLED_US, UNSETTLED_US
 from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)
@@ -79,12 +80,17 @@ class SpeakerIntake:
         city: Callable[[], City],
         answer_hello: Callable[[str, str], None],
         counted: Callable[[Counted], None] = lambda counted: None,
+        odd: Callable[[Mapping[str, int]], None] = lambda odd: None,
+        compared: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`counted` is told of every batch of receipts, `odd` of connection numbers by what was odd; `compared` says
+        whether this gateway has compared the broker's copies yet."""
         self._store = store
         self._inlet = inlet
         self._city = city
         self._answer_hello = answer_hello
-        self._counted = counted
+        self._counted, self._odd, self._compared = counted, odd, compared
+        self._given_out: dict[str, int] = {}
         self._until_done = UntilDone(inlet, "receipts wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
@@ -131,7 +137,8 @@ class SpeakerIntake:
                 return "speaker_not_enrolled"
             match branch:
                 case "receipt":
-                    arrived.append(Arrived(id, speaker_link.decode_receipt(message.payload), message.payload))
+                    receipt = speaker_link.decode_receipt(message.payload)
+                    arrived.append(Arrived(id, receipt, message.payload, speaker.microphone))
                 case "state" if message.payload:
                     states.append((id, speaker_link.decode_state(message.payload)))
                 case "answer":
@@ -154,10 +161,11 @@ class SpeakerIntake:
         answers: list[tuple[str, Answer]],
         unread: list[Unread],
     ) -> None:
+        settled_us = SETTLED_US if self._compared() else UNSETTLED_US
         if arrived:
-            self._counted(receipts.keep_receipts(self._store, arrived))
+            self._counted(receipts.keep_receipts(self._store, arrived, settled_us))
         if states:
-            receipts.hear_speakers(self._store, states)
+            self._odd(receipts.hear_speakers(self._store, states, self._given_out, settled_us))
         if answers:
             receipts.settle_gone(self._store, answers)
         if unread:

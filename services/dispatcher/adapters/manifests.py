@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import Refused, UnknownOnAir
-from ..engine import receipts, streams
+from ..engine import receipts, sightings, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.streams import Signed
@@ -27,6 +28,7 @@ from .mqtt import MqttLink
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
+ARRIVED_SETTLE_S = 0.3
 RECONCILE_WAIT_S = 3.0
 """Shorter than the lease of an effect, so that it can still be said why nothing was published."""
 
@@ -62,6 +64,7 @@ class SpeakerSide:
         self._audio_base = audio_base
         self._published = published
         self._seen: dict[str, bytes] = {}
+        self._arrived: dict[str, float] = {}
         self._looked: tuple[int, City] | None = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
@@ -167,6 +170,8 @@ class SpeakerSide:
         """The broker holds these bytes on this topic; of a config only that it is there is kept."""
         with self._lock:
             self._seen[topic] = b"" if topic.endswith("/config") else raw
+            if "/manifest/" in topic:
+                self._arrived[topic] = time.monotonic()
 
     def lost(self, topic: str) -> None:
         """The broker was asked and holds nothing on this topic."""
@@ -192,12 +197,26 @@ class SpeakerSide:
         """A new connection: what the broker holds is told again."""
         with self._lock:
             self._seen.clear()
+            self._arrived.clear()
+
+    def compare_arrived(self) -> None:
+        """Compare what has just come with the rows: what somebody else puts on the air is known before speakers say
+        so. Our own manifests come back, too, and are the same."""
+        settled = time.monotonic() - ARRIVED_SETTLE_S
+        with self._lock:
+            topics = [topic for topic, at in self._arrived.items() if at <= settled]
+            found = {topic: self._seen[topic] for topic in topics}
+            for topic in topics:
+                del self._arrived[topic]
+        for topic, raw in sorted(found.items()):
+            self.compare(topic, raw)
 
     def reconcile(self) -> None:
         """Compare every stream with the broker's copy: republish ours where it is missing or older, and show a person
         where the broker holds a newer one that we do not know."""
         with self._lock:
             seen = dict(self._seen)
+            self._arrived.clear()
         for topic, raw in sorted(seen.items()):
             if "/manifest/" in topic:
                 self.compare(topic, raw)
@@ -235,6 +254,7 @@ class SpeakerSide:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            sightings.found(tx, manifest, verdict, at_start=not self.reconciled)
         # A "republish" has saved the effect that signs and publishes.
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)

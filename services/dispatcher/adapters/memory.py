@@ -203,18 +203,21 @@ class MemoryTx:
     def unread_count(self) -> int:
         return len(self._table("unread"))
 
-    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
-        early = self._table("early")
+    def plan_expected(self, broadcast: str, speakers: Sequence[str], *, early: bool = True) -> None:
+        aside = self._table("early")
         for row in self.expected(broadcast):
             if row != Expected(broadcast, row.speaker):
-                self._set(early, (broadcast, row.speaker), row)
-        rows = {s: early.get((broadcast, s), Expected(broadcast, s)) for s in speakers}
-        for s in rows:
-            self._drop(early, (broadcast, s))
+                before = aside.get((broadcast, row.speaker))
+                self._set(aside, (broadcast, row.speaker), row if before is None else _moved(before, row))
+        rows = {s: Expected(broadcast, s) for s in speakers}
+        if early:
+            rows = {s: aside.get((broadcast, s), row) for s, row in rows.items()}
+            for s in rows:
+                self._drop(aside, (broadcast, s))
         self._set(self._table("expected"), broadcast, rows)
 
-    def copy_expected(self, original: str, broadcast: str) -> None:
-        self.plan_expected(broadcast, sorted(self._table("expected").get(original, {})))
+    def copy_expected(self, original: str, broadcast: str, *, early: bool = True) -> None:
+        self.plan_expected(broadcast, sorted(self._table("expected").get(original, {})), early=early)
 
     def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]:
         rows = self._table("expected").get(broadcast, {})
@@ -232,13 +235,23 @@ class MemoryTx:
             planned, is_new = table.get(row.broadcast, {}), key not in receipts
             if is_new:
                 self._set(receipts, key, row)
-            if row.speaker in planned:
+            if row.given and row.speaker in planned:
                 self._set(planned, row.speaker, _moved(planned[row.speaker], row))
             elif is_new:
                 strangers.append(row)
                 if row.broadcast:
                     self._set(early, pair, _moved(early.get(pair, Expected(*pair)), row))
         return strangers
+
+    def count_saying(self, broadcast: str) -> int:
+        return sum(1 for named, _ in self._table("early") if named == broadcast)
+
+    def count_holding(self, stream: str, version: int) -> int:
+        return sum(1 for live in self._table(Live).values() if live.streams.get(stream, 0) >= version)
+
+    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]:
+        held = sorted((live.id, live.streams.get(stream, 0)) for live in self._table(Live).values())
+        return [(id, at) for id, at in held if id > after and at < version][:limit]
 
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
         held = self._table("receipt")
@@ -391,7 +404,7 @@ def _fits(row: object, fields: dict[str, object]) -> bool:
     return True
 
 
-def _moved(row: Expected, receipt: ReceiptRow) -> Expected:
+def _moved(row: Expected, receipt: ReceiptRow | Expected) -> Expected:
     """The first time of a step wins; refused and failed reasons stay; proof is never taken back."""
     return replace(
         row,
@@ -402,4 +415,5 @@ def _moved(row: Expected, receipt: ReceiptRow) -> Expected:
         refused=row.refused or receipt.refused,
         failed=row.failed or receipt.failed,
         proved=row.proved or receipt.proved,
+        doubted=row.doubted or receipt.doubted,
     )

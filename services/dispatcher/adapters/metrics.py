@@ -28,6 +28,12 @@ class GatewayMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.receipts = Counter("tocsin_receipts", "Receipts taken in.", ["result"], registry=registry)
+        self.doubted = Counter(
+            "tocsin_receipts_doubted", "Steps of receipts that were not believed.", ["reason"], registry=registry
+        )
+        self.odd = Counter(
+            "tocsin_speaker_connections_odd", "Connection numbers that can't be right.", ["what"], registry=registry
+        )
         self.effects = Counter("tocsin_effects", "Effects carried out.", ["carry", "result"], registry=registry)
         self.carry_s = Histogram(
             "tocsin_effect_seconds", "Time to carry an effect out.", ["carry"], buckets=BUCKETS_S, registry=registry
@@ -45,6 +51,12 @@ class GatewayMetrics:
     def counted(self, counted: Counted) -> None:
         self.receipts.labels("stored").inc(counted.stored)
         self.receipts.labels("unknown_order").inc(counted.unknown)
+        for reason, times in counted.doubted.items():
+            self.doubted.labels(reason).inc(times)
+
+    def connections_odd(self, odd: Mapping[str, int]) -> None:
+        for what, times in odd.items():
+            self.odd.labels(what).inc(times)
 
 
 def _age_s(since_s: float) -> float:

@@ -160,6 +160,28 @@ class SqlRead:
         assert row is not None
         return Coverage(*(int(count) for count in row))
 
+    def count_saying(self, broadcast: str) -> int:
+        """How many speakers have said something of an order that nobody expected of them."""
+        return int(self._first("SELECT count(*) FROM early WHERE broadcast = ?", (broadcast,))[0])
+
+    def count_holding(self, stream: str, version: int) -> int:
+        """How many speakers said last that they hold this version of a stream, or a newer one."""
+        held, parameters = self._held(stream)
+        return int(self._first(f"SELECT count(*) FROM live WHERE {held} >= ?", (*parameters, version))[0])
+
+    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]:
+        """Speakers behind `after` that hold an older version than this, with the one that they hold, 0 for none."""
+        held, parameters = self._held(stream)
+        sql = f"SELECT id, {held} FROM live WHERE id > ? AND {held} < ? ORDER BY id LIMIT ?"
+        found = self._all(sql, (*parameters, column(after), *parameters, version, limit))
+        return [(row[0], int(row[1])) for row in found]
+
+    def _held(self, stream: str) -> tuple[str, tuple[object, ...]]:
+        """SQL for the version of a stream in a live row, and its parameters."""
+        if self._postgres:
+            return "COALESCE(CAST(CAST(body AS json) #>> ARRAY['streams', CAST(? AS text)] AS bigint), 0)", (stream,)
+        return "COALESCE(CAST(json_extract(body, ?) AS INTEGER), 0)", (f'$.streams."{stream}"',)
+
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
         """Numbers up to `seq` of receipts not stored, as far back as a speaker keeps them, ascending."""
         first = max(1, seq - RECEIPTS_KEPT_MAX + 1)
@@ -235,9 +257,9 @@ class SqlRead:
 
 
 def _expected(broadcast: str, speaker: str, *shown: Any) -> Expected:
-    *before, proved = shown
+    *before, proved, doubted = shown
     # SQLite says 0 or 1.
-    values: list[Any] = [*before, bool(proved)]
+    values: list[Any] = [*before, bool(proved), doubted]
     return Expected(broadcast, speaker, *values)
 
 

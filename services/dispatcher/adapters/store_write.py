@@ -42,12 +42,12 @@ _MOVE_ON = """
 UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(ready_us, ?),
   playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
   refused = CASE WHEN refused = '' THEN ? ELSE refused END, failed = CASE WHEN failed = '' THEN ? ELSE failed END,
-  proved = proved OR ?
+  proved = proved OR ?, doubted = CASE WHEN doubted = '' THEN ? ELSE doubted END
 WHERE broadcast = ? AND speaker = ?
 """
-_STEPS = "accepted_us, ready_us, playing_us, finished_us, refused, failed, proved"
+_STEPS = "accepted_us, ready_us, playing_us, finished_us, refused, failed, proved, doubted"
 _EARLY = f"""
-INSERT INTO early ({_STEPS}, broadcast, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO early ({_STEPS}, broadcast, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (broadcast, speaker) DO UPDATE SET
   accepted_us = COALESCE(early.accepted_us, excluded.accepted_us),
   ready_us = COALESCE(early.ready_us, excluded.ready_us),
@@ -55,11 +55,12 @@ ON CONFLICT (broadcast, speaker) DO UPDATE SET
   finished_us = COALESCE(early.finished_us, excluded.finished_us),
   refused = CASE WHEN early.refused = '' THEN excluded.refused ELSE early.refused END,
   failed = CASE WHEN early.failed = '' THEN excluded.failed ELSE early.failed END,
-  proved = early.proved OR excluded.proved
+  proved = early.proved OR excluded.proved,
+  doubted = CASE WHEN early.doubted = '' THEN excluded.doubted ELSE early.doubted END
 """
 _DROP_SILENT = """
 DELETE FROM expected WHERE broadcast = ? AND COALESCE(accepted_us, ready_us, playing_us, finished_us) IS NULL
-  AND refused = '' AND failed = '' AND NOT proved
+  AND refused = '' AND failed = '' AND NOT proved AND doubted = ''
 """
 _DROP_SHOWN = f"DELETE FROM expected WHERE broadcast = ? RETURNING {_STEPS}, broadcast, speaker"
 _COUNT_EARLY = f"""
@@ -165,14 +166,15 @@ class SqlTx(SqlRead):
         sql = "INSERT INTO unread (wire, source, reason, raw, at_us) VALUES (?, ?, ?, ?, ?)"
         self._many(sql, [(r.wire, readable(r.source), r.reason, r.raw, r.at_us) for r in rows])
 
-    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None:
-        """Make these speakers the expected set, showing what they have said of it; one statement for any number."""
+    def plan_expected(self, broadcast: str, speakers: Sequence[str], *, early: bool = True) -> None:
+        """Make these speakers the expected set, with `early` showing what they have said of it; one statement for any
+        number."""
         each = "json_array_elements_text(CAST(? AS json))" if self._postgres else "json_each(?)"
-        self._expect(broadcast, f"value FROM {each} AS speakers", encode(list(dict.fromkeys(speakers))))
+        self._expect(broadcast, f"value FROM {each} AS speakers", encode(list(dict.fromkeys(speakers))), early)
 
-    def copy_expected(self, original: str, broadcast: str) -> None:
-        """Expect exactly the original's speakers, showing what they have said of this one."""
-        self._expect(broadcast, "speaker FROM expected WHERE broadcast = ?", original)
+    def copy_expected(self, original: str, broadcast: str, *, early: bool = True) -> None:
+        """Expect exactly the original's speakers, with `early` showing what they have said of this one."""
+        self._expect(broadcast, "speaker FROM expected WHERE broadcast = ?", original, early)
 
     def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
         """Store receipts and move their expected rows on; the first time of a step wins and proof stays.
@@ -181,11 +183,13 @@ class SqlTx(SqlRead):
         expected of. What they show is kept until it is.
         """
         # Sorted, so that two writers lock in one order and neighbours are on the same page.
-        ours = sorted(rows, key=lambda r: (r.broadcast, r.speaker))
+        ours = sorted([r for r in rows if r.given], key=lambda r: (r.broadcast, r.speaker))
         strangers: list[ReceiptRow] = []
+        if len(ours) < len(rows):
+            strangers = self._new_strangers([r for r in rows if not r.given])
         if self._many(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
             unknown = self._unknown(ours)
-            strangers = self._new_strangers([r for r in rows if (r.broadcast, r.speaker) in unknown])
+            strangers += self._new_strangers([r for r in rows if r.given and (r.broadcast, r.speaker) in unknown])
             ours = [r for r in ours if (r.broadcast, r.speaker) not in unknown]
         self._many(_RECEIPT, [_stored(r) for r in ours])
         return strangers
@@ -332,15 +336,15 @@ class SqlTx(SqlRead):
         self._versions[kind, values[0]] = (before or 0) + 1
         self._left[kind, values[0]] = row
 
-    def _expect(self, broadcast: str, speakers: str, of: str) -> None:
-        """Expect the order of these speakers alone. What they have shown of it counts, whenever that was; what others
-        have shown is set aside, in case the order is planned for them again."""
+    def _expect(self, broadcast: str, speakers: str, of: str, early: bool) -> None:
+        """Expect the order of these speakers alone. With `early` what they have shown of it counts, whenever that was;
+        what others have shown is set aside, in case the order is planned for them again."""
         self.lock(_expecting(broadcast))
         # In this order, so that a step which another transaction notes meanwhile is among what was shown.
         self._run(_DROP_SILENT, (broadcast,))
         self._many(_EARLY, self._all(_DROP_SHOWN, (broadcast,)))
         self._run(f"INSERT INTO expected (broadcast, speaker) SELECT CAST(? AS text), {speakers}", (broadcast, of))
-        if self._first("SELECT 1 FROM early WHERE broadcast = ? LIMIT 1", (broadcast,)) is not None:
+        if early and self._first("SELECT 1 FROM early WHERE broadcast = ? LIMIT 1", (broadcast,)) is not None:
             self._run(_COUNT_EARLY, (broadcast,) * 3)
             self._run(_COUNTED_EARLY, (broadcast,) * 2)
 
@@ -385,7 +389,8 @@ class SqlTx(SqlRead):
 
 def _moves(r: ReceiptRow) -> tuple[object, ...]:
     return (
-        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.refused, r.failed, r.proved, r.broadcast, r.speaker,
+        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.refused, r.failed, r.proved, r.doubted, r.broadcast,
+        r.speaker,
     )  # fmt: skip
 
 

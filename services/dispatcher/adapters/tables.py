@@ -17,6 +17,7 @@ from ..domain.planning import Plan
 from ..domain.polling import Poll
 from ..domain.rhythm import Heard
 from ..domain.risk import History
+from ..domain.sightings import Sighting
 from ..domain.signals import Feed, Panel, Sensor
 from ..domain.signing_keys import KeyState
 from ..domain.silences import Silence, SilencedWord
@@ -135,6 +136,7 @@ ENTITIES: dict[type, Table] = {
     Wording: _entity("wording", _text("lang")),
     Lease: _entity("lease", _text("holder"), _int("until_us")),
     Live: _entity("live", _bool("online"), _int("heard_us")),
+    Sighting: _entity("sighting", _text("incident"), _int("last_us")),
 }
 """The table of every kind that `get`, `find`, `put` and `delete` know."""
 
@@ -166,6 +168,7 @@ for _kind, _columns in (
     (Broadcast, ("state",)),
     (Release, ("broadcast",)),
     (Person, ("name",)),
+    (Sighting, ("incident",)),
     (Login, ("person",)),
     (Login, ("expires_us",)),
 ):
@@ -213,6 +216,7 @@ def _what_speakers_show(name: str) -> Table:
         Column("refused", TEXT, nullable=False, server_default=""),
         Column("failed", TEXT, nullable=False, server_default=""),
         Column("proved", Boolean, nullable=False, server_default=false()),
+        Column("doubted", TEXT, nullable=False, server_default=""),
         sqlite_with_rowid=False,
     )
 

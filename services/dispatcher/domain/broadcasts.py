@@ -28,6 +28,7 @@ from .wordings import unfilled
 
 RESUME_WITHIN_US = 60_000_000
 TIMER_USELESS_US = 86_400_000_000
+WITHDRAWN_REVS_MAX = 16
 RELEASING_ROLES = frozenset({"duty_officer", "approver"})
 PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
 
@@ -53,7 +54,7 @@ class Broadcast:
 
     `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id
     and `planned_city` the version of the city whose speakers stand in its expected rows; `wordings` the ids of the
-    texts to render, per language.
+    texts to render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Broadcast:
     expires_us: int = 0
     stopped_by: str = ""
     stopped_us: int = 0
+    withdrawn_revs: tuple[int, ...] = ()
     version: int = 0
 
     @property
@@ -285,7 +287,7 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
         case Retired() if b.state is BroadcastState.ON_AIR and b.phase is not Phase.ALERT:
-            gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+            gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
             return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
         case Retired():
             return b, [Record("broadcast.not_retired", b.id, f"it is {b.state}: {event.why}")]
@@ -344,7 +346,8 @@ def _stop(b: Broadcast, event: Stopped, now_us: int) -> tuple[Broadcast, list[Ef
     may_release(event.roles)
     if b.state is not BroadcastState.ON_AIR:
         raise WrongState(f"it is {b.state}")
-    stopped = replace(b, state=BroadcastState.STOPPED, rev=b.rev + 1, stopped_by=event.person, stopped_us=now_us)
+    silent = silenced_at(b, b.rev + 1)
+    stopped = replace(silent, state=BroadcastState.STOPPED, stopped_by=event.person, stopped_us=now_us)
     resume_us = now_us + RESUME_WITHIN_US
     return stopped, [
         _publish(b),
@@ -383,7 +386,7 @@ def _given_up(b: Broadcast, why: str) -> tuple[Broadcast, list[Effect]]:
 
 
 def _replaced(b: Broadcast, event: Replaced) -> tuple[Broadcast, list[Effect]]:
-    gone = replace(b, state=BroadcastState.WITHDRAWN, rev=b.rev + 1)
+    gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
     why = f"{event.by} takes its place"
     return gone, [
         _publish(b),
@@ -428,6 +431,11 @@ def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
 
 
 _FINAL = (BroadcastState.DECLINED, BroadcastState.WITHDRAWN, BroadcastState.ENDED)
+
+
+def silenced_at(b: Broadcast, rev: int) -> Broadcast:
+    """The broadcast at a revision that takes it off the air."""
+    return replace(b, rev=rev, withdrawn_revs=(*b.withdrawn_revs, rev)[-WITHDRAWN_REVS_MAX:])
 
 
 def may_release(roles: frozenset[str]) -> None:

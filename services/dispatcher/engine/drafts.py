@@ -49,7 +49,7 @@ def draft(
             effects.append(Record("broadcast.release_expired", alert.id, changed, facts={"content": alert.content}))
     tx.put(alert)
     if old is None or old.plan != plan.id or old.planned_city != plan.city_version:
-        tx.plan_expected(alert.id, plan.speakers)
+        tx.plan_expected(alert.id, plan.speakers, early=False)
     for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
         follower_id = follower(tx, alert_id, phase) or ids.new()
         body = _broadcast(follower_id, incident, playbook, plan, city, phase, alert_id)

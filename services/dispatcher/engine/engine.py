@@ -34,6 +34,7 @@ from . import (
     reused,
     rhythm,
     scope,
+    sightings,
     silencing,
 )
 from .cities import CityInMemory, set_service
@@ -364,6 +365,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             polls.due(work, timer.subject)
         case "source", "silent":
             rhythm.due(work, timer, event.missed)
+        case "sighting", "look":
+            sightings.look(work, timer.subject)
         case "incident", "minute":
             work.incident(timer.subject, incidents.MinuteOver())
         case "incident", "redraft":

@@ -132,7 +132,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is last known of a speaker: its retained state, and when it was heard."""
+    """What is last known of a speaker: its retained state, and when it was heard.
+
+    `connection` is the number of the connection that counts; `streams` the versions that it holds. `cloned` and
+    `jumped` count what its numbers should not do, `oddity` names the newest such, "" once it has long been over.
+    """
 
     id: str
     online: bool
@@ -146,6 +150,10 @@ class Live:
     power: str
     heard_us: int
     cloned: int = 0
+    jumped: int = 0
+    oddity: str = ""
+    odd_us: int = 0
+    streams: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +181,8 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown."""
+    """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown.
+    `doubted` is why the first step that does not count, or proves nothing, was not believed."""
 
     broadcast: str
     speaker: str
@@ -184,11 +193,13 @@ class Expected:
     refused: str = ""
     failed: str = ""
     proved: bool = False
+    doubted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptRow:
-    """One receipt as stored, and what it adds to its expected row."""
+    """One receipt as stored, and what it adds to its expected row. `given` is False for an order or a revision that
+    was never given out here, which is nobody's to expect yet."""
 
     speaker: str
     journal: str
@@ -204,6 +215,8 @@ class ReceiptRow:
     refused: str = ""
     failed: str = ""
     proved: bool = False
+    doubted: str = ""
+    given: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +319,9 @@ class Read(Protocol):
     def signals_since(self, received_us: int, after_key: str, limit: int = 1_000) -> list[Signal]: ...
     def expected(self, broadcast: str, *, silent_only: bool = False) -> list[Expected]: ...
     def coverage(self, broadcast: str) -> Coverage: ...
+    def count_saying(self, broadcast: str) -> int: ...
+    def count_holding(self, stream: str, version: int) -> int: ...
+    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]: ...
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]: ...
     def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]: ...
     def chain(self, after_link: int, limit: int) -> list[LogRow]: ...
@@ -330,11 +346,12 @@ class Tx(Read, Protocol):
     def add_signal(self, signal: Signal, incident: str) -> None: ...
     def withdraw(self, keys: Sequence[str]) -> None: ...
     def add_unread(self, rows: Sequence[Unread]) -> None: ...
-    def plan_expected(self, broadcast: str, speakers: Sequence[str]) -> None: ...
-    def copy_expected(self, original: str, broadcast: str) -> None: ...
+    def plan_expected(self, broadcast: str, speakers: Sequence[str], *, early: bool = True) -> None: ...
+    def copy_expected(self, original: str, broadcast: str, *, early: bool = True) -> None: ...
     def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
         """Store every receipt and move its expected row on; the strangers among those that are new here. What
-        strangers say is kept, and counts as soon as `plan_expected` or `copy_expected` expects them."""
+        strangers say is kept, and counts as soon as `plan_expected` or `copy_expected` expects them, unless `early`
+        is False."""
         ...
 
     def heard(self, rows: Sequence[Live]) -> None: ...

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import Order, Phase
+from devices.protocols.topics import parse_manifest_topic
 
 from ..domain.broadcasts import Broadcast, BroadcastState, Release
 from ..domain.incidents import Incident
@@ -32,6 +33,7 @@ D = TypeVar("D", Panel, Sensor)
 PAGE_ROWS_MAX = 200
 PAGES_MAX = 50
 SPEAKERS_PAGE_MAX = 2_000
+SPEAKERS_MAX = 200_000
 OFFICE_TASKS_MAX = 1_000
 TASKS_OF_INCIDENT_MAX = 500
 LOG_OF_INCIDENT_MAX = 1_000
@@ -268,6 +270,20 @@ def _stream_now(stream: Stream, room: Room) -> StreamNow:
     if manifest.version <= stream.manifest_version:
         return StreamNow(stream, (), 0, room)
     return StreamNow(stream, manifest.orders, manifest.version, room)
+
+
+def speakers_behind(read: Read, city: City, topic: str, after: str, size: int) -> Rows[tuple[str, int]]:
+    """Enrolled speakers that a stream is for and that hold an older version than the one signed last, with theirs; by
+    id, behind `after`. Raises NotFound."""
+    stream = one(read, Stream, topic)
+    where = parse_manifest_topic(topic)
+    held = dict(read.behind(topic, stream.manifest_version, after, SPEAKERS_MAX))
+    wanted = sorted(
+        (s.id, held[s.id])
+        for s in city.speakers.values()
+        if s.enrolled and s.id in held and where.name in (s.id, *city.tree.chain(s.area).all)
+    )
+    return Rows(tuple(wanted[:size]), len(wanted) > size)
 
 
 def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:

@@ -1,76 +1,123 @@
-"""Receipts and heartbeats: batched, without a log line each; only changes become events."""
+"""Receipts and heartbeats: batched, without a log line each; only changes become events.
+
+What a speaker says is judged where it is taken in: `domain/judgement` says what counts, `sightings` takes what nobody
+here gave out.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, Answer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
+from ..domain import judgement
+from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker
 from ..domain.signals import Unread
+from . import sightings
 from .ports import Live, ReceiptRow, Store, Tx
+from .sightings import SETTLED_US, Seen
 
 BATCH_MAX = 500
 _GONE = b'{"gone":true,"steps":[]}'
 """Stands in the row of a receipt that never came and never will."""
+MISDIRECTED_UNREAD_MAX = 3
+"""How many receipts of one batch about one order, from speakers it is not meant for, are kept as unread input."""
+CONNECTIONS_AHEAD_MAX = 1_000
+"""How far a connection number may be ahead of the last one: a speaker that lost its link for days is within it."""
+ODD_LASTS_US = 3_600_000_000
+"""How long after its last oddity a speaker's connection is shown as odd."""
+
+_SAYS_IT_HAS = frozenset({StepKind.ACCEPTED, StepKind.READY, StepKind.PLAYING, StepKind.FINISHED})
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """One receipt off the wire: the speaker is the topic's, vouched for by the broker's ACL."""
+    """One receipt off the wire: the speaker is the topic's, vouched for by the broker's ACL. `microphone` says whether
+    the speaker is enrolled with one."""
 
     speaker: str
     receipt: Receipt
     raw: bytes
+    microphone: bool = False
 
 
 @dataclass(slots=True)
 class Counted:
-    """What a batch of receipts was: rows as expected (repeats included), and new ones about an order never given."""
+    """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, and how
+    often what was said was doubted, by reason."""
 
     stored: int = 0
     unknown: int = 0
+    doubted: Counter[str] = field(default_factory=Counter)
 
 
-def keep_receipts(store: Store, arrived: Sequence[Arrived]) -> Counted:
+def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SETTLED_US) -> Counted:
     """Store a batch and move its expected rows on, in one transaction. Repeats change nothing, and what a speaker says
     about no order, or about one never given to it, is shown to people once."""
     with store.write() as tx:
         now_us = tx.now_us()
-        strangers = tx.add_receipts([_row(a, now_us) for a in arrived])
+        orders = _orders(tx, arrived)
+        doubted: Counter[str] = Counter()
+        rows = [_row(a, orders.get(a.receipt.order), now_us) for a in arrived]
+        doubted.update(r.doubted for r in rows if r.doubted)
+        strangers = tx.add_receipts(rows)
         if not strangers:
-            return Counted(stored=len(arrived))
-        unknown = [r for r in strangers if r.broadcast]
-        tx.add_unread([Unread("mqtt", f"receipt/{r.speaker}", "receipt_unknown_order", r.raw, now_us) for r in unknown])
+            return Counted(len(arrived), 0, doubted)
         said = {(a.speaker, a.receipt.journal, a.receipt.seq): a for a in reversed(arrived)}
-        for r in strangers:
-            if not r.broadcast:
-                _document_refused(tx, said[r.speaker, r.journal, r.seq])
-    return Counted(stored=len(arrived) - len(unknown), unknown=len(unknown))
+        new = [said[r.speaker, r.journal, r.seq] for r in strangers]
+        _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
+        sightings.note(tx, _sightings(tx, new, orders), settled_us)
+        for a in new:
+            if not a.receipt.order:
+                _document_refused(tx, a)
+        unknown = sum(1 for a in new if a.receipt.order)
+        return Counted(len(arrived) - unknown, unknown, doubted)
 
 
-def _row(a: Arrived, now_us: int) -> ReceiptRow:
+def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
+    """What is known here of the orders that a batch speaks of. One that is not on air yet is read again once nobody
+    else can give it out meanwhile."""
+    named: dict[str, int] = {}
+    for a in arrived:
+        order, rev = a.receipt.order, a.receipt.rev
+        if order and rev > named.get(order, -1):
+            named[order] = rev
+    orders = {order: tx.get(Broadcast, order) for order in named}
+    waiting = sorted(o for o, rev in named.items() if orders[o] is not None and not judgement.given(orders[o], rev))
+    tx.lock(*(f"expected/{order}" for order in waiting))
+    return orders | {order: tx.get(Broadcast, order) for order in waiting}
+
+
+def _row(a: Arrived, order: Broadcast | None, now_us: int) -> ReceiptRow:
+    r = a.receipt
+    given = not r.order or judgement.given(order, r.rev)
     times: dict[StepKind, int] = {}
-    refused = failed = ""
+    refused = failed = doubted = ""
     proved = False
-    for step in a.receipt.steps:
-        if not (step.kind is StepKind.FINISHED and _more_to_come(step)):
-            times.setdefault(step.kind, step.at)
-        if step.kind is StepKind.REFUSED:
+    for step in r.steps:
+        at_us: int | None = step.at or now_us
+        if step.kind is StepKind.PLAYING or step.kind is StepKind.FINISHED:
+            if given:
+                judged = judgement.judge_sound(step, r.rev, order, a.microphone, now_us)
+                at_us, proved, doubted = judged.at_us, proved or judged.proved, doubted or judged.doubt
+            else:
+                proved = proved or judgement.proves_unjudged(step, a.microphone)
+        elif step.kind is StepKind.REFUSED:
             refused = step.reason or "refused"
         elif step.kind is StepKind.FAILED:
             failed = step.reason or "failed"
-        elif step.kind is StepKind.PLAYING or step.kind is StepKind.FINISHED:
-            proved = proved or (step.evidence is not None and "mic_db" in step.evidence)
-    r = a.receipt
+        if at_us is not None and not (step.kind is StepKind.FINISHED and _more_to_come(step)):
+            times.setdefault(step.kind, at_us)
     return ReceiptRow(
         speaker=a.speaker, journal=r.journal, seq=r.seq, broadcast=r.order, rev=r.rev, raw=a.raw, received_us=now_us,
         accepted_us=times.get(StepKind.ACCEPTED), ready_us=times.get(StepKind.READY),
         playing_us=times.get(StepKind.PLAYING), finished_us=times.get(StepKind.FINISHED),
-        refused=refused, failed=failed, proved=proved,
+        refused=refused, failed=failed, proved=proved, doubted=doubted, given=given,
     )  # fmt: skip
 
 
@@ -81,38 +128,117 @@ def _more_to_come(step: Step) -> bool:
     return isinstance(repeat, int) and isinstance(of, int) and repeat < of
 
 
+def _misdirected(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
+    """Receipts about an order of ours from speakers that it is not meant for; a few of them are kept as unread."""
+    kept: Counter[str] = Counter()
+    unread = []
+    for r in rows:
+        kept[r.broadcast] += 1
+        if kept[r.broadcast] <= MISDIRECTED_UNREAD_MAX:
+            unread.append(Unread("mqtt", f"receipt/{r.speaker}", "receipt_unknown_order", r.raw, now_us))
+    tx.add_unread(unread)
+
+
+def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
+    """What these receipts show that nobody here gave out: orders that are held or play, versions above ours."""
+    seen = [
+        Seen(sightings.of_order(a.receipt.order, a.receipt.rev, orders.get(a.receipt.order)), a.speaker, a.raw)
+        for a in new
+        if a.receipt.order
+        and not judgement.given(orders.get(a.receipt.order), a.receipt.rev)
+        # A speaker names what it refuses, too; that plays nowhere.
+        and any(step.kind in _SAYS_IT_HAS for step in a.receipt.steps)
+    ]
+    refused = [(a.speaker, {a.receipt.stream: a.receipt.version}) for a in new if a.receipt.stream]
+    return seen + sightings.versions_above(tx, refused, {})
+
+
 def _document_refused(tx: Tx, a: Arrived) -> None:
     reasons = ", ".join(step.reason for step in a.receipt.steps) or "refused"
     facts: dict[str, object] = {"stream": a.receipt.stream, "version": a.receipt.version}
     tx.record(Record("speaker.refuses", a.speaker, reasons, facts=facts))
 
 
-def hear_speakers(store: Store, states: Sequence[tuple[str, SpeakerState]]) -> None:
-    """Take in retained states: a smaller connection number is ignored, gaps in the receipts are asked for."""
+def hear_speakers(
+    store: Store,
+    states: Sequence[tuple[str, SpeakerState]],
+    given_out: dict[str, int] | None = None,
+    settled_us: int = SETTLED_US,
+) -> Counter[str]:
+    """Take in retained states; gaps in the receipts are asked for, and versions that were never signed here are noted.
+    How often a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
+
+    Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
+    only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
+    """
     with store.write() as tx:
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
+        odd: Counter[str] = Counter()
         for speaker, state in states:
             before = rows.get(speaker) or tx.get(Live, speaker)
-            if before is not None and before.journal != state.journal:
-                # A wiped store counts connections anew; a last will from before the wipe says nothing of now.
-                if not state.online:
-                    continue
-            elif before is not None and state.connection < before.connection:
-                if state.online:
-                    rows[speaker] = replace(before, cloned=before.cloned + 1)
-                    tx.record(Record("speaker.cloned", speaker, "two connections claim this id"))
+            oddity = _oddity(before, state)
+            if before is not None and not state.online and (oddity or before.journal != state.journal):
                 continue
-            rows[speaker] = live = _live(speaker, state, now_us, before)
+            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, now_us), before, oddity)
+            odd.update([oddity] if oddity else ())
             _changes(tx, before, live)
         tx.heard(list(rows.values()))
+        said = [(speaker, state.streams) for speaker, state in states if state.online]
+        sightings.note(tx, sightings.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
+    return odd
 
 
-def _live(speaker: str, state: SpeakerState, now_us: int, before: Live | None) -> Live:
+CLONED, JUMPED = "cloned", "number_jumped"
+
+
+def _oddity(before: Live | None, state: SpeakerState) -> str:
+    """What is odd about a connection number beside the last one of the same journal."""
+    if before is None or not before.journal or before.journal != state.journal:
+        # A wiped store counts connections anew.
+        return ""
+    if state.connection < before.connection:
+        return CLONED
+    return JUMPED if state.connection > before.connection + CONNECTIONS_AHEAD_MAX else ""
+
+
+def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str) -> Live:
+    """The row with its oddities counted; the log has the first of an outage. One smaller number alone may be an older
+    message that came late: it is shown once there is another within an hour."""
+    if before is None:
+        return live
+    shown, odd_us = before.oddity, before.odd_us
+    if oddity:
+        late = oddity == CLONED and live.heard_us - odd_us > ODD_LASTS_US
+        shown, odd_us = "" if late else oddity, live.heard_us
+        if shown and before.oddity != shown:
+            why = {CLONED: "two connections claim this id", JUMPED: "its connection number jumped"}[oddity]
+            facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
+            tx.record(Record(f"speaker.{oddity}", live.id, why, facts=facts))
+    elif live.heard_us - odd_us > ODD_LASTS_US:
+        shown = ""
+    return replace(
+        live, oddity=shown, odd_us=odd_us, cloned=before.cloned + (oddity == CLONED),
+        jumped=before.jumped + (oddity == JUMPED),
+    )  # fmt: skip
+
+
+def enrolled_anew(tx: Tx, speaker: str) -> None:
+    """A speaker has a new secret: nothing that was heard under the old one is held against it."""
+    live = tx.get_locked(Live, speaker)
+    if live is not None:
+        tx.put(
+            replace(
+                live, online=False, connection=0, journal="", seq=0, cloned=0, jumped=0, oddity="", odd_us=0, streams={}
+            )
+        )
+
+
+def _live(speaker: str, state: SpeakerState, now_us: int) -> Live:
     return Live(
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
-        volume=state.volume, power=state.power, heard_us=now_us, cloned=before.cloned if before else 0,
+        volume=state.volume, power=state.power, heard_us=now_us, streams=state.streams,
     )  # fmt: skip
 
 

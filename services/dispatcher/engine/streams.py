@@ -17,6 +17,7 @@ from ..domain.broadcasts import (
     Release,
     content_hash,
     people_needed,
+    silenced_at,
     wire_order,
 )
 from ..domain.effects import Carry, Record, Save, WakeAt
@@ -275,10 +276,13 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
     """Give a known broadcast the state that the broker holds. The person answers for it, as the log then shows."""
     silent = order.state is OrderState.WITHDRAWN
     state = BroadcastState.WITHDRAWN if silent else BroadcastState.ON_AIR
-    tx.put(replace(mine, rev=order.rev, state=state, start_at_us=order.start_at, expires_us=order.expires))
+    there = silenced_at(mine, order.rev) if silent else replace(mine, rev=order.rev)
+    tx.put(replace(there, state=state, start_at_us=order.start_at, expires_us=order.expires))
+    # What speakers have said of it since counts.
     if mine.original and not mine.on_manifest:
-        # What going on air does for a correction or all-clear; what speakers have said of it since counts.
         tx.copy_expected(mine.original, mine.id)
+    else:
+        tx.plan_expected(mine.id, [row.speaker for row in tx.expected(mine.id)])
     tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
     if not silent:
         name = hashlib.sha256(f"{mine.id} {order.rev} {person}".encode()).hexdigest()[:32]

@@ -279,7 +279,7 @@ class Work:
         if there < after.rev:
             return after
         if after.state in SILENT_STATES:
-            return replace(after, rev=there + 1)
+            return broadcasts.silenced_at(after, there + 1)
         if before.state is not BroadcastState.ON_AIR:
             raise UnknownOnAir(after.stream)
         return after
@@ -289,7 +289,7 @@ class Work:
         original = self.tx.get_locked(Broadcast, follower.original)
         if original is None or not original.on_manifest:
             raise WrongState("its alert was never on air")
-        self.tx.copy_expected(follower.original, follower.id)
+        self.tx.copy_expected(follower.original, follower.id, early=False)
         after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), self.tx.now_us())
         self.tx.put(self._above_broker(original, after))
         return effects
@@ -461,7 +461,7 @@ class Work:
         if plan.id != b.plan or plan.selector != b.selector or len(plan.speakers) != b.speakers:
             return True
         if plan.city_version != b.planned_city:
-            self.tx.plan_expected(b.id, plan.speakers)
+            self.tx.plan_expected(b.id, plan.speakers, early=False)
             self.tx.put(replace(b, planned_city=plan.city_version))
         return False
 

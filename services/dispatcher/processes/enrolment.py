@@ -30,7 +30,7 @@ from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
-from ..engine import desk, panels
+from ..engine import desk, panels, receipts
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
@@ -108,6 +108,7 @@ def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
             if tx.get(Speaker, name) is None:
                 raise NotFound(f"speaker {name}")
             tx.put(BrokerAccount(name, hash_secret(secret)))
+            receipts.enrolled_anew(tx, name)
         tx.record(Record("speakers.enrolled", names[0] if len(names) == 1 else "speakers", f"{len(names)} secrets", by))
     return secrets
 

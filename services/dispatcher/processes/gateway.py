@@ -121,7 +121,10 @@ class Gateway:
             self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected,
             SystemClock().now_us,
         )  # fmt: skip
-        self.intake = SpeakerIntake(self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted)
+        self.intake = SpeakerIntake(
+            self.store, self.inlet, self.engine.read_city, self._hello, self.metrics.counted,
+            self.metrics.connections_odd, lambda: self.side.reconciled,
+        )  # fmt: skip
         self.link = self._make_link()
         self.side = SpeakerSide(
             self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
@@ -375,6 +378,7 @@ class Gateway:
 
     def _reconcile(self) -> bool:
         if time.monotonic() < self._compare_at or not self.link.connected:
+            self._compare_arrived()
             return False
         self._compare_at = time.monotonic() + RECONCILE_EVERY_S
         try:
@@ -384,6 +388,15 @@ class Gateway:
             self._compare_at = time.monotonic() + 1.0
         self._wake()
         return False
+
+    def _compare_arrived(self) -> None:
+        if not self.side.reconciled or not self.link.connected:
+            return
+        try:
+            self.side.compare_arrived()
+        except CarryFailed as failed:
+            log.warning("a manifest of somebody else could not be replaced", reason=str(failed))
+            self._compare_at = time.monotonic() + 1.0
 
     def _hello(self, speaker_id: str, nonce: str) -> None:
         self.side.answer_hello(speaker_id, nonce)

@@ -172,6 +172,7 @@ class ExpectedView(View):
     refused: str
     failed: str
     proved: bool
+    doubted: str = Field(description="Why the first step that does not count, or proves nothing, was not believed.")
 
 
 class ExpectedPage(View):

@@ -347,6 +347,8 @@ class SpeakerView(View):
     volume: int | None
     power: str
     cloned: int
+    jumped: int = Field(description="How often its connection number jumped absurdly.")
+    oddity: str = Field(description="What is odd about its connection now: `cloned`, `number_jumped`, or nothing.")
     config_current: bool
     out_of_service: OutOfServiceView | None
 
@@ -369,6 +371,8 @@ class SpeakerView(View):
             volume=live.volume if live else None,
             power=live.power if live else "",
             cloned=live.cloned if live else 0,
+            jumped=live.jumped if live else 0,
+            oddity=live.oddity if live else "",
             config_current=live is not None and live.config_version >= s.config_version,
             out_of_service=OutOfServiceView.model_validate(out) if out else None,
         )
@@ -427,6 +431,16 @@ class StreamView(View):
 
 class StreamList(View):
     streams: list[StreamView]
+
+
+class BehindView(View):
+    speaker: str
+    version: int = Field(description="The version that it holds; 0 for none.")
+
+
+class BehindPage(View):
+    speakers: list[BehindView]
+    next: str | None = Field(description="Ask on with `after` at this speaker; null at the end.")
 
 
 class StreamRequest(Asked):

@@ -11,6 +11,8 @@ from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .problems import EndRefused
 from .schemas import (
+    BehindPage,
+    BehindView,
     OutOfServiceRequest,
     SpeakerPage,
     SpeakerView,
@@ -76,6 +78,20 @@ def speakers_router(deps: WebDeps, gate: Gate) -> APIRouter:
     def streams_as_they_are() -> StreamList:
         with deps.store.read() as read:
             return StreamList(streams=[StreamView.of(now) for now in queries.streams_now(read)])
+
+    @router.get("/api/streams/behind")
+    def behind(
+        _: Caller = reader,
+        topic: str = Query(min_length=1, max_length=160),
+        after: str = Query(default="", max_length=64),
+        size: int = Query(default=500, ge=1, le=queries.SPEAKERS_PAGE_MAX),
+    ) -> BehindPage:
+        """Speakers of a stream that hold an older version of it than the one signed last, by what each said last."""
+        city = deps.engine.read_city()
+        with deps.store.read() as read:
+            found = queries.speakers_behind(read, city, topic, after, size)
+        rows = [BehindView(speaker=speaker, version=version) for speaker, version in found.rows]
+        return BehindPage(speakers=rows, next=rows[-1].speaker if found.more else None)
 
     @router.post("/api/streams/adopt")
     def adopt(wanted: StreamRequest, caller: Caller = officer) -> StreamList:

@@ -67,7 +67,7 @@ def test_a_law_has_its_accident_its_rule_its_code_and_its_attackers(law: int) ->
     assert at == sorted(at)
     accident, code, attackers = text[: at[0]].strip(), text[at[1] : at[2]], text[at[2] :]
     assert re.match(r"\*[^*]+, [^*]*\d{4}\.\*", accident), "an accident has a place and a year"
-    assert 8 <= len(text.strip().splitlines()) <= 20
+    assert 8 <= len(text.strip().splitlines()) <= 24
     held = named(code)
     assert held and all(names and not file.startswith("tests/") for file, names in held)
     tests = [(file, names) for file, names in named(attackers) if file.startswith("tests/")]
@@ -102,7 +102,7 @@ def test_nothing_in_backticks_escapes_the_check() -> None:
 
 def test_a_planted_bug_is_named_under_its_own_law() -> None:
     told = {law: [n for file, names in named(text) if file == PLANTED for n in names] for law, text in laws().items()}
-    assert {1, 2, 4, 5, 7, 8, 10} <= {law for law, names in told.items() if names}
+    assert {1, 2, 4, 5, 7, 8, 10, 11} <= {law for law, names in told.items() if names}
     assert all(name.startswith(f"test_law_{law}_") for law, names in told.items() for name in names)
 
 

@@ -22,8 +22,8 @@ from simulators.voice import STARTS_PER_HOUR_MAX
 
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
-SOUND_US = 60_000_000
 ALARM_US = 30_000_000
+SOUND_US = 60_000_000
 SETTLED_US = 600_000_000
 MISSED = '"missed"'
 TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
@@ -80,24 +80,6 @@ class Ending:
             if sounding.plan.order == f"{row.use}/{row.id}":
                 self._truth.broken(4, broadcast_id, f"{speaker.id} still plays {broadcast_id} 5 s after its stop")
 
-    def sounded(self, alert_id: str, since_us: int) -> None:
-        """Law 8: an alert that was released has begun at every reachable speaker that it is meant for."""
-        row = self._truth.database.rows(Broadcast).get(alert_id)
-        if row is None or row.state is not BroadcastState.ON_AIR:
-            return
-        planned = self._truth.database.rows("expected").get(alert_id, {})
-        for speaker in self._speakers:
-            config = speaker.state.papers.config
-            if speaker.id not in planned or not self._reachable(speaker, since_us) or config is None:
-                continue
-            if not enrolled(self._truth.database, speaker.id) or not matches(row.selector, whereabouts(config)):
-                continue
-            self._truth.counts["law8.sound_checked"] += 1
-            begun = any(h.plan.order == f"{row.use}/{alert_id}" for h in speaker.heard)
-            excused = self._outranked(speaker, row, since_us) or self._excused(speaker, row, self._truth.clock.us)
-            if not begun and not excused:
-                self._truth.broken(8, alert_id, f"{speaker.id} has not begun {alert_id} 60 s after its release")
-
     def alarmed(self, order: str, since_us: int) -> None:
         """Law 1: an order that plays and that nobody gave out is one red incident, which no broadcast came of."""
         seen = self._truth.database.rows(Sighting).get(order_id(order))
@@ -117,6 +99,24 @@ class Ending:
         for seen in self._truth.database.rows(Sighting).values():
             if seen.incident and not self._truth.lost and seen.order not in self._truth.unknown:
                 self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+
+    def sounded(self, alert_id: str, since_us: int) -> None:
+        """Law 8: an alert that was released has begun at every reachable speaker that it is meant for."""
+        row = self._truth.database.rows(Broadcast).get(alert_id)
+        if row is None or row.state is not BroadcastState.ON_AIR:
+            return
+        planned = self._truth.database.rows("expected").get(alert_id, {})
+        for speaker in self._speakers:
+            config = speaker.state.papers.config
+            if speaker.id not in planned or not self._reachable(speaker, since_us) or config is None:
+                continue
+            if not enrolled(self._truth.database, speaker.id) or not matches(row.selector, whereabouts(config)):
+                continue
+            self._truth.counts["law8.sound_checked"] += 1
+            begun = any(h.plan.order == f"{row.use}/{alert_id}" for h in speaker.heard)
+            excused = self._outranked(speaker, row, since_us) or self._excused(speaker, row, self._truth.clock.us)
+            if not begun and not excused:
+                self._truth.broken(8, alert_id, f"{speaker.id} has not begun {alert_id} 60 s after its release")
 
     def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
         config, link = speaker.state.papers.config, speaker.link

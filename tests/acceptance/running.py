@@ -109,7 +109,7 @@ def running(
     before_speakers: Callable[[up.System], None] = lambda system: None,
     **changed: object,
 ) -> Iterator[Running]:
-    """Start everything, wait until every speaker is online and configured, stop everything.
+    """Start everything, wait until every speaker is online and configured, stop everything. `changed` are settings.
 
     `before_speakers` is called when the speakers' settings are written and none of them runs yet. `changed` are
     settings.

@@ -61,8 +61,7 @@ class Road:
         """Take in these topics from now on; what nobody is subscribed to is lost at the broker."""
         self.inlet = MqttInlet("gw-0-intake", SECRETS["gw-0-intake"], topics, "127.0.0.1", self.port)
         self.intake = SpeakerIntake(
-            self.town.store, self.inlet, self.town.engine.read_city, self.side.answer_hello,
-            self.town.clock.now_us,
+            self.town.store, self.inlet, self.town.engine.read_city, self.side.answer_hello, self.town.clock.now_us
         )  # fmt: skip
         self.intake.run(1.0)
 

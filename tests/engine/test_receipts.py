@@ -338,15 +338,15 @@ def test_gaps_in_the_receipts_are_asked_for(town: Town) -> None:
 
 def test_receipts_that_are_gone_are_shown_once_and_never_asked_for_again(town: Town) -> None:
     alert = town.on_air()
-    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, 20), seq=2))
+    keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US), seq=2))
     hear(town, "mall-1", state(seq=4))
     said = ("mall-1", Answer("journal", resent=(3,), gone=(1, 2, 4, 5, 999)))
     assert [receipts.settle_gone(town.store, [said]) for _ in range(2)] == [2, 0]
     assert receipts.missing(town.store, "mall-1") == (3,)
     assert town.whys("mall-1", "speaker.receipts_gone") == ["2 receipts are lost for good, from number 1 to 4"]
     # A receipt that was on its way all the same still counts.
-    keep(town, "mall-1", receipt(alert.id, Step(FINISHED, 30), seq=4))
-    assert row(town, alert.id, "mall-1").finished_us == 30
+    keep(town, "mall-1", receipt(alert.id, Step(FINISHED, NOON_US + SECOND_US), seq=4))
+    assert row(town, alert.id, "mall-1").finished_us == NOON_US + SECOND_US
 
 
 def test_an_answer_of_another_journal_or_of_a_stranger_settles_nothing(town: Town) -> None:

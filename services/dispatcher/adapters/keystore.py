@@ -82,6 +82,14 @@ class Scope:
     levels: tuple[int, ...] = LEVELS
 
 
+@dataclass(frozen=True, slots=True)
+class TriedKey:
+    """A listed key and why its private half can't sign here; "" when it was tried and what it signed was verified."""
+
+    listed: LinkKey
+    fault: KeyTrouble | None
+
+
 class KeyFolder:
     """The key folder of one dispatcher; every private file is readable by its owner alone."""
 
@@ -155,6 +163,20 @@ class KeyFolder:
         """The private half of a listed key, or None when it is kept elsewhere. Raises KeyFileBroken."""
         return self._load(f"{listed.kid}.pem", listed)
 
+    def tried(self) -> tuple[TriedKey, ...]:
+        """Every key of the document, and why it can't sign here. Raises KeysMissing."""
+        return tuple(TriedKey(listed, self.load_and_try(listed)[1]) for listed in self.document().keys)
+
+    def load_and_try(self, listed: LinkKey) -> tuple[SigningKey | None, KeyTrouble | None]:
+        """The private half of a listed key, and what is wrong with it; None for nothing."""
+        try:
+            own = self.private(listed)
+        except KeyFileBroken as broken:
+            return None, broken.trouble
+        if own is None:
+            return None, KeyTrouble.ABSENT
+        return (own, None) if _signs(own, listed) else (None, KeyTrouble.FOREIGN)
+
     def stamp(self) -> tuple[tuple[str, int, int, int], ...]:
         """What tells a changed folder from the same one, without reading a file; empty when it can't be listed."""
         try:
@@ -199,14 +221,6 @@ class KeyFolder:
 
     def _publish(self, document: KeyDocument, root: SigningKey) -> None:
         _write(self.folder / DOCUMENT, speaker_link.sign(document, root), 0o644)
-
-
-@dataclass(frozen=True, slots=True)
-class TriedKey:
-    """A listed key and why its private half can't sign here; "" when it was tried and what it signed was verified."""
-
-    listed: LinkKey
-    fault: KeyTrouble | None
 
 
 class KeySigner:
@@ -255,13 +269,10 @@ class KeySigner:
     ) -> tuple[SigningKey | None, KeyTrouble | None]:
         """The private half to sign with, and what is wrong with its file."""
         held = in_memory.get(listed)
-        try:
-            own = self._folder.private(listed)
-        except KeyFileBroken as broken:
-            return held, broken.trouble
-        if own is None:
-            return held, KeyTrouble.ABSENT if held is None else KeyTrouble.MISSING
-        return own, None if _signs(own, listed) else KeyTrouble.FOREIGN
+        own, fault = self._folder.load_and_try(listed)
+        if fault is KeyTrouble.ABSENT and held is not None:
+            fault = KeyTrouble.MISSING
+        return own or held, fault
 
     def _now_tried(self, tried: tuple[TriedKey, ...]) -> None:
         before = {key.listed.kid: key.fault for key in self.tried}

@@ -14,11 +14,10 @@ import typer
 
 from devices.protocols.speaker_link import LinkKey, Use
 
-from ..adapters.keystore import DAY_US, KeyFolder, KeySigner, Scope, TriedKey
+from ..adapters.keystore import DAY_US, KeyFolder, Scope, TriedKey
 from ..domain.refusals import Refused
 from ..domain.signing_keys import EXPIRY_WARNED_US, KeyProblem, KeyTrouble, words
 from .settings import Settings
-from .wiring import start_logging
 
 keys_app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Signing keys of this dispatcher. 本系统的签名密钥。"
@@ -73,23 +72,22 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON. 输出 JSON。")] = False,
 ) -> None:
     """Every key of the document: use, scope, expiry, and whether it signs here. 列出密钥：用途、范围、到期与可用性。"""
-    start_logging("keys")
     try:
-        signer = KeySigner(_folder(folder), _now_us)
+        document, tried_keys = _folder(folder).document(), _folder(folder).tried()
     except Refused as refused:
         raise _ended(refused) from refused
     now_us = _now_us()
     if as_json:
-        shown = asdict(signer.document)
-        for key, tried in zip(shown["keys"], signer.tried, strict=True):
+        shown = asdict(document)
+        for key, tried in zip(shown["keys"], tried_keys, strict=True):
             key["fault"] = str(tried.fault or "")
         typer.echo(json.dumps(shown))
         return
-    for tried in signer.tried:
+    for tried in tried_keys:
         key = tried.listed
         scope = f"{key.area} levels {','.join(map(str, key.levels))}"
         typer.echo(f"{key.kid:32} {key.use:9} {key.issuer:12} {scope} {key_line(tried, now_us)}")
-    for line in expiry_lines(signer.document.keys, now_us):
+    for line in expiry_lines(document.keys, now_us):
         typer.echo(line, err=True)
 
 

@@ -22,7 +22,7 @@ from devices.protocols.speaker_link import Use as KeyUse
 
 from ..adapters.broker import BrokerLogin
 from ..adapters.city_pack import PackRefused, read_city_pack
-from ..adapters.keystore import KeyFolder, KeysExist, KeySigner, Scope
+from ..adapters.keystore import KeyFolder, KeysExist, Scope
 from ..adapters.passwords import Argon2Passwords
 from ..adapters.store import SqlStore
 from ..domain.planning import City
@@ -247,12 +247,11 @@ def answers(port: int) -> bool:
 
 
 def _say(system: System, demo: bool) -> None:
-    now_us = system.store.clock.now_us()
-    keys = KeySigner(KeyFolder(system.settings.keys), system.store.clock.now_us)
-    sounding = [f"{t.listed.kid} {key_line(t, now_us)}" for t in keys.tried if t.listed.use in ("actual", "exercise")]
+    keys, now_us = KeyFolder(system.settings.keys).tried(), system.store.clock.now_us()
+    sounding = [f"{t.listed.kid} {key_line(t, now_us)}" for t in keys if t.listed.use in ("actual", "exercise")]
     said = "; ".join(sounding) or "none: nothing can be broadcast"
     typer.echo(f"Tocsin runs for {system.city.tree.area(system.city.code).name}. Signing keys: {said}.")
-    for line in expiry_lines(keys.document.keys, now_us):
+    for line in expiry_lines([key.listed for key in keys], now_us):
         typer.echo(line)
     typer.echo(f"API: http://127.0.0.1:{system.settings.web_port}/api/openapi.json")
     logins = system.settings.var / ("demo-logins.json" if demo else "admin-login.json")

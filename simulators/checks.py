@@ -182,7 +182,9 @@ class Ears:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at revision {plan.rev}, which never came")
             return
         newest = obeyed.newest.get(plan.order, order)
-        if newest.rev > plan.rev or OrderState.WITHDRAWN in (order.state, newest.state):
+        # What a speaker wrote down before it died over the message may be newer than what it was seen to obey.
+        ended = newest.rev == plan.rev and newest.state is OrderState.WITHDRAWN
+        if newest.rev > plan.rev or ended or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
         if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")

@@ -17,7 +17,6 @@ from ..domain.planning import City
 from ..domain.refusals import NoUsableKey
 from ..domain.signing_keys import KeyAtGateway, KeyState, KeyTrouble, UseHealth, judge_use, unusable_for, words
 from .broker_copies import on_air
-from .leases import is_held
 from .ports import CitySettings, Lease, Page, Read, Store, Tx
 
 KEYS_MAX = 1_000
@@ -122,7 +121,7 @@ def live_gateways(read: Read) -> tuple[str, ...]:
     """The gateways that hold their lease, by name."""
     now_us = read.now_us()
     leases = read.find(Lease, Page(limit=KEYS_MAX))
-    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_LEASES) and is_held(x, now_us)))
+    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_LEASES) and x.until_us > now_us))
 
 
 def _view(found: KeyReport, now_us: int) -> KeyAtGateway:

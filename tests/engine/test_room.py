@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from devices.protocols.documents import (
     MANIFEST_BYTES_MAX,
     MANIFEST_ORDERS_MAX,
+    Audio,
     Manifest,
     OrderState,
     Phase,
@@ -19,14 +20,14 @@ from devices.protocols.documents import (
     Step,
     StepKind,
 )
-from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Resumed, Stopped
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Resumed, Stopped, whole_order, wire_order
 from services.dispatcher.domain.incidents import Verdict
 from services.dispatcher.domain.playbook import Playbook, Spoken
 from services.dispatcher.domain.refusals import OverCap, WrongState
 from services.dispatcher.engine import endings, receipts, room, streams
 from services.dispatcher.engine.ports import Stream
 from services.dispatcher.engine.receipts import Arrived
-from services.dispatcher.engine.room import Family
+from services.dispatcher.engine.room import Family, Taken
 from tests import builders
 from tests.builders import DUTY, SECOND_US, Town, storm_playbook, storm_signal
 from tests.engine.signing import Keys, read, sign, states
@@ -42,15 +43,18 @@ def keys() -> Keys:
     return Keys()
 
 
-def playbook_of(number: int, level: int = 3, words: int = 0, **changes: Any) -> Playbook:
-    """A storm of its own hazard, so that it never joins another."""
-    zh, en = "{place}" + "避" * words, "{place}" + "x" * words
-    spoken = Spoken({"zh": zh, "en": en}, {"zh": zh, "en": en}, {"zh": zh, "en": en})
+def playbook_of(number: int, level: int = 3, words: int = 0, follower_words: int | None = None, **how: Any) -> Playbook:
+    """A storm of its own hazard, so that it never joins another; followers as wordy as the alert where not said."""
     names = {"zh": f"灾害{number}", "en": f"hazard {number}"}
+    after = _said(words if follower_words is None else follower_words)
     return storm_playbook(
         id=f"h{number}", hazard=f"h{number}", hazard_names=names, level_suspected=level, level_corroborated=level,
-        spoken=spoken, corroborated_by=(), **changes,
+        spoken=Spoken(_said(words), after, after), corroborated_by=(), **how,
     )  # fmt: skip
+
+
+def _said(words: int) -> dict[str, str]:
+    return {"zh": "{place}" + "避" * words, "en": "{place}" + "x" * words}
 
 
 def town_of(*books: Playbook) -> Town:
@@ -154,9 +158,7 @@ def test_an_all_clear_whose_time_to_be_proved_is_over_gives_its_room_to_a_new_al
         endings_on_air.append(clear(town, alert))
     first = town.get(Broadcast, endings_on_air[0].id)
     assert first.state is WITHDRAWN
-    assert town.whys(first.id, "broadcast.retired") == [
-        "it was on air long enough to be proved, and its room is needed"
-    ]
+    assert town.whys(first.id, "broadcast.retired") == ["its room is needed for another"]
     assert town.get(Broadcast, endings_on_air[-1].id).state is ON_AIR
     manifest = signed(town, keys, alert)
     assert manifest.swept > town.get(Broadcast, endings_on_air[0].original).start_at_us
@@ -189,15 +191,68 @@ def test_an_all_clear_is_heard_when_every_speaker_that_started_the_alert_has_fin
     town.pass_timers()
     gone = town.get(Broadcast, ending.id)
     assert (gone.state, gone.rev) == (WITHDRAWN, ending.rev + 1)
-    assert town.whys(ending.id, "broadcast.retired") == ["every speaker that had started its alert has finished it"]
+    assert town.whys(ending.id, "broadcast.retired") == [
+        "every speaker has finished it or said that it will not sound there"
+    ]
 
 
-def test_a_speaker_that_never_started_the_alert_keeps_no_all_clear_on_air() -> None:
+def test_a_speaker_that_says_it_never_started_the_alert_keeps_no_all_clear_on_air() -> None:
     town = town_of(playbook_of(0))
     ending = clear(town, air(town, 0))
+    heard(town, ending, StepKind.REFUSED)
     town.clock.advance(121)
     town.pass_timers()
     assert town.get(Broadcast, ending.id).state is WITHDRAWN
+
+
+def test_a_speaker_that_nobody_has_heard_from_keeps_the_all_clear_on_air() -> None:
+    # It may have started the alert, and its receipts may wait at the broker.
+    town = town_of(playbook_of(0))
+    alert = air(town, 0)
+    ending = clear(town, alert)
+    for _ in range(5):
+        town.clock.advance(121)
+        town.pass_timers()
+    assert town.get(Broadcast, ending.id).state is ON_AIR
+
+
+def test_an_alert_stopped_for_good_keeps_room_for_its_all_clear(keys: Keys) -> None:
+    books = [playbook_of(n, level=1, words=20, follower_words=200) for n in range(12)]
+    town = town_of(*books)
+    stopped = [air(town, n) for n in range(3)]
+    for alert in stopped:
+        town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    town.clock.advance(61)
+    town.pass_timers()
+    with pytest.raises(OverCap):
+        for n in range(3, 12):
+            air(town, n)
+    for alert in stopped:
+        ending = clear(town, alert)
+        assert states(signed(town, keys, alert))[ending.id] == (1, "in_force")
+
+
+def test_a_stopped_alert_keeps_the_room_to_come_back(keys: Keys) -> None:
+    town = town_of(*(playbook_of(n, level=1, words=450, follower_words=0) for n in range(12)))
+    on_air = []
+    with pytest.raises(OverCap):
+        for n in range(12):
+            on_air.append(air(town, n))
+    town.act(on_air[0].id, Stopped("wang", DUTY, "wait"))
+    with pytest.raises(OverCap):
+        air(town, 11)
+    town.act(on_air[0].id, Resumed("wang", DUTY))
+    assert states(signed(town, keys, on_air[0]))[on_air[0].id] == (3, "in_force")
+
+
+def test_a_stopped_correction_can_not_come_back_beside_a_newer_all_clear() -> None:
+    town = town_of(playbook_of(0))
+    alert = air(town, 0)
+    correction = clear(town, alert, Phase.CORRECTION)
+    town.act(correction.id, Stopped("wang", DUTY, "wait"))
+    clear(town, alert)
+    with pytest.raises(WrongState):
+        town.act(correction.id, Resumed("wang", DUTY))
 
 
 def test_of_a_correction_and_an_all_clear_the_one_released_last_is_in_force(keys: Keys) -> None:
@@ -251,6 +306,10 @@ def family(name: str, bytes: int, level: int = 3, **changes: Any) -> Family:
     return replace(Family(name, name, level, bytes), **changes)
 
 
+def taken(*families: Family, ended_bytes: int = 0) -> Taken:
+    return Taken(families, ended_bytes)
+
+
 def test_only_families_that_have_had_their_time_give_way_the_oldest_first() -> None:
     third = room.BYTES_MAX // 3
     old, older, fresh = (
@@ -259,16 +318,40 @@ def test_only_families_that_have_had_their_time_give_way_the_oldest_first() -> N
         family("fresh", third - 10, over=True, done_us=90),
     )
     wanted = family("new", third, level=1)
-    assert room.to_end(wanted, [old, older, fresh], 50) == (older,)
-    assert room.to_end(wanted, [old, older, fresh], 5) is None
-    assert room.to_end(wanted, [], 50) == ()
+    assert room.gives_way(wanted, taken(old, older, fresh), 50) == (older,)
+    assert room.gives_way(wanted, taken(old, older, fresh), 5) is None
+    assert room.gives_way(wanted, taken(), 50) == ()
+
+
+def test_for_a_follower_the_others_leave_at_any_time_but_never_a_live_alert() -> None:
+    half = room.BYTES_MAX // 2
+    live, over = family("live", half), family("over", half, over=True, done_us=90)
+    assert room.gives_way_to_follower(family("new", half), taken(live, over)) == (over,)
+    assert room.gives_way_to_follower(family("new", half), taken(live, family("other", half))) is None
+    assert room.gives_way_to_follower(family("new", half), taken(live, family("strange", half, ours=False))) == ()
 
 
 def test_red_alerts_on_air_use_up_the_room_kept_for_them() -> None:
     red = family("red", room.RED_BYTES, level=1)
-    assert room.room_left([], 1) == (room.BYTES_MAX, MANIFEST_ORDERS_MAX)
-    assert room.room_left([], 2)[0] == room.room_left([red], 2)[0] == room.room_left([red, red], 2)[0]
-    assert room.room_left([red, red, red], 2)[0] == room.room_left([], 2)[0] - room.RED_BYTES
+    assert room.room_left(taken(), 1) == (room.BYTES_MAX, MANIFEST_ORDERS_MAX)
+    assert room.room_left(taken(), 2)[0] == room.room_left(taken(red), 2)[0] == room.room_left(taken(red, red), 2)[0]
+    assert room.room_left(taken(red, red, red), 2)[0] == room.room_left(taken(), 2)[0] - room.RED_BYTES
+
+
+def test_what_others_put_on_a_stream_never_keeps_ours_off_it() -> None:
+    alert = wire_order(air(town_of(playbook_of(0, words=400)), 0))
+    ours, strange = replace(alert, id="ours"), [replace(alert, id=f"strange-{n}", start_at=n) for n in range(20)]
+    shown, swept_us = room.listed([*strange, ours], {"ours"}, (), 0)
+    assert {order.id for order in shown} >= {"ours", "strange-0", "strange-1"}
+    assert (len(shown) < 21, swept_us) == (True, 0)
+
+
+def test_an_order_is_never_longer_than_was_kept_for_it() -> None:
+    draft_order = whole_order(draft(town_of(playbook_of(0)), 0))
+    late = 2**53 - 1
+    audio = tuple(Audio(lang, "f" * 64, "opus", 3_600_000, 33_554_432) for lang in ("en", "zh"))
+    longest = replace(draft_order, rev=999, start_at=late - 1, expires=late, audio=audio)
+    assert room.size(longest) <= room.size_at_most(draft_order)
 
 
 # Any history
@@ -287,7 +370,14 @@ OPS = st.lists(
     max_size=40,
 )
 BOOKS = tuple(
-    playbook_of(n, level=1 + n % 4, words=(0, 60, 200)[n % 3], valid_s=(600, 3_600)[n % 2]) for n in range(HAZARDS_MAX)
+    playbook_of(
+        n,
+        level=1 + n % 4,
+        words=(0, 60, 450)[n % 3],
+        follower_words=(0, 200, 20, 450)[n % 4],
+        valid_s=(600, 3_600)[n % 2],
+    )
+    for n in range(HAZARDS_MAX)
 )
 
 
@@ -313,9 +403,9 @@ def test_whatever_happened_everything_on_air_can_be_ended(ops: list[Op]) -> None
         _all_signed(town, keys)
     for alert in released:
         now = town.get(Broadcast, alert.id)
-        if now.state in (ON_AIR, STOPPED):
-            ending = clear(town, now)
-            assert (ending.id, (1, "in_force")) in states(signed(town, keys, now)).items()
+        ending = town.follower(now.id, Phase.ALL_CLEAR)
+        if now.state in (ON_AIR, STOPPED, WITHDRAWN) and ending.state is DRAFT:
+            assert (clear(town, now).id, (1, "in_force")) in states(signed(town, keys, now)).items()
 
 
 def _try(town: Town, released: list[Broadcast], fresh: Broadcast) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -878,7 +878,7 @@ def test_law_7_catches_an_intake_that_believes_every_time() -> None:
 def test_law_4_catches_an_all_clear_that_is_refused_because_its_stream_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(tx: Any, joining: Broadcast, person: str) -> list[Any]:
         """Counts orders, whoever they belong to."""
-        if len(streams.families(tx, joining.stream)) >= 4:
+        if len(streams.taken(tx, joining.stream).families) >= 4:
             raise OverCap("four orders")
         return []
 
@@ -886,7 +886,9 @@ def test_law_4_catches_an_all_clear_that_is_refused_because_its_stream_is_full(m
     assert 4 in laws_broken(faults=(Fault.CROWDED,), rough_s=3_600)
 
 
-def sweeps_at_once(orders: Sequence[Order], keep: frozenset[str], swept_us: int) -> tuple[list[Order], int]:
+def sweeps_at_once(
+    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int
+) -> tuple[list[Order], int]:
     """Lists no stub but of what may come back, as if others always needed the room."""
     gone = [o for o in orders if o.state is OrderState.WITHDRAWN and o.id not in keep]
     shown = [o for o in orders if o not in gone]

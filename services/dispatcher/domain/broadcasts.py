@@ -286,7 +286,7 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
             return _replaced(b, event)
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
-        case Retired() if b.state is BroadcastState.ON_AIR and b.phase is not Phase.ALERT:
+        case Retired() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED) and b.phase is not Phase.ALERT:
             gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
             return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
         case Retired():
@@ -450,7 +450,13 @@ def _publish(b: Broadcast) -> Save:
 
 def wire_order(b: Broadcast) -> Order:
     """The order as speakers see it: as its stub once it is stopped or withdrawn."""
-    order = Order(
+    order = whole_order(b)
+    return stub(order) if b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN) else order
+
+
+def whole_order(b: Broadcast) -> Order:
+    """The order with its words, as speakers see it while it is in force."""
+    return Order(
         id=b.id,
         rev=b.rev,
         status=str(b.use),
@@ -469,4 +475,3 @@ def wire_order(b: Broadcast) -> Order:
         state=OrderState.IN_FORCE,
         corrects=b.original or None,
     )
-    return stub(order) if b.state in (BroadcastState.STOPPED, BroadcastState.WITHDRAWN) else order

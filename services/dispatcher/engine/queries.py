@@ -29,7 +29,7 @@ from .endings import no_room
 from .leases import GATEWAY_LEASE_US
 from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 from .room import Room, measure
-from .streams import families
+from .streams import taken
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -263,7 +263,7 @@ def rooms_in_use(read: Read) -> dict[str, Room]:
     live = read.find(
         Broadcast, Page(limit=LIVE_MAX, order="-id"), state=(BroadcastState.ON_AIR, BroadcastState.STOPPED)
     )
-    return {topic: measure(families(read, topic)) for topic in sorted({b.stream for b in live})}
+    return {topic: measure(taken(read, topic)) for topic in sorted({b.stream for b in live})}
 
 
 def _stream_now(stream: Stream, room: Room) -> StreamNow:

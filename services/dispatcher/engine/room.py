@@ -6,7 +6,7 @@ room for the largest of the three and for the alert's stub beside it, so that wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json
@@ -14,6 +14,7 @@ from devices.protocols.documents import BASE_CHARS_MAX, MANIFEST_BYTES_MAX, MANI
 from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState, stub
 
 INTEGER_LONG = 2**53 - 1
+REV_LONG = 9_999
 HEAD = Manifest(
     "x" * TOPIC_CHARS_MAX, INTEGER_LONG, INTEGER_LONG, INTEGER_LONG, "0" * 64, (), False, INTEGER_LONG,
     "x" * BASE_CHARS_MAX,
@@ -31,7 +32,7 @@ RECORDING_MS_MAX = 3_600_000
 @dataclass(frozen=True, slots=True)
 class Family:
     """What one alert and its followers keep of a stream. `title` names it for people; `over` says that its alert sounds
-    no more, and `done_us` since when nothing of it is still to be proved."""
+    no more, `done_us` until when a follower of it on air may still be proved, `ours` that it was given out here."""
 
     alert: str
     title: str
@@ -39,12 +40,26 @@ class Family:
     bytes: int
     over: bool = False
     done_us: int = 0
+    ours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a stream's room is kept for: families with something on air, and for the alerts that have ended without
+    their followers the largest of these, because one at a time is let on air, whatever other follower must go."""
+
+    families: tuple[Family, ...] = ()
+    ended_bytes: int = 0
+
+    def without(self, gone: Iterable[Family]) -> Taken:
+        """The same once these families have left."""
+        left = set(gone)
+        return replace(self, families=tuple(family for family in self.families if family not in left))
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How full a stream is for an alert of some level. `percent` 100 is full; `filled_by` are titles, the largest
-    first."""
+    """How full a stream is for what is not red. `percent` 100 is full; `filled_by` are titles, the largest first."""
 
     percent: int
     filled_by: tuple[str, ...]
@@ -55,70 +70,98 @@ def size(order: Order) -> int:
     return len(document_json.encode_order(order)) + 1
 
 
+def size_at_most(order: Order) -> int:
+    """The most that an order may come to take: with every recording, and with its longest revision and times."""
+    missing = set(order.texts) - {audio.lang for audio in order.audio}
+    more = (Audio(lang, "0" * 64, "opus", RECORDING_MS_MAX, RECORDING_BYTES_MAX) for lang in sorted(missing))
+    longest = replace(order, rev=REV_LONG, start_at=INTEGER_LONG, expires=INTEGER_LONG, audio=(*order.audio, *more))
+    return size(longest)
+
+
 def reserved(alert: Order, followers: Iterable[Order], *, over: bool = False) -> int:
-    """What a family keeps: the most that any of them takes, followers beside the alert's stub. Recordings not rendered
-    yet are counted as if they were."""
-    follower = max((size(_rendered(order)) for order in followers), default=0)
-    return max(0 if over else size(_rendered(alert)), follower + size(stub(alert)))
+    """What a family keeps: the most that any of its whole orders takes, followers beside the alert's stub."""
+    follower = max((size_at_most(order) for order in followers), default=0)
+    return max(0 if over else size_at_most(alert), follower + size_at_most(stub(alert)))
 
 
-def room_left(families: Sequence[Family], level: int, stream_bytes: int = BYTES_MAX) -> tuple[int, int]:
+def room_left(taken: Taken, level: int) -> tuple[int, int]:
     """(bytes, slots) that an alert of this level may still take. Room for two red alerts is closed to lower levels."""
-    used = sum(family.bytes for family in families)
-    slots = MANIFEST_ORDERS_MAX - SLOTS_A_FAMILY * len(families)
+    used = sum(family.bytes for family in taken.families) + taken.ended_bytes
+    slots = MANIFEST_ORDERS_MAX - SLOTS_A_FAMILY * len(taken.families) - (1 if taken.ended_bytes else 0)
     if level == 1:
-        return stream_bytes - used, slots
-    red = [family.bytes for family in families if family.level == 1]
-    kept_alerts = max(0, RED_ALERTS - len(red))
-    return stream_bytes - used - kept_alerts * RED_BYTES, slots - SLOTS_A_FAMILY * kept_alerts
+        return BYTES_MAX - used, slots
+    kept_alerts = max(0, RED_ALERTS - sum(1 for family in taken.families if family.level == 1))
+    return BYTES_MAX - used - kept_alerts * RED_BYTES, slots - SLOTS_A_FAMILY * kept_alerts
 
 
-def fits(family: Family, others: Sequence[Family]) -> bool:
-    """Whether a family finds its room beside the others."""
-    left, slots = room_left(others, family.level)
+def fits(family: Family, taken: Taken) -> bool:
+    """Whether an alert's family finds its room beside the others."""
+    left, slots = room_left(taken, family.level)
     return family.bytes <= left and slots >= SLOTS_A_FAMILY
 
 
-def to_end(family: Family, others: Sequence[Family], now_us: int) -> tuple[Family, ...] | None:
-    """Which families must go so that this one fits, () when it fits already, None when it can't: only those go whose
+def gives_way(family: Family, taken: Taken, now_us: int) -> tuple[Family, ...] | None:
+    """Which families must go so that an alert's fits, () when it fits already, None when it can't: only those go whose
     alert is over and whose follower has had its time, the oldest first."""
-    staying, gone = list(others), list[Family]()
-    for old in sorted((f for f in others if f.over and f.done_us <= now_us), key=lambda f: (f.done_us, f.alert)):
+    staying, gone = taken, list[Family]()
+    for old in _over(taken, now_us):
         if fits(family, staying):
             break
-        staying.remove(old)
         gone.append(old)
+        staying = taken.without(gone)
     return tuple(gone) if fits(family, staying) else None
 
 
-def measure(families: Sequence[Family]) -> Room:
+def gives_way_to_follower(family: Family, taken: Taken) -> tuple[Family, ...] | None:
+    """The same for a follower, which no room is closed to and which the others' followers leave for at any time."""
+    gone: list[Family] = []
+    for old in (*_over(taken, INTEGER_LONG), None):
+        staying = taken.without(gone).families
+        ours = [other.bytes for other in staying if other.ours]
+        if family.bytes <= BYTES_MAX - sum(ours) and SLOTS_A_FAMILY * (len(ours) + 1) <= MANIFEST_ORDERS_MAX:
+            return tuple(gone)
+        if old is not None:
+            gone.append(old)
+    return None
+
+
+def _over(taken: Taken, now_us: int) -> list[Family]:
+    over = [family for family in taken.families if family.over and family.done_us <= now_us]
+    return sorted(over, key=lambda family: (family.done_us, family.alert))
+
+
+def measure(taken: Taken) -> Room:
     """How full a stream is for what is not red."""
-    left, slots = room_left(families, level=2)
+    left, slots = room_left(taken, level=2)
     open_bytes = BYTES_MAX - RED_ALERTS * RED_BYTES
     open_slots = MANIFEST_ORDERS_MAX - SLOTS_A_FAMILY * RED_ALERTS
     percent = max(100 - 100 * left // open_bytes, 100 - 100 * slots // open_slots)
-    largest = sorted(families, key=lambda family: (-family.bytes, family.alert))
+    largest = sorted(taken.families, key=lambda family: (-family.bytes, family.alert))
     return Room(max(0, min(100, percent)), tuple(family.title for family in largest))
 
 
-def listed(orders: Sequence[Order], keep: frozenset[str], swept_us: int) -> tuple[list[Order], int]:
+def listed(
+    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int
+) -> tuple[list[Order], int]:
     """(what a manifest lists, its `swept`): everything in force, the stubs in `keep` (they may come back), and of the
-    other stubs the newest that find room. What goes is swept."""
-    must = [order for order in orders if order.state is OrderState.IN_FORCE or order.id in keep]
-    stubs = [order for order in orders if order.state is OrderState.WITHDRAWN and order.id not in keep]
+    other stubs the newest that find room. What goes is swept.
+
+    Room is kept for `ours` alone: of what others put on the stream, the last to begin is left out where it is more.
+    """
+    must = [o for o in orders if o.id in keep or (o.state is OrderState.IN_FORCE and o.id in ours)]
+    named = {order.id for order in must}
+    foreign = [o for o in orders if o.state is OrderState.IN_FORCE and o.id not in named]
+    stubs = [o for o in orders if o.state is OrderState.WITHDRAWN and o.id not in named]
     left, slots = BYTES_MAX - sum(map(size, must)), MANIFEST_ORDERS_MAX - len(must)
     shown = list(must)
-    for order in sorted(stubs, key=lambda order: (order.start_at, order.id), reverse=True):
+    for order in (*_by_start(foreign), *reversed(_by_start(stubs))):
         left, slots = left - size(order), slots - 1
         if left >= 0 and slots >= 0:
             shown.append(order)
-        else:
+        elif order.state is OrderState.WITHDRAWN:
             swept_us = max(swept_us, order.start_at + 1)
     return sorted(shown, key=lambda order: order.id), swept_us
 
 
-def _rendered(order: Order) -> Order:
-    """The order with every recording that may still be added."""
-    missing = set(order.texts) - {audio.lang for audio in order.audio}
-    more = (Audio(lang, "0" * 64, "opus", RECORDING_MS_MAX, RECORDING_BYTES_MAX) for lang in sorted(missing))
-    return replace(order, audio=(*order.audio, *more))
+def _by_start(orders: Iterable[Order]) -> list[Order]:
+    return sorted(orders, key=lambda order: (order.start_at, order.id))

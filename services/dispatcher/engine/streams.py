@@ -18,6 +18,7 @@ from ..domain.broadcasts import (
     content_hash,
     people_needed,
     silenced_at,
+    whole_order,
     wire_order,
 )
 from ..domain.effects import Carry, Record, Save, WakeAt
@@ -28,7 +29,7 @@ from ..domain.wordings import unfilled
 from . import room
 from .chain import chain_now
 from .ports import CitySettings, Page, Read, Signer, Stream, Tx
-from .room import Family
+from .room import Family, Taken
 
 FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
@@ -36,6 +37,7 @@ KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
+FOLLOWER_STATES = (BroadcastState.ON_AIR, BroadcastState.STOPPED)
 SILENT_STATES = (BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
 ON_AIR_STATES = (BroadcastState.ON_AIR, *SILENT_STATES)
 
@@ -54,28 +56,45 @@ class Signed:
     refused: tuple[str, ...] = ()
 
 
-def families(read: Read, topic: str) -> list[Family]:
-    """Everything that keeps room on a stream: what is on air or may come back, and what only the broker knows."""
-    rows = [b for b in _on_stream(read, topic) if b.state is not BroadcastState.WITHDRAWN]
-    alerts = dict.fromkeys(b.original or b.id for b in rows)
-    found = [family for alert in alerts if (family := family_of(read, alert)) is not None]
+def taken(read: Read, topic: str, without: str = "") -> Taken:
+    """What the room of a stream is kept for, but for the family of one alert."""
+    rows = _on_stream(read, topic)
+    roots = tuple(dict.fromkeys(b.original or b.id for b in rows if (b.original or b.id) != without))
+    alerts = _by_id(read, roots)
+    followers: dict[str, list[Broadcast]] = {alert: [] for alert in alerts}
+    for follower in read.find(Broadcast, Page(limit=ROWS_MAX), original=roots) if roots else []:
+        followers[follower.original].append(follower)
+    live = {b.original or b.id for b in rows if b.state is not BroadcastState.WITHDRAWN}
+    found = [_family(alerts[id], followers[id]) for id in alerts if id in live]
+    ended = [
+        room.size_at_most(whole_order(follower))
+        for id in alerts
+        if id not in live
+        for follower in followers[id]
+        if follower.state is BroadcastState.DRAFT
+    ]
     stream = read.get(Stream, topic)
     known = {b.id for b in rows}
     strange = [] if stream is None else [o for o in _foreign(stream, [], read.now_us()) if o.id not in known]
     in_force = [order for order in strange if order.state is OrderState.IN_FORCE]
-    return found + [Family(o.id, f"unknown here: {o.id}", o.level, room.reserved(o, ())) for o in in_force]
+    found += [Family(o.id, f"unknown here: {o.id}", o.level, room.reserved(o, ()), ours=False) for o in in_force]
+    return Taken(tuple(found), max(ended, default=0))
 
 
-def family_of(read: Read, alert: str) -> Family | None:
-    """An alert with its followers, drafts included; None when there is no such alert."""
-    b = read.get(Broadcast, alert)
-    if b is None:
-        return None
-    followers = read.find(Broadcast, original=alert)
+def family_of(read: Read, alert: Broadcast) -> Family:
+    """An alert with its followers, drafts included."""
+    return _family(alert, read.find(Broadcast, original=alert.id))
+
+
+def _by_id(read: Read, ids: tuple[str, ...]) -> dict[str, Broadcast]:
+    return {b.id: b for b in read.find(Broadcast, Page(limit=ROWS_MAX, order="id"), id=ids)} if ids else {}
+
+
+def _family(b: Broadcast, followers: list[Broadcast]) -> Family:
     over = b.state not in (*ALERT_MAY_SOUND, BroadcastState.ON_AIR, BroadcastState.STOPPED)
-    proved_us = [f.start_at_us + f.prove_within_s * 1_000_000 for f in followers if f.state is BroadcastState.ON_AIR]
+    proved_us = [f.start_at_us + f.prove_within_s * 1_000_000 for f in followers if f.state in FOLLOWER_STATES]
     title = f"{b.hazard} {LEVEL_WORDS[b.level]} {b.place_names.get('en') or b.place_names.get('zh', '')} ({b.id})"
-    kept = room.reserved(wire_order(b), map(wire_order, followers), over=over)
+    kept = room.reserved(whole_order(b), map(whole_order, followers), over=over)
     return Family(b.id, title, b.level, kept, over, max(proved_us, default=0))
 
 
@@ -102,7 +121,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     if unknown_on_air(stream) and _adds_nothing(shown, _foreign(stream, known, now_us)):
         raise UnknownOnAir(topic)
     may_resume = frozenset(b.id for b in rows if b.state is BroadcastState.STOPPED)
-    orders, swept_us = room.listed(all_orders, may_resume, stream.swept_us)
+    orders, swept_us = room.listed(all_orders, {b.id for b in shown}, may_resume, stream.swept_us)
     said = _digest(orders, swept_us, audio_base)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)

@@ -292,3 +292,12 @@ def test_ten_thousand_live_rows_are_told_apart_without_a_row_each(town: Town) ->
     hold(town, [f"sp-{n}" for n in range(500)], {manifest_topic(CITY, "actual", "city"): VERSION})
     (alarm,) = later(town)
     assert "500个" in alarm.headline
+
+
+def test_a_version_far_ahead_of_the_time_is_a_red_incident_also_when_a_gateway_finds_it_at_its_start(
+    town: Town,
+) -> None:
+    on_broker(town, manifest((), version=NOON_US // 1_000 + 3_600_000), at_start=True)
+    (alarm,) = later(town)
+    assert (alarm.level, alarm.playbook, alarm.alert) == (1, "", "")
+    assert DRILLS in alarm.headline

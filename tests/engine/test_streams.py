@@ -447,3 +447,37 @@ def test_an_old_plan_is_refused_even_for_the_second_of_two_people(town: Town) ->
     with pytest.raises(PlanOutOfDate) as refused:
         town.release(draft.id, "zhao")
     assert isinstance(refused.value, Refused)
+
+
+AHEAD_MS = 600_000
+
+
+@pytest.mark.parametrize("orders", [(), None])
+def test_a_version_that_no_speaker_takes_moves_none_of_ours(
+    town: Town, keys: Keys, orders: tuple[speaker_link.Order, ...] | None
+) -> None:
+    alert = town.on_air()
+    signed = sign(town, alert.stream, keys)
+    ours = read(signed, keys)
+    far = replace(ours, version=NOON_US // 1_000 + AHEAD_MS + 1, orders=ours.orders if orders is None else orders)
+    assert found(town, far, b"far ahead") == "ahead of the time"
+    assert f"publish_stream:{alert.stream}" in town.lanes()
+    assert sign(town, alert.stream, keys).raw == signed.raw
+    town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    assert sign(town, alert.stream, keys).version == ours.version + 1
+
+
+def test_an_empty_stream_with_a_version_far_ahead_is_said_anew_by_us(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    other = alert.stream.replace("/actual/", "/exercise/")
+    far = replace(read(sign(town, alert.stream, keys), keys), stream=other, version=NOON_US // 1_000 + AHEAD_MS * 99)
+    assert found(town, replace(far, orders=()), b"far ahead") == "ahead of the time"
+    assert sign(town, other, keys).version == NOON_US // 1_000
+
+
+def test_what_we_signed_ahead_ourselves_is_ours(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    town.clock.advance(3_600)
+    signed = sign(town, alert.stream, keys)
+    town.clock.advance(-3_600)
+    assert found(town, read(signed, keys), signed.raw) == "same"

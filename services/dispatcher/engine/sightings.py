@@ -26,6 +26,7 @@ from ..domain.risk import Witness
 from ..domain.sightings import MANY, SAID_BY_MAX, UNKNOWN_SOUNDS, UNREAD_MAX, Sighting, order_id, stream_id
 from ..domain.signals import Evidence, Place, Signal, SignalKind, Unread, Use
 from .ports import CitySettings, Live, Page, Stream, Tx
+from .streams import AHEAD
 from .work import Work
 
 SETTLED_US = 3_000_000
@@ -92,11 +93,12 @@ def note(tx: Tx, seen: Sequence[Seen], settled_us: int = SETTLED_US) -> None:
 def found(tx: Tx, manifest: Manifest, verdict: str, *, at_start: bool) -> None:
     """Write down what a comparison with the broker's copy came to. What a gateway finds `at_start` is the sign of a
     restored backup, which the desk is shown as unknown on air; found later, somebody else has put it there."""
-    if verdict not in ("unknown here", "another issuer's"):
+    if verdict not in ("unknown here", "another issuer's", AHEAD):
         return
     excuse, whole = "another issuer's", ""
-    if verdict == "unknown here":
-        excuse = "shown as unknown on air since a gateway started" if at_start else ""
+    if verdict in ("unknown here", AHEAD):
+        # A version ahead of the time is the sign of a stolen key or of a clock that was wrong, also at a start.
+        excuse = "shown as unknown on air since a gateway started" if at_start and verdict != AHEAD else ""
         whole = stream_id(manifest.stream, manifest.version)
     # Whoever signed these holds a key: no flood of speakers' reports crowds them out.
     now_us, listed = tx.now_us(), _Listed(tx, 2 * LISTED_MAX)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json, speaker_link
+from devices.protocols.documents import VERSION_AHEAD_MS_MAX
 from devices.protocols.speaker_link import Manifest, Order, OrderState, Phase, stub
 from devices.protocols.topics import parse_manifest_topic
 
@@ -35,6 +36,7 @@ FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
+AHEAD = "ahead of the time"
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
 FOLLOWER_STATES = (BroadcastState.ON_AIR, BroadcastState.STOPPED)
@@ -193,8 +195,8 @@ def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
-    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer), "unknown here", or
-    "another issuer's", which is no business of ours."""
+    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer), "unknown here", "ahead of
+    the time" (no speaker takes it), or "another issuer's", which is no business of ours."""
     city = tx.get(CitySettings, "city")
     if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
         # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
@@ -203,6 +205,10 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
     if stream is not None and stream.signed == raw:
         return "same"
     row = stream or _new_stream(topic)
+    if manifest.version > max(row.manifest_version, tx.now_us() // 1_000 + VERSION_AHEAD_MS_MAX):
+        # Nothing of it is on air, and whoever signed above it would be refused by every speaker as well.
+        tx.save(Save(Carry.PUBLISH_STREAM, topic))
+        return AHEAD
     if row.foreign and _foreign_version(row) == manifest.version:
         return "unknown here"
     if row.manifest_version >= manifest.version:

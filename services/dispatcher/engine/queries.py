@@ -130,7 +130,7 @@ def broadcast_story(read: Read, id: str) -> BroadcastStory:
 
 def follower(read: Read, original: str, phase: Phase) -> Broadcast | None:
     """The prepared correction or all-clear of an alert."""
-    found = read.find(Broadcast, Page(limit=1), original=original, phase=phase)
+    found = read.find(Broadcast, Page(limit=1, order="-id"), original=original, phase=phase)
     return found[0] if found else None
 
 

@@ -271,6 +271,10 @@ class Work:
         self._act(before, event)
         self.tx.put(after)
         self._next(effects)
+        if endings.left_unheard(before, after, event):
+            again = broadcasts.prepared_again(after, self.ids.new())
+            self.tx.put(again)
+            self.tx.record(Record("broadcast.prepared_again", again.id, f"{after.id} left the air without being heard"))
 
     def _above_broker(self, before: Broadcast, after: Broadcast) -> Broadcast:
         """Silence goes above whatever the broker holds of this order. Sound does not: what was released, and perhaps

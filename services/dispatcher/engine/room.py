@@ -1,7 +1,7 @@
 """Room in a manifest (播发清单): what each alert keeps free for its own end, and what is listed. Pure.
 
 Sizes are bytes of canonical JSON. A family is an alert with the correction and the all-clear prepared for it: it keeps
-room for the largest of the three and for the alert's stub beside it, so that whatever is on air can be ended.
+room for the largest of the three, so that whatever is on air can be ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from devices.protocols import document_json
 from devices.protocols.documents import BASE_CHARS_MAX, MANIFEST_BYTES_MAX, MANIFEST_ORDERS_MAX, TOPIC_CHARS_MAX
-from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState, stub
+from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState
 
 INTEGER_LONG = 2**53 - 1
 REV_LONG = 9_999
@@ -21,7 +21,8 @@ HEAD = Manifest(
 )  # fmt: skip
 BYTES_MAX = (MANIFEST_BYTES_MAX - SIGNATURE_ROOM_BYTES) * 3 // 4 - len(document_json.encode(HEAD))
 """What the orders of one manifest may take together."""
-RED_BYTES = 1_500
+RED_BYTES = 2_900
+"""What a red alert may take whose words are as long as two languages allow, or whose area has 100 corners."""
 RED_ALERTS = 2
 SLOTS_A_FAMILY = 2
 TELL_PERCENT = 70
@@ -79,9 +80,9 @@ def size_at_most(order: Order) -> int:
 
 
 def reserved(alert: Order, followers: Iterable[Order], *, over: bool = False) -> int:
-    """What a family keeps: the most that any of its whole orders takes, followers beside the alert's stub."""
+    """What a family keeps: the most that any of its whole orders takes. A stub keeps no room: it is swept instead."""
     follower = max((size_at_most(order) for order in followers), default=0)
-    return max(0 if over else size_at_most(alert), follower + size_at_most(stub(alert)))
+    return max(0 if over else size_at_most(alert), follower)
 
 
 def room_left(taken: Taken, level: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from ..domain.broadcasts import (
     Release,
     content_hash,
     people_needed,
+    prepared_again,
     silenced_at,
     whole_order,
     wire_order,
@@ -133,7 +134,14 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     version = speaker_link.next_version(max(stream.manifest_version, _foreign_version(stream)), now_us)
     _, head = chain_now(tx)
     manifest = Manifest(
-        topic, version, now_us, now_us + FRESH_US, head, tuple(orders), swept=swept_us, audio_base=audio_base
+        topic,
+        version,
+        now_us,
+        now_us + FRESH_US,
+        head,
+        tuple(orders),
+        swept=min(swept_us, now_us),
+        audio_base=audio_base,
     )
     raw = signer.sign_manifest(manifest, chain)
     refresh_us = now_us + REFRESH_US
@@ -172,6 +180,12 @@ def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
     return [best[order_id] for order_id in sorted(best)]
 
 
+def undecided(read: Read, topic: str) -> bool:
+    """Whether people have still to decide about what the broker holds of a stream."""
+    stream = read.get(Stream, topic)
+    return stream is not None and unknown_on_air(stream)
+
+
 def unknown_on_air(stream: Stream) -> bool:
     """Whether the broker holds a newer manifest that waits for a person to adopt or withdraw it."""
     return _foreign_version(stream) > stream.manifest_version
@@ -190,7 +204,9 @@ def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
 def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
     """The stubs of the known orders in force that a manifest no longer lists and says are over."""
     names = {order.id for order in manifest.orders}
-    over = [o for o in known if o.id not in names and o.start_at < manifest.swept and o.state is OrderState.IN_FORCE]
+    # A manifest speaks of its own past alone.
+    until_us = min(manifest.swept, manifest.issued)
+    over = [o for o in known if o.id not in names and o.start_at < until_us and o.state is OrderState.IN_FORCE]
     return [stub(replace(order, rev=order.rev + 1)) for order in over]
 
 
@@ -252,18 +268,23 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
 
 
 def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
-    """A person takes off the air what the broker holds and this database does not know; what it knows stays as it is
-    here. Raises NotFound when nothing unknown is there."""
+    """A person takes off the air what the broker holds and this database does not know. What speakers have been told is
+    over is over here as well; what else is known stays as it is here. Raises NotFound when nothing unknown is there."""
     manifest, now_us = _unknown(tx, topic), tx.now_us()
     withdrawn = []
-    for order in manifest.orders:
+    for order in (*manifest.orders, *_swept(manifest, [wire_order(b) for b in _on_stream(tx, topic)])):
         mine = tx.get_locked(Broadcast, order.id)
-        over = order.state is OrderState.WITHDRAWN or order.expires <= now_us
-        if over or (mine is not None and mine.rev >= order.rev):
+        if order.expires <= now_us or (mine is not None and mine.rev >= order.rev):
             continue
-        withdrawn.append(stub(replace(order, rev=order.rev + 1)))
+        if order.state is OrderState.IN_FORCE:
+            order = stub(replace(order, rev=order.rev + 1))
+            withdrawn.append(order)
         if mine is not None:
-            _take_over(tx, mine, withdrawn[-1], person)
+            _take_over(tx, mine, order, person)
+            if mine.original:
+                # It may have to be given again, in this time.
+                again = hashlib.sha256(f"{mine.id} {order.rev} again".encode()).hexdigest()[:32]
+                tx.put(prepared_again(mine, again))
     changed = {order.id: order for order in withdrawn}
     stream = tx.get_locked(Stream, topic)
     assert stream is not None

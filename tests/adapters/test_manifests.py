@@ -43,6 +43,7 @@ class Gateway:
     told: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     heard: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     published: list[str] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
     ready: list[queue.Queue[bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class Gateway:
         self.signer = KeySigner(self.folder, lambda: NOON_US)
         self.side = SpeakerSide(
             self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), "http://127.0.0.1/audio",
-            self.published.append,
+            self.published.append, self.unknown.append,
         )  # fmt: skip
 
     def _link(self, name: str, into: queue.Queue[Delivery]) -> MqttLink:
@@ -176,8 +177,10 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
     orders = (*known.orders, replace(known.orders[0], id="f" * 32))
     newer = replace(known, version=known.version + 60_000, orders=orders)
     raw = gateway.signer.sign_manifest(newer, (CITY,))
+    assert gateway.unknown == [0]
     gateway.seen(TOPIC, raw)
     gateway.side.reconcile()
+    assert gateway.unknown[-1] == 1
     gateway.published.clear()
     gateway.carry(TOPIC)
     assert gateway.published == []
@@ -187,6 +190,8 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
     merged = gateway.read(gateway.next("/manifest/"))
     assert merged.version > newer.version
     assert {order.id for order in merged.orders} == {alert.id, clear.id, "f" * 32}
+    gateway.side.reconcile()
+    assert gateway.unknown[-1] == 0
 
 
 def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_that_come_back_are_not(

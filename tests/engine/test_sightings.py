@@ -282,8 +282,10 @@ def test_speakers_behind_on_a_stream_are_found(town: Town) -> None:
     hold(town, ["square-2"], {DRILLS: 9})
     hold(town, ["mall-1"], {})
     with town.store.read() as read:
-        assert read.behind(DRILLS, 9) == [("mall-1", 0), ("square-1", 5)]
-        assert (read.behind(DRILLS, 9, "mall-1", 1), read.count_holding(DRILLS, 5)) == ([("square-1", 5)], 2)
+        everybody = ("mall-1", "square-1", "square-2")
+        assert read.behind(DRILLS, 9, everybody) == [("mall-1", 0), ("square-1", 5)]
+        assert read.behind(DRILLS, 9, everybody, "mall-1", 1) == [("square-1", 5)]
+        assert read.count_holding(DRILLS, 5) == 2
     assert town.get(Live, "square-2").streams == {DRILLS: 9}
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
@@ -44,7 +44,8 @@ class Spreads:
 
 
 class SpeakerSide:
-    """Everything the gateway says to speakers."""
+    """Everything the gateway says to speakers. `unknown` gets the number of streams that wait for a person, whenever
+    they were compared."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class SpeakerSide:
         spreads: Spreads,
         audio_base: str = "",
         published: Callable[[str], None] = lambda topic: None,
+        unknown: Callable[[int], object] = lambda streams: None,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -63,6 +65,7 @@ class SpeakerSide:
         self._spreads = spreads
         self._audio_base = audio_base
         self._published = published
+        self._unknown = unknown
         self._seen: dict[str, bytes] = {}
         self._arrived: dict[str, float] = {}
         self._looked: tuple[int, City] | None = None
@@ -150,7 +153,7 @@ class SpeakerSide:
         missing = receipts.missing(self._store, effect.subject)
         if not missing:
             return None
-        ask = asking.encode_ask(Ask(Asked.RECEIPTS, missing))
+        ask = asking.encode_ask(Ask(AskKind.RECEIPTS, missing))
         return self._link.publish_soon(speaker_link.ask_topic(effect.subject), ask)
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:
@@ -226,6 +229,7 @@ class SpeakerSide:
             if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self.say_again(stream)
+        self._unknown(sum(1 for stream in rows if streams.unknown_on_air(stream)))
         self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
@@ -258,6 +262,8 @@ class SpeakerSide:
         # A "republish" has saved the effect that signs and publishes.
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
+            with self._store.read() as read:
+                self._unknown(len(streams.unknown_topics(read)))
 
     def _config(self, speaker: Speaker, city: City) -> SpeakerConfig:
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, Answer
+from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, SpeakerAnswer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
 from ..domain import judgement
@@ -265,7 +265,7 @@ def missing(store: Store, speaker: str) -> tuple[int, ...]:
         return tuple(read.missing_receipts(speaker, live.journal, live.seq, ASKED_RECEIPTS_MAX))
 
 
-def settle_gone(store: Store, answers: Sequence[tuple[str, Answer]]) -> int:
+def settle_gone(store: Store, answers: Sequence[tuple[str, SpeakerAnswer]]) -> int:
     """Take in what speakers answered: receipts that a speaker no longer has are never asked for again. How many.
 
     A number settles only if it was really missing of the speaker's present journal, so an answer can make no more rows
@@ -275,7 +275,7 @@ def settle_gone(store: Store, answers: Sequence[tuple[str, Answer]]) -> int:
         return sum(_gone(tx, speaker, answer) for speaker, answer in answers)
 
 
-def _gone(tx: Tx, speaker: str, answer: Answer) -> int:
+def _gone(tx: Tx, speaker: str, answer: SpeakerAnswer) -> int:
     live = tx.get(Live, speaker)
     if live is None or live.journal != answer.journal:
         return 0

@@ -10,13 +10,20 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json
-from devices.protocols.documents import BASE_CHARS_MAX, MANIFEST_BYTES_MAX, MANIFEST_ORDERS_MAX, TOPIC_CHARS_MAX
+from devices.protocols.documents import (
+    AUDIO_BYTES_MAX,
+    AUDIO_MS_MAX,
+    BASE_CHARS_MAX,
+    INTEGER_MAX,
+    MANIFEST_BYTES_MAX,
+    MANIFEST_ORDERS_MAX,
+    TOPIC_CHARS_MAX,
+)
 from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState
 
-INTEGER_LONG = 2**53 - 1
 REV_LONG = 9_999
 HEAD = Manifest(
-    "x" * TOPIC_CHARS_MAX, INTEGER_LONG, INTEGER_LONG, INTEGER_LONG, "0" * 64, (), False, INTEGER_LONG,
+    "x" * TOPIC_CHARS_MAX, INTEGER_MAX, INTEGER_MAX, INTEGER_MAX, "0" * 64, (), False, INTEGER_MAX,
     "x" * BASE_CHARS_MAX,
 )  # fmt: skip
 BYTES_MAX = (MANIFEST_BYTES_MAX - SIGNATURE_ROOM_BYTES) * 3 // 4 - len(document_json.encode(HEAD))
@@ -26,8 +33,6 @@ RED_BYTES = 2_900
 RED_ALERTS = 2
 SLOTS_A_FAMILY = 2
 TELL_PERCENT = 70
-RECORDING_BYTES_MAX = 33_554_432
-RECORDING_MS_MAX = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,8 @@ def size(order: Order) -> int:
 def size_at_most(order: Order) -> int:
     """The most that an order may come to take: with every recording, and with its longest revision and times."""
     missing = set(order.texts) - {audio.lang for audio in order.audio}
-    more = (Audio(lang, "0" * 64, "opus", RECORDING_MS_MAX, RECORDING_BYTES_MAX) for lang in sorted(missing))
-    longest = replace(order, rev=REV_LONG, start_at=INTEGER_LONG, expires=INTEGER_LONG, audio=(*order.audio, *more))
+    more = (Audio(lang, "0" * 64, "opus", AUDIO_MS_MAX, AUDIO_BYTES_MAX) for lang in sorted(missing))
+    longest = replace(order, rev=REV_LONG, start_at=INTEGER_MAX, expires=INTEGER_MAX, audio=(*order.audio, *more))
     return size(longest)
 
 
@@ -116,7 +121,7 @@ def gives_way(family: Family, taken: Taken, now_us: int) -> tuple[Family, ...] |
 def gives_way_to_follower(family: Family, taken: Taken) -> tuple[Family, ...] | None:
     """The same for a follower, which no room is closed to and which the others' followers leave for at any time."""
     gone: list[Family] = []
-    for old in (*_over(taken, INTEGER_LONG), None):
+    for old in (*_over(taken, INTEGER_MAX), None):
         staying = taken.without(gone).families
         ours = [other.bytes for other in staying if other.ours]
         if family.bytes <= BYTES_MAX - sum(ours) and SLOTS_A_FAMILY * (len(ours) + 1) <= MANIFEST_ORDERS_MAX:

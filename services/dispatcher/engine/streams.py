@@ -37,6 +37,7 @@ FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
+STREAMS_MAX = 10_000
 AHEAD = "ahead of the time"
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
@@ -191,6 +192,16 @@ def unknown_on_air(stream: Stream) -> bool:
     return _foreign_version(stream) > stream.manifest_version
 
 
+def unknown_topics(read: Read) -> tuple[str, ...]:
+    """The streams on which something unknown waits for a person."""
+    return tuple(row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if unknown_on_air(row))
+
+
+def keeps_foreign(stream: Stream, now_us: int) -> bool:
+    """Whether the time of an order that only the broker knew is not over, adopted and withdrawn ones included."""
+    return bool(_foreign(stream, [], now_us))
+
+
 def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
     """The orders that only the broker knew and whose time is not over, by id; and of the known ones those that the
     broker's manifest has swept, as withdrawn."""
@@ -303,7 +314,8 @@ def _unknown(tx: Tx, topic: str) -> Manifest:
 
 
 def _above(stream: Stream, manifest: Manifest) -> Stream:
-    """The stream so that it is signed anew, above this version."""
+    """The stream so that it is signed anew, above the version of this manifest. From then on nothing unknown
+    waits on it for a person."""
     version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
     return replace(stream, manifest_version=version, orders="", swept_us=swept_us)
 

@@ -185,11 +185,11 @@ class Work:
         return self._words
 
     def keeps_word(self) -> None:
-        """From now on there may be one."""
+        """Invalidates the cached answer "no incident has silenced reports"."""
         self._words = True
 
     def silences_changed(self) -> None:
-        """They are read anew."""
+        """Drops the cached silences; the next look reads them from the store."""
         self._silences = None
 
     def _around(self, incident: Incident, event: IncidentEvent) -> Circumstances:

@@ -27,7 +27,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.sightings import SETTLED_US, UNSETTLED_US
+from services.dispatcher.engine.sighted import SETTLED_US, UNSETTLED_US
 from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
 from simulators.canary import Report, SimulatedCanaries

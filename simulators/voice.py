@@ -11,7 +11,7 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine import broker_copies, receipts, sightings, streams
+from services.dispatcher.engine import broker_copies, receipts, sighted, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -165,4 +165,4 @@ class Voice:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
-            sightings.found(tx, manifest, verdict, at_start=not self.compared)
+            sighted.found(tx, manifest, verdict, at_start=not self.compared)

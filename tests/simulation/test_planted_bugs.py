@@ -39,7 +39,7 @@ from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import endings, room, sightings, signing_keys, streams
+from services.dispatcher.engine import endings, room, sighted, signing_keys, streams
 from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
@@ -56,7 +56,7 @@ from services.dispatcher.engine.ports import (
 )
 from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
-from services.dispatcher.engine.sightings import Seen
+from services.dispatcher.engine.sighted import Seen
 from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
@@ -842,7 +842,7 @@ def test_law_1_catches_an_alarm_about_what_was_given_out_here() -> None:
         with store.write() as tx:
             orders = [a for a in arrived if a.receipt.order]
             rows = [Sighting(f"order/{a.receipt.order}", order=a.receipt.order, rev=2**40) for a in orders]
-            sightings.note(tx, [Seen(row, a.speaker) for row, a in zip(rows, orders, strict=True)])
+            sighted.note(tx, [Seen(row, a.speaker) for row, a in zip(rows, orders, strict=True)])
         return counted
 
     broken = found(Parts(keep_receipts=panics), faults=())

@@ -21,7 +21,7 @@ from ..engine import receipts
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
-from ..engine.sightings import SETTLED_US, UNSETTLED_US
+from ..engine.sighted import SETTLED_US, UNSETTLED_US
 from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)

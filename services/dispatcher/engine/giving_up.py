@@ -13,7 +13,7 @@ from ..domain.effects import Carry, Record
 from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
-from . import polls, queries
+from . import polls, queries, streams
 from .events import EffectGaveUp, PollTold
 from .ports import Page, Wording
 from .streams import ON_AIR_STATES
@@ -66,7 +66,11 @@ def _not_published(work: Work, topic: str, reason: str) -> bool:
     for b in sounding:
         why = f"speakers do not have revision {b.rev}: {reason}. Announce by hand-held loudspeaker"
         work.tx.record(Record("broadcast.not_published", b.id, why, facts={"rev": b.rev, "state": b.state}))
-    return bool(sounding)
+    unknown = streams.unknown_orders(work.tx, topic)
+    if unknown:
+        why = f"what was decided about orders that are unknown here does not reach speakers: {reason}"
+        work.tx.record(Record("stream.not_published", topic, why, facts={"orders": [o.id for o in unknown]}))
+    return bool(sounding or unknown)
 
 
 def _config_old(work: Work, speaker_id: str, event: EffectGaveUp) -> bool:

@@ -61,7 +61,9 @@ class BrokerAccount:
 class Stream:
     """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
     it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know.
-    Orders that began before `swept_us` and are not listed are withdrawn."""
+    Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
+    our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
+    time that a restored backup has lost."""
 
     id: str
     area: str
@@ -73,6 +75,8 @@ class Stream:
     refresh_us: int = 0
     foreign: bytes = b""
     swept_us: int = 0
+    carried: bool = False
+    lost_until: int = 0
     version: int = 0
 
 

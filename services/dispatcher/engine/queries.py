@@ -275,8 +275,9 @@ def _stream_now(stream: Stream, room: Room) -> StreamNow:
     if not stream.foreign:
         return StreamNow(stream, (), 0, room)
     manifest = document_json.decode_manifest(stream.foreign)
-    # Once something newer was signed here, what was found is taken over or has run out.
-    if manifest.version <= stream.manifest_version:
+    # Once something newer was signed here, what was found is decided about or has run out, unless it was only carried
+    # along.
+    if manifest.version <= stream.manifest_version and not stream.carried:
         return StreamNow(stream, (), 0, room)
     return StreamNow(stream, manifest.orders, manifest.version, room)
 

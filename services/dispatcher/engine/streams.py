@@ -28,7 +28,7 @@ from ..domain.incidents import Air, Incident
 from ..domain.planning import City
 from ..domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
 from ..domain.wordings import unfilled
-from . import room
+from . import room, sighted
 from .chain import chain_now
 from .ports import CitySettings, Page, Read, Signer, Stream, Tx
 from .room import Family, Taken
@@ -132,6 +132,10 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     chain = city.tree.chain(stream.area).all
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
+    carried = sighted.carried(tx, _manifest_found(stream)) if unknown_on_air(stream) else ()
+    if carried:
+        why = "a person has neither adopted nor withdrawn them"
+        tx.record(Record("stream.carries_unknown", topic, why, facts={"orders": list(carried)}))
     version = speaker_link.next_version(max(stream.manifest_version, _foreign_version(stream)), now_us)
     _, head = chain_now(tx)
     manifest = Manifest(
@@ -150,7 +154,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
     signed = replace(
         stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign,
-        swept_us=swept_us,
+        swept_us=swept_us, carried=bool(foreign and (carried or stream.carried)),
     )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
@@ -192,9 +196,20 @@ def unknown_on_air(stream: Stream) -> bool:
     return _foreign_version(stream) > stream.manifest_version
 
 
+def unknown_orders(read: Read, topic: str) -> list[Order]:
+    """The orders on a stream that only the broker knew and whose time is not over, as a person decided about them."""
+    stream = read.get(Stream, topic)
+    return [] if stream is None else _foreign(stream, [], read.now_us())
+
+
 def unknown_topics(read: Read) -> tuple[str, ...]:
     """The streams on which something unknown waits for a person."""
-    return tuple(row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if unknown_on_air(row))
+    return tuple(row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if waits(row))
+
+
+def waits(stream: Stream) -> bool:
+    """Whether something unknown on a stream waits for a person, also where our own signature carries it meanwhile."""
+    return unknown_on_air(stream) or stream.carried
 
 
 def keeps_foreign(stream: Stream, now_us: int) -> bool:
@@ -222,8 +237,9 @@ def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
-    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer), "unknown here", "ahead of
-    the time" (no speaker takes it), or "another issuer's", which is no business of ours."""
+    """Compare the broker's verified copy with the row: "same"; "republish" (ours is newer, or a person has decided
+    about it); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes it); "unknown here";
+    "newer number" (it has nothing else that we don't); or "another issuer's", which is no business of ours."""
     city = tx.get(CitySettings, "city")
     if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
         # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
@@ -236,17 +252,19 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
         # Nothing of it is on air, and whoever signed above it would be refused by every speaker as well.
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return AHEAD
-    if row.foreign and _foreign_version(row) == manifest.version:
+    if unknown_on_air(row) and _foreign_version(row) == manifest.version:
         return "unknown here"
     if row.manifest_version >= manifest.version:
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
-        return "republish"
-    known, found = [wire_order(b) for b in _on_stream(tx, topic)], replace(row, foreign=document_json.encode(manifest))
+        # Where `orders` is empty, what was signed last is no longer what the version says.
+        return "not ours" if row.orders and row.manifest_version == manifest.version else "republish"
+    known = [wire_order(b) for b in _on_stream(tx, topic)]
+    found = replace(row, foreign=document_json.encode(manifest), carried=False)
     if row.signed and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
         # Only its number is news, as after an older backup: what is signed next goes above it.
         tx.put(_above(row, manifest))
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
-        return "same"
+        return "newer number"
     tx.put(found)
     orders = [f"{o.id}@{o.rev}:{o.state}" for o in manifest.orders]
     why = f"version {manifest.version} is on air but unknown here: adopt or withdraw"
@@ -317,7 +335,7 @@ def _above(stream: Stream, manifest: Manifest) -> Stream:
     """The stream so that it is signed anew, above the version of this manifest. From then on nothing unknown
     waits on it for a person."""
     version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
-    return replace(stream, manifest_version=version, orders="", swept_us=swept_us)
+    return replace(stream, manifest_version=version, orders="", swept_us=swept_us, carried=False)
 
 
 def _same_words(mine: Broadcast, order: Order) -> bool:
@@ -385,4 +403,8 @@ def _new_stream(topic: str) -> Stream:
 
 
 def _foreign_version(stream: Stream) -> int:
-    return document_json.decode_manifest(stream.foreign).version if stream.foreign else 0
+    return _manifest_found(stream).version if stream.foreign else 0
+
+
+def _manifest_found(stream: Stream) -> Manifest:
+    return document_json.decode_manifest(stream.foreign)

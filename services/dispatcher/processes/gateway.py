@@ -396,12 +396,17 @@ class Gateway:
         if time.monotonic() < self._compare_at or not self.link.connected:
             self._compare_arrived()
             return False
-        self._compare_at = time.monotonic() + RECONCILE_EVERY_S
+        self._compare_at = planned = time.monotonic() + RECONCILE_EVERY_S
         try:
             self.side.reconcile()
         except (CarryFailed, NotFound) as failed:
             log.warning("the broker's copies could not be compared", reason=str(failed))
             self._compare_at = time.monotonic() + 1.0
+        except StoreUnavailable:
+            # A connection made meanwhile has set a time of its own, when it has been told everything.
+            if self._compare_at == planned:
+                self._compare_at = time.monotonic()
+            raise
         self._wake()
         return False
 

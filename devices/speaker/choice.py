@@ -335,8 +335,8 @@ def _gap_until_us(t: Turn, key: str, obstacles: dict[str, Obstacle], places: dic
 def _next_up(
     t: Turn, obstacles: dict[str, Obstacle], standing: set[str], unmeasured: str | None, now_us: int
 ) -> str | None:
-    """What to make ready now: what will be due within 5 s, or with the hello, so that many speakers begin together, and
-    what is only to be measured. During a sound only what will interrupt it, so that a gap that was lent ends in time."""
+    """What to make ready now: what will be due within 5 s, or with the hello, so that many speakers begin together,
+    and what is only to be measured. During a sound only what will interrupt it, so that a lent gap ends in time."""
     current = t.sound.sounding
     soon = {
         key

@@ -194,8 +194,8 @@ def _boot(t: Turn, event: e.Booted) -> None:
     t.sound = Sound(cached=frozenset(event.cached), volume=event.volume, power=event.power)
     t.live, t.orders, t.marks = (), {}, {}
     stored_us = int(own.get("utc", 0))
-    # Before a verified hello, only a speaker that once had the time may act: by the time on disk, which goes on from the
-    # boot. Nobody knows how long the power was away: an expired order may sound, but none in force falls silent.
+    # Before a verified hello, only a speaker that once had the time may act: by the time on disk, which goes on from
+    # the boot. Nobody knows how long the power was away: an expired order may sound, but none in force falls silent.
     offset_us = stored_us - event.mono_us if stored_us else None
     t.clock = Clock(offset_us=offset_us, noted_us=event.mono_us, next_us=event.mono_us)
     t.papers = _stored_papers(t, facts)

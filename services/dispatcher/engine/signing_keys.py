@@ -113,7 +113,12 @@ def unusable(read: Read, stream: str, level: int, city: City) -> str:
     if not problems:
         return ""
     said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
-    return f"{where.use}: {said}. Put the saved key file back, or `tocsin keys make {where.use}`"
+    make = f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
+    return (
+        f"{where.use}: {said}. Put the saved .pem file back into the gateway's folder of keys; or, without one, "
+        f"`{make}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` the broken one"
+        + (". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else "")
+    )
 
 
 def health(read: Read) -> KeysHealth:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.protocols import speaker_link
-from devices.protocols.documents import Manifest, Use
+from devices.protocols import jws, speaker_link
+from devices.protocols.documents import HelloAnswer, Manifest, Use
 from devices.protocols.topics import manifest_topic
 from services.dispatcher.adapters.keystore import (
     DAY_US,
@@ -143,6 +143,22 @@ def test_a_key_signs_only_below_its_own_area(folder: KeyFolder) -> None:
     folder.make(scope(Use.ACTUAL, area=DISTRICT), NOON_US)
     assert signer(folder).signs("actual", CHAIN)
     assert not signer(folder).signs("actual", (CITY,))
+
+
+@pytest.mark.parametrize("days", [7, 365, 730], ids=["sooner", "same", "later"])
+def test_the_newest_key_signs_whenever_it_ends_and_the_older_one_again_once_it_has_ended(
+    folder: KeyFolder, days: int
+) -> None:
+    for use in (Use.ACTUAL, Use.CONFIG, Use.CLOCK):
+        folder.make(scope(use), NOON_US)
+        folder.make(scope(use, days=days), NOON_US)
+    at = signer(folder)
+    hello = at.sign_hello(HelloAnswer("n" * 22, NOON_US, {}))
+    signed = [jws.header(at.sign_manifest(manifest(), CHAIN)).kid, at.config_kid(CHAIN), jws.header(hello).kid]
+    assert signed == ["actual-city-2", "config-city-3", "clock-city-3"]
+    if days < 365:
+        later = signer(folder, NOON_US + (days + 1) * DAY_US)
+        assert jws.header(later.sign_manifest(manifest(), CHAIN)).kid == "actual-city-1"
 
 
 def test_rotation_adds_signs_with_the_newest_and_then_removes(folder: KeyFolder) -> None:

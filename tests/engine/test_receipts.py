@@ -17,6 +17,7 @@ from services.dispatcher.domain.judgement import (
     MIC_DB_MIN,
     RUNNING_REPEAT_US,
 )
+from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
 from services.dispatcher.domain.signals import Unread
@@ -354,6 +355,18 @@ def test_an_answer_of_another_journal_or_of_a_stranger_settles_nothing(town: Tow
     answers = [("mall-1", Answer("before-the-wipe", gone=(1, 2))), ("stranger", Answer("journal", gone=(1, 2)))]
     assert receipts.settle_gone(town.store, answers) == 0
     assert receipts.missing(town.store, "mall-1") == (1, 2)
+
+
+def test_a_config_that_was_never_given_out_here_is_replaced_by_a_newer_one(town: Town) -> None:
+    with town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_CONFIG], "x", 1, 10))
+    held = NOON_US // 1_000 + 86_400_000
+    hear(town, "mall-1", state(config_version=held))
+    assert [lane for lane in town.lanes() if lane.startswith("publish_config")] == ["publish_config:mall-1"]
+    assert town.get(Speaker, "mall-1").config_version == held + 1
+    assert len(town.whys("mall-1", "speaker.config_unknown")) == 1
+    hear(town, "mall-1", state(config_version=2**53 - 1))
+    assert town.get(Speaker, "mall-1").config_version == held + 1
 
 
 def test_an_old_config_is_sent_anew(town: Town) -> None:

@@ -309,6 +309,15 @@ class KeySigner:
         levels = {order.level for order in manifest.orders}
         return speaker_link.sign(manifest, self._need(str(use), area_chain, levels))
 
+    def config_kid(self, area_chain: tuple[str, ...]) -> str:
+        """The key that signs a config of this chain now. Raises NoKey."""
+        return self._need("config", area_chain).kid
+
+    def config_kids(self) -> tuple[str, ...]:
+        """The keys that may sign configs now."""
+        now_us = self._now_us()
+        return tuple(x.kid for x, _ in self._keys if x.use is Use.CONFIG and now_us <= x.not_after)
+
     def sign_config(self, config: SpeakerConfig) -> bytes:
         """Raises NoKey."""
         return speaker_link.sign(config, self._need("config", config.area_chain))
@@ -333,8 +342,9 @@ class KeySigner:
             and wanted <= set(listed.levels)
             and (area_chain is None or listed.area in area_chain)
         ]
-        # The newest key signs: an older one stays listed only until every speaker holds its successor.
-        return max(fitting, key=lambda pair: pair[0].not_after)[1] if fitting else None
+        # The newest key signs, however soon it ends: an older one stays listed only until every speaker holds its
+        # successor. A new key is added at the end of the document.
+        return fitting[-1][1] if fitting else None
 
 
 def _signs(own: SigningKey, listed: LinkKey) -> bool:

@@ -16,9 +16,8 @@ from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 from ..domain import judgement
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
-from ..domain.places import Speaker
 from ..domain.signals import Unread
-from . import sightings
+from . import configs, sightings
 from .ports import Live, ReceiptRow, Store, Tx
 from .sightings import SETTLED_US, Seen
 
@@ -251,9 +250,7 @@ def _changes(tx: Tx, before: Live | None, live: Live) -> None:
         return
     if tx.missing_receipts(live.id, live.journal, live.seq, 1):
         tx.save(Save(Carry.ASK_MISSING, live.id))
-    speaker = tx.get(Speaker, live.id)
-    if speaker is not None and live.config_version < speaker.config_version:
-        tx.save(Save(Carry.PUBLISH_CONFIG, live.id))
+    configs.compare_with_held(tx, live)
 
 
 def missing(store: Store, speaker: str) -> tuple[int, ...]:

@@ -373,7 +373,7 @@ class SpeakerView(View):
             cloned=live.cloned if live else 0,
             jumped=live.jumped if live else 0,
             oddity=live.oddity if live else "",
-            config_current=live is not None and live.config_version >= s.config_version,
+            config_current=live is not None and live.config_version == s.config_version,
             out_of_service=OutOfServiceView.model_validate(out) if out else None,
         )
 

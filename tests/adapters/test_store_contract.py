@@ -561,6 +561,17 @@ def test_coverage_is_always_all_of_its_counts(store: Store) -> None:
         assert read.coverage("b-9") == Coverage(0, 0, 0, 0, 0, 0, 0, 0)
 
 
+def test_a_speaker_that_has_not_been_heard_for_fifteen_minutes_is_not_online(store: Store) -> None:
+    with store.write() as tx:
+        now_us = tx.now_us()
+        ages_s = {"s-1": 0, "s-2": 900, "s-3": 901, "s-4": 3 * 86_400, "s-5": -4, "s-6": -6}
+        live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", now_us)
+        tx.heard([replace(live, id=id, heard_us=now_us - age_s * 1_000_000) for id, age_s in ages_s.items()])
+        tx.heard([replace(live, id="s-7", heard_us=0)])
+        tx.plan_expected("b-1", [*ages_s, "s-7"])
+        assert (tx.coverage("b-1").targeted, tx.coverage("b-1").online) == (7, 3)
+
+
 def test_a_speaker_heard_again_is_known_as_it_is_now(store: Store) -> None:
     live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", 5)
     with store.write() as tx:

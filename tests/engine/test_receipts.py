@@ -21,10 +21,11 @@ from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
 from services.dispatcher.domain.signals import Unread
-from services.dispatcher.engine import desk, receipts, streams
+from services.dispatcher.engine import desk, queries, receipts, streams
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Expected, Live
 from services.dispatcher.engine.receipts import Arrived, Counted
+from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town
 
@@ -270,6 +271,55 @@ def test_only_changes_are_in_the_log(town: Town) -> None:
     assert (live.online, live.heard_us) == (True, NOON_US + 60 * SECOND_US)
     hear(town, "mall-1", state(online=False))
     assert town.kinds("mall-1") == ["speaker.online", "speaker.offline"]
+
+
+DAYS_3_S = 3 * 86_400
+
+
+def hear_retained(town: Town, speaker: str, *said: SpeakerState) -> Live:
+    receipts.hear_speakers(town.store, [(speaker, s) for s in said], retained=True)
+    return town.get(Live, speaker)
+
+
+def test_a_retained_copy_is_no_sign_of_life_however_often_the_gateway_comes_back(town: Town) -> None:
+    said = state(connection=2, seq=5)
+    before = hear(town, "mall-1", said)
+    town.clock.advance(DAYS_3_S)
+    alert = town.on_air()
+    for _ in range(3):
+        assert hear_retained(town, "mall-1", said) == before
+    with town.store.read() as read:
+        assert queries.speaker_now(read, "mall-1").silent
+    assert counts(town, alert.id).online == 0
+    assert hear(town, "mall-1", said).heard_us == NOON_US + DAYS_3_S * SECOND_US
+    assert counts(town, alert.id).online == 1
+
+
+def test_a_retained_copy_of_an_unknown_speaker_is_taken_but_was_not_heard(town: Town) -> None:
+    live = hear_retained(town, "mall-1", state(connection=4, seq=7, streams={"a": 1}))
+    assert (live.online, live.connection, live.seq, live.streams, live.heard_us) == (True, 4, 7, {"a": 1}, 0)
+    with town.store.read() as read:
+        assert queries.speaker_now(read, "mall-1").silent
+        assert SpeakerView.of(queries.speaker_now(read, "mall-1")).heard_us is None
+    assert receipts.missing(town.store, "mall-1") == (1, 2, 3, 4, 5, 6, 7)
+
+
+def test_a_retained_copy_brings_what_was_said_while_the_gateway_was_away(town: Town) -> None:
+    before = hear(town, "mall-1", state(connection=2, seq=5))
+    town.clock.advance(60)
+    live = hear_retained(town, "mall-1", state(connection=3, seq=6, streams={"a": 9}))
+    assert live == replace(before, connection=3, seq=6, streams={"a": 9})
+    assert not hear_retained(town, "mall-1", state(connection=3, seq=6, online=False)).online
+
+
+@pytest.mark.parametrize(
+    "older", [state(connection=1, seq=9), state(connection=2, seq=4), state(connection=2, seq=5, journal="other")]
+)
+def test_a_retained_copy_that_is_older_than_what_is_known_changes_nothing(town: Town, older: SpeakerState) -> None:
+    before = hear(town, "mall-1", state(connection=2, seq=5, streams={"a": 9}))
+    assert hear_retained(town, "mall-1", older) == before
+    gone = hear(town, "mall-1", state(connection=2, seq=5, online=False))
+    assert hear_retained(town, "mall-1", state(connection=2, seq=5)) == gone
 
 
 def test_the_last_will_of_an_older_connection_is_ignored(town: Town) -> None:

@@ -20,7 +20,7 @@ from ..domain.planning import Coverage
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.clock import GuardedClock, Reading
+from ..engine.clock import SPEAKER_SILENT_US, GuardedClock, Reading, lately
 from ..engine.ports import (
     Clock,
     ClockState,
@@ -290,7 +290,11 @@ class MemoryTx:
             out += service is not None and service.until_us > now_us
         return Coverage(
             targeted=len(rows),
-            online=sum(1 for r in rows if r.speaker in lives and lives[r.speaker].online),
+            online=sum(
+                1
+                for live in (lives.get(r.speaker) for r in rows)
+                if live is not None and live.online and lately(live.heard_us, now_us, SPEAKER_SILENT_US)
+            ),
             playing=sum(1 for r in rows if r.playing_us is not None or r.finished_us is not None),
             proved=sum(1 for r in rows if r.proved),
             finished=sum(1 for r in rows if r.finished_us is not None),

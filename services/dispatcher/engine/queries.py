@@ -24,7 +24,7 @@ from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
-from .clock import APART_US, lately
+from .clock import APART_US, SPEAKER_SILENT_US, lately
 from .endings import no_room
 from .leases import GATEWAY_LEASE_US
 from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
@@ -44,7 +44,6 @@ LOG_OF_INCIDENT_MAX = 1_000
 STREAMS_MAX = 5_000
 RELEASES_MAX = 500
 SIGNALS_MAX = 200
-SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000

@@ -31,6 +31,9 @@ CONNECTIONS_AHEAD_MAX = 1_000
 ODD_LASTS_US = 3_600_000_000
 """How long after its last oddity a speaker's connection is shown as odd."""
 
+NEVER_US = 0
+"""When a speaker was heard of whom only a retained copy is known."""
+
 _SAYS_IT_HAS = frozenset({StepKind.ACCEPTED, StepKind.READY, StepKind.PLAYING, StepKind.FINISHED})
 
 
@@ -163,12 +166,17 @@ def hear_speakers(
     states: Sequence[tuple[str, SpeakerState]],
     given_out: dict[str, int] | None = None,
     settled_us: int = SETTLED_US,
+    *,
+    retained: bool = False,
 ) -> Counter[str]:
-    """Take in retained states; gaps in the receipts are asked for, and versions that were never signed here are noted.
-    How often a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
+    """Take in states; gaps in the receipts are asked for, and versions that were never signed here are noted. How often
+    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
 
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
+
+    The broker's `retained` copies tell what was said some time ago, by a speaker that may be dead since: they bring what
+    is not known yet, and no speaker counts as heard by them.
     """
     with store.write() as tx:
         now_us = tx.now_us()
@@ -176,10 +184,13 @@ def hear_speakers(
         odd: Counter[str] = Counter()
         for speaker, state in states:
             before = rows.get(speaker) or tx.get(Live, speaker)
+            if retained and before is not None and _known(before, state):
+                continue
+            heard_us = (before.heard_us if before is not None else NEVER_US) if retained else now_us
             oddity = _oddity(before, state)
             if before is not None and not state.online and (oddity or before.journal != state.journal):
                 continue
-            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, now_us), before, oddity)
+            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, heard_us), before, oddity, now_us)
             odd.update([oddity] if oddity else ())
             _changes(tx, before, live)
         tx.heard(list(rows.values()))
@@ -189,6 +200,16 @@ def hear_speakers(
 
 
 CLONED, JUMPED = "cloned", "number_jumped"
+
+
+def _known(before: Live, state: SpeakerState) -> bool:
+    """Whether a retained copy is no newer than what is known: a broker that was restarted may have gone back to an
+    older one, and only the speaker itself can say that it has a new journal."""
+    if not before.journal:
+        return False
+    came_back = state.online and not before.online and state.connection == before.connection
+    older = (state.connection, state.seq) < (before.connection, before.seq)
+    return state.journal != before.journal or older or came_back
 
 
 def _oddity(before: Live | None, state: SpeakerState) -> str:
@@ -201,20 +222,20 @@ def _oddity(before: Live | None, state: SpeakerState) -> str:
     return JUMPED if state.connection > before.connection + CONNECTIONS_AHEAD_MAX else ""
 
 
-def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str) -> Live:
+def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str, now_us: int) -> Live:
     """The row with its oddities counted; the log has the first of an outage. One smaller number alone may be an older
     message that came late: it is shown once there is another within an hour."""
     if before is None:
         return live
     shown, odd_us = before.oddity, before.odd_us
     if oddity:
-        late = oddity == CLONED and live.heard_us - odd_us > ODD_LASTS_US
-        shown, odd_us = "" if late else oddity, live.heard_us
+        late = oddity == CLONED and now_us - odd_us > ODD_LASTS_US
+        shown, odd_us = "" if late else oddity, now_us
         if shown and before.oddity != shown:
             why = {CLONED: "two connections claim this id", JUMPED: "its connection number jumped"}[oddity]
             facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
             tx.record(Record(f"speaker.{oddity}", live.id, why, facts=facts))
-    elif live.heard_us - odd_us > ODD_LASTS_US:
+    elif now_us - odd_us > ODD_LASTS_US:
         shown = ""
     return replace(
         live, oddity=shown, odd_us=odd_us, cloned=before.cloned + (oddity == CLONED),
@@ -233,11 +254,11 @@ def enrolled_anew(tx: Tx, speaker: str) -> None:
         )
 
 
-def _live(speaker: str, state: SpeakerState, now_us: int) -> Live:
+def _live(speaker: str, state: SpeakerState, heard_us: int) -> Live:
     return Live(
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
-        volume=state.volume, power=state.power, heard_us=now_us, streams=state.streams,
+        volume=state.volume, power=state.power, heard_us=heard_us, streams=state.streams,
     )  # fmt: skip
 
 

@@ -173,6 +173,23 @@ def test_rotation_adds_signs_with_the_newest_and_then_removes(folder: KeyFolder)
     assert speaker_link.read_manifest(raw, manifest().stream, after, None, NOON_US) == manifest()
 
 
+def test_the_last_key_that_signs_for_its_scope_is_known(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US)
+    folder.make(scope(Use.ACTUAL, area=DISTRICT), NOON_US)
+    folder.make(scope(Use.ACTUAL, levels=(3, 4)), NOON_US)
+    folder.make(scope(Use.EXERCISE), NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US)
+    assert not folder.is_last("actual-city-3", NOON_US)
+    folder.make(scope(Use.ACTUAL, days=1), NOON_US)
+    assert not folder.is_last("actual-city-1", NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US + DAY_US + 1)
+    (folder.folder / "actual-city-4.pem").write_bytes(b"")
+    assert folder.is_last("actual-city-1", NOON_US)
+    assert not folder.is_last("actual-city-4", NOON_US)
+    assert not folder.is_last("nobody-1", NOON_US)
+
+
 def test_a_revoked_key_signs_nothing_and_its_name_never_comes_back(folder: KeyFolder) -> None:
     folder.make(scope(Use.ACTUAL), NOON_US)
     folder.revoke("actual-city-1", NOON_US)

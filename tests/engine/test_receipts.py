@@ -9,6 +9,7 @@ from devices.protocols.asking import Answer
 from devices.protocols.documents import Manifest, Receipt, SpeakerState, Step, StepKind
 from services.dispatcher.domain.broadcasts import Resumed, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import (
     AHEAD_US_MAX,
     BEHIND_US_MAX,
@@ -20,6 +21,7 @@ from services.dispatcher.domain.judgement import (
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS
 from services.dispatcher.domain.signals import Unread
 from services.dispatcher.engine import desk, queries, receipts, streams
 from services.dispatcher.engine.events import SignalArrived
@@ -254,6 +256,36 @@ def test_a_proof_beside_an_impossible_one_still_proves(town: Town) -> None:
     keep(town, "mall-1", receipt(alert.id, *steps))
     shown = Expected(alert.id, "mall-1", playing_us=NOON_US, proved=True, doubted="in_future")
     assert row(town, alert.id, "mall-1") == shown
+
+
+def test_an_unknown_order_that_plays_under_a_used_number_is_an_incident(town: Town) -> None:
+    alert = town.on_air()
+    hear(town, "mall-1", state(seq=5))
+    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US), seq=5))
+    ghost = [Arrived("mall-1", receipt("ghost", Step(PLAYING, NOON_US), seq=5), b"ghost")]
+    counted = receipts.keep_receipts(town.store, ghost)
+    assert (counted.unknown, counted.reused) == (1, 1)
+    town.clock.advance(10)
+    town.pass_timers()
+    with town.store.read() as read:
+        (incident,) = read.find(Incident, hazard=UNKNOWN_SOUNDS)
+        assert incident.level == 1
+        assert {u.reason for u in read.unread()} == {"receipt_number_reused", "receipt_unknown_order"}
+    assert town.get(Live, "mall-1").oddity == "receipts_reused"
+    receipts.keep_receipts(town.store, ghost)
+    assert len(town.whys("mall-1", "speaker.receipts_reused")) == 1
+    town.clock.advance(3_601)
+    assert hear(town, "mall-1", state(seq=5)).oddity == ""
+
+
+def test_a_flood_of_used_numbers_keeps_few_unread_and_loses_no_step(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", *(receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US), seq=n) for n in range(1, 100)))
+    again = [Arrived("mall-1", receipt(alert.id, Step(PLAYING, NOON_US), seq=n), b"%d" % n) for n in range(1, 100)]
+    assert receipts.keep_receipts(town.store, again) == Counted(99, 0, reused=99)
+    with town.store.read() as read:
+        assert [u.reason for u in read.unread()] == ["receipt_number_reused"] * receipts.REUSED_UNREAD_MAX
+    assert row(town, alert.id, "mall-1").playing_us == NOON_US
 
 
 # States

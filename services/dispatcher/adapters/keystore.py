@@ -71,6 +71,12 @@ class RootOffline(Refused):
     code = "root_offline"
 
 
+class LastKey(Refused):
+    """Without this key nothing of its use could be signed, not even a stop: make its successor first, or add --yes."""
+
+    code = "last_key"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a new key may do, and for how long."""
@@ -127,6 +133,17 @@ class KeyFolder:
             if kid not in taken and not (self.folder / f"{kid}.pem").exists():
                 return kid
         raise KeysExist(f"{KIDS_MAX} keys for {scope.use} of {scope.issuer}")
+
+    def is_last(self, kid: str, now_us: int) -> bool:
+        """Whether this key signs here and no other does with its use, issuer, area and at least its levels."""
+        good = [key.listed for key in self.tried() if key.fault is None and now_us <= key.listed.not_after]
+        mine = next((key for key in good if key.kid == kid), None)
+        return mine is not None and not any(
+            other.kid != kid
+            and (other.use, other.issuer, other.area) == (mine.use, mine.issuer, mine.area)
+            and set(mine.levels) <= set(other.levels)
+            for other in good
+        )
 
     def revoke(self, kid: str, now_us: int) -> None:
         """Take a key out of the document. Raises NoKey for one that is not in it."""

@@ -18,12 +18,12 @@ from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
 from ..domain.signals import Unread
 from . import configs, sightings
-from .ports import Live, ReceiptRow, Store, Tx
+from .ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
 from .sightings import SETTLED_US, Seen
 
 BATCH_MAX = 500
-_GONE = b'{"gone":true,"steps":[]}'
-"""Stands in the row of a receipt that never came and never will."""
+REUSED_UNREAD_MAX = 3
+"""How many receipts of one batch and speaker, under numbers that are used already, are kept as unread input."""
 MISDIRECTED_UNREAD_MAX = 3
 """How many receipts of one batch about one order, from speakers it is not meant for, are kept as unread input."""
 CONNECTIONS_AHEAD_MAX = 1_000
@@ -50,12 +50,13 @@ class Arrived:
 
 @dataclass(slots=True)
 class Counted:
-    """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, and how
-    often what was said was doubted, by reason."""
+    """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, how often
+    what was said was doubted, by reason, and how many came under a number that is stored with other bytes."""
 
     stored: int = 0
     unknown: int = 0
     doubted: Counter[str] = field(default_factory=Counter)
+    reused: int = 0
 
 
 def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SETTLED_US) -> Counted:
@@ -67,18 +68,20 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         doubted: Counter[str] = Counter()
         rows = [_row(a, orders.get(a.receipt.order), now_us) for a in arrived]
         doubted.update(r.doubted for r in rows if r.doubted)
-        strangers = tx.add_receipts(rows)
+        added = tx.add_receipts(rows)
+        strangers = added.strangers
+        _reused(tx, added.reused, now_us)
         if not strangers:
-            return Counted(len(arrived), 0, doubted)
-        said = {(a.speaker, a.receipt.journal, a.receipt.seq): a for a in reversed(arrived)}
-        new = [said[r.speaker, r.journal, r.seq] for r in strangers]
+            return Counted(len(arrived), 0, doubted, len(added.reused))
+        said = {(a.speaker, a.receipt.journal, a.receipt.seq, a.raw): a for a in reversed(arrived)}
+        new = [said[r.speaker, r.journal, r.seq, r.raw] for r in strangers]
         _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
         sightings.note(tx, _sightings(tx, new, orders), settled_us)
         for a in new:
             if not a.receipt.order:
                 _document_refused(tx, a)
         unknown = sum(1 for a in new if a.receipt.order)
-        return Counted(len(arrived) - unknown, unknown, doubted)
+        return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused))
 
 
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
@@ -141,6 +144,26 @@ def _misdirected(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
     tx.add_unread(unread)
 
 
+def _reused(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
+    """Receipts under numbers that are stored with other bytes: the speaker's card was put back to an older state, or
+    two speakers have one. A few are kept as unread, and the speaker is shown as odd."""
+    kept: Counter[str] = Counter()
+    unread = []
+    for r in rows:
+        kept[r.speaker] += 1
+        if kept[r.speaker] <= REUSED_UNREAD_MAX:
+            unread.append(Unread("mqtt", f"receipt/{r.speaker}", "receipt_number_reused", r.raw, now_us))
+    tx.add_unread(unread)
+    for speaker in sorted(kept):
+        live = tx.get_locked(Live, speaker)
+        if live is None:
+            continue
+        if live.oddity != REUSED:
+            why = "receipts come under numbers that are used already"
+            tx.record(Record(f"speaker.{REUSED}", speaker, why, facts={"receipts": kept[speaker]}))
+        tx.put(replace(live, oddity=REUSED, odd_us=now_us))
+
+
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
     """What these receipts show that nobody here gave out: orders that are held or play, versions above ours."""
     seen = [
@@ -175,8 +198,8 @@ def hear_speakers(
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
 
-    The broker's `retained` copies tell what was said some time ago, by a speaker that may be dead since: they bring what
-    is not known yet, and no speaker counts as heard by them.
+    The broker's `retained` copies tell what was said some time ago, by a speaker that may be dead since: they bring
+    what is not known yet, and no speaker counts as heard by them.
     """
     with store.write() as tx:
         now_us = tx.now_us()
@@ -199,7 +222,7 @@ def hear_speakers(
     return odd
 
 
-CLONED, JUMPED = "cloned", "number_jumped"
+CLONED, JUMPED, REUSED = "cloned", "number_jumped", "receipts_reused"
 
 
 def _known(before: Live, state: SpeakerState) -> bool:
@@ -301,7 +324,7 @@ def _gone(tx: Tx, speaker: str, answer: Answer) -> int:
     gone = [seq for seq in answer.gone if seq in missed]
     if gone:
         now_us = tx.now_us()
-        tx.add_receipts([ReceiptRow(speaker, live.journal, seq, "", 0, _GONE, now_us) for seq in gone])
+        tx.add_receipts([ReceiptRow(speaker, live.journal, seq, "", 0, RECEIPT_GONE, now_us) for seq in gone])
         why = f"{len(gone)} receipts are lost for good, from number {gone[0]} to {gone[-1]}"
         tx.record(Record("speaker.receipts_gone", speaker, why, facts={"journal": live.journal, "count": len(gone)}))
     return len(gone)

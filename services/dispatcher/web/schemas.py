@@ -332,7 +332,8 @@ class OutOfServiceView(View):
 
 
 class SpeakerView(View):
-    """`online` means that its state says so and that it was heard within 15 minutes; `silent` that it is not. `out_of_service` is null once its end has passed."""
+    """`online` means that its state says so and that it was heard within 15 minutes; `silent` that it is not.
+    `out_of_service` is null once its end has passed."""
 
     id: str
     name: str
@@ -348,7 +349,9 @@ class SpeakerView(View):
     power: str
     cloned: int
     jumped: int = Field(description="How often its connection number jumped absurdly.")
-    oddity: str = Field(description="What is odd about its connection now: `cloned`, `number_jumped`, or nothing.")
+    oddity: str = Field(
+        description="What is odd about it now: `cloned`, `number_jumped`, `receipts_reused`, or nothing."
+    )
     config_current: bool
     out_of_service: OutOfServiceView | None
 

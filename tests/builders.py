@@ -255,7 +255,7 @@ class Town:
     def follower(self, alert: str, phase: Phase) -> Broadcast:
         """The prepared correction or all-clear of an alert."""
         with self.store.read() as read:
-            return read.find(Broadcast, Page(limit=1), original=alert, phase=phase)[0]
+            return read.find(Broadcast, Page(limit=1, order="-id"), original=alert, phase=phase)[0]
 
     def get(self, kind: type[T], id: str) -> T:
         with self.store.read() as read:

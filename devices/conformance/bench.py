@@ -11,10 +11,10 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from devices.conformance.papers import Papers, now_us
+from devices.conformance.papers import BenchPapers, now_us
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
-from devices.protocols.asking import Answer
+from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.speaker_link import HelloAnswer, Receipt, Refused, SpeakerState, Step, StepKind
 
 KEEPALIVE_S = 30
@@ -27,7 +27,7 @@ class NoBroker(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class BenchAccount:
     """The runner's account; `speaker_secret` is the device's own, by which its connection can be taken from it."""
 
     name: str
@@ -49,13 +49,13 @@ class Said:
 class Bench:
     """One connection. What the device says is kept in the order in which it came; `until` waits for it."""
 
-    def __init__(self, host: str, port: int, login: Login, papers: Papers, whole_s_max: float) -> None:
+    def __init__(self, host: str, port: int, login: BenchAccount, papers: BenchPapers, whole_s_max: float) -> None:
         self.papers, self.login, self._address = papers, login, (host, port)
         self.receipts: dict[tuple[str, int], tuple[Receipt, bytes]] = {}
         self.repeated: list[bytes] = []
         self.states: list[tuple[float, SpeakerState]] = []
         self.hellos: list[str] = []
-        self.answers: list[Answer] = []
+        self.answers: list[SpeakerAnswer] = []
         self.unread: list[str] = []
         self._ends_s = time.monotonic() + whole_s_max
         self._changed = threading.Condition()

@@ -14,7 +14,7 @@ from devices.conformance.papers import S, now_us, withdrawn
 from devices.conformance.spoiled import spoiled
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 from devices.protocols.documents import OrderState, Phase
 from devices.protocols.speaker_link import StepKind
 
@@ -68,7 +68,7 @@ def first_contact(b: Bench) -> Iterator[Finding]:
     followed = b.until(all_held, STATE_S_MAX)
     seen = "all 6 in its state" if followed else f"not in its state: {missing[0]} and {len(missing) - 1} more"
     yield Finding("follows the streams of its chain, zones and its own", "1", followed, seen)
-    answer = _asked(b, Ask(Asked.SELF_TEST, correlation="self-test"))
+    answer = _asked(b, Ask(AskKind.SELF_TEST, correlation="self-test"))
     yield Finding("answers a self-test", "5 Answer", answer is not None, "answered" if answer else "no answer")
 
 
@@ -257,7 +257,7 @@ def remembers(b: Bench) -> Iterator[Finding]:
         return
     wanted, never = (seqs[0], seqs[-1]), seqs[-1] + 1_000_000
     b.repeated.clear()
-    answer = _asked(b, Ask(Asked.RECEIPTS, (*wanted, never), "again"))
+    answer = _asked(b, Ask(AskKind.RECEIPTS, (*wanted, never), "again"))
     b.until(lambda: len(b.repeated) >= len(set(wanted)), 5.0)
     sent = answer is not None and (answer.resent, answer.gone) == (tuple(sorted(set(wanted))), (never,))
     seen = f"resent {answer.resent}, gone {answer.gone}" if answer else "no answer"
@@ -334,7 +334,7 @@ def _told(b: Bench, order: str) -> str:
     return " ".join(said[-6:]) or "no receipt"
 
 
-def _asked(b: Bench, ask: Ask | None) -> asking.Answer | None:
+def _asked(b: Bench, ask: Ask | None) -> asking.SpeakerAnswer | None:
     """The answer to an ask, None when none came; `None` asks what no speaker knows."""
     correlation = ask.correlation if ask else "stranger"
     raw = asking.encode_ask(ask) if ask else b'{"ask":"sing","correlation":"stranger"}'

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from devices.conformance.bench import Bench, Login, NoBroker
+from devices.conformance.bench import Bench, BenchAccount, NoBroker
 from devices.conformance.checks import CHECKS, Finding, connects
-from devices.conformance.papers import Papers, root_in, root_x
+from devices.conformance.papers import BenchPapers, root_in, root_x
 from devices.protocols.topics import NAME
 
 WHOLE_S_MAX = 1_800.0
@@ -48,7 +48,7 @@ def conformance(
         root = root_in(root_out)
     except (OSError, ValueError, KeyError, TypeError) as wrong:
         raise typer.BadParameter("The root file can be neither read nor made.") from wrong
-    papers = Papers(speaker, root)
+    papers = BenchPapers(speaker, root)
     bench = Bench(host, int(port), _login(login), papers, WHOLE_S_MAX)
     try:
         bench.open()
@@ -96,9 +96,9 @@ def row(result: str, check: str, section: str, seen: str) -> str:
     return f"{result:<9}  {check:<54}  {section:<10}  {seen}"
 
 
-def _login(file: Path) -> Login:
+def _login(file: Path) -> BenchAccount:
     try:
         given = json.loads(file.read_text("utf-8"))
-        return Login(str(given["name"]), str(given["secret"]), str(given.get("speaker_secret", "")))
+        return BenchAccount(str(given["name"]), str(given["secret"]), str(given.get("speaker_secret", "")))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as wrong:
         raise typer.BadParameter("The login file must be JSON with name and secret.") from wrong

@@ -26,7 +26,8 @@ SPACING_US = 5_000_000
 ROUND_TRIP_US_MAX = 10_000_000
 RETRY_US = 2_000_000
 RETRY_US_MAX = 60_000_000
-AHEAD_US_MAX = 2_000_000
+ISSUED_AHEAD_US_MAX = 2_000_000
+"""How far the issue of a signed document may lie ahead of the speaker's clock before that is doubted."""
 
 
 def soon(t: Turn) -> None:
@@ -50,7 +51,7 @@ def doubted(t: Turn) -> None:
 def issued_ahead(t: Turn, issued_us: int) -> None:
     """A signed document was issued in what is the future here: the dispatcher's clock has been put forward."""
     now_us = t.now_us
-    if now_us is not None and issued_us > now_us + AHEAD_US_MAX:
+    if now_us is not None and issued_us > now_us + ISSUED_AHEAD_US_MAX:
         doubted(t)
 
 

@@ -426,7 +426,7 @@ def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
 @pytest.mark.parametrize("order", ["before", "after", "together"])
 def test_a_hindrance_that_has_passed_is_no_outcome(store: Store, hindered: dict[str, str], order: str) -> None:
     """Of an expected row, and of one that is expected only afterwards."""
-    said = [hindered, {"finished_us": 9}]
+    said: list[dict[str, object]] = [{**hindered}, {"finished_us": 9}]
     if order == "after":
         said.reverse()
     elif order == "together":
@@ -556,8 +556,12 @@ def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store
         tx.heard([replace(live, id=name, streams=streams) for name, streams in held.items()])
     with store.read() as read:
         assert [read.count_holding(stream, version) for version in (7, 8, BIG_US, BIG_US + 1)] == [3, 2, 1, 0]
-        assert read.behind(stream, 8) == [("s-2", 7), ("s-3", 0)]
-        assert (read.behind(stream, 8, "s-2"), read.behind(stream, 9, "", 1)) == ([("s-3", 0)], [("s-2", 7)])
+        everybody = (*held, "s-9")
+        assert read.behind(stream, 8, everybody) == [("s-2", 7), ("s-3", 0)]
+        assert read.behind(stream, 8, ("s-3", "s-1")) == [("s-3", 0)]
+        assert read.behind(stream, 8, everybody, "s-2") == [("s-3", 0)]
+        assert read.behind(stream, 9, everybody, "", 1) == [("s-2", 7)]
+        assert read.behind(stream, 9, ()) == []
 
 
 def test_sightings_of_one_incident_are_found(store: Store) -> None:

@@ -264,6 +264,29 @@ def test_of_a_correction_and_an_all_clear_the_one_released_last_is_in_force(keys
     }  # fmt: skip
 
 
+def test_an_all_clear_that_was_stopped_by_mistake_can_be_given_again(keys: Keys) -> None:
+    town = town_of(playbook_of(0))
+    alert = air(town, 0)
+    first = clear(town, alert)
+    town.act(first.id, Stopped("wang", DUTY, "a slip"))
+    town.clock.advance(61)
+    town.pass_timers()
+    again = clear(town, alert)
+    assert (again.id != first.id, again.texts, again.state) == (True, first.texts, ON_AIR)
+    assert states(signed(town, keys, alert))[again.id] == (1, "in_force")
+    assert town.whys(again.id, "broadcast.prepared_again") == [f"{first.id} left the air without being heard"]
+
+
+def test_an_all_clear_that_everybody_heard_is_not_prepared_again() -> None:
+    town = town_of(playbook_of(0))
+    alert = air(town, 0)
+    ending = clear(town, alert)
+    heard(town, ending, StepKind.FINISHED)
+    town.clock.advance(121)
+    town.pass_timers()
+    assert town.follower(alert.id, Phase.ALL_CLEAR).id == ending.id
+
+
 def test_a_standing_order_that_finds_no_room_is_missed_and_says_what_fills_the_stream() -> None:
     fire = builders.fire_playbook(standing=builders.standing_order())
     town = town_of(fire)
@@ -288,7 +311,11 @@ def test_a_restored_database_does_not_revive_what_the_broker_has_swept(keys: Key
     town = town_of(playbook_of(0))
     alert = air(town, 0)
     before = signed(town, keys, alert)
-    newer = replace(before, version=before.version + 60_000, orders=(), swept=alert.start_at_us + 1)
+    town.clock.advance(60)
+    later_us = before.issued + 60 * SECOND_US
+    newer = replace(
+        before, version=before.version + 60_000, issued=later_us, fresh_until=later_us, orders=(), swept=later_us
+    )
     with town.store.write() as tx:
         assert streams.found_on_broker(tx, alert.stream, b"newer", newer) == "unknown here"
     with town.store.write() as tx:

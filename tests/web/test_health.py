@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +17,12 @@ from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
 from services.dispatcher.engine.signing_keys import KeyReport
+from services.dispatcher.web.deps import WebSettings
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.engine.signing import Keys, sign
 from tests.web.api import Api, refusal
+from tests.web.test_speakers import TOPIC, unknown_on_air
 
 
 class AwayStore:
@@ -79,7 +83,7 @@ def keys_are_well(api: Api, *uses: str, days: int = 365, fault: str = "", home_a
     """The gateway reports a key of each of these uses, whose canary came home."""
     end_us = api.town.clock.now_us() + days * 86_400 * SECOND_US
     keys = [KeyState(f"{use}-city-1", use, "city", builders.CITY, (1, 2, 3, 4), end_us) for use in uses]
-    signing_keys.report(api.town.store, "gw-0", [KeyReport(key, fault, home_ago_us, 1_500) for key in keys])
+    signing_keys.report(api.town.store, "gw-0", [KeyReport(key, fault, home_ago_us, 1_500) for key in keys], 1)
 
 
 def clear_effects(api: Api) -> None:
@@ -279,6 +283,31 @@ def test_the_stream_that_has_gone_unconfirmed_for_longest_is_named(api: Api) -> 
     assert part["what"] == "tocsin/v1/area/1/manifest/actual/city has not been confirmed for 151 s: missing"
 
 
+def test_an_alert_that_was_never_signed_is_not_well_and_says_so(api: Api) -> None:
+    alert = api.town.on_air()
+    assert "streams" not in sick(api)
+    api.town.clock.advance(6)
+    part = sick(api)["streams"]
+    assert part["what"] == f"{alert.stream} has not been confirmed for 6 s: never signed"
+    assert part["what_zh"] == f"{alert.stream}已有6秒未确认：从未签名"
+    assert "hand-held loudspeaker" in part["still_works"]
+
+
+def test_a_comparison_that_no_longer_comes_is_told(api: Api) -> None:
+    broker_copies.note(api.town.store, "gw-0", {"tocsin/v1/area/1/manifest/actual/city": broker_copies.SAME})
+    api.town.clock.advance(151)
+    assert sick(api)["streams"]["what"].endswith("has not been confirmed for 151 s: not compared")
+
+
+def test_something_unknown_on_air_is_not_well_and_says_adopt_or_withdraw(api: Api) -> None:
+    unknown_on_air(api)
+    part = sick(api)["streams"]
+    said = f"something is on air that this database does not know, on {TOPIC}: adopt or withdraw it"
+    assert (part["what"], "接管或撤下" in part["what_zh"]) == (said, True)
+    assert api.post("duty", "/api/streams/withdraw", {"topic": TOPIC}).status_code == 200
+    assert "streams" not in sick(api)
+
+
 def test_a_release_that_no_key_can_sign_is_refused_with_a_code_and_what_to_do(api: Api) -> None:
     hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
     keys_are_well(api, "actual", fault="empty")
@@ -298,3 +327,67 @@ def test_a_stream_that_fills_up_is_told_with_what_fills_it_before_it_is_full(api
     (stream,) = api.get("duty", "/api/streams").json()["streams"]
     assert 70 <= stream["filled_percent"] <= 100
     assert len(stream["filled_by"]) == 6 and all("rainstorm" in title for title in stream["filled_by"])
+
+
+class CountedStore:
+    """A store that counts who reads it, and lets them wait until a test says so."""
+
+    def __init__(self, town: builders.Town) -> None:
+        self._store = town.store
+        self.reads = 0
+        self.go = threading.Event()
+        self.go.set()
+
+    def write(self) -> AbstractContextManager[Tx]:
+        return self._store.write()
+
+    @contextmanager
+    def read(self) -> Iterator[Read]:
+        self.reads += 1
+        assert self.go.wait(30)
+        with self._store.read() as read:
+            yield read
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[Api, CountedStore]]:
+    town = builders.town()
+    store = CountedStore(town)
+    api = Api(builders.Town(store, builders.engine(store), town.clock, town.passwords), WebSettings())
+    with api.client:
+        yield api, store
+
+
+def test_everybody_who_asks_within_a_second_gets_the_same_answer(counted: tuple[Api, CountedStore]) -> None:
+    api, store = counted
+    first = api.client.get("/api/health").json()
+    looked = store.reads
+    api.town.clock.advance(0.9)
+    assert api.client.get("/api/health").json() == first
+    assert store.reads == looked
+    api.town.clock.advance(0.1)
+    assert api.client.get("/api/health").json()["now_us"] == NOON_US + SECOND_US
+    assert store.reads == looked + 1
+
+
+def test_however_many_ask_at_once_health_is_looked_at_once(counted: tuple[Api, CountedStore]) -> None:
+    api, store = counted
+    store.go.clear()
+    looked = store.reads
+    with ThreadPoolExecutor(8) as askers:
+        asked = [askers.submit(api.client.get, "/api/health") for _ in range(8)]
+        store.go.set()
+        assert {answer.result().status_code for answer in asked} == {200}
+    assert store.reads == looked + 1
+
+
+def test_how_full_streams_are_is_measured_every_ten_seconds(counted: tuple[Api, CountedStore]) -> None:
+    api, _ = counted
+    assert parts(api)["room"]
+    first = api.town.on_air()
+    with api.town.store.write() as tx:
+        tx.put(*(replace(first, id=f"{n:032x}", level=2, incident="other") for n in range(500, 508)))
+    api.town.clock.advance(9)
+    assert parts(api)["room"]
+    api.town.clock.advance(1)
+    assert not parts(api)["room"]

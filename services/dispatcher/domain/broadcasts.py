@@ -183,9 +183,10 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """A correction or an all-clear that has done its work leaves the air before its time."""
+    """A correction or an all-clear leaves the air before its time; `heard` says that it has done its work."""
 
     why: str
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +447,14 @@ def may_release(roles: frozenset[str]) -> None:
 
 def _publish(b: Broadcast) -> Save:
     return Save(Carry.PUBLISH_STREAM, b.stream)
+
+
+def prepared_again(follower: Broadcast, id: str) -> Broadcast:
+    """A correction or an all-clear as it lay ready, after one of the same words left the air without being heard."""
+    return replace(
+        follower, id=id, state=BroadcastState.DRAFT, rev=0, withdrawn_revs=(), released_by=(), approved=False,
+        start_at_us=0, expires_us=0, stopped_by="", stopped_us=0, version=0,
+    )  # fmt: skip
 
 
 def wire_order(b: Broadcast) -> Order:

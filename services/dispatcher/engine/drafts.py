@@ -16,7 +16,7 @@ from ..domain.incidents import Incident, IncidentState
 from ..domain.planning import City, Plan, make_plan, plan_id
 from ..domain.playbook import Playbook
 from ..domain.wordings import filled
-from .ports import Asset, Ids, Tx, Wording
+from .ports import Asset, Ids, Page, Tx, Wording
 
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 
@@ -66,7 +66,7 @@ def draft(
 
 def follower(tx: Tx, original: str, phase: Phase) -> str | None:
     """The id of the prepared correction or all-clear of an alert."""
-    found = tx.find(Broadcast, original=original, phase=phase)
+    found = tx.find(Broadcast, Page(limit=1, order="-id"), original=original, phase=phase)
     return found[0].id if found else None
 
 

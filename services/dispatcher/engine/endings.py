@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from devices.protocols.documents import Phase
 
-from ..domain.broadcasts import Broadcast, BroadcastEvent, Replaced, Retired
+from ..domain.broadcasts import Broadcast, BroadcastEvent, BroadcastState, Replaced, Retired
 from ..domain.effects import Record
 from ..domain.refusals import OverCap
 from . import room, streams
@@ -54,6 +54,13 @@ def make_room(tx: Tx, joining: Broadcast, person: str) -> list[tuple[str, Broadc
 def _sounding(read: Read, original: str) -> list[str]:
     """The followers of an alert that are on air or may come back; none for ""."""
     return [b.id for b in read.find(Broadcast, original=original, state=streams.FOLLOWER_STATES)] if original else []
+
+
+def left_unheard(before: Broadcast, after: Broadcast, event: BroadcastEvent) -> bool:
+    """Whether a correction or an all-clear has left the air for good and may have to be given again."""
+    if before.phase is Phase.ALERT or isinstance(event, Replaced) or (isinstance(event, Retired) and event.heard):
+        return False
+    return before.state in streams.FOLLOWER_STATES and after.state is BroadcastState.WITHDRAWN
 
 
 def heard_by_all(read: Read, follower: Broadcast) -> bool:

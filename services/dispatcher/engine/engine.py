@@ -418,7 +418,8 @@ def _prove(work: Work, broadcast_id: str) -> None:
         _ask_the_ground(work, b)
         return
     if endings.heard_by_all(work.tx, b):
-        work.broadcast(b.id, broadcasts.Retired("every speaker has finished it or said that it will not sound there"))
+        why = "every speaker has finished it or said that it will not sound there"
+        work.broadcast(b.id, broadcasts.Retired(why, heard=True))
         return
     again_us = work.tx.now_us() + HEARD_AGAIN_US
     work.run([WakeAt("broadcast", b.id, "prove", again_us, again_us + broadcasts.TIMER_USELESS_US)])

@@ -26,11 +26,11 @@ from ..domain.signing_keys import (
     words,
 )
 from .broker_copies import on_air
+from .leases import GATEWAY_PREFIX
 from .ports import CitySettings, Lease, Page, Read, Store, Tx
 
 KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
-GATEWAY_LEASES = "gw-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,28 @@ class KeysHealth:
     keys: tuple[KeyState, ...]
 
 
-def report(store: Store, gateway: str, found: Sequence[KeyReport]) -> None:
-    """Write down what this gateway has found of every key that its key document lists, and forget the others."""
+def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int) -> None:
+    """Write down what this gateway has found of every key that its key document of this version lists.
+
+    The newest document that any gateway has reported decides: a key that it does not list is gone, whoever knew it, and
+    an older document neither brings a key back nor changes its limits.
+    """
     with store.write() as tx:
         tx.lock("keys")
         now_us = tx.now_us()
         kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
+        others = {id: {name: at for name, at in row.gateways.items() if name != gateway} for id, row in kept.items()}
+        newest = max((at.document for views in others.values() for at in views.values()), default=0)
         for each in found:
-            before = kept.pop(each.key.id, each.key).gateways
-            others = {name: view for name, view in before.items() if name != gateway}
-            tx.put(replace(each.key, gateways={**others, gateway: _view(each, now_us)}))
+            before = kept.pop(each.key.id, None)
+            if before is None and document < newest:
+                continue
+            views = others.get(each.key.id, {})
+            newer = before is not None and any(at.document > document for at in views.values())
+            row = before if before is not None and newer else each.key
+            tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
-            _forget(tx, row, gateway)
+            _unlisted(tx, row, others[row.id], document)
 
 
 def nothing_signs(store: Store) -> None:
@@ -75,7 +85,11 @@ def nothing_signs(store: Store) -> None:
         tx.lock("keys")
         now_us, alive = tx.now_us(), live_gateways(tx)
         for row in tx.find(KeyState, Page(limit=KEYS_MAX)):
-            unread = {name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us) for name in row.gateways if name not in alive}
+            unread = {
+                name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us, document=view.document)
+                for name, view in row.gateways.items()
+                if name not in alive
+            }
             tx.put(replace(row, gateways=row.gateways | unread))
 
 
@@ -116,10 +130,8 @@ def _keys_for(read: Read, stream: str) -> list[KeyState] | None:
     if not rows:
         return None
     alive = live_gateways(read)
-    if not alive:
-        return rows
-    issuer = parse_manifest_topic(stream).issuer
-    return [_seen_by(key, alive) for key in rows if key.issuer == issuer]
+    mine = [key for key in rows if key.issuer == parse_manifest_topic(stream).issuer]
+    return [_seen_by(key, alive) for key in mine] if alive else mine
 
 
 def health(read: Read) -> KeysHealth:
@@ -142,10 +154,10 @@ def live_gateways(read: Read) -> tuple[str, ...]:
     """The gateways that hold their lease, by name."""
     now_us = read.now_us()
     leases = read.find(Lease, Page(limit=KEYS_MAX))
-    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_LEASES) and x.until_us > now_us))
+    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_PREFIX) and x.until_us > now_us))
 
 
-def _view(found: KeyReport, now_us: int) -> KeyAtGateway:
+def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     return KeyAtGateway(
         found.fault,
         now_us,
@@ -153,14 +165,16 @@ def _view(found: KeyReport, now_us: int) -> KeyAtGateway:
         found.took_us,
         found.failed,
         0 if found.failed_ago_us is None else now_us - found.failed_ago_us,
+        document,
     )
 
 
-def _forget(tx: Tx, row: KeyState, gateway: str) -> None:
-    """Take a key out of what one gateway knows; a key that no gateway knows is gone."""
-    others = {name: view for name, view in row.gateways.items() if name != gateway}
-    if others:
-        tx.put(replace(row, gateways=others))
+def _unlisted(tx: Tx, row: KeyState, others: dict[str, KeyAtGateway], document: int) -> None:
+    """Keep of a key that a document of this version does not list what gateways with a newer one know; a key that no
+    such gateway knows is gone."""
+    newer = {name: view for name, view in others.items() if view.document >= document}
+    if newer:
+        tx.put(replace(row, gateways=newer))
     else:
         tx.delete(KeyState, row.id)
 

@@ -30,6 +30,7 @@ from services.dispatcher.domain.broadcasts import (
     Release,
     ReleaseGiven,
     StandingGiven,
+    Stopped,
     sentences,
     wire_order,
 )
@@ -65,7 +66,7 @@ from simulators.city import CITY, KEY_LOST, START_US, Keys
 from simulators.dispatcher import Parts
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
-from simulators.offices import PEOPLE, Temper
+from simulators.offices import DUTY, PEOPLE, Temper
 from simulators.sources import SMOKE, Fire
 from simulators.world import Run, World
 
@@ -900,7 +901,20 @@ def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: p
     long = tuple(replace(playbook, repeat=20, gap_s=20) for playbook in city.playbooks())
     monkeypatch.setattr(city, "playbooks", lambda: long)
     monkeypatch.setattr(room, "listed", sweeps_at_once)
-    faults = (Fault.ROUGH_PEOPLE, Fault.SPEAKER_SLEEP, Fault.SPEAKER_CRASH)
-    assert found(faults=faults, seeds=range(100, 102)) == ()
+
+    def asleep_over_the_stop(world: World) -> None:
+        released: list[str] = []
+
+        def stop() -> None:
+            for speaker in world.speakers:
+                speaker.power_off()
+            world._desk.ask("wang", BroadcastAct(released[0], Stopped("wang", DUTY, "wait")))
+
+        world.clock.later(120_000_000, lambda: released.append(on_air_now(world, "rainstorm", Use.ACTUAL, 1)))
+        world.clock.later(160_000_000, stop)
+        for speaker in world.speakers:
+            world.clock.later(260_000_000, speaker.boot)
+
+    assert found(faults=(), seeds=range(100, 102), prepare=asleep_over_the_stop) == ()
     monkeypatch.setattr(papers, "sweep", lambda t, manifest: None)
-    assert 5 in laws_broken(faults=faults)
+    assert 5 in laws_broken(faults=(), prepare=asleep_over_the_stop)

@@ -34,10 +34,19 @@ _FINAL = {StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED, StepKind.SUPERSE
 
 
 def say(
-    t: Turn, key: str, rev: int, kind: StepKind, reason: str = "", evidence: dict[str, int | str] | None = None
+    t: Turn,
+    key: str,
+    rev: int,
+    kind: StepKind,
+    reason: str = "",
+    evidence: dict[str, int | str] | None = None,
+    at_us: int | None = None,
 ) -> None:
-    """Add one step of an order; it leaves within 500 ms, `accepted` within the spread of the config."""
-    step = Step(kind, t.now_us or 0, reason[:REASON_CHARS_MAX], evidence)
+    """Add one step of an order; it leaves within 500 ms, `accepted` within the spread of the config.
+
+    `at_us` is when the step was, 0 when nobody knows; None stands for now.
+    """
+    step = Step(kind, t.verified_us if at_us is None else at_us, reason[:REASON_CHARS_MAX], evidence)
     wait_us = STEP_WINDOW_US
     if kind is StepKind.ACCEPTED:
         spread_us = t.config.accepted_spread_ms * 1_000 if t.config else 0
@@ -68,7 +77,7 @@ def refuse_document(t: Turn, topic: str, version: int, reason: str) -> None:
     said = (*said, (version, reason))[-SAID_A_STREAM_MAX:]
     t.papers = replace(t.papers, said={**t.papers.said, topic: said})
     t.fact("said", topic, json.dumps(said))
-    step = Step(StepKind.REFUSED, t.now_us or 0, reason)
+    step = Step(StepKind.REFUSED, t.verified_us, reason)
     _send(t, "", 0, (step,), topic, version)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from devices.protocols.documents import SpeakerState
 from services.dispatcher.domain.broadcasts import sentences
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import broker_copies, signing_keys
+from services.dispatcher.engine import broker_copies, receipts, signing_keys
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
@@ -58,6 +59,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
     keys_are_well(api, "actual", "config", "clock")
     api.town.engine.handle([CanaryAnswered(NOON_US)])
     clear_effects(api)
+    speaks(api, *(s.id for s in api.town.engine.read_city().speakers.values()))
     view = api.client.get("/api/health").json()
     assert (view["well"], view["city"], view["effects_open"]) == (True, "示例市", 0)
     assert [(p["part"], p["well"], p["seen_us"], p["still_works"]) for p in view["parts"]] == [
@@ -72,11 +74,45 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("key_clock", True, NOON_US, ""),
         ("key_config", True, NOON_US, ""),
         ("streams", True, NOON_US, ""),
+        ("speakers", True, NOON_US, ""),
     ]
     assert [key["kid"] for key in view["keys"]] == ["actual-city-1", "clock-city-1", "config-city-1"]
     assert view["keys"][0]["gateways"] == [
         {"gateway": "gw-0", "usable": True, "home_us": NOON_US, "took_us": 1_500},
     ]
+
+
+def speaks(api: Api, *speakers: str) -> None:
+    """These speakers say that they are online."""
+    said = SpeakerState(True, 1, {}, 1, NOON_US // 1_000, "journal", 0, 50, "mains", (), "")
+    receipts.hear_speakers(api.town.store, [(speaker, said) for speaker in speakers], {}, 0)
+
+
+def test_health_counts_who_would_hear(api: Api) -> None:
+    def part() -> dict[str, Any]:
+        api.town.clock.advance(20)
+        found: dict[str, Any] = next(
+            p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "speakers"
+        )
+        return found
+
+    everybody = sorted(s.id for s in api.town.engine.read_city().speakers.values() if s.enrolled)
+    nobody = part()
+    assert (nobody["well"], nobody["what"]) == (False, f"0 of {len(everybody)} speakers in service are online")
+    speaks(api, everybody[0])
+    some = part()
+    assert (some["well"], some["warned"], some["what_zh"]) == (True, True, f"在役终端{len(everybody)}个，在线1个")
+    speaks(api, *everybody)
+    assert not part()["warned"]
+    api.town.clock.advance(901)
+    assert not part()["well"]
+
+
+def test_health_says_that_without_an_actual_key_only_drills_can_be_broadcast(api: Api) -> None:
+    keys_are_well(api, "exercise", "config", "clock")
+    part = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "key_actual")
+    assert (part["well"], part["warned"]) == (True, True)
+    assert part["what"] == "there is no actual key: only drills can be broadcast"
 
 
 def keys_are_well(api: Api, *uses: str, days: int = 365, fault: str = "", home_ago_us: int = 0) -> None:
@@ -99,7 +135,7 @@ def test_a_part_that_was_not_seen_lately_says_what_still_works_in_both_languages
     api.town.clock.advance(181)
     answer = api.client.get("/api/health")
     sick = {p["part"]: p for p in answer.json()["parts"] if not p["well"]}
-    assert (answer.status_code, answer.json()["well"], sorted(sick)) == (200, False, ["gateway", "worker"])
+    assert (answer.status_code, answer.json()["well"], sorted(sick)) == (200, False, ["gateway", "speakers", "worker"])
     assert all(part["still_works"] and part["still_works_zh"] for part in sick.values())
 
 

@@ -134,13 +134,13 @@ class NoKey(Refused):
 
 
 class NoUsableKey(Refused):
-    """No gateway can sign this now, so nothing would sound: mend the key, and announce by hand-held loudspeaker."""
+    """No gateway can sign this now, so nothing would sound: put the key right, or call a drill off."""
 
     code = "no_usable_key"
 
 
 class KeyEndsTooSoon(Refused):
-    """The key would end before this can be ended: make its successor, or announce by hand-held loudspeaker."""
+    """The key would end before what it puts on air can be ended: make its successor first."""
 
     code = "key_ends_too_soon"
 

@@ -18,7 +18,7 @@ from ..domain.effects import Carry
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
-from ..domain.planning import City, Coverage
+from ..domain.planning import City, Coverage, in_service
 from ..domain.refusals import NotFound
 from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
@@ -47,6 +47,7 @@ SIGNALS_MAX = 200
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
+LIVE_ROWS_MAX = 200_000
 LIVE_MAX = 10_000
 NOTHING = Room(0, ())
 
@@ -383,6 +384,24 @@ def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
 def _late(effect: EffectRow, now_us: int) -> bool:
     """Whether an effect has been wanted for longer than its kind may take, however often it was tried since."""
     return now_us - effect.wanted_us > (RETRIES[Carry(effect.carry)].late_us or EFFECT_LATE_US)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakersOnline:
+    """How many speakers are in service, and how many of those are online and were heard lately."""
+
+    in_service: int
+    online: int
+
+
+def speakers_online(read: Read, city: City | None) -> SpeakersOnline:
+    """The two counts for the whole city; none without a city."""
+    if city is None:
+        return SpeakersOnline(0, 0)
+    now_us = read.now_us()
+    serving = {s.id for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
+    heard = [live for live in read.find(Live, Page(limit=LIVE_ROWS_MAX)) if live.id in serving and live.online]
+    return SpeakersOnline(len(serving), sum(1 for live in heard if lately(live.heard_us, now_us, SPEAKER_SILENT_US)))
 
 
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:

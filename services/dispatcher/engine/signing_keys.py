@@ -105,10 +105,15 @@ def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> No
     where, now_us = parse_manifest_topic(b.stream), tx.now_us()
     wanted = str(where.use), city.tree.chain(where.name).all, b.level, now_us
     by_person = isinstance(event, ReleaseGiven) and b.phase is Phase.ALERT
+    make = f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
     problems = unusable_for(keys, *wanted)
     if problems:
         said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
-        why = f"{where.use}: {said}. Put the saved key file back, or `tocsin keys make {where.use}`"
+        why = (
+            f"{where.use}: {said}. Put the saved .pem file back into the gateway's folder of keys; or, without one, "
+            f"`{make}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` the broken one"
+            + (". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else "")
+        )
         if by_person:
             raise NoUsableKey(why)
         tx.record(Record("broadcast.no_usable_key", b.id, f"taken, but it can't be signed now: {why}"))
@@ -117,7 +122,7 @@ def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> No
         ending = ending_before(keys, *wanted, now_us + 2 * b.valid_s * 1_000_000)
         if ending is None:
             return
-        why = f"{where.use}: {words(ending)[0]}. Make its successor: `tocsin keys make {where.use}`"
+        why = f"{where.use}: {words(ending)[0]}. Make its successor: `{make}`"
         if by_person:
             raise KeyEndsTooSoon(why)
         tx.record(Record("broadcast.key_ends_early", b.id, f"taken, but its end may not be signed: {why}"))

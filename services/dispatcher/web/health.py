@@ -22,7 +22,7 @@ from ..engine import broker_copies, queries, signing_keys
 from ..engine.broker_copies import CopiesHealth
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
 from ..engine.ports import CitySettings, ClockState, Read, StoreUnavailable
-from ..engine.queries import Health
+from ..engine.queries import Health, SpeakersOnline
 from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
@@ -62,17 +62,22 @@ _WORDS = {
         "新的实警播发不能保证响起；终端继续播放已持有的指令。请修复密钥，并用手持喇叭人工播报。",
     ),
     "key_exercise": (
-        "Drills can't be counted on to sound: hold none. Actual broadcasts don't depend on it.",
-        "演练播发不能保证响起，请暂停演练；实警播发不受影响。",
+        "Drills can't be counted on to sound: hold none.",
+        "演练播发不能保证响起，请暂停演练。",
     ),
     "key_config": (
-        "Speakers keep the configuration they hold; new and moved speakers wait. Broadcasts don't depend on it.",
-        "终端保持现有配置，新装和移位的终端须等待；播发不受影响。",
+        "Speakers keep the configuration they hold; new and moved speakers wait.",
+        "终端保持现有配置，新装和移位的终端须等待。",
     ),
     "key_clock": (
         "Speakers that run keep their clock; one that starts now obeys nothing new until it is answered. Where "
         "speakers were started lately, announce by hand-held loudspeaker.",
         "运行中的终端保持时钟；此时启动的终端在得到应答前不接收新指令。近期重启过终端的场所请用手持喇叭播报。",
+    ),
+    "speakers": (
+        "Nothing would be heard: no speaker in service is online. Check the broker and the network; announce by "
+        "hand-held loudspeaker and telephone the offices.",
+        "没有在役终端在线，播发无人能听到。请检查消息代理与网络，用手持喇叭播报并电话通知值守单位。",
     ),
     "streams": (
         "Speakers keep what they hold; some may not hear of what is on air, or of its end. Check the broker and the "
@@ -90,6 +95,8 @@ _WORDS = {
         "尚未导入城市资料，无法制定播发计划。",
     ),
 }
+
+_NO_ACTUAL_KEY = ("there is no actual key: only drills can be broadcast", "没有实警密钥：只能播发演练")
 
 _COPIES = {
     broker_copies.SAME: ("not compared", "未比对"),
@@ -176,7 +183,7 @@ class _Watch:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     newest: HealthView | None = None
     looked_us: int = 0
-    percent: int | None = None
+    measured: tuple[int, SpeakersOnline] | None = None
     measured_us: int = 0
 
     async def view(self) -> HealthView:
@@ -193,7 +200,7 @@ class _Watch:
                 settings = read.get(CitySettings, "city")
                 seen = queries.health(read, settings.name if settings else "", self.worker_seq)
                 keys, copies = signing_keys.health(read), broker_copies.health(read)
-                percent = self.fullest_percent(read)
+                percent, speakers = self.measure(read)
         except StoreUnavailable as error:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
@@ -202,15 +209,20 @@ class _Watch:
             return _all([_part("database", False, 0)], Health(clock, "", 0, 0, 0, False, 0, 0), [])
         self.outage = False
         self.worker_seq = seen.worker_seq
-        parts = [*_parts(seen, percent), *map(_use_part, keys.uses), _streams_part(copies)]
+        uses = [*map(_use_part, keys.uses)]
+        if all(use.use != "actual" for use in keys.uses):
+            uses.append(_no_actual_key(seen.now_us))
+        parts = [*_parts(seen, percent), *uses, _streams_part(copies), _speakers_part(speakers, seen.now_us)]
         return _all(parts, seen, [_key_view(key) for key in keys.keys])
 
-    def fullest_percent(self, read: Read) -> int:
-        """Measured less often than the rest: every order on air is encoded for it, and people fill a stream."""
+    def measure(self, read: Read) -> tuple[int, SpeakersOnline]:
+        """How full the fullest stream is, and how many speakers are online. Looked at less often than the rest: every
+        order on air is encoded for it, and every speaker's row is read."""
         now_us = self.deps.clock.mono_us()
-        if self.percent is None or now_us - self.measured_us >= self.deps.settings.room_kept_s * SECOND_US:
-            self.percent, self.measured_us = queries.fullest_percent(read), now_us
-        return self.percent
+        if self.measured is None or now_us - self.measured_us >= self.deps.settings.room_kept_s * SECOND_US:
+            online = queries.speakers_online(read, self.deps.engine.city_of(read))
+            self.measured, self.measured_us = (queries.fullest_percent(read), online), now_us
+        return self.measured
 
 
 def _all(parts: list[HealthPart], seen: Health, keys: list[KeyView]) -> HealthView:
@@ -239,6 +251,21 @@ def _use_part(use: UseHealth) -> HealthPart:
     part = _part(f"key_{use.use}", use.well, use.home_us)
     english, chinese = _said(use.problems or use.expires)
     warned = bool(use.well and use.expires)
+    return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
+
+
+def _no_actual_key(now_us: int) -> HealthPart:
+    english, chinese = _NO_ACTUAL_KEY
+    part = _part("key_actual", True, now_us)
+    return part.model_copy(update={"warned": True, "what": english, "what_zh": chinese})
+
+
+def _speakers_part(speakers: SpeakersOnline, now_us: int) -> HealthPart:
+    """How many would hear: none is red, and some that are missing are a warning."""
+    part = _part("speakers", speakers.online > 0 or not speakers.in_service, now_us)
+    english = f"{speakers.online} of {speakers.in_service} speakers in service are online"
+    chinese = f"在役终端{speakers.in_service}个，在线{speakers.online}个"
+    warned = part.well and speakers.online < speakers.in_service
     return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols.documents import Phase, Use
-from devices.protocols.topics import parse_manifest_topic
+from devices.protocols.topics import Stream, parse_manifest_topic
 
 from ..domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
 from ..domain.effects import Record
@@ -105,15 +105,10 @@ def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> No
     where, now_us = parse_manifest_topic(b.stream), tx.now_us()
     wanted = str(where.use), city.tree.chain(where.name).all, b.level, now_us
     by_person = isinstance(event, ReleaseGiven) and b.phase is Phase.ALERT
-    make = f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
     problems = unusable_for(keys, *wanted)
     if problems:
         said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
-        why = (
-            f"{where.use}: {said}. Put the saved .pem file back into the gateway's folder of keys; or, without one, "
-            f"`{make}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` the broken one"
-            + (". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else "")
-        )
+        why = f"{where.use}: {said}. {_mending(where, city)}"
         if by_person:
             raise NoUsableKey(why)
         tx.record(Record("broadcast.no_usable_key", b.id, f"taken, but it can't be signed now: {why}"))
@@ -122,10 +117,24 @@ def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> No
         ending = ending_before(keys, *wanted, now_us + 2 * b.valid_s * 1_000_000)
         if ending is None:
             return
-        why = f"{where.use}: {words(ending)[0]}. Make its successor: `{make}`"
+        why = f"{where.use}: {words(ending)[0]}. Make its successor: `{_make(where, city)}`"
         if by_person:
             raise KeyEndsTooSoon(why)
         tx.record(Record("broadcast.key_ends_early", b.id, f"taken, but its end may not be signed: {why}"))
+
+
+def _make(where: Stream, city: City) -> str:
+    return f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
+
+
+def _mending(where: Stream, city: City) -> str:
+    """What to do about a use that nobody can sign for."""
+    by_hand = ". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else ""
+    return (
+        "Put the saved .pem file back into the gateway's folder of keys; or, without one, "
+        f"`{_make(where, city)}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` "
+        f"the broken one{by_hand}"
+    )
 
 
 def _keys_for(read: Read, stream: str) -> list[KeyState] | None:

@@ -140,7 +140,7 @@ class NoUsableKey(Refused):
 
 
 class KeyEndsTooSoon(Refused):
-    """The key would end before this can be ended: make its successor, or announce by hand-held loudspeaker."""
+    """The key would end before what it puts on air can be ended: make its successor first."""
 
     code = "key_ends_too_soon"
 

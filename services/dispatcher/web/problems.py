@@ -140,7 +140,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),
     refusals.KeyEndsTooSoon: (
         409,
-        "密钥将在播出内容可以结束之前到期，届时无法签发停止、更正或解除：请先生成后继密钥，或用手持喇叭人工播报。",
+        "密钥将在播出内容可以结束之前到期，届时无法签发停止、更正或解除：请先生成后继密钥。",
     ),
     refusals.NoUsableKey: (409, "目前没有网关能够为其签名，任何终端都不会播出：请修复密钥；演练可取消。"),
     refusals.ReleaseNotShown: (409, "签名机没有找到该指令的有效审签，未予签名。"),

@@ -13,17 +13,17 @@ from devices.protocols.canary import Canary, canary_topic, read_canary, sign_can
 from devices.protocols.documents import LinkKey
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import KEYS_TOPIC, read_keys
-from services.dispatcher.domain.signing_keys import AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
+from services.dispatcher.domain.signing_keys import CANARY_AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
 from services.dispatcher.engine.ports import Clock, Lease, Store
 from services.dispatcher.engine.signing_keys import KeyReport
 from simulators.city import Keys
 from simulators.network import Broker
 
 LEASE_US = 15_000_000
-Report = Callable[[Store, str, Sequence[KeyReport]], None]
+Report = Callable[[Store, str, Sequence[KeyReport], int], None]
 
 
-class Canaries:
+class SimulatedCanaries:
     """One gateway's. What it writes is no commit of the engine's, and nobody can be killed in it."""
 
     def __init__(self, store: Store, keys: Keys, broker: Broker, wall: Clock, gateway: str, report: Report) -> None:
@@ -42,10 +42,9 @@ class Canaries:
         if mono_us < self._at_us:
             return
         self._at_us = mono_us + CANARY_EVERY_US
-        self._report(self._store, self._gateway, [self._tried(key, mono_us, connected) for key in self._listed()])
-
-    def _listed(self) -> tuple[LinkKey, ...]:
-        return self._keys.document.keys
+        document = self._keys.document
+        found = [self._tried(key, mono_us, connected) for key in document.keys]
+        self._report(self._store, self._gateway, found, document.version)
 
     def _tried(self, listed: LinkKey, mono_us: int, connected: bool) -> KeyReport:
         lost = KeyTrouble.EMPTY if self._keys.lost(listed.use) else ""
@@ -71,6 +70,6 @@ class Canaries:
         except Refused as refused:
             self._failed[listed.kid] = str(refused.reason), mono_us
             return
-        if came == canary and came.utc <= self._wall.now_us() + AHEAD_US_MAX:
+        if came == canary and came.utc <= self._wall.now_us() + CANARY_AHEAD_US_MAX:
             self._home_us[listed.kid] = mono_us
             self._failed.pop(listed.kid, None)

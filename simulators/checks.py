@@ -186,16 +186,24 @@ class Ears:
         ended = newest.rev == plan.rev and newest.state is OrderState.WITHDRAWN
         if newest.rev > plan.rev or ended or order.state is OrderState.WITHDRAWN:
             self._truth.broken(5, speaker.id, f"{speaker.id} plays {name} at {plan.rev}, but holds {newest.rev}")
-        if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker):
+        if self._truth.clock.us > order.expires + self._truth.slack_us and not self._on_its_own(speaker, order):
             self._truth.broken(5, speaker.id, f"{speaker.id} starts {name} after it expired")
 
-    def _on_its_own(self, speaker: SimulatedSpeaker) -> bool:
-        """Whom nobody has answered since its boot, and whose own clock runs behind, cannot know what has expired.
+    def _on_its_own(self, speaker: SimulatedSpeaker, order: Order) -> bool:
+        """Whom nobody has answered since its boot cannot know how long it was dead: the time goes on from the disk.
 
-        "An accepted order stays in force from the journal until withdrawn or expired, also when the link is down."
+        "An accepted order stays in force from the journal until withdrawn or expired, also when the link is down." What
+        it cannot have forgotten is when it last began a sound before that boot, by a time that was verified.
         """
         waited_us = self._truth.clock.us - speaker.booted_us
-        alone = not speaker.state.clock.verified and waited_us >= HELLO_WAIT_US and speaker.trouble.wall_error_us < 0
+        before = [
+            h.began_us
+            for h in speaker.heard
+            if h.timed and h.began_us < speaker.booted_us and h.journal == speaker.disk.journal
+        ]
+        known_us = max(before, default=0) + waited_us
+        alone = not speaker.state.clock.verified and waited_us >= HELLO_WAIT_US
+        alone = alone and known_us <= order.expires + self._truth.slack_us
         self._truth.counts["late.on_its_own"] += alone
         return alone
 

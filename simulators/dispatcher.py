@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Answer
+from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.gb26875 import Frame
 from devices.protocols.speaker_link import SpeakerState
 from services.dispatcher.domain.effects import Carry
@@ -27,10 +27,10 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.sightings import SETTLED_US, UNSETTLED_US
+from services.dispatcher.engine.sighted import SETTLED_US, UNSETTLED_US
 from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
-from simulators.canary import Canaries, Report
+from simulators.canary import Report, SimulatedCanaries
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
@@ -118,7 +118,7 @@ class Gateway:
         )
         self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
-        self._canaries = Canaries(process.quiet, keys, broker, wall, client, parts.report_keys)
+        self._canaries = SimulatedCanaries(process.quiet, keys, broker, wall, client, parts.report_keys)
         self._connection: Connection | None = None
         self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
         self._round: Call | None = None
@@ -300,7 +300,7 @@ class Gateway:
     def _keep(self, batch: Sequence[tuple[str, bytes, Callable[[], None]]]) -> None:
         arrived: list[receipts.Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
-        answers: list[tuple[str, Answer]] = []
+        answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
         speakers = self.engine.read_city().speakers
         for topic, payload, _ in batch:

@@ -11,7 +11,7 @@ from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, wir
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import Doubt
-from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, order_id
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Listing, Sighting, order_id
 from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
 from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled, said_limited, said_of
@@ -97,8 +97,22 @@ class Ending:
     def _no_false_alarm(self) -> None:
         """Law 1: what was given out here is no alarm; what a restore has lost may be."""
         for seen in self._truth.database.rows(Sighting).values():
-            if seen.incident and not self._truth.lost and seen.order not in self._truth.unknown:
-                self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+            if not seen.incident or seen.order in self._truth.unknown or self._lost(seen):
+                continue
+            self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+
+    def _lost(self, seen: Sighting) -> bool:
+        """Whether a restore has taken away what explained it: an order that only a lost database gave out, or a version
+        that it signed. Of many that one speaker says together it can't be told."""
+        if seen.listing is not Listing.THING:
+            return bool(self._truth.lost)
+        for lost in self._truth.lost:
+            order, stream = lost.rows(Broadcast).get(seen.order), lost.rows(Stream).get(seen.stream)
+            if seen.order and order is not None and order.rev >= max(seen.rev, 1):
+                return True
+            if not seen.order and stream is not None and stream.manifest_version >= seen.version:
+                return True
+        return False
 
     def sounded(self, alert_id: str, since_us: int) -> None:
         """Law 8: an alert that was released has begun at every reachable speaker that it is meant for."""

@@ -35,7 +35,8 @@ class Dead(Exception):
 class Heard:
     """One stretch of sound as the street heard it, in true µs. `end` is end, cut, crash or failed; "" while it sounds.
 
-    `durable` is the progress in per cent whose journal entry was surely written.
+    `durable` is the progress in per cent whose journal entry was surely written. `timed` says that the speaker's clock
+    was verified when it began.
     """
 
     journal: str
@@ -45,6 +46,7 @@ class Heard:
     ended_us: int = 0
     end: str = ""
     durable: int = 0
+    timed: bool = False
 
 
 class Street(Protocol):
@@ -325,7 +327,7 @@ class SimulatedSpeaker:
 
     def _play(self, ticket: int) -> None:
         plan = self._loaded.pop(ticket)
-        heard = Heard(self.disk.journal, plan, self._clock.us, plan.ms)
+        heard = Heard(self.disk.journal, plan, self._clock.us, plan.ms, timed=self.state.clock.verified)
         self.heard.append(heard)
         self._street.began(self, heard)
         if self._sounding is not None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine import broker_copies, receipts, sightings, streams
+from services.dispatcher.engine import broker_copies, receipts, sighted, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -77,7 +77,7 @@ class Voice:
     def ask_missing(self, effect: EffectRow) -> None:
         missing = receipts.missing(self._store, effect.subject)
         if missing:
-            self._send(speaker_link.ask_topic(effect.subject), asking.encode_ask(Ask(Asked.RECEIPTS, missing)))
+            self._send(speaker_link.ask_topic(effect.subject), asking.encode_ask(Ask(AskKind.RECEIPTS, missing)))
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:
         """The signed clock and the current version of each stream of this speaker."""
@@ -130,8 +130,10 @@ class Voice:
         """Ask the broker afresh what it holds of every occupied stream, and mend what is lost or another; what was
         found."""
         with self._store.read() as read:
-            wanted = broker_copies.occupied(read)
-        return {topic: self._mended(stream, holds(topic)) for topic, stream in wanted.items()}
+            wanted = {topic: row for topic, row in broker_copies.occupied(read).items() if row is not None}
+        compared = {topic: self._mended(stream, holds(topic)) for topic, stream in wanted.items()}
+        with self._store.read() as read:
+            return broker_copies.judged(read, compared)
 
     def _mended(self, stream: Stream, raw: bytes | None) -> str:
         if raw is None:
@@ -163,4 +165,4 @@ class Voice:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
-            sightings.found(tx, manifest, verdict, at_start=not self.compared)
+            sighted.found(tx, manifest, verdict, at_start=not self.compared)

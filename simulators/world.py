@@ -542,7 +542,11 @@ class World:
             return
         with self._database.read() as read:
             wanted = broker_copies.occupied(read)
-        unlike = {topic for topic, stream in wanted.items() if self.broker.retained.get(topic) != stream.signed}
+        unlike = {
+            topic
+            for topic, stream in wanted.items()
+            if stream is not None and self.broker.retained.get(topic) != stream.signed
+        }
         self._unlike = {topic: self._unlike.get(topic, self.clock.us) for topic in unlike}
         for topic, since_us in self._unlike.items():
             if self.clock.us - since_us > COPIES_US:

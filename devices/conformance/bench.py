@@ -12,10 +12,10 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from devices.conformance.papers import Papers, now_us
+from devices.conformance.papers import BenchPapers, now_us
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
-from devices.protocols.asking import Answer
+from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.speaker_link import HelloAnswer, Receipt, Refused, SpeakerState, Step, StepKind
 
 KEEPALIVE_S = 30
@@ -35,7 +35,7 @@ class NoBroker(Exception):
     """The broker cannot be reached, or does not let the runner in."""
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """The run cannot go on. The sentence says why; `by_device` is whether that is the device's doing."""
 
     def __init__(self, sentence: str, by_device: bool) -> None:
@@ -44,7 +44,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class BenchAccount:
     """The runner's account; `speaker_secret` is the device's own, by which its connection can be taken from it.
 
     `file` is where they stand, for sentences.
@@ -77,8 +77,8 @@ class Bench:
         self,
         host: str,
         port: int,
-        login: Login,
-        papers: Papers,
+        login: BenchAccount,
+        papers: BenchPapers,
         whole_s_max: float,
         waits: Callable[[str], None] = lambda sentence: None,
         away_s_max: float = AWAY_S_MAX,
@@ -88,7 +88,7 @@ class Bench:
         self.repeated: list[bytes] = []
         self.states: list[tuple[float, SpeakerState]] = []
         self.hellos: list[str] = []
-        self.answers: list[Answer] = []
+        self.answers: list[SpeakerAnswer] = []
         self.unread: list[str] = []
         self.heard_live = False
         self.was_on = False
@@ -164,7 +164,7 @@ class Bench:
         self._client.loop_stop()
 
     def publish(self, topic: str, raw: bytes, retain: bool = True) -> None:
-        """Raises Stopped when the line to the broker is gone."""
+        """Raises RunStopped when the line to the broker is gone."""
         try:
             sent, until_s = self._client.publish(topic, raw, 1, retain), time.monotonic() + PUBLISH_S_MAX
             while not (sent.is_published() or self._lost) and time.monotonic() < until_s:
@@ -172,7 +172,7 @@ class Bench:
         except (RuntimeError, ValueError) as failed:
             with self._changed:
                 self._changed.wait_for(lambda: self._lost, LOOK_AFTER_S + 3)
-            raise Stopped(
+            raise RunStopped(
                 self._lost or f"The runner's line to the broker takes nothing more: {failed}.", False
             ) from None
 
@@ -182,7 +182,7 @@ class Bench:
         """Wait until it holds; False when it does not within that time.
 
         While the device says of itself that it is offline nothing can be expected of it: the time begins anew when it
-        is back, unless it `may_be_away`. Raises Stopped when it stays away, when the line to the broker is lost, and
+        is back, unless it `may_be_away`. Raises RunStopped when it stays away, when the line to the broker is lost, and
         when the whole run has taken too long.
         """
         began_s = time.monotonic()
@@ -205,11 +205,11 @@ class Bench:
     def _go_on(self, may_be_away: bool) -> None:
         now_s = time.monotonic()
         if self._lost:
-            raise Stopped(self._lost, False)
+            raise RunStopped(self._lost, False)
         if now_s > self._ends_s:
-            raise Stopped(f"The run took more than {self._whole_s_max / 60:.0f} minutes.", False)
+            raise RunStopped(f"The run took more than {self._whole_s_max / 60:.0f} minutes.", False)
         if self._offline_since is not None and not may_be_away and now_s - self._offline_since[0] > self._away_s_max:
-            raise Stopped(
+            raise RunStopped(
                 f"{self.papers.speaker} went offline at {self._offline_since[1]} and did not come back within"
                 f" {self._away_s_max:.0f} s.",
                 True,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from devices.conformance.bench import Bench, Stopped
+from devices.conformance.bench import Bench, RunStopped
 from devices.conformance.finding import Check, Finding, Part, starts
 from devices.conformance.link_checks import AFTER_SOUNDS, before_sounds, connects
-from devices.conformance.papers import Papers
+from devices.conformance.papers import BenchPapers
 from devices.conformance.sound_checks import SOUNDS
 from devices.protocols.jws import SigningKey
 
@@ -20,7 +20,7 @@ class Trial:
     """What a run came to: a finding for every check, and why it stopped before its end, if it did."""
 
     findings: list[Finding]
-    stopped: Stopped | None = None
+    stopped: RunStopped | None = None
 
     def count(self, holds: bool | None, required: bool | None = None) -> int:
         """How many findings are of this kind; `required` None counts both."""
@@ -35,7 +35,7 @@ class Trial:
 
 def parts(speaker: str) -> tuple[Part, ...]:
     """Every check of a run, in order."""
-    named = Papers(speaker, SigningKey.generate("names"))
+    named = BenchPapers(speaker, SigningKey.generate("names"))
     for topic in named.streams():
         named.signed(topic)
     return *before_sounds(named), *SOUNDS, *AFTER_SOUNDS
@@ -54,7 +54,7 @@ def trial(bench: Bench, device_s_max: float, found: Callable[[Finding], None]) -
             for finding in _tried(bench, part):
                 findings.append(finding)
                 found(finding)
-    except Stopped as stopped:
+    except RunStopped as stopped:
         left = all_checks(bench.papers.speaker)[len(findings) :]
         return Trial([*findings, *(check.untried(RUN_STOPPED) for check in left)], stopped)
     return Trial(findings)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from devices.conformance.bench import Bench, Login, NoBroker
+from devices.conformance.bench import Bench, BenchAccount, NoBroker
 from devices.conformance.checks import RUN_STOPPED, Trial, trial
 from devices.conformance.finding import Finding
 from devices.conformance.link_checks import own_login_refused
-from devices.conformance.papers import Papers, root_in, root_x
+from devices.conformance.papers import BenchPapers, root_in, root_x
 from devices.protocols.topics import NAME
 
 WHOLE_S_MAX = 1_800.0
@@ -52,7 +52,7 @@ def conformance(
         root = root_in(root_out)
     except (OSError, ValueError, KeyError, TypeError) as wrong:
         raise typer.BadParameter(f"The root file {root_out} can be neither read nor made. 根密钥文件有误。") from wrong
-    bench = Bench(host, port, _login(login), Papers(speaker, root), WHOLE_S_MAX, waits)
+    bench = Bench(host, port, _login(login), BenchPapers(speaker, root), WHOLE_S_MAX, waits)
     try:
         bench.open()
     except NoBroker as refused:
@@ -127,7 +127,7 @@ def _address(broker: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _login(file: Path) -> Login:
+def _login(file: Path) -> BenchAccount:
     """Every refusal names the file, and none tells a secret."""
     try:
         given = json.loads(file.read_text("utf-8"))
@@ -142,4 +142,4 @@ def _login(file: Path) -> Login:
     for name in ("name", "secret", "speaker_secret"):
         if not isinstance(given.get(name, "" if name == "speaker_secret" else None), str):
             raise typer.BadParameter(f"The login file {file} has no text as its member {name!r}. 登录文件有误。")
-    return Login(given["name"], given["secret"], given.get("speaker_secret", ""), str(file))
+    return BenchAccount(given["name"], given["secret"], given.get("speaker_secret", ""), str(file))

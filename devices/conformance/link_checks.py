@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from devices.conformance.bench import Bench, Stopped
+from devices.conformance.bench import Bench, RunStopped
 from devices.conformance.finding import (
     STATE_S_MAX,
     Check,
@@ -17,11 +17,11 @@ from devices.conformance.finding import (
     untried,
     version_held,
 )
-from devices.conformance.papers import Papers
+from devices.conformance.papers import BenchPapers
 from devices.conformance.spoiled import spoiled
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 
 HEARTBEAT_S_MAX = 70.0
 ABOUT_TIME = ("stale", "version_back", "version_ahead")
@@ -39,15 +39,15 @@ FIRST: Checks = {
 def connects(b: Bench, wait_s: float) -> None:
     """Lay out the papers and wait for the device to come, as somebody installs it meanwhile.
 
-    A retained state may be what an earlier run left: only what the device says now counts. Raises Stopped.
+    A retained state may be what an earlier run left: only what the device says now counts. Raises RunStopped.
     """
     b.publish(link.KEYS_TOPIC, b.papers.signed_keys())
     b.publish(link.config_topic(b.papers.speaker), b.papers.signed_config())
     if b.until(lambda: b.heard_live and b.state is not None and b.state.online, wait_s, may_be_away=True):
         return
     if b.unread:
-        raise Stopped(f"No state of {b.papers.speaker} that can be read within {wait_s:.0f} s: {b.unread[0]}.", True)
-    raise Stopped(
+        raise RunStopped(f"No state of {b.papers.speaker} that can be read within {wait_s:.0f} s: {b.unread[0]}.", True)
+    raise RunStopped(
         f"Nothing of {b.papers.speaker} within {wait_s:.0f} s. Is it on, on this broker, and under its own id as"
         " client id *and* user name? Look in the broker's log for 'not authorised' (wrong secret) or for no connection"
         " at all.",
@@ -65,11 +65,11 @@ def first_contact(b: Bench) -> Iterator[Finding]:
     keys = version_held(b, FIRST["keys"], lambda: state_of(b).keys_version, b.papers.document.version)
     yield keys
     if not keys.holds:
-        raise Stopped("Without the key document nothing else can be tried. Is this run's root installed?", True)
+        raise RunStopped("Without the key document nothing else can be tried. Is this run's root installed?", True)
     config = version_held(b, FIRST["config"], lambda: state_of(b).config_version, b.papers.config.version)
     yield config
     if not config.holds:
-        raise Stopped("Without its config nothing else can be tried.", True)
+        raise RunStopped("Without its config nothing else can be tried.", True)
     for topic in b.papers.streams():
         b.publish(topic, b.papers.signed(topic))
     missing = list(b.papers.streams())
@@ -81,7 +81,7 @@ def first_contact(b: Bench) -> Iterator[Finding]:
     followed = b.until(all_held, STATE_S_MAX)
     seen = "all 6 in its state" if followed else f"not in its state: {', '.join(missing)}"
     yield FIRST["streams"].found(followed, seen, f"all 6 within {STATE_S_MAX:.0f} s")
-    answer = _asked(b, Ask(Asked.SELF_TEST, correlation="self-test"))
+    answer = _asked(b, Ask(AskKind.SELF_TEST, correlation="self-test"))
     yield FIRST["self-test"].found(answer is not None, "answered" if answer else "no answer", "an answer within 15 s")
 
 
@@ -93,7 +93,7 @@ REFUSES: Checks = {
 }
 
 
-def _spoiled_checks(papers: Papers) -> list[Check]:
+def _spoiled_checks(papers: BenchPapers) -> list[Check]:
     return [Check(f"refuses {case.name}", case.section) for case in spoiled(papers)]
 
 
@@ -162,7 +162,7 @@ def _resends(b: Bench, journal: str, seqs: list[int]) -> Iterator[Finding]:
     yield REMEMBERS["gaps"].found(not gaps, f"{len(seqs)} receipts, missing: {gaps[:8] or 'none'}", "no number missing")
     wanted, never = tuple(sorted({seqs[0], seqs[-1]})), seqs[-1] + 1_000_000
     b.repeated.clear()
-    answer = _asked(b, Ask(Asked.RECEIPTS, (*wanted, never), "again"))
+    answer = _asked(b, Ask(AskKind.RECEIPTS, (*wanted, never), "again"))
     b.until(lambda: len(b.repeated) >= len(wanted), 5.0)
     sent = answer is not None and (answer.resent, answer.gone) == (wanted, (never,))
     seen = f"resent {answer.resent}, gone {answer.gone}" if answer else "no answer"
@@ -247,7 +247,7 @@ def lives(b: Bench) -> Iterator[Finding]:
     yield LIVES["form"].found(not b.unread, "; ".join(b.unread[:3]) or "all read", "schemas of asyncapi.yaml")
 
 
-def _asked(b: Bench, ask: Ask | None) -> asking.Answer | None:
+def _asked(b: Bench, ask: Ask | None) -> asking.SpeakerAnswer | None:
     """The answer to an ask, None when none came; `None` asks what no speaker knows."""
     correlation = ask.correlation if ask else "stranger"
     raw = asking.encode_ask(ask) if ask else b'{"ask":"sing","correlation":"stranger"}'
@@ -256,7 +256,7 @@ def _asked(b: Bench, ask: Ask | None) -> asking.Answer | None:
     return next((answer for answer in b.answers if answer.correlation == correlation), None)
 
 
-def before_sounds(papers: Papers) -> tuple[Part, ...]:
+def before_sounds(papers: BenchPapers) -> tuple[Part, ...]:
     """`papers` are any that hold a version of every stream: they only name what is spoiled."""
     refused = (*_spoiled_checks(papers), *REFUSES.values())
     return Part(tuple(FIRST.values()), first_contact), Part(refused, refuses)

@@ -59,7 +59,7 @@ def root_x(root: SigningKey) -> str:
 
 
 @dataclass
-class Papers:
+class BenchPapers:
     """All documents for one device. Versions are ms of this machine's clock and grow from run to run.
 
     `held` is what the device must hold of each stream: the version of the last good manifest. What the main stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from devices.conformance.papers import CHAIN, HOUR, ISSUER, ZONE, Papers, S, now_us
+from devices.conformance.papers import CHAIN, HOUR, ISSUER, ZONE, BenchPapers, S, now_us
 from devices.protocols import document_json, jws, strict_json
 from devices.protocols import speaker_link as link
 from devices.protocols.documents import MANIFEST_BYTES_MAX
@@ -26,7 +26,7 @@ class Spoiled:
     orders: tuple[str, ...] = ()
 
 
-def spoiled(papers: Papers) -> list[Spoiled]:
+def spoiled(papers: BenchPapers) -> list[Spoiled]:
     """Every kind once; streams that already hold something keep it."""
     key = papers.keys
     area = {number: link.manifest_topic(code, Use.EXERCISE, ISSUER) for number, code in enumerate(CHAIN)}

@@ -27,7 +27,7 @@ CODE_CHARS_MAX: Final = 64
 CLOCK: Final = ("verified", "unverified")
 
 
-class Asked(StrEnum):
+class AskKind(StrEnum):
     RECEIPTS = "receipts"
     SELF_TEST = "self_test"
 
@@ -36,7 +36,7 @@ class Asked(StrEnum):
 class Ask:
     """A question. `missing` are the receipts' numbers that are asked for; `correlation` comes back in the answer."""
 
-    ask: Asked
+    ask: AskKind
     missing: tuple[int, ...] = ()
     correlation: str = ""
 
@@ -54,7 +54,7 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SpeakerAnswer:
     """What a speaker answers: the numbers that it sends again, and those that it no longer has, in this journal.
 
     `refused` is the code of a question that it does not understand; `found` what a self-test found.
@@ -71,7 +71,7 @@ class Answer:
 def encode_ask(ask: Ask) -> bytes:
     """Canonical JSON of a question. Raises Refused for one that `decode_ask` would refuse."""
     members: dict[str, object] = {"ask": str(ask.ask)}
-    if ask.ask is Asked.RECEIPTS:
+    if ask.ask is AskKind.RECEIPTS:
         members["missing"] = list(ask.missing)
     if ask.correlation:
         members["correlation"] = ask.correlation
@@ -85,10 +85,10 @@ def decode_ask(raw: bytes) -> Ask:
     members = _members(raw, ASK_BYTES_MAX, "ask")
     ask = members.take("ask")
     correlation = _correlation(members)
-    if ask == Asked.RECEIPTS:
-        return Ask(Asked.RECEIPTS, _numbers(members, "missing"), correlation)
-    if ask == Asked.SELF_TEST:
-        return Ask(Asked.SELF_TEST, (), correlation)
+    if ask == AskKind.RECEIPTS:
+        return Ask(AskKind.RECEIPTS, _numbers(members, "missing"), correlation)
+    if ask == AskKind.SELF_TEST:
+        return Ask(AskKind.SELF_TEST, (), correlation)
     raise malformed("ask.ask")
 
 
@@ -100,7 +100,7 @@ def correlation_of(raw: bytes) -> str:
         return ""
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: SpeakerAnswer) -> bytes:
     """Canonical JSON of an answer. Raises Refused for one that `decode_answer` would refuse."""
     members: dict[str, object] = {"journal": answer.journal}
     if answer.refused:
@@ -116,14 +116,14 @@ def encode_answer(answer: Answer) -> bytes:
     return raw
 
 
-def decode_answer(raw: bytes) -> Answer:
+def decode_answer(raw: bytes) -> SpeakerAnswer:
     """The answer in a payload. Raises Refused as `decode_ask`."""
     members = _members(raw, ANSWER_BYTES_MAX, "answer")
     journal, correlation = members.match("journal", NAME_LONG), _correlation(members)
     if "refused" in members:
-        return Answer(journal, refused=members.text("refused", CODE_CHARS_MAX), correlation=correlation)
+        return SpeakerAnswer(journal, refused=members.text("refused", CODE_CHARS_MAX), correlation=correlation)
     if "resent" in members:
-        return Answer(journal, _numbers(members, "resent"), _numbers(members, "gone"), correlation=correlation)
+        return SpeakerAnswer(journal, _numbers(members, "resent"), _numbers(members, "gone"), correlation=correlation)
     found = SelfTest(
         volume=members.integer("volume", 0, 100),
         power=members.text("power", CODE_CHARS_MAX),
@@ -134,7 +134,7 @@ def decode_answer(raw: bytes) -> Answer:
     )
     if found.power not in POWER or found.clock not in CLOCK:
         raise malformed("answer.power or answer.clock")
-    return Answer(journal, found=found, correlation=correlation)
+    return SpeakerAnswer(journal, found=found, correlation=correlation)
 
 
 def _members(raw: bytes, bytes_max: int, where: str) -> Members:

@@ -183,6 +183,8 @@ def decode_manifest(payload: bytes) -> d.Manifest:
         raise malformed("manifest.fresh_until lies before issued")
     if len({order.id for order in manifest.orders}) != len(manifest.orders):
         raise malformed("manifest.orders holds an order twice")
+    if manifest.swept > manifest.issued:
+        raise malformed("manifest.swept lies after issued")
     if manifest.retired and manifest.orders:
         raise malformed("manifest.retired with orders")
     return manifest

@@ -136,7 +136,6 @@ __all__ = [
     "receipt_topic",
     "roots_after",
     "sign",
-    "signed_bytes",
     "speaker_manifest_topic",
     "speaker_manifests",
     "state_topic",
@@ -175,11 +174,6 @@ def sign(document: KeyDocument | Manifest | SpeakerConfig | HelloAnswer, private
     if len(signed) > bytes_max:
         raise Refused(Refusal.OVER_CAP, f"{len(signed)} bytes, limit {bytes_max}")
     return signed
-
-
-def signed_bytes(document: Manifest | SpeakerConfig) -> int:
-    """At least as many bytes as the signed document will have."""
-    return len(document_json.encode(document)) * 4 // 3 + SIGNATURE_ROOM_BYTES
 
 
 def digest(raw: bytes) -> bytes:

@@ -46,8 +46,9 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
     standing, mark = t.orders[key], t.mark(key)
     order = standing.order
     late_us = now_us - (mark.due_us or order.start_at)
+    daily = _daily_alert(t, key)
     # Putting a false notice right is worth it at any time.
-    catches_up_never = order.order_class is OrderClass.DAILY and order.phase is Phase.ALERT
+    missed = daily and late_us > DAILY_LATE_US_MAX and key not in t.sound.interrupted
     for reason, holds in (
         (Obstacle.NOT_MINE, not standing.mine),
         (Obstacle.WITHDRAWN, st.withdrawn(standing)),
@@ -55,7 +56,7 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
         (Obstacle.DONE, mark.heard >= order.repeat),
         (Obstacle.EXPIRED, now_us >= order.expires),
         (Obstacle.EARLY, now_us < order.start_at),
-        (Obstacle.MISSED, catches_up_never and late_us > DAILY_LATE_US_MAX),
+        (Obstacle.MISSED, missed),
     ):
         if holds:
             return reason
@@ -66,10 +67,15 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
     if not mark.admitted and limits.held_back_until(t, standing) is not None:
         return Obstacle.RATE_LIMITED
     # A stored time may be hours old: what expired meanwhile must not be the first thing heard after a power cut. A
-    # speaker whom nobody answers goes by it all the same.
-    if not t.clock.verified and t.mono_us < t.booted_us + HELLO_WAIT_US:
+    # speaker whom nobody answers goes by it all the same, but not for what nobody misses and some would wake up for.
+    if not t.clock.verified and (daily or t.mono_us < t.booted_us + HELLO_WAIT_US):
         return Obstacle.UNTIMED
     return Obstacle.NONE
+
+
+def _daily_alert(t: Turn, key: str) -> bool:
+    order = t.orders[key].order
+    return order.order_class is OrderClass.DAILY and order.phase is Phase.ALERT
 
 
 def settle(t: Turn) -> None:
@@ -84,6 +90,8 @@ def settle(t: Turn) -> None:
     if _end_superseded(t, obstacles):
         obstacles = {key: obstacle(t, key, now_us) for key in t.live}
     if _end_drills(t, obstacles, now_us):
+        obstacles = {key: obstacle(t, key, now_us) for key in t.live}
+    if _interrupt(t, obstacles, now_us):
         obstacles = {key: obstacle(t, key, now_us) for key in t.live}
     for key, reason in obstacles.items():
         _tell(t, key, reason, now_us)
@@ -125,10 +133,10 @@ def _close(t: Turn, key: str) -> None:
     open_still = not (mark.over or st.withdrawn(standing) or mark.heard >= order.repeat or mark.told_rev >= order.rev)
     if open_still and standing.mine and mark.accepted_rev:
         kind = StepKind.FINISHED if mark.heard else StepKind.FAILED
-        say(t, key, order.rev, kind, Refusal.ORDER_EXPIRED, {"repeat": mark.heard, "of": order.repeat})
+        say(t, key, order.rev, kind, Refusal.ORDER_EXPIRED, {"repeat": mark.heard, "of": order.repeat}, order.expires)
     t.set_mark(key, replace(t.mark(key), closed_rev=order.rev))
     t.live = tuple(other for other in t.live if other != key)
-    s.forget_rest(t, key)
+    s.forget(t, key)
 
 
 def _silence(t: Turn, key: str, reason: str, now_us: int) -> bool:
@@ -195,6 +203,28 @@ def _end_drills(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
     return bool(drills)
 
 
+def _interrupt(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
+    """Note which daily alerts that have begun wait for something above them. Their 60 s begin when that is over. True
+    when those that wait have changed."""
+    above = {key for key, reason in obstacles.items() if reason in _MAY_SOUND or _sounds(t, key)}
+    waiting = {
+        key
+        for key, reason in obstacles.items()
+        if (reason in _MAY_SOUND or reason is Obstacle.MISSED)
+        and _daily_alert(t, key)
+        and t.mark(key).due_us
+        and t.mark(key).started_us
+        and not _sounds(t, key)
+    }
+    places = _places(t, above | waiting) if waiting else {}
+    held = frozenset(key for key in waiting if any(places[other] < places[key] for other in above))
+    for key in t.sound.interrupted & waiting - held:
+        t.set_mark(key, replace(t.mark(key), due_us=now_us))
+    changed = held != t.sound.interrupted
+    t.sound = replace(t.sound, interrupted=held)
+    return changed
+
+
 def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
     """Say once for each revision why an order meant for this speaker does not sound, and wake when that may change."""
     standing, mark = t.orders[key], t.mark(key)
@@ -216,7 +246,8 @@ def _tell(t: Turn, key: str, reason: Obstacle, now_us: int) -> None:
                 wait_s = -(-(until_us - t.mono_us) // 1_000_000)
                 say(t, key, order.rev, StepKind.REFUSED, Refusal.RATE_LIMITED, {"wait_s": wait_s})
         case Obstacle.UNTIMED:
-            t.wake(t.booted_us + HELLO_WAIT_US)
+            if t.mono_us < t.booted_us + HELLO_WAIT_US:
+                t.wake(t.booted_us + HELLO_WAIT_US)
         case Obstacle.UNHEARD | Obstacle.MISSED:
             # A clock that nobody verified must not settle that an order came too late.
             if t.clock.verified and mark.told_rev < order.rev and not _sounds(t, key):
@@ -246,14 +277,11 @@ def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
     current = t.sound.sounding
     standing = {key for key, reason in obstacles.items() if reason in _MAY_SOUND}
     places = _places(t, standing | ({current.key} if current is not None else set()))
-    ready = [key for key, reason in obstacles.items() if reason is Obstacle.NONE]
-    best = min(ready, key=lambda key: places[key], default=None)
-    if best is not None and not _fits_gaps(t, best, obstacles, places):
+    ready = sorted((key for key, reason in obstacles.items() if reason is Obstacle.NONE), key=lambda key: places[key])
+    best, unmeasured = _for_now(t, ready, obstacles, places)
+    if current is not None and best is not None and places[best] >= places[current.key]:
         best = None
-    if current is not None and (best is None or places[best] >= places[current.key]):
-        s.drop_loading(t)
-        return
-    wanted = best or _next_up(t, obstacles, standing, now_us)
+    wanted = best or _next_up(t, obstacles, standing, unmeasured, now_us)
     if wanted is None:
         s.drop_loading(t)
         return
@@ -273,27 +301,53 @@ def _places(t: Turn, keys: set[str]) -> dict[str, int]:
     return {order_key(c.order.status, c.order.id): place for place, c in enumerate(ranked)}
 
 
-def _fits_gaps(t: Turn, key: str, obstacles: dict[str, Obstacle], places: dict[str, int]) -> bool:
-    """A lower order may use the gap between two repeats of a higher one only if it ends within that gap."""
-    higher = [
-        other
+def _for_now(
+    t: Turn, ready: list[str], obstacles: dict[str, Obstacle], places: dict[str, int]
+) -> tuple[str | None, str | None]:
+    """(the first order that may begin now, or the first that is too long for the gap by an estimate alone).
+
+    A lower order may use the gap between two repeats of a higher one only if it ends within that gap. What an estimate
+    makes too long is loaded once, early in the gap, to learn how long it truly is; before that none below it is tried.
+    """
+    for key in ready:
+        gap_us = _gap_until_us(t, key, obstacles, places)
+        if gap_us is None:
+            return key, None
+        measured_ms = s.measured_ms(t, key)
+        ms = s.plan(t, key, 0).ms if measured_ms is None else measured_ms
+        if t.mono_us + ms * 1_000 <= gap_us:
+            return key, None
+        if measured_ms is None and t.sound.sounding is None and t.mono_us < gap_us - PREPARE_US:
+            return None, key
+    return None, None
+
+
+def _gap_until_us(t: Turn, key: str, obstacles: dict[str, Obstacle], places: dict[str, int]) -> int | None:
+    """Monotonic time at which the gap of a higher order ends, None when this order stands in no gap."""
+    rests = [
+        t.sound.rests[other]
         for other, reason in obstacles.items()
         if reason is Obstacle.RESTING and not t.mark(other).tries and places[other] < places[key]
     ]
-    if not higher:
-        return True
-    ends_us = t.mono_us + s.plan(t, key, 0).ms * 1_000
-    return all(t.sound.rests[other] >= ends_us for other in higher)
+    return min(rests, default=None)
 
 
-def _next_up(t: Turn, obstacles: dict[str, Obstacle], standing: set[str], now_us: int) -> str | None:
-    """What will be due within 5 s, or with the hello: it is made ready now, so that many speakers begin together."""
-    soon = [
+def _next_up(
+    t: Turn, obstacles: dict[str, Obstacle], standing: set[str], unmeasured: str | None, now_us: int
+) -> str | None:
+    """What to make ready now: what will be due within 5 s, or with the hello, so that many speakers begin together,
+    and what is only to be measured. During a sound only what will interrupt it, so that a lent gap ends in time."""
+    current = t.sound.sounding
+    soon = {
         key
         for key, reason in obstacles.items()
         if reason is Obstacle.UNTIMED
         or (reason is Obstacle.EARLY and t.orders[key].order.start_at - PREPARE_US <= now_us)
         or (reason is Obstacle.RESTING and t.sound.rests[key] - PREPARE_US <= t.mono_us)
-    ]
-    places = _places(t, standing.union(soon))
+    }
+    places = _places(t, standing | soon | ({current.key} if current is not None else set()))
+    if unmeasured is not None:
+        soon.add(unmeasured)
+    if current is not None:
+        soon = {key for key in soon if places[key] < places[current.key]}
     return min(soon, key=lambda key: places[key], default=None)

@@ -143,6 +143,16 @@ class SoundLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundMeasured:
+    """The words are there too: the true length of a plan that was loaded before, and may sound already."""
+
+    at_us: int
+    mono_us: int
+    ticket: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SoundBegan:
     """The first sample went out. `mic_db` is what the microphone hears, None without one."""
 
@@ -247,6 +257,7 @@ Event = (
     | Acknowledged
     | Tick
     | SoundLoaded
+    | SoundMeasured
     | SoundBegan
     | SoundProgress
     | SoundEnded

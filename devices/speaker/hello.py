@@ -1,6 +1,7 @@
 """The clock rule: ask at boot, on a stale, rolled-back or future document, every 15 minutes; trust a signed answer.
 
-UTC is the answer's time plus half the round trip. Wall clocks of the machine are hints until then.
+UTC is the answer's time plus half the round trip. Until then it goes on from the time on disk; the machine's own clock
+is never asked, because nobody can tell a clock that is ahead from a long power cut.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ SPACING_US = 5_000_000
 ROUND_TRIP_US_MAX = 10_000_000
 RETRY_US = 2_000_000
 RETRY_US_MAX = 60_000_000
-AHEAD_US_MAX = 2_000_000
+ISSUED_AHEAD_US_MAX = 2_000_000
+"""How far the issue of a signed document may lie ahead of the speaker's clock before that is doubted."""
 
 
 def soon(t: Turn) -> None:
@@ -50,7 +52,7 @@ def doubted(t: Turn) -> None:
 def issued_ahead(t: Turn, issued_us: int) -> None:
     """A signed document was issued in what is the future here: the dispatcher's clock has been put forward."""
     now_us = t.now_us
-    if now_us is not None and issued_us > now_us + AHEAD_US_MAX:
+    if now_us is not None and issued_us > now_us + ISSUED_AHEAD_US_MAX:
         doubted(t)
 
 
@@ -96,7 +98,7 @@ def take_answer(t: Turn, raw: bytes) -> bool:
     offset_us = utc_us - t.mono_us
     next_us = _spaced(t) if clock.again else t.mono_us + EVERY_US - spread(clock.nonce, EVERY_US // 10)
     t.clock = replace(clock, offset_us=offset_us, verified=True, nonce="", tries=0, next_us=next_us, again=False)
-    t.fact("self", "utc", str(utc_us))
+    note_time(t, at_once=True)
     if not clock.verified:
         limits.age(t, offset_us)
     if not t.born_us:
@@ -105,6 +107,19 @@ def take_answer(t: Turn, raw: bytes) -> bool:
     receipts.refusals_settled(t, hello_answer_topic(t.speaker))
     _ask_for_newer(t, answer.streams)
     return True
+
+
+def note_time(t: Turn, at_once: bool = False) -> None:
+    """Put the time on disk with whatever is written, and every 15 minutes: after a power cut it is at least that.
+
+    A time that goes on from the disk is noted as well; it can only be behind.
+    """
+    if t.now_us is None:
+        return
+    if at_once or t.writes or t.mono_us >= t.clock.noted_us + EVERY_US:
+        t.fact("self", "utc", str(t.now_us))
+        t.clock = replace(t.clock, noted_us=t.mono_us)
+    t.wake(t.clock.noted_us + EVERY_US)
 
 
 def _ask_for_newer(t: Turn, versions: dict[str, int]) -> None:

@@ -71,6 +71,8 @@ def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
             pass  # Everything that time changes is worked out below.
         case e.SoundLoaded():
             sounding.loaded(t, event)
+        case e.SoundMeasured():
+            sounding.measured(t, event.ticket, event.ms)
         case e.SoundBegan():
             sounding.began(t, event.ticket, event.mic_db)
         case e.SoundProgress():
@@ -97,6 +99,7 @@ def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
             receipts.state_changed(t)
         case e.Stopping():
             _stopping(t)
+            hello.note_time(t)
             return t.done(state, ticked=False)
         case _:
             assert_never(event)
@@ -104,6 +107,7 @@ def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
     _fetch(t)
     receipts.deliver(t)
     hello.greet(t)
+    hello.note_time(t)
     return t.done(state, ticked=isinstance(event, e.Tick))
 
 
@@ -190,9 +194,10 @@ def _boot(t: Turn, event: e.Booted) -> None:
     t.sound = Sound(cached=frozenset(event.cached), volume=event.volume, power=event.power)
     t.live, t.orders, t.marks = (), {}, {}
     stored_us = int(own.get("utc", 0))
-    # Before a verified hello, only a speaker that once had the time may act, and never by an earlier time than that.
-    offset_us = max(stored_us, event.at_us) - event.mono_us if stored_us else None
-    t.clock = Clock(offset_us=offset_us, next_us=event.mono_us)
+    # Before a verified hello, only a speaker that once had the time may act: by the time on disk, which goes on from
+    # the boot. Nobody knows how long the power was away: an expired order may sound, but none in force falls silent.
+    offset_us = stored_us - event.mono_us if stored_us else None
+    t.clock = Clock(offset_us=offset_us, noted_us=event.mono_us, next_us=event.mono_us)
     t.papers = _stored_papers(t, facts)
     _stored_orders(t, facts)
     _stored_mail(t, facts)

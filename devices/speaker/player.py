@@ -25,7 +25,8 @@ class Player(Protocol):
     def listen(self, report: Report) -> None: ...
 
     def load(self, ticket: int, plan: Plan) -> None:
-        """Report SoundLoaded as soon as the plan can begin, or SoundFailed, also when that turns out later."""
+        """Report SoundLoaded as soon as the plan can begin, or SoundFailed, also when that turns out later; and
+        SoundMeasured as soon as its length is known, unless SoundLoaded said it."""
 
     def play(self, ticket: int) -> None:
         """Sound what was loaded: SoundBegan, SoundProgress, then SoundEnded or SoundFailed."""

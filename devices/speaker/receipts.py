@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 
 from devices.protocols import asking
-from devices.protocols.asking import RECEIPTS_KEPT_MAX, Answer, Ask, Asked, SelfTest
+from devices.protocols.asking import RECEIPTS_KEPT_MAX, Ask, AskKind, SelfTest, SpeakerAnswer
 from devices.protocols.documents import REASON_CHARS_MAX, STATE_CACHED_MAX, Receipt, SpeakerState, Step, StepKind
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import answer_topic, encode_receipt, encode_state, receipt_topic, state_topic
@@ -34,10 +34,19 @@ _FINAL = {StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED, StepKind.SUPERSE
 
 
 def say(
-    t: Turn, key: str, rev: int, kind: StepKind, reason: str = "", evidence: dict[str, int | str] | None = None
+    t: Turn,
+    key: str,
+    rev: int,
+    kind: StepKind,
+    reason: str = "",
+    evidence: dict[str, int | str] | None = None,
+    at_us: int | None = None,
 ) -> None:
-    """Add one step of an order; it leaves within 500 ms, `accepted` within the spread of the config."""
-    step = Step(kind, t.now_us or 0, reason[:REASON_CHARS_MAX], evidence)
+    """Add one step of an order; it leaves within 500 ms, `accepted` within the spread of the config.
+
+    `at_us` is when the step was, 0 when nobody knows; None stands for now.
+    """
+    step = Step(kind, t.verified_us if at_us is None else at_us, reason[:REASON_CHARS_MAX], evidence)
     wait_us = STEP_WINDOW_US
     if kind is StepKind.ACCEPTED:
         spread_us = t.config.accepted_spread_ms * 1_000 if t.config else 0
@@ -68,7 +77,7 @@ def refuse_document(t: Turn, topic: str, version: int, reason: str) -> None:
     said = (*said, (version, reason))[-SAID_A_STREAM_MAX:]
     t.papers = replace(t.papers, said={**t.papers.said, topic: said})
     t.fact("said", topic, json.dumps(said))
-    step = Step(StepKind.REFUSED, t.now_us or 0, reason)
+    step = Step(StepKind.REFUSED, t.verified_us, reason)
     _send(t, "", 0, (step,), topic, version)
 
 
@@ -160,21 +169,21 @@ def answer_ask(t: Turn, payload: bytes) -> None:
     try:
         ask = asking.decode_ask(payload)
     except Refused:
-        answer = Answer(t.journal, refused="unknown_ask", correlation=asking.correlation_of(payload))
+        answer = SpeakerAnswer(t.journal, refused="unknown_ask", correlation=asking.correlation_of(payload))
     else:
-        answer = _resend(t, ask) if ask.ask is Asked.RECEIPTS else _self_test(t, ask)
+        answer = _resend(t, ask) if ask.ask is AskKind.RECEIPTS else _self_test(t, ask)
     t.effect(e.Publish(answer_topic(t.speaker), asking.encode_answer(answer)))
 
 
-def _resend(t: Turn, ask: Ask) -> Answer:
+def _resend(t: Turn, ask: Ask) -> SpeakerAnswer:
     held = tuple(seq for seq in ask.missing if seq in t.mail.letters)
     for seq in held:
         t.effect(e.Publish(receipt_topic(t.speaker), t.mail.letters[seq].payload, seq=seq))
     gone = tuple(seq for seq in ask.missing if seq not in t.mail.letters)
-    return Answer(t.journal, held, gone, correlation=ask.correlation)
+    return SpeakerAnswer(t.journal, held, gone, correlation=ask.correlation)
 
 
-def _self_test(t: Turn, ask: Ask) -> Answer:
+def _self_test(t: Turn, ask: Ask) -> SpeakerAnswer:
     found = SelfTest(
         volume=t.sound.volume,
         power=t.sound.power,
@@ -183,7 +192,7 @@ def _self_test(t: Turn, ask: Ask) -> Answer:
         clock="verified" if t.clock.verified else "unverified",
         orders=len(t.orders),
     )
-    return Answer(t.journal, found=found, correlation=ask.correlation)
+    return SpeakerAnswer(t.journal, found=found, correlation=ask.correlation)
 
 
 def state_payload(t: Turn, online: bool) -> bytes:

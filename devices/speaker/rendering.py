@@ -83,7 +83,11 @@ class Rendering:
             parts.failure = spoken
         else:
             parts.spoken = spoken
-        if self._ticket == ticket:
+        sounds = self._ticket == ticket
+        if parts.spoken is not None:
+            # What is heard of this may begin the plan, with its words, or silence it.
+            self._report(e.SoundMeasured, ticket=ticket, ms=parts.head_ms + parts.spoken.ms)
+        if sounds and self._ticket == ticket:
             self.words_came(parts)
         elif parts.failure:
             self.drop(ticket)

@@ -25,6 +25,7 @@ from devices.speaker.turn import Turn
 
 DEPTH_MAX = 2
 LOAD_US_MAX = 20_000_000
+MEASURE_US_MAX = 2_000_000
 OVERTIME_US = 30_000_000
 TRIES_MAX = 3
 PAUSE_US = 2_000_000
@@ -79,24 +80,51 @@ def load(t: Turn, key: str, depth: int = 0) -> None:
     wanted = plan(t, key, depth)
     ticket = t.sound.ticket + 1
     source = next(_SOURCES[segment.kind] for segment in wanted.segments if segment.kind in _SOURCES)
-    loading = Loading(key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume)
+    asked = wanted.segments if depth == 0 else plan(t, key, 0).segments
+    loading = Loading(key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume, asked)
     t.sound = replace(t.sound, ticket=ticket, loading=loading)
     t.effect(e.Load(ticket, wanted))
     t.wake(t.mono_us + LOAD_US_MAX)
 
 
 def drop_loading(t: Turn) -> None:
-    if t.sound.loading is not None:
-        t.stop(t.sound.loading.ticket)
-        t.sound = replace(t.sound, loading=None)
+    loading = t.sound.loading
+    if loading is None:
+        return
+    t.stop(loading.ticket)
+    t.sound = replace(t.sound, loading=None)
+    if loading.ready and t.mono_us >= loading.since_us + MEASURE_US_MAX and measured_ms(t, loading.key) is None:
+        _learn(t, loading.key, loading.asked, loading.ms)  # The player cannot tell; the estimate has to do.
 
 
 def loaded(t: Turn, event: e.SoundLoaded) -> None:
     loading = t.sound.loading
     if loading is None or loading.ticket != event.ticket or loading.ready:
         return
-    t.sound = replace(t.sound, loading=replace(loading, ready=True, ms=event.ms or loading.ms))
+    t.sound = replace(t.sound, loading=replace(loading, ready=True))
+    if event.ms:
+        measured(t, event.ticket, event.ms)
     say(t, loading.key, loading.rev, StepKind.READY, evidence={"repeat": loading.repeat})
+
+
+def measured(t: Turn, ticket: int, ms: int) -> None:
+    """The true length of what is ready, or sounds already, is known."""
+    loading, sounding = t.sound.loading, t.sound.sounding
+    if loading is not None and loading.ticket == ticket:
+        _learn(t, loading.key, loading.asked, ms)
+        t.sound = replace(t.sound, loading=replace(loading, ms=ms))
+    elif sounding is not None and sounding.ticket == ticket:
+        _learn(t, sounding.key, sounding.asked, ms)
+
+
+def _learn(t: Turn, key: str, asked: tuple[Segment, ...], ms: int) -> None:
+    t.sound = replace(t.sound, lengths={**t.sound.lengths, key: (asked, ms)})
+
+
+def measured_ms(t: Turn, key: str) -> int | None:
+    """How long the next repeat of an order takes, as loading or playing its like has shown; None when not known."""
+    asked, ms = t.sound.lengths.get(key, ((), 0))
+    return ms if asked and asked == plan(t, key, 0).segments else None
 
 
 def start(t: Turn, now_us: int) -> None:
@@ -108,11 +136,11 @@ def start(t: Turn, now_us: int) -> None:
     mark = t.mark(loading.key)
     if not mark.admitted:
         limits.count(t, t.orders[loading.key])
-    started_us = mark.started_us or now_us
-    t.set_mark(loading.key, replace(mark, running=loading.repeat, percent=0, started_us=started_us, admitted=True))
+    mark = replace(mark, running=loading.repeat, percent=0, reached_us=t.verified_us, admitted=True)
+    t.set_mark(loading.key, replace(mark, started_us=mark.started_us or now_us))
     sounding = Sounding(
         loading.key, loading.rev, loading.repeat, loading.ticket, loading.source, t.mono_us,
-        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume,
+        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume, loading.asked,
     )  # fmt: skip
     t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
     t.effect(e.Play(loading.ticket))
@@ -157,7 +185,7 @@ def progress(t: Turn, event: e.SoundProgress) -> None:
     mark = t.mark(sounding.key)
     percent = min(event.percent, 100)
     if percent // PERCENT_STEP > mark.percent // PERCENT_STEP:
-        t.set_mark(sounding.key, replace(mark, percent=percent))
+        t.set_mark(sounding.key, replace(mark, percent=percent, reached_us=t.verified_us))
     if event.mic_db is not None:
         t.sound = replace(t.sound, sounding=replace(sounding, mic_db=event.mic_db))
 
@@ -169,6 +197,7 @@ def ended(t: Turn, event: e.SoundEnded) -> None:
     if sounding is None or sounding.ticket != event.ticket:
         return
     mic_db = event.mic_db if event.mic_db is not None else sounding.mic_db
+    _learn(t, sounding.key, sounding.asked, event.ms)
     sounding = replace(sounding, source=event.source or sounding.source)
     evidence = _evidence(sounding, t.orders[sounding.key].order) | {"ms": event.ms}
     if event.fell_back:
@@ -225,7 +254,9 @@ def _sound_failed(t: Turn, sounding: Sounding, reason: str) -> None:
         return
     t.stop(sounding.ticket)
     t.sound = replace(t.sound, sounding=None)
-    mark = replace(mark, running=0, percent=0, again=sounding.began or mark.again, tries=mark.tries + 1)
+    due_us = (t.now_us or 0) if sounding.began else mark.due_us
+    again = sounding.began or mark.again
+    mark = replace(mark, running=0, percent=0, again=again, tries=mark.tries + 1, due_us=due_us)
     if mark.tries >= TRIES_MAX and sounding.began:
         mark = replace(mark, heard=sounding.repeat, tries=0)
         say(t, sounding.key, sounding.rev, StepKind.FAILED, reason, evidence)
@@ -238,7 +269,7 @@ def _pause(t: Turn, key: str, mark: Mark, repeat: int, rev: int, reason: str) ->
     """Try again after a pause, longer each time. The failure is told once for each repeat."""
     if mark.failed_repeat != repeat:
         say(t, key, rev, StepKind.FAILED, reason or Refusal.NO_AUDIO_NO_SPEECH, {"repeat": repeat})
-    t.set_mark(key, replace(mark, failed_repeat=repeat, due_us=t.now_us or 0))
+    t.set_mark(key, replace(mark, failed_repeat=repeat))
     pause_us = min(PAUSE_US << min(mark.tries, 10), PAUSE_US_MAX)
     t.sound = replace(t.sound, rests={**t.sound.rests, key: t.mono_us + pause_us})
 
@@ -264,7 +295,8 @@ def watch(t: Turn, now_us: int, finish_us_max: int) -> None:
 
 
 def recovered(t: Turn, key: str, mark: Mark) -> None:
-    """After a restart: a repeat that had reached 80 % was heard, any other sounds again whole."""
+    """After a restart: a repeat that had reached 80 % was heard, any other sounds again whole. It was finished when it
+    had come that far, as the journal knows; when the power came back says nothing."""
     if not mark.running:
         return
     if mark.percent >= HEARD_PERCENT:
@@ -276,14 +308,15 @@ def recovered(t: Turn, key: str, mark: Mark) -> None:
             "restart": 1,
         }
         t.set_mark(key, replace(mark, heard=mark.running, running=0, percent=0, again=False))
-        say(t, key, order.rev, StepKind.FINISHED, "restart", evidence)
+        say(t, key, order.rev, StepKind.FINISHED, "restart", evidence, mark.reached_us)
     else:
         t.set_mark(key, replace(mark, running=0, percent=0, again=True))
 
 
-def forget_rest(t: Turn, key: str) -> None:
-    if key in t.sound.rests:
-        t.sound = replace(t.sound, rests=without(t.sound.rests, key))
+def forget(t: Turn, key: str) -> None:
+    """Drop what is only kept for an order that may still sound."""
+    if key in t.sound.rests or key in t.sound.lengths:
+        t.sound = replace(t.sound, rests=without(t.sound.rests, key), lengths=without(t.sound.lengths, key))
 
 
 def _evidence(sounding: Sounding, order: Order) -> dict[str, int | str]:

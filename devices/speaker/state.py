@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, OrderState, SpeakerConfig, Step, StepKind
-from devices.speaker.events import Entry, Image
+from devices.speaker.events import Entry, Image, Segment
 
 T = TypeVar("T")
 
@@ -27,12 +27,14 @@ STARTS_WINDOW_US = 3_600_000_000
 class Clock:
     """UTC is the monotonic clock plus `offset_us`; None means that no time is known and nothing may sound.
 
-    `verified` says that a signed hello answer set it in this run. `nonce` is the hello now out, "" if none; `again`
-    asks for another one after its answer.
+    `verified` says that a signed hello answer set it in this run; before, it goes on from the time on disk and can only
+    be behind. `noted_us` is when (monotonic) the time was last put on disk. `nonce` is the hello now out, "" if none;
+    `again` asks for another one after its answer.
     """
 
     offset_us: int | None = None
     verified: bool = False
+    noted_us: int = 0
     nonce: str = ""
     asked_us: int = 0
     asked: int = 0
@@ -92,8 +94,9 @@ class Mark:
     """What happened to an order here. `heard` repeats are over; `running` is the repeat now sounding, 0 if none.
 
     `over` is the reason why it will not sound again, whatever its revision. `due_us` (UTC) is since when a daily order
-    waits, 0 for its start_at. The `_rev` fields name the newest revision of which something was said: accepted,
-    withdrawn, held back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted.
+    waits, 0 for its start_at. `reached_us` (UTC by the verified clock, 0 without one) is when the running repeat had
+    come to `percent`. The `_rev` fields name the newest revision of which something was said: accepted, withdrawn, held
+    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted.
     """
 
     heard: int = 0
@@ -102,6 +105,7 @@ class Mark:
     again: bool = False
     over: str = ""
     started_us: int = 0
+    reached_us: int = 0
     due_us: int = 0
     accepted_rev: int = 0
     withdrawn_rev: int = 0
@@ -137,7 +141,8 @@ class Start:
 class Loading:
     """A plan that is being made ready, or is ready. `depth` is 0 recordings, 1 local speech, 2 phrases and chime.
 
-    `source` names what it is really made of: recording, speech or phrase.
+    `source` names what it is really made of: recording, speech or phrase. `asked` are the segments of the plan at depth
+    0, by which its length is remembered.
     """
 
     key: str
@@ -149,6 +154,7 @@ class Loading:
     since_us: int
     ms: int
     volume: int
+    asked: tuple[Segment, ...] = ()
     ready: bool = False
 
 
@@ -164,18 +170,25 @@ class Sounding:
     mono_us: int
     cut_us: int
     volume: int
+    asked: tuple[Segment, ...] = ()
     began: bool = False
     mic_db: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """The loudspeaker. `rests` holds orders back until a monotonic time: gaps between repeats, pauses after failure."""
+    """The loudspeaker. `rests` holds orders back until a monotonic time: gaps between repeats, pauses after failure.
+
+    `lengths` are the lengths found by loading or playing, in ms, with the segments that they belong to. `interrupted`
+    are daily alerts that have begun and that something above them keeps from going on.
+    """
 
     ticket: int = 0
     loading: Loading | None = None
     sounding: Sounding | None = None
     rests: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, tuple[tuple[Segment, ...], int]] = field(default_factory=dict)
+    interrupted: frozenset[str] = frozenset()
     cached: frozenset[str] = frozenset()
     fetching: dict[str, int] = field(default_factory=dict)
     volume: int = 80

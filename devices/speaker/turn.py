@@ -46,6 +46,11 @@ class Turn:
         """UTC in µs, None while no time is known."""
         return None if self.clock.offset_us is None else self.mono_us + self.clock.offset_us
 
+    @property
+    def verified_us(self) -> int:
+        """UTC in µs by the verified clock, 0 without one."""
+        return (self.now_us or 0) if self.clock.verified else 0
+
     def stop(self, ticket: int) -> None:
         self._stops.append(e.Stop(ticket))
 
@@ -54,6 +59,11 @@ class Turn:
 
     def fact(self, kind: str, key: str, value: str | None) -> None:
         self._facts[kind, key] = value
+
+    @property
+    def writes(self) -> bool:
+        """Whether something of this turn goes to disk."""
+        return bool(self._facts)
 
     def effect(self, effect: e.Effect) -> None:
         self._rest.append(effect)

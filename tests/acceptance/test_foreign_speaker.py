@@ -14,7 +14,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 from services.dispatcher.processes import up
 from services.dispatcher.processes.enrolment import enrol_gateway
 from tests.acceptance.running import Running, coverage, eventually, running, storm_on_air
@@ -55,7 +55,7 @@ class Ears:
                     self.wrong[f"{channel}: {wrong}"] += 1
 
     def ask(self, speaker: str) -> None:
-        ask = asking.encode_ask(Ask(Asked.SELF_TEST, correlation="foreign"))
+        ask = asking.encode_ask(Ask(AskKind.SELF_TEST, correlation="foreign"))
         self._client.publish(speaker_link.ask_topic(speaker), ask, 1)
 
     def close(self) -> None:

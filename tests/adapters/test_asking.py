@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Answer, Ask, Asked
+from devices.protocols.asking import Ask, AskKind, SpeakerAnswer
 from devices.protocols.documents import SpeakerState
 from devices.speaker.agent import Agent
 from devices.speaker.loop import Loop
@@ -185,10 +185,10 @@ def test_an_answer_that_no_speaker_could_give_is_kept_unread(road: Road) -> None
 
 
 def test_what_is_asked_and_answered_is_what_the_other_end_reads() -> None:
-    ask = Ask(Asked.RECEIPTS, tuple(range(2**53 - asking.ASKED_RECEIPTS_MAX, 2**53)), "c" * 64)
+    ask = Ask(AskKind.RECEIPTS, tuple(range(2**53 - asking.ASKED_RECEIPTS_MAX, 2**53)), "c" * 64)
     assert asking.decode_ask(asking.encode_ask(ask)) == ask
     assert len(asking.encode_ask(ask)) <= asking.ASK_BYTES_MAX
-    answer = Answer("journal", (), ask.missing, correlation="c" * 64)
+    answer = SpeakerAnswer("journal", (), ask.missing, correlation="c" * 64)
     assert asking.decode_answer(asking.encode_answer(answer)) == answer
 
 
@@ -201,6 +201,6 @@ def test_what_is_gone_is_settled_on_every_store(store: Store) -> None:
     receipts.hear_speakers(store, [(SPEAKER, state)])
     assert receipts.missing(store, SPEAKER) == tuple(range(201, 701))
     for first, last in ((201, 700), (701, 1_199)):
-        gone = Answer("journal", gone=tuple(range(first, last + 1)))
+        gone = SpeakerAnswer("journal", gone=tuple(range(first, last + 1)))
         assert receipts.settle_gone(store, [(SPEAKER, gone), (SPEAKER, gone)]) == last - first + 1
     assert receipts.missing(store, SPEAKER) == (1_200,)

@@ -127,6 +127,10 @@ class Gateway:
         self.carry()
         return self.town.get(Stream, TOPIC).signed
 
+    def effects_done(self) -> None:
+        with self.town.store.write() as tx:
+            tx.done(*tx.claim([Carry.PUBLISH_STREAM], "test", SECOND_US, 100))
+
     def said(self) -> Manifest:
         """What is signed for the stream, as a speaker reads it."""
         raw = self.town.get(Stream, TOPIC).signed
@@ -435,3 +439,24 @@ def test_a_stream_that_waits_for_a_person_is_left_alone(gateway: Gateway) -> Non
     wait(lambda: gateway.retained().get(TOPIC) == raw)
     assert gateway.copies.compare() == {}
     assert gateway.retained()[TOPIC] == raw
+
+
+def test_an_alert_that_no_key_has_signed_is_unconfirmed(gateway: Gateway) -> None:
+    gateway.town.on_air()
+    assert gateway.copies.compare() == {TOPIC: "not_signed"}
+    assert gateway.registry.get_sample_value("tocsin_streams_confirmed") == 0
+    assert gateway.registry.get_sample_value("tocsin_streams_unconfirmed") == 1
+
+
+def test_a_stop_that_waits_to_be_signed_is_unconfirmed_though_the_broker_holds_what_is_stored(gateway: Gateway) -> None:
+    signed = gateway.on_air()
+    gateway.effects_done()
+    assert gateway.copies.compare() == {TOPIC: ""}
+    gateway.town.act(gateway.said().orders[0].id, Stopped("li", DUTY, "wait"))
+    assert gateway.copies.compare() == {TOPIC: ""}
+    gateway.town.clock.advance(6)
+    assert gateway.copies.compare() == {TOPIC: "not_published"}
+    assert gateway.retained()[TOPIC] == signed
+    gateway.carry()
+    gateway.effects_done()
+    assert gateway.copies.compare() == {TOPIC: ""}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from devices.protocols.asking import Answer, encode_answer
+from devices.protocols.asking import SpeakerAnswer, encode_answer
 from devices.protocols.speaker_link import (
     Receipt,
     Step,
@@ -198,7 +198,7 @@ def test_receipt_that_cannot_be_read_is_kept_as_it_came(broker: Broker) -> None:
 
 
 def test_answer_is_taken_in_and_one_that_cannot_be_read_is_kept(broker: Broker) -> None:
-    gone = Message(answer_topic("mall-1"), encode_answer(Answer("journal", gone=(1,))), 1)
+    gone = Message(answer_topic("mall-1"), encode_answer(SpeakerAnswer("journal", gone=(1,))), 1)
     tested = Message(answer_topic("square-1"), b'{"journal":"j","volume":101}', 2)
     taking(broker, broker.town.engine.read_city, gone, tested).run()
     assert unread(broker) == [(answer_topic("square-1"), "malformed")]

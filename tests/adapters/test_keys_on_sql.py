@@ -13,8 +13,8 @@ KEY = KeyState("actual-city-1", "actual", "city", "210200000000", (1, 2, 3, 4), 
 
 
 def test_a_key_comes_back_with_what_each_gateway_knows(store: Store) -> None:
-    signing_keys.report(store, "gw-0", [KeyReport(KEY, "", 1_000_000, 1_500)])
-    signing_keys.report(store, "gw-1", [KeyReport(KEY, "empty", None, 0, "unknown_key", 0)])
+    signing_keys.report(store, "gw-0", [KeyReport(KEY, "", 1_000_000, 1_500)], 1)
+    signing_keys.report(store, "gw-1", [KeyReport(KEY, "empty", None, 0, "unknown_key", 0)], 1)
     with store.read() as read:
         (row,) = read.find(KeyState, Page(), use="actual")
     assert replace(row, gateways={}) == KEY
@@ -22,8 +22,8 @@ def test_a_key_comes_back_with_what_each_gateway_knows(store: Store) -> None:
         "gw-0": ("", "", True),
         "gw-1": ("empty", "unknown_key", False),
     }
-    signing_keys.report(store, "gw-0", [])
-    signing_keys.report(store, "gw-1", [])
+    signing_keys.report(store, "gw-0", [], 1)
+    signing_keys.report(store, "gw-1", [], 1)
     with store.read() as read:
         assert read.find(KeyState, Page()) == []
 

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,7 +23,8 @@ from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting
 from services.dispatcher.domain.signals import Use as SignalUse
-from services.dispatcher.engine.ports import EffectRow, Stream
+from services.dispatcher.engine import desk
+from services.dispatcher.engine.ports import Conflict, EffectRow, Stream
 from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
@@ -43,6 +45,7 @@ class Gateway:
     told: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     heard: queue.Queue[Delivery] = field(default_factory=queue.Queue)
     published: list[str] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
     ready: list[queue.Queue[bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,7 +54,7 @@ class Gateway:
         self.signer = KeySigner(self.folder, lambda: NOON_US)
         self.side = SpeakerSide(
             self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), "http://127.0.0.1/audio",
-            self.published.append,
+            self.published.append, self.unknown.append,
         )  # fmt: skip
 
     def _link(self, name: str, into: queue.Queue[Delivery]) -> MqttLink:
@@ -176,8 +179,10 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
     orders = (*known.orders, replace(known.orders[0], id="f" * 32))
     newer = replace(known, version=known.version + 60_000, orders=orders)
     raw = gateway.signer.sign_manifest(newer, (CITY,))
+    assert gateway.unknown == [0]
     gateway.seen(TOPIC, raw)
     gateway.side.reconcile()
+    assert gateway.unknown[-1] == 1
     gateway.published.clear()
     gateway.carry(TOPIC)
     assert gateway.published == []
@@ -187,6 +192,12 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
     merged = gateway.read(gateway.next("/manifest/"))
     assert merged.version > newer.version
     assert {order.id for order in merged.orders} == {alert.id, clear.id, "f" * 32}
+    # What our signature carries on waits for a person all the same.
+    gateway.side.reconcile()
+    assert gateway.unknown[-1] == 1
+    desk.adopt_stream(gateway.town.store, TOPIC, "li")
+    gateway.side.reconcile()
+    assert gateway.unknown[-1] == 0
 
 
 def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_that_come_back_are_not(
@@ -209,6 +220,43 @@ def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_tha
         (alarm,) = read.find(Incident, hazard=UNKNOWN_SOUNDS)
         assert {row.incident for row in read.find(Sighting)} == {alarm.id}
     assert ("rogue" in alarm.headline, alarm.level) == (True, 1)
+
+
+def test_what_could_not_be_compared_is_compared_again_and_keeps_nothing_else_waiting(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_S", 0.0)
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    known = gateway.read(gateway.next("/manifest/"))
+    mall = TOPIC.replace("210202000000", "210202001000")
+    rogue = (replace(known.orders[0], id="rogue"),)
+    for stream in (TOPIC, mall):
+        forged = replace(known, stream=stream, version=known.version + 1, orders=rogue)
+        gateway.side.seen(stream, gateway.signer.sign_manifest(forged, (CITY,)))
+    with monkeypatch.context() as lost:
+        lost.setattr(gateway.town.store, "write", _conflicts)
+        with pytest.raises(Conflict):
+            gateway.side.compare_arrived()
+    # A stream that can't be said again does not keep the others from being compared.
+    gateway.side.seen(TOPIC, b"nobody signed this")
+    with monkeypatch.context() as away:
+        away.setattr(gateway.link, "publish", _away)
+        with pytest.raises(CarryFailed):
+            gateway.side.compare_arrived()
+    with gateway.town.store.read() as read:
+        assert {row.stream for row in read.find(Sighting)} == {mall}
+    gateway.side.compare_arrived()
+    assert gateway.next("/manifest/").topic == TOPIC
+
+
+def _conflicts() -> NoReturn:
+    raise Conflict("another transaction came first")
+
+
+def _away(topic: str, raw: bytes, retain: bool = False) -> NoReturn:
+    raise CarryFailed("the broker is away")
 
 
 def _arrives(gateway: Gateway, payload: bytes) -> None:

@@ -499,8 +499,12 @@ def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store
         tx.heard([replace(live, id=name, streams=streams) for name, streams in held.items()])
     with store.read() as read:
         assert [read.count_holding(stream, version) for version in (7, 8, BIG_US, BIG_US + 1)] == [3, 2, 1, 0]
-        assert read.behind(stream, 8) == [("s-2", 7), ("s-3", 0)]
-        assert (read.behind(stream, 8, "s-2"), read.behind(stream, 9, "", 1)) == ([("s-3", 0)], [("s-2", 7)])
+        everybody = (*held, "s-9")
+        assert read.behind(stream, 8, everybody) == [("s-2", 7), ("s-3", 0)]
+        assert read.behind(stream, 8, ("s-3", "s-1")) == [("s-3", 0)]
+        assert read.behind(stream, 8, everybody, "s-2") == [("s-3", 0)]
+        assert read.behind(stream, 9, everybody, "", 1) == [("s-2", 7)]
+        assert read.behind(stream, 9, ()) == []
 
 
 def test_sightings_of_one_incident_are_found(store: Store) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
-from devices.protocols.asking import Answer, Ask, Asked, SelfTest
+from devices.protocols.asking import Ask, AskKind, SelfTest, SpeakerAnswer
 from devices.protocols.documents import INTEGER_MAX, Audio, OrderState
 from devices.protocols.jws import SigningKey
 from devices.protocols.selector import Circle, Polygon, Selector
@@ -172,13 +172,13 @@ def test_whatever_a_speaker_can_say_is_as_published(data: st.DataObject) -> None
 @some
 @given(st.lists(counted, max_size=500, unique=True), st.booleans(), ids)
 def test_whatever_is_asked_and_answered_is_as_published(missing: list[int], tested: bool, journal: str) -> None:
-    ask = Ask(Asked.SELF_TEST, correlation="c") if tested else Ask(Asked.RECEIPTS, tuple(missing))
+    ask = Ask(AskKind.SELF_TEST, correlation="c") if tested else Ask(AskKind.RECEIPTS, tuple(missing))
     assert fault(link.ask_topic("s"), asking.encode_ask(ask)) == ""
     half = len(missing) // 2
     for answer in (
-        Answer(journal, tuple(missing[:half]), tuple(missing[half:])),
-        Answer(journal, refused="unknown_ask", correlation="c"),
-        Answer(journal, found=SelfTest(80, "mains", 3, "ok", "verified", 4)),
+        SpeakerAnswer(journal, tuple(missing[:half]), tuple(missing[half:])),
+        SpeakerAnswer(journal, refused="unknown_ask", correlation="c"),
+        SpeakerAnswer(journal, found=SelfTest(80, "mains", 3, "ok", "verified", 4)),
     ):
         assert fault(link.answer_topic("s"), asking.encode_answer(answer)) == ""
 

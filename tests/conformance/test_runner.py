@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from devices.conformance.bench import Bench, Login
+from devices.conformance.bench import Bench, BenchAccount
 from devices.conformance.checks import all_checks, trial
 from devices.conformance.cli import app, run
 from devices.conformance.finding import Finding
 from devices.conformance.link_checks import comes_back
-from devices.conformance.papers import Papers, root_x
+from devices.conformance.papers import BenchPapers, root_x
 from devices.protocols import speaker_link as link
 from devices.protocols.jws import SigningKey
 from tests.conformance.benches import SECRETS, SPEAKER, broker, given_at_installation, program, runner
@@ -113,9 +113,11 @@ def test_summary_counts_every_check_once(ended: dict[str, Ended]) -> None:
 
 def opened(port: int, waits: Callable[[str], None] = lambda sentence: None, **secrets: str) -> Bench:
     """A bench of short limits on this broker, in this process."""
-    login = Login("runner", SECRETS["runner"], secrets.get("speaker_secret", SECRETS[SPEAKER]), "bench/login.json")
+    login = BenchAccount(
+        "runner", SECRETS["runner"], secrets.get("speaker_secret", SECRETS[SPEAKER]), "bench/login.json"
+    )
     root = SigningKey.generate("bench-root")
-    bench = Bench("127.0.0.1", port, login, Papers(SPEAKER, root), 120.0, waits, away_s_max=1.0)
+    bench = Bench("127.0.0.1", port, login, BenchPapers(SPEAKER, root), 120.0, waits, away_s_max=1.0)
     bench.open()
     return bench
 

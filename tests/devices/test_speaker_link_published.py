@@ -26,6 +26,7 @@ BEYOND_A_SCHEMA: dict[str, dict[str, str]] = {
     "manifest_contents": {
         "fresh_until 0": "compares two members",
         "orders.0.expires 1800000000000000": "compares two members",
+        "swept 1800000000000001": "compares two members",
         "one order twice": "compares two orders",
         "byte order mark": "a parser strips it",
         'orders.0.selector {"shapes": [{"ring": [[0, 0], [1, 1], [2, 4], [3,  … (1211 characters)': "counted over all",

@@ -13,10 +13,10 @@ from services.dispatcher.engine.clock import (
     ROW,
     ClockInOrder,
     ClockMovedOn,
+    ClockReading,
+    ClockVerdict,
     GuardedClock,
     Moved,
-    Reading,
-    Verdict,
     arrive,
     confirm,
     step,
@@ -29,15 +29,15 @@ HOUR_US = 3_600 * SECOND_US
 BEFORE = ClockState(ROW, NOON_US, NOON_US, NOON_US, 0, "boot")
 
 
-def look(passed_s: float, database_s: float, host_s: float | None = None, long_s: float = 0) -> Reading:
+def look(passed_s: float, database_s: float, host_s: float | None = None, long_s: float = 0) -> ClockReading:
     """A look `passed_s` after `BEFORE` by the monotonic clock, which took `long_s` more; the others went on so far."""
     raw_us = NOON_US + round(database_s * SECOND_US)
     host_us = raw_us if host_s is None else NOON_US + round(host_s * SECOND_US)
     from_us = round(passed_s * SECOND_US)
-    return Reading(raw_us, host_us, from_us, from_us + round(long_s * SECOND_US))
+    return ClockReading(raw_us, host_us, from_us, from_us + round(long_s * SECOND_US))
 
 
-def after(seen: Reading, before: ClockState = BEFORE, **where: bool) -> tuple[int, Verdict]:
+def after(seen: ClockReading, before: ClockState = BEFORE, **where: bool) -> tuple[int, ClockVerdict]:
     """Trusted time behind noon in s, and the verdict."""
     state, verdict = step(before, seen, **{"elsewhere": False, "vouched": False, **where})
     return (state.trusted_us - NOON_US) // SECOND_US, verdict
@@ -45,46 +45,46 @@ def after(seen: Reading, before: ClockState = BEFORE, **where: bool) -> tuple[in
 
 @pytest.mark.parametrize("ahead_s", [-5, 0, 5])
 def test_a_clock_within_five_seconds_of_the_monotonic_one_is_followed(ahead_s: int) -> None:
-    assert after(look(10, 10 + ahead_s)) == (10 + ahead_s, Verdict.IN_ORDER)
+    assert after(look(10, 10 + ahead_s)) == (10 + ahead_s, ClockVerdict.IN_ORDER)
 
 
 @pytest.mark.parametrize("ahead_s", [-7_200, -6, 6, 7_200])
 def test_a_clock_that_jumps_is_not_followed(ahead_s: int) -> None:
-    assert after(look(10, 10 + ahead_s)) == (10, Verdict.JUMPED)
+    assert after(look(10, 10 + ahead_s)) == (10, ClockVerdict.JUMPED)
 
 
 def test_time_goes_on_by_the_monotonic_clock_until_the_clock_is_back() -> None:
     off, _ = step(BEFORE, look(10, 7_210), elsewhere=False, vouched=False)
     assert (off.since_us, off.moved, off.jump_us) == (NOON_US + 10 * SECOND_US, Moved.MACHINE, 7_200 * SECOND_US)
-    assert after(look(70, 7_500), off) == (70, Verdict.STILL_OFF)
-    assert after(look(70, 76), off) == (70, Verdict.STILL_OFF)
-    assert after(look(70, 74), off) == (74, Verdict.BACK)
+    assert after(look(70, 7_500), off) == (70, ClockVerdict.STILL_OFF)
+    assert after(look(70, 76), off) == (70, ClockVerdict.STILL_OFF)
+    assert after(look(70, 74), off) == (74, ClockVerdict.BACK)
 
 
 def test_a_process_that_stood_still_in_the_midst_of_a_look_saw_no_jump() -> None:
-    assert after(look(10, 10, long_s=20)) == (10, Verdict.IN_ORDER)
-    assert after(look(10, 30, long_s=20)) == (30, Verdict.IN_ORDER)
-    assert after(look(10, 40, long_s=20))[1] is Verdict.JUMPED
+    assert after(look(10, 10, long_s=20)) == (10, ClockVerdict.IN_ORDER)
+    assert after(look(10, 30, long_s=20)) == (30, ClockVerdict.IN_ORDER)
+    assert after(look(10, 40, long_s=20))[1] is ClockVerdict.JUMPED
 
 
 def test_only_another_machines_clock_explains_that_this_one_slept() -> None:
     slept = look(1, 3_601, host_s=3_601)
-    assert after(slept)[1] is Verdict.JUMPED
-    assert after(slept, elsewhere=True) == (3_601, Verdict.EXPLAINED)
+    assert after(slept)[1] is ClockVerdict.JUMPED
+    assert after(slept, elsewhere=True) == (3_601, ClockVerdict.EXPLAINED)
 
 
 def test_a_database_that_moves_alone_or_back_is_not_followed() -> None:
     alone, _ = step(BEFORE, look(1, 3_601, host_s=1), elsewhere=True, vouched=False)
     assert alone.moved == Moved.DATABASE
-    assert after(look(1, -3_599, host_s=-3_599), elsewhere=True)[1] is Verdict.JUMPED
+    assert after(look(1, -3_599, host_s=-3_599), elsewhere=True)[1] is ClockVerdict.JUMPED
 
 
 def test_a_host_that_moves_alone_moves_nothing() -> None:
-    assert after(look(10, 10, host_s=7_210), elsewhere=True) == (10, Verdict.IN_ORDER)
+    assert after(look(10, 10, host_s=7_210), elsewhere=True) == (10, ClockVerdict.IN_ORDER)
 
 
 def test_a_machine_that_slept_believes_another_that_was_awake() -> None:
-    assert after(look(1, 3_601, host_s=1), elsewhere=True, vouched=True) == (3_601, Verdict.EXPLAINED)
+    assert after(look(1, 3_601, host_s=1), elsewhere=True, vouched=True) == (3_601, ClockVerdict.EXPLAINED)
 
 
 @given(st.lists(st.tuples(st.floats(0, 90), st.floats(-0.000_5, 0.000_5)), max_size=200))
@@ -94,7 +94,7 @@ def test_a_clock_that_is_slewed_is_followed_for_ever(passes: list[tuple[float, f
         mono_s, raw_s = mono_s + passed_s, raw_s + passed_s * (1 + slewed)
         seen = look(mono_s, raw_s)
         state, verdict = step(state, seen, elsewhere=False, vouched=False)
-        assert (verdict, state.trusted_us) == (Verdict.IN_ORDER, seen.raw_us)
+        assert (verdict, state.trusted_us) == (ClockVerdict.IN_ORDER, seen.raw_us)
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(-20, 20)), max_size=100))
@@ -104,21 +104,21 @@ def test_however_a_clock_jumps_about_trusted_time_is_the_time_that_passed(looks:
         passed_s, moved = passed_s + waited_s, quarters * 900
         state, verdict = step(state, look(passed_s, passed_s + moved), elsewhere=False, vouched=False)
         assert state.trusted_us == NOON_US + passed_s * SECOND_US
-        assert bool(state.since_us) == bool(moved) == (verdict in (Verdict.JUMPED, Verdict.STILL_OFF))
+        assert bool(state.since_us) == bool(moved) == (verdict in (ClockVerdict.JUMPED, ClockVerdict.STILL_OFF))
 
 
 @pytest.mark.parametrize(("newest_s", "trusted_s"), [(0, 0), (5, 0), (6, 6), (7_200, 7_200)])
 def test_a_start_before_the_newest_that_is_stored_is_a_jump(newest_s: int, trusted_s: int) -> None:
     state, verdict = arrive(None, look(0, 0), "boot", NOON_US + newest_s * SECOND_US)
     assert state.trusted_us == NOON_US + trusted_s * SECOND_US
-    assert (state.moved, verdict) == ((Moved.BEHIND, Verdict.JUMPED) if trusted_s else ("", Verdict.IN_ORDER))
+    assert (state.moved, verdict) == ((Moved.BEHIND, ClockVerdict.JUMPED) if trusted_s else ("", ClockVerdict.IN_ORDER))
 
 
 def test_a_start_of_the_machine_in_the_midst_of_a_jump_trusts_the_clock_no_more_than_before() -> None:
     kept, _ = step(BEFORE, look(10, 7_210), elsewhere=False, vouched=False)
     state, verdict = arrive(kept, look(0, 7_270), "later boot", 0)
-    assert (state.trusted_us, verdict) == (NOON_US + 70 * SECOND_US, Verdict.STILL_OFF)
-    assert arrive(kept, look(0, 12), "later boot", 0)[1] is Verdict.BACK
+    assert (state.trusted_us, verdict) == (NOON_US + 70 * SECOND_US, ClockVerdict.STILL_OFF)
+    assert arrive(kept, look(0, 12), "later boot", 0)[1] is ClockVerdict.BACK
 
 
 # Several processes on one machine
@@ -337,7 +337,7 @@ def test_a_rows_pair_serves_a_process_that_has_not_looked_for_long(town: City) -
 
 def test_the_latest_look_counts_however_late_an_earlier_one_comes_in() -> None:
     guard = GuardedClock(Machine())
-    early, late = (Reading(NOON_US + s, NOON_US + s, s, s) for s in (SECOND_US, 30 * SECOND_US))
+    early, late = (ClockReading(NOON_US + s, NOON_US + s, s, s) for s in (SECOND_US, 30 * SECOND_US))
     guard.look(late, None, lambda: 0)
     moment = guard.look(early, None, lambda: 0)
     assert moment.now_us == NOON_US + SECOND_US

@@ -8,8 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from devices.protocols.documents import Phase
-from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Declined, Stopped, content_hash
+from devices.protocols.documents import Manifest, Phase
+from services.dispatcher.domain.broadcasts import (
+    Broadcast,
+    BroadcastState,
+    Declined,
+    Stopped,
+    content_hash,
+    wire_order,
+)
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.places import Speaker, Venue
 from services.dispatcher.domain.planning import City
@@ -17,14 +24,25 @@ from services.dispatcher.domain.polling import Poll, Round
 from services.dispatcher.domain.refusals import PlaceholderLeft
 from services.dispatcher.domain.retries import RETRIES, GivenUp
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import queries
+from services.dispatcher.engine import desk, queries, streams
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import AudioRendered, CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.ports import Asset, EffectRow, LogRow, Wording
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.staging import stage
 from tests import builders
-from tests.builders import BOTH, DUTY, MALL, SECOND_US, Town, fire_playbook, fire_signal, released_by, storm_signal
+from tests.builders import (
+    BOTH,
+    DUTY,
+    MALL,
+    NOON_US,
+    SECOND_US,
+    Town,
+    fire_playbook,
+    fire_signal,
+    released_by,
+    storm_signal,
+)
 
 
 @dataclass
@@ -152,6 +170,43 @@ def test_what_its_carrier_calls_hopeless_is_tried_on_while_an_order_may_sound(to
     carriers.answers[Carry.PUBLISH_STREAM] = fine
     carriers.pass_(5)
     assert lane(town, Carry.PUBLISH_STREAM, stream) is None
+
+
+def test_what_a_person_decided_about_orders_unknown_here_is_tried_until_they_are_over(
+    town: Town, carriers: Carriers
+) -> None:
+    manifest = unknown_on_air(town)
+    del carriers.answers[Carry.PUBLISH_STREAM]
+    desk.withdraw_stream(town.store, manifest.stream, "li")
+    carriers.pass_(600, only=Carry.PUBLISH_STREAM)
+    assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is not None
+    (told, *_) = town.whys(manifest.stream, "stream.not_published")
+    assert told == "what was decided about orders that are unknown here does not reach speakers: away"
+    town.clock.advance(7_200)
+    carriers.pass_(60, only=Carry.PUBLISH_STREAM)
+    assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is None
+
+
+def test_what_a_person_withdrew_is_published_again_while_the_broker_still_holds_it(
+    town: Town, carriers: Carriers
+) -> None:
+    manifest = unknown_on_air(town)
+    desk.withdraw_stream(town.store, manifest.stream, "li")
+    carriers.pass_(5)
+    assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is None
+    with town.store.write() as tx:
+        assert streams.found_on_broker(tx, manifest.stream, b"signed", manifest) == "republish"
+    assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is not None
+
+
+def unknown_on_air(town: Town) -> Manifest:
+    """The broker holds an order in force that this database does not know."""
+    draft = town.alert(town.signal(storm_signal()))
+    order = replace(wire_order(draft), id="rogue", rev=1, start_at=NOON_US, expires=NOON_US + 3_600 * SECOND_US)
+    said = Manifest(draft.stream, NOON_US // 1_000 + 7, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
+    with town.store.write() as tx:
+        assert streams.found_on_broker(tx, said.stream, b"signed", said) == "unknown here"
+    return said
 
 
 def test_a_stream_on_which_nothing_may_sound_any_more_is_given_up(town: Town, carriers: Carriers) -> None:

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from devices.protocols.asking import Answer
+from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.documents import Manifest, Receipt, SpeakerState, Step, StepKind
 from services.dispatcher.domain.broadcasts import Resumed, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.judgement import (
-    AHEAD_US_MAX,
     BEHIND_US_MAX,
     LATELY_US,
     MIC_DB_MAX,
     MIC_DB_MIN,
+    RECEIPT_AHEAD_US_MAX,
     RUNNING_REPEAT_US,
 )
 from services.dispatcher.domain.planning import Coverage
@@ -158,7 +158,7 @@ def test_what_was_said_of_a_draft_counts_once_it_is_adopted_from_the_broker(town
     draft = town.alert(town.signal(builders.storm_signal()))
     keep(town, "mall-1", receipt(draft.id, Step(PLAYING, NOON_US + 20, evidence=HEARD)))
     order = replace(wire_order(draft), rev=1, start_at=NOON_US, expires=NOON_US + 600 * SECOND_US)
-    manifest = Manifest(draft.stream, NOON_US, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
+    manifest = Manifest(draft.stream, NOON_US // 1_000, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
     with town.store.write() as tx:
         assert streams.found_on_broker(tx, draft.stream, b"signed", manifest) == "unknown here"
     desk.adopt_stream(town.store, draft.stream, "li")
@@ -194,7 +194,7 @@ def test_the_limits_of_loudness_prove(town: Town, mic_db: int) -> None:
     ("at_us", "doubt"),
     [
         (NOON_US - BEHIND_US_MAX - 1, "before_start"),
-        (NOON_US + AHEAD_US_MAX + 1, "in_future"),
+        (NOON_US + RECEIPT_AHEAD_US_MAX + 1, "in_future"),
         (20, "before_start"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_sound_at_an_impossible_time_counts_for_nothing(town: Town, kind: Step
 
 def test_a_repeat_may_go_on_a_minute_after_the_end_and_no_longer(town: Town) -> None:
     alert = town.on_air()
-    end_us = alert.expires_us + RUNNING_REPEAT_US + AHEAD_US_MAX
+    end_us = alert.expires_us + RUNNING_REPEAT_US + RECEIPT_AHEAD_US_MAX
     town.clock.advance(2 * 3_600)
     keep(town, "square-1", receipt(alert.id, Step(FINISHED, end_us)))
     keep(town, "square-2", receipt(alert.id, Step(FINISHED, end_us + 1)))
@@ -340,7 +340,7 @@ def test_receipts_that_are_gone_are_shown_once_and_never_asked_for_again(town: T
     alert = town.on_air()
     keep(town, "mall-1", receipt(alert.id, Step(PLAYING, NOON_US), seq=2))
     hear(town, "mall-1", state(seq=4))
-    said = ("mall-1", Answer("journal", resent=(3,), gone=(1, 2, 4, 5, 999)))
+    said = ("mall-1", SpeakerAnswer("journal", resent=(3,), gone=(1, 2, 4, 5, 999)))
     assert [receipts.settle_gone(town.store, [said]) for _ in range(2)] == [2, 0]
     assert receipts.missing(town.store, "mall-1") == (3,)
     assert town.whys("mall-1", "speaker.receipts_gone") == ["2 receipts are lost for good, from number 1 to 4"]
@@ -351,7 +351,10 @@ def test_receipts_that_are_gone_are_shown_once_and_never_asked_for_again(town: T
 
 def test_an_answer_of_another_journal_or_of_a_stranger_settles_nothing(town: Town) -> None:
     hear(town, "mall-1", state(seq=2))
-    answers = [("mall-1", Answer("before-the-wipe", gone=(1, 2))), ("stranger", Answer("journal", gone=(1, 2)))]
+    answers = [
+        ("mall-1", SpeakerAnswer("before-the-wipe", gone=(1, 2))),
+        ("stranger", SpeakerAnswer("journal", gone=(1, 2))),
+    ]
     assert receipts.settle_gone(town.store, answers) == 0
     assert receipts.missing(town.store, "mall-1") == (1, 2)
 

@@ -311,7 +311,11 @@ def test_a_restored_database_does_not_revive_what_the_broker_has_swept(keys: Key
     town = town_of(playbook_of(0))
     alert = air(town, 0)
     before = signed(town, keys, alert)
-    newer = replace(before, version=before.version + 60_000, orders=(), swept=alert.start_at_us + 1)
+    town.clock.advance(60)
+    later_us = before.issued + 60 * SECOND_US
+    newer = replace(
+        before, version=before.version + 60_000, issued=later_us, fresh_until=later_us, orders=(), swept=later_us
+    )
     with town.store.write() as tx:
         assert streams.found_on_broker(tx, alert.stream, b"newer", newer) == "unknown here"
     with town.store.write() as tx:

@@ -11,13 +11,13 @@ from services.dispatcher.domain.broadcasts import BroadcastState, StandingGiven,
 from services.dispatcher.domain.refusals import NoUsableKey
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.signing_keys import KeyAtGateway, KeyState
-from services.dispatcher.engine import broker_copies, signing_keys
+from services.dispatcher.engine import signing_keys
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import BrokerCopy, Page, Stream
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
-from tests.engine.signing import Keys, sign
+from tests.engine.signing import Keys
 
 YEAR_US = 365 * 86_400 * SECOND_US
 KEYS = Keys()
@@ -37,7 +37,7 @@ def listed(use: str = "actual", not_after_us: int = NOON_US + YEAR_US) -> KeySta
 def tell(town: Town, fault: str = "", *, use: str = "actual", gateway: str = "gw-0", expires_us: int = 0) -> None:
     """A gateway reports one key of this use, whose canary has just come home."""
     key = listed(use, expires_us or NOON_US + YEAR_US)
-    signing_keys.report(town.store, gateway, [KeyReport(key, fault, 0, 1_500)])
+    signing_keys.report(town.store, gateway, [KeyReport(key, fault, 0, 1_500)], 1)
 
 
 def rows(town: Town) -> dict[str, KeyState]:
@@ -49,8 +49,8 @@ def test_a_report_is_one_row_per_key_in_the_databases_clock_and_no_line_of_the_l
     with town.store.read() as read:
         before = len(read.log_of(None))
     found = KeyReport(listed(), "", 2 * SECOND_US, 1_500, "unknown_key", 7 * SECOND_US)
-    signing_keys.report(town.store, "gw-0", [found])
-    view = KeyAtGateway("", NOON_US, NOON_US - 2 * SECOND_US, 1_500, "unknown_key", NOON_US - 7 * SECOND_US)
+    signing_keys.report(town.store, "gw-0", [found], 1)
+    view = KeyAtGateway("", NOON_US, NOON_US - 2 * SECOND_US, 1_500, "unknown_key", NOON_US - 7 * SECOND_US, 1)
     assert rows(town) == {"actual-city-1": replace(listed(), gateways={"gw-0": view})}
     with town.store.read() as read:
         assert len(read.log_of(None)) == before
@@ -63,9 +63,9 @@ def test_each_gateway_has_its_own_say_and_a_key_that_none_lists_is_forgotten(tow
         "gw-0": "",
         "gw-1": "empty",
     }
-    signing_keys.report(town.store, "gw-0", [])
+    signing_keys.report(town.store, "gw-0", [], 1)
     assert list(rows(town)["actual-city-1"].gateways) == ["gw-1"]
-    signing_keys.report(town.store, "gw-1", [])
+    signing_keys.report(town.store, "gw-1", [], 1)
     assert rows(town) == {}
 
 
@@ -92,7 +92,7 @@ def test_a_release_under_an_expired_key_or_one_that_may_not_speak_there_is_refus
 
 
 def test_a_canary_that_is_merely_late_refuses_no_release(town: Town) -> None:
-    signing_keys.report(town.store, "gw-0", [KeyReport(listed(), "")])
+    signing_keys.report(town.store, "gw-0", [KeyReport(listed(), "")], 1)
     assert town.on_air().state is BroadcastState.ON_AIR
 
 
@@ -137,7 +137,7 @@ def test_health_names_each_use_that_is_needed(town: Town) -> None:
     with town.store.read() as read:
         assert [(u.use, u.well) for u in signing_keys.health(read).uses] == [("clock", False), ("config", False)]
     found = [KeyReport(listed(use), "", 0, 1) for use in ("actual", "config", "clock")]
-    signing_keys.report(town.store, "gw-0", found)
+    signing_keys.report(town.store, "gw-0", found, 1)
     with town.store.read() as read:
         assert [(u.use, u.well) for u in signing_keys.health(read).uses] == [
             ("actual", True), ("clock", True), ("config", True),
@@ -167,61 +167,56 @@ def test_a_gateway_that_can_not_start_without_its_key_document_signs_with_no_key
     }
 
 
-# The broker's copies
+def report(town: Town, gateway: str, document: int, *uses: str) -> None:
+    """A gateway reports the keys of these uses, all well, as a key document of this version lists them."""
+    found = [KeyReport(listed(use), "", 0, 1) for use in uses]
+    signing_keys.report(town.store, gateway, found, document)
 
 
-def occupied(town: Town) -> list[str]:
+def well(town: Town) -> dict[str, bool]:
     with town.store.read() as read:
-        return list(broker_copies.occupied(read))
+        return {use.use: use.well for use in signing_keys.health(read).uses}
 
 
-def test_only_streams_with_an_order_whose_time_is_not_over_are_asked_for(town: Town) -> None:
-    assert occupied(town) == []
-    alert = town.on_air()
-    assert occupied(town) == []
-    sign(town, alert.stream, KEYS)
-    assert occupied(town) == [alert.stream]
-    town.act(alert.id, Stopped("li", DUTY, "wait"))
-    assert occupied(town) == [alert.stream]
-    town.clock.advance(alert.valid_s + 1)
-    assert occupied(town) == []
+def test_a_key_that_a_newer_document_no_longer_lists_is_gone_though_a_scaled_away_gateway_knew_it(town: Town) -> None:
+    for gateway in ("gw-0", "gw-1"):
+        hold(town.store, gateway, "host/1", 3 * SECOND_US)
+        report(town, gateway, 7, "actual", "clock", "config", "exercise")
+    town.clock.advance(60)
+    hold(town.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    report(town, "gw-0", 8, "actual", "clock", "config")
+    assert well(town) == {"actual": True, "clock": True, "config": True}
+    assert sorted(rows(town)) == ["actual-city-1", "clock-city-1", "config-city-1"]
 
 
-def test_the_stream_that_has_gone_unconfirmed_for_longest_is_shown(town: Town) -> None:
-    broker_copies.note(town.store, "gw-0", {"a": "", "b": "missing"})
-    town.clock.advance(100)
-    broker_copies.note(town.store, "gw-0", {"a": "", "b": "missing"})
-    with town.store.read() as read:
-        seen = broker_copies.health(read)
-    assert (seen.confirmed, seen.unconfirmed, seen.oldest, seen.oldest_us, seen.found) == (
-        1,
-        1,
-        "b",
-        NOON_US,
-        "missing",
-    )
-    assert seen.well
-    town.clock.advance(51)
-    with town.store.read() as read:
-        assert not broker_copies.health(read).well
-    broker_copies.note(town.store, "gw-0", {"b": ""})
-    with town.store.read() as read:
-        assert broker_copies.health(read).well
-        assert [row.id for row in read.find(BrokerCopy, Page())] == ["b"]
+def test_a_gateway_that_still_reads_an_older_document_brings_no_revoked_key_back(town: Town) -> None:
+    report(town, "gw-0", 8, "actual")
+    report(town, "gw-1", 7, "actual", "exercise")
+    assert sorted(rows(town)) == ["actual-city-1"]
+    report(town, "gw-1", 8, "actual")
+    assert {name: view.document for name, view in rows(town)["actual-city-1"].gateways.items()} == {
+        "gw-0": 8,
+        "gw-1": 8,
+    }
 
 
-def test_a_comparison_that_no_longer_comes_is_not_well(town: Town) -> None:
-    broker_copies.note(town.store, "gw-0", {"a": ""})
-    town.clock.advance(151)
-    with town.store.read() as read:
-        assert not broker_copies.health(read).well
+def test_an_older_document_changes_nothing_of_what_a_newer_one_says_of_a_key(town: Town) -> None:
+    longer = replace(listed(), not_after_us=NOON_US + 2 * YEAR_US)
+    signing_keys.report(town.store, "gw-0", [KeyReport(longer, "", 0, 1)], 8)
+    report(town, "gw-1", 7, "actual")
+    assert rows(town)["actual-city-1"].not_after_us == NOON_US + 2 * YEAR_US
 
 
-def test_what_speakers_would_refuse_is_signed_anew(town: Town) -> None:
-    alert = town.on_air()
-    first = sign(town, alert.stream, KEYS)
-    with town.store.write() as tx:
-        broker_copies.sign_again(tx, alert.stream)
-    assert f"publish_stream:{alert.stream}" in town.lanes()
-    assert sign(town, alert.stream, KEYS).version > first.version
-    assert town.get(Stream, alert.stream).orders
+def test_an_older_document_forgets_no_key_that_only_a_newer_one_lists(town: Town) -> None:
+    report(town, "gw-0", 8, "actual", "exercise")
+    report(town, "gw-1", 7, "actual")
+    assert list(rows(town)["exercise-city-1"].gateways) == ["gw-0"]
+
+
+def test_while_no_gateway_runs_another_issuers_key_makes_no_release_signable() -> None:
+    town = builders.town()
+    foreign = replace(listed(), id="actual-coast-1", issuer="coast")
+    signing_keys.report(town.store, "gw-0", [KeyReport(foreign, "", 0, 1)], 1)
+    draft = town.alert(town.signal(builders.storm_signal()))
+    with pytest.raises(NoUsableKey, match="no key of this use"):
+        town.release(draft.id, "li")

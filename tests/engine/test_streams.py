@@ -405,7 +405,7 @@ def test_only_a_higher_number_on_the_broker_is_nothing_to_decide(town: Town, key
     alert = town.on_air()
     manifest = read(sign(town, alert.stream, keys), keys)
     newer = replace(manifest, version=manifest.version + 90_000)
-    assert found(town, newer, b"raw") == "same"
+    assert found(town, newer, b"raw") == "newer number"
     signed = sign(town, alert.stream, keys)
     assert signed.version == newer.version + 1
 
@@ -481,3 +481,42 @@ def test_what_we_signed_ahead_ourselves_is_ours(town: Town, keys: Keys) -> None:
     signed = sign(town, alert.stream, keys)
     town.clock.advance(-3_600)
     assert found(town, read(signed, keys), signed.raw) == "same"
+
+
+# Decisions of people, and what speakers were told in a time that this database has lost
+
+
+def test_whoever_withdraws_what_is_unknown_also_learns_what_is_over(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    before = read(sign(town, alert.stream, keys), keys)
+    over = speaker_link.stub(replace(before.orders[0], rev=5))
+    assert found(town, replace(before, version=before.version + 60, orders=(over,)), b"newer") == "unknown here"
+    with town.store.write() as tx:
+        streams.withdraw_unknown(tx, alert.stream, "wang")
+    now = town.get(Broadcast, alert.id)
+    assert (now.state, now.rev) == (WITHDRAWN, 5)
+    clear = town.release(town.follower(alert.id, Phase.ALL_CLEAR).id, "wang")
+    assert states(read(sign(town, alert.stream, keys), keys))[clear.id] == (1, "in_force")
+
+
+def test_an_all_clear_given_in_a_lost_time_and_withdrawn_by_people_can_be_given_again(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    before = read(sign(town, alert.stream, keys), keys)
+    clear = town.follower(alert.id, Phase.ALL_CLEAR)
+    given = replace(wire_order(clear), rev=1, start_at=NOON_US, expires=before.orders[0].expires)
+    over = speaker_link.stub(replace(before.orders[0], rev=2))
+    assert found(town, replace(before, version=before.version + 60, orders=(over, given)), b"newer") == "unknown here"
+    with town.store.write() as tx:
+        streams.withdraw_unknown(tx, alert.stream, "wang")
+    again = town.release(town.follower(alert.id, Phase.ALL_CLEAR).id, "wang")
+    listed = states(read(sign(town, alert.stream, keys), keys))
+    assert (again.id != clear.id, listed[again.id], listed[clear.id]) == (True, (1, "in_force"), (2, "withdrawn"))
+
+
+def test_a_manifest_sweeps_nothing_that_began_after_it_was_made(town: Town, keys: Keys) -> None:
+    alert = town.on_air()
+    made = replace(read(sign(town, alert.stream, keys), keys), orders=(), issued=NOON_US - 1, swept=NOON_US - 1)
+    with pytest.raises(speaker_link.Refused):
+        document_json.decode_manifest(document_json.encode(replace(made, swept=NOON_US)))
+    assert found(town, replace(made, version=made.version + 60), b"newer") == "same"
+    assert town.get(Broadcast, alert.id).state is ON_AIR

@@ -39,8 +39,8 @@ from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import endings, room, sightings, signing_keys, streams
-from services.dispatcher.engine.clock import GuardedClock, Reading, Verdict
+from services.dispatcher.engine import endings, room, sighted, signing_keys, streams
+from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
 from services.dispatcher.engine.ports import (
@@ -56,7 +56,7 @@ from services.dispatcher.engine.ports import (
 )
 from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
-from services.dispatcher.engine.sightings import Seen
+from services.dispatcher.engine.sighted import Seen
 from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
@@ -698,10 +698,10 @@ def test_law_10_catches_a_release_that_the_playbook_does_not_allow() -> None:
 class TrustsTheClock(GuardedClock):
     """Takes whatever the clock shows for the time."""
 
-    def look(self, seen: Reading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
+    def look(self, seen: ClockReading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
         shown = ClockState("clock", seen.raw_us, seen.raw_us, seen.host_us, seen.mono_to_us)
         self._state = shown
-        return Moment(shown, Verdict.IN_ORDER)
+        return Moment(shown, ClockVerdict.IN_ORDER)
 
 
 def test_a_dispatcher_that_trusts_a_clock_that_jumped_is_caught_because_nothing_sounds() -> None:
@@ -718,7 +718,7 @@ def test_a_dispatcher_that_trusts_a_clock_that_jumped_is_caught_because_nothing_
 class ForgetsTheJump(GuardedClock):
     """Notices a jump while it runs, and knows nothing of one that it finds when it starts."""
 
-    def look(self, seen: Reading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
+    def look(self, seen: ClockReading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
         return super().look(seen, None, lambda: 0)
 
 
@@ -786,11 +786,11 @@ KEYS_BREAK = (Fault.KEY_LOST, Fault.KEY_EXPIRED)
 
 
 def test_law_11_catches_health_that_says_well_though_the_key_can_not_sign() -> None:
-    def tried_at_start_alone(store: Store, gateway: str, reports: Sequence[KeyReport]) -> None:
+    def tried_at_start_alone(store: Store, gateway: str, reports: Sequence[KeyReport], document: int) -> None:
         """Says of every key what held when the process started."""
         far_us = START_US + 10**15
         whole = [replace(r, key=replace(r.key, not_after_us=far_us), fault="", home_ago_us=0) for r in reports]
-        signing_keys.report(store, gateway, whole)
+        signing_keys.report(store, gateway, whole, document)
 
     broken = found(Parts(report_keys=tried_at_start_alone), faults=KEYS_BREAK)
     assert {v.law for v in broken} == {11}
@@ -798,8 +798,8 @@ def test_law_11_catches_health_that_says_well_though_the_key_can_not_sign() -> N
 
 
 def test_law_11_catches_health_that_is_red_for_a_key_that_signs() -> None:
-    def never_home(store: Store, gateway: str, reports: Sequence[KeyReport]) -> None:
-        signing_keys.report(store, gateway, [replace(r, home_ago_us=None) for r in reports])
+    def never_home(store: Store, gateway: str, reports: Sequence[KeyReport], document: int) -> None:
+        signing_keys.report(store, gateway, [replace(r, home_ago_us=None) for r in reports], document)
 
     broken = found(Parts(report_keys=never_home), faults=())
     assert {v.law for v in broken} == {11}
@@ -842,7 +842,7 @@ def test_law_1_catches_an_alarm_about_what_was_given_out_here() -> None:
         with store.write() as tx:
             orders = [a for a in arrived if a.receipt.order]
             rows = [Sighting(f"order/{a.receipt.order}", order=a.receipt.order, rev=2**40) for a in orders]
-            sightings.note(tx, [Seen(row, a.speaker) for row, a in zip(rows, orders, strict=True)])
+            sighted.note(tx, [Seen(row, a.speaker) for row, a in zip(rows, orders, strict=True)])
         return counted
 
     broken = found(Parts(keep_receipts=panics), faults=())

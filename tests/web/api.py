@@ -53,7 +53,7 @@ class Api:
             verify=verify_for,
             open_secret=lambda feed_id, sealed: sealed.removeprefix(f"sealed for {feed_id}: "),
             audio=audio,
-            settings=settings or WebSettings(secure_cookie=False),
+            settings=settings or WebSettings(secure_cookie=False, health_kept_s=0, room_kept_s=0),
         )
         self.app = create_app(self.deps)
         self.client = TestClient(self.app, raise_server_exceptions=False)

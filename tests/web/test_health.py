@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from devices.protocols.documents import SpeakerState
 from services.dispatcher.domain.broadcasts import sentences
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import broker_copies, signing_keys
+from services.dispatcher.engine import broker_copies, receipts, signing_keys
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
 from services.dispatcher.engine.signing_keys import KeyReport
+from services.dispatcher.web.deps import WebSettings
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.engine.signing import Keys, sign
 from tests.web.api import Api, refusal
+from tests.web.test_speakers import TOPIC, unknown_on_air
 
 
 class AwayStore:
@@ -54,6 +59,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
     keys_are_well(api, "actual", "config", "clock")
     api.town.engine.handle([CanaryAnswered(NOON_US)])
     clear_effects(api)
+    speaks(api, *(s.id for s in api.town.engine.read_city().speakers.values()))
     view = api.client.get("/api/health").json()
     assert (view["well"], view["city"], view["effects_open"]) == (True, "示例市", 0)
     assert [(p["part"], p["well"], p["seen_us"], p["still_works"]) for p in view["parts"]] == [
@@ -68,6 +74,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("key_clock", True, NOON_US, ""),
         ("key_config", True, NOON_US, ""),
         ("streams", True, NOON_US, ""),
+        ("speakers", True, NOON_US, ""),
     ]
     assert [key["kid"] for key in view["keys"]] == ["actual-city-1", "clock-city-1", "config-city-1"]
     assert view["keys"][0]["gateways"] == [
@@ -75,11 +82,44 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
     ]
 
 
+def speaks(api: Api, *speakers: str) -> None:
+    """These speakers say that they are online."""
+    said = SpeakerState(True, 1, {}, 1, NOON_US // 1_000, "journal", 0, 50, "mains", (), "")
+    receipts.hear_speakers(api.town.store, [(speaker, said) for speaker in speakers], {}, 0)
+
+
+def test_health_counts_who_would_hear(api: Api) -> None:
+    def part() -> dict[str, Any]:
+        api.town.clock.advance(20)
+        found: dict[str, Any] = next(
+            p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "speakers"
+        )
+        return found
+
+    everybody = sorted(s.id for s in api.town.engine.read_city().speakers.values() if s.enrolled)
+    nobody = part()
+    assert (nobody["well"], nobody["what"]) == (False, f"0 of {len(everybody)} speakers in service are online")
+    speaks(api, everybody[0])
+    some = part()
+    assert (some["well"], some["warned"], some["what_zh"]) == (True, True, f"在役终端{len(everybody)}个，在线1个")
+    speaks(api, *everybody)
+    assert not part()["warned"]
+    api.town.clock.advance(901)
+    assert not part()["well"]
+
+
+def test_health_says_that_without_an_actual_key_only_drills_can_be_broadcast(api: Api) -> None:
+    keys_are_well(api, "exercise", "config", "clock")
+    part = next(p for p in api.client.get("/api/health").json()["parts"] if p["part"] == "key_actual")
+    assert (part["well"], part["warned"]) == (True, True)
+    assert part["what"] == "there is no actual key: only drills can be broadcast"
+
+
 def keys_are_well(api: Api, *uses: str, days: int = 365, fault: str = "", home_ago_us: int = 0) -> None:
     """The gateway reports a key of each of these uses, whose canary came home."""
     end_us = api.town.clock.now_us() + days * 86_400 * SECOND_US
     keys = [KeyState(f"{use}-city-1", use, "city", builders.CITY, (1, 2, 3, 4), end_us) for use in uses]
-    signing_keys.report(api.town.store, "gw-0", [KeyReport(key, fault, home_ago_us, 1_500) for key in keys])
+    signing_keys.report(api.town.store, "gw-0", [KeyReport(key, fault, home_ago_us, 1_500) for key in keys], 1)
 
 
 def clear_effects(api: Api) -> None:
@@ -95,7 +135,7 @@ def test_a_part_that_was_not_seen_lately_says_what_still_works_in_both_languages
     api.town.clock.advance(181)
     answer = api.client.get("/api/health")
     sick = {p["part"]: p for p in answer.json()["parts"] if not p["well"]}
-    assert (answer.status_code, answer.json()["well"], sorted(sick)) == (200, False, ["gateway", "worker"])
+    assert (answer.status_code, answer.json()["well"], sorted(sick)) == (200, False, ["gateway", "speakers", "worker"])
     assert all(part["still_works"] and part["still_works_zh"] for part in sick.values())
 
 
@@ -279,6 +319,31 @@ def test_the_stream_that_has_gone_unconfirmed_for_longest_is_named(api: Api) -> 
     assert part["what"] == "tocsin/v1/area/1/manifest/actual/city has not been confirmed for 151 s: missing"
 
 
+def test_an_alert_that_was_never_signed_is_not_well_and_says_so(api: Api) -> None:
+    alert = api.town.on_air()
+    assert "streams" not in sick(api)
+    api.town.clock.advance(6)
+    part = sick(api)["streams"]
+    assert part["what"] == f"{alert.stream} has not been confirmed for 6 s: never signed"
+    assert part["what_zh"] == f"{alert.stream}已有6秒未确认：从未签名"
+    assert "hand-held loudspeaker" in part["still_works"]
+
+
+def test_a_comparison_that_no_longer_comes_is_told(api: Api) -> None:
+    broker_copies.note(api.town.store, "gw-0", {"tocsin/v1/area/1/manifest/actual/city": broker_copies.SAME})
+    api.town.clock.advance(151)
+    assert sick(api)["streams"]["what"].endswith("has not been confirmed for 151 s: not compared")
+
+
+def test_something_unknown_on_air_is_not_well_and_says_adopt_or_withdraw(api: Api) -> None:
+    unknown_on_air(api)
+    part = sick(api)["streams"]
+    said = f"something is on air that this database does not know, on {TOPIC}: adopt or withdraw it"
+    assert (part["what"], "接管或撤下" in part["what_zh"]) == (said, True)
+    assert api.post("duty", "/api/streams/withdraw", {"topic": TOPIC}).status_code == 200
+    assert "streams" not in sick(api)
+
+
 def test_a_release_that_no_key_can_sign_is_refused_with_a_code_and_what_to_do(api: Api) -> None:
     hold(api.town.store, "gw-0", "host/1", 3_600 * SECOND_US)
     keys_are_well(api, "actual", fault="empty")
@@ -298,3 +363,67 @@ def test_a_stream_that_fills_up_is_told_with_what_fills_it_before_it_is_full(api
     (stream,) = api.get("duty", "/api/streams").json()["streams"]
     assert 70 <= stream["filled_percent"] <= 100
     assert len(stream["filled_by"]) == 6 and all("rainstorm" in title for title in stream["filled_by"])
+
+
+class CountedStore:
+    """A store that counts who reads it, and lets them wait until a test says so."""
+
+    def __init__(self, town: builders.Town) -> None:
+        self._store = town.store
+        self.reads = 0
+        self.go = threading.Event()
+        self.go.set()
+
+    def write(self) -> AbstractContextManager[Tx]:
+        return self._store.write()
+
+    @contextmanager
+    def read(self) -> Iterator[Read]:
+        self.reads += 1
+        assert self.go.wait(30)
+        with self._store.read() as read:
+            yield read
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[Api, CountedStore]]:
+    town = builders.town()
+    store = CountedStore(town)
+    api = Api(builders.Town(store, builders.engine(store), town.clock, town.passwords), WebSettings())
+    with api.client:
+        yield api, store
+
+
+def test_everybody_who_asks_within_a_second_gets_the_same_answer(counted: tuple[Api, CountedStore]) -> None:
+    api, store = counted
+    first = api.client.get("/api/health").json()
+    looked = store.reads
+    api.town.clock.advance(0.9)
+    assert api.client.get("/api/health").json() == first
+    assert store.reads == looked
+    api.town.clock.advance(0.1)
+    assert api.client.get("/api/health").json()["now_us"] == NOON_US + SECOND_US
+    assert store.reads == looked + 1
+
+
+def test_however_many_ask_at_once_health_is_looked_at_once(counted: tuple[Api, CountedStore]) -> None:
+    api, store = counted
+    store.go.clear()
+    looked = store.reads
+    with ThreadPoolExecutor(8) as askers:
+        asked = [askers.submit(api.client.get, "/api/health") for _ in range(8)]
+        store.go.set()
+        assert {answer.result().status_code for answer in asked} == {200}
+    assert store.reads == looked + 1
+
+
+def test_how_full_streams_are_is_measured_every_ten_seconds(counted: tuple[Api, CountedStore]) -> None:
+    api, _ = counted
+    assert parts(api)["room"]
+    first = api.town.on_air()
+    with api.town.store.write() as tx:
+        tx.put(*(replace(first, id=f"{n:032x}", level=2, incident="other") for n in range(500, 508)))
+    api.town.clock.advance(9)
+    assert parts(api)["room"]
+    api.town.clock.advance(1)
+    assert not parts(api)["room"]

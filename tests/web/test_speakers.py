@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Manifest, Order, OrderClass, OrderState, Phase, stub
 from devices.protocols.topics import manifest_topic
 from services.dispatcher.domain.signals import Use
+from services.dispatcher.engine import queries
 from services.dispatcher.engine.ports import Stream
 from services.dispatcher.engine.streams import found_on_broker, merged
 from tests import builders
@@ -228,3 +230,33 @@ def test_speakers_behind_on_a_stream_are_listed_with_the_version_that_they_hold(
     first = api.get("duty", "/api/streams/behind", topic=TOPIC, size=1).json()
     assert (first["speakers"][0]["speaker"], first["next"]) == ("mall-1", "mall-1")
     assert api.get("duty", "/api/streams/behind", topic="no/stream").status_code == 404
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_page_of_speakers_behind_reads_no_more_than_it_shows(
+    api: Api, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(queries, "BEHIND_PER_QUERY", 2)
+    with api.town.store.write() as tx:
+        tx.put(Stream(TOPIC, builders.CITY, "actual", "city", 9))
+        tx.heard([builders.live(name) for name in ("mall-1", "square-1", "square-2", "zzz-not-enrolled")])
+    city = api.town.engine.read_city()
+    shown, after = [], ""
+    with api.town.store.read() as read:
+        limits: list[int] = []
+        behind = read.behind
+
+        def watched(*wanted: Any, **more: Any) -> list[tuple[str, int]]:
+            limits.append(wanted[-1])
+            return behind(*wanted, **more)
+
+        monkeypatch.setattr(read, "behind", watched)
+        while True:
+            page = queries.speakers_behind(read, city, TOPIC, after, size)
+            shown += [speaker for speaker, _ in page.rows]
+            assert len(page.rows) <= size
+            if not page.more:
+                break
+            after = page.rows[-1][0]
+    assert shown == ["mall-1", "square-1", "square-2"]
+    assert max(limits) <= size + 1

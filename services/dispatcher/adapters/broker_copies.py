@@ -84,17 +84,16 @@ class BrokerCopies:
     def compare(self) -> dict[str, str]:
         """Ask, compare, mend and write down; what was found of each occupied stream."""
         with self._store.read() as read:
-            wanted = broker_copies.occupied(read)
+            wanted = {topic: row for topic, row in broker_copies.occupied(read).items() if row is not None}
         try:
             answers = self._ask([*wanted, speaker_link.KEYS_TOPIC])
         except CarryFailed:
-            found = dict.fromkeys(wanted, NOT_CONNECTED)
+            compared = dict.fromkeys(wanted, NOT_CONNECTED)
         else:
-            found = {topic: self._mended(stream, answers.get(topic)) for topic, stream in wanted.items()}
+            compared = {topic: self._mended(stream, answers.get(topic)) for topic, stream in wanted.items()}
             self._keys(answers.get(speaker_link.KEYS_TOPIC))
         with self._store.read() as read:
-            still = broker_copies.occupied(read)
-        found = {topic: what for topic, what in found.items() if topic in still}
+            found = broker_copies.judged(read, compared)
         broker_copies.note(self._store, self._gateway, found)
         self._told(found)
         return found

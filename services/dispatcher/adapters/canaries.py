@@ -23,7 +23,7 @@ from devices.protocols.canary import Canary, canary_topic, read_canary
 from devices.protocols.speaker_link import KeyDocument, LinkKey
 
 from ..domain.refusals import NoKey
-from ..domain.signing_keys import AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
+from ..domain.signing_keys import CANARY_AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
 from ..engine import signing_keys
 from ..engine.ports import Store
 from ..engine.relay import CarryFailed
@@ -194,7 +194,7 @@ class Canaries:
             self._metrics.failures.labels(str(refused.reason)).inc()
             certain = flight is not None or refused.reason is speaker_link.Refusal.KEY_EXPIRED
             return certain and self._failed(kid, str(refused.reason))
-        if canary.utc > now_us + AHEAD_US_MAX:
+        if canary.utc > now_us + CANARY_AHEAD_US_MAX:
             self._metrics.failures.labels(str(KeyTrouble.AHEAD)).inc()
             return self._failed(kid, str(KeyTrouble.AHEAD))
         if flight is not None:
@@ -236,7 +236,7 @@ class Canaries:
         now_s = time.monotonic()
         found = [self._of(key, now_s) for key in self._signer.tried]
         self._known = {key.key.id: self._known[key.key.id] for key in found if key.key.id in self._known}
-        signing_keys.report(self._store, self._gateway, found)
+        signing_keys.report(self._store, self._gateway, found, self._signer.document.version)
         self._metrics.keys(found, now_s)
 
     def _of(self, key: TriedKey, now_s: float) -> KeyReport:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Answer
+from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.speaker_link import SpeakerState
 
 from ..domain.places import Speaker
@@ -21,7 +21,7 @@ from ..engine import receipts
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
-from ..engine.sightings import SETTLED_US, UNSETTLED_US
+from ..engine.sighted import SETTLED_US, UNSETTLED_US
 from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ class SpeakerIntake:
     def _commit(self, batch: Sequence[Message]) -> None:
         arrived: list[Arrived] = []
         states: list[tuple[str, SpeakerState]] = []
-        answers: list[tuple[str, Answer]] = []
+        answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
         now_us = self._now_us()
         speakers = self._until_done(self._speakers)
@@ -129,7 +129,7 @@ class SpeakerIntake:
         speakers: Mapping[str, Speaker],
         arrived: list[Arrived],
         states: list[tuple[str, SpeakerState]],
-        answers: list[tuple[str, Answer]],
+        answers: list[tuple[str, SpeakerAnswer]],
     ) -> str:
         """Sort one message; the reason when it can't be read."""
         try:
@@ -160,7 +160,7 @@ class SpeakerIntake:
         self,
         arrived: list[Arrived],
         states: list[tuple[str, SpeakerState]],
-        answers: list[tuple[str, Answer]],
+        answers: list[tuple[str, SpeakerAnswer]],
         unread: list[Unread],
     ) -> None:
         settled_us = SETTLED_US if self._compared() else UNSETTLED_US

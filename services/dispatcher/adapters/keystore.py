@@ -84,7 +84,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class TriedKey:
-    """A listed key and why its private half can't sign here; "" when it was tried and what it signed was verified."""
+    """A listed key and why its private half can't sign here; None when it was tried and what it signed was verified."""
 
     listed: LinkKey
     fault: KeyTrouble | None

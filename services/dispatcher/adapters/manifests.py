@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from devices.protocols import asking, speaker_link
-from devices.protocols.asking import Ask, Asked
+from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import Refused, UnknownOnAir
-from ..engine import receipts, sightings, streams
+from ..engine import receipts, sighted, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.streams import Signed
@@ -44,7 +44,8 @@ class Spreads:
 
 
 class SpeakerSide:
-    """Everything the gateway says to speakers."""
+    """Everything the gateway says to speakers. `unknown` gets the number of streams that wait for a person, whenever
+    they were compared."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class SpeakerSide:
         spreads: Spreads,
         audio_base: str = "",
         published: Callable[[str], None] = lambda topic: None,
+        unknown: Callable[[int], object] = lambda streams: None,
     ) -> None:
         self._store = store
         self._signer = signer
@@ -63,6 +65,7 @@ class SpeakerSide:
         self._spreads = spreads
         self._audio_base = audio_base
         self._published = published
+        self._unknown = unknown
         self._seen: dict[str, bytes] = {}
         self._arrived: dict[str, float] = {}
         self._looked: tuple[int, City] | None = None
@@ -150,7 +153,7 @@ class SpeakerSide:
         missing = receipts.missing(self._store, effect.subject)
         if not missing:
             return None
-        ask = asking.encode_ask(Ask(Asked.RECEIPTS, missing))
+        ask = asking.encode_ask(Ask(AskKind.RECEIPTS, missing))
         return self._link.publish_soon(speaker_link.ask_topic(effect.subject), ask)
 
     def answer_hello(self, speaker_id: str, nonce: str) -> None:
@@ -205,27 +208,41 @@ class SpeakerSide:
         settled = time.monotonic() - ARRIVED_SETTLE_S
         with self._lock:
             topics = [topic for topic, at in self._arrived.items() if at <= settled]
-            found = {topic: self._seen[topic] for topic in topics}
-            for topic in topics:
-                del self._arrived[topic]
-        for topic, raw in sorted(found.items()):
-            self.compare(topic, raw)
+        self._compare_each(topics)
+
+    def _compare_each(self, topics: Iterable[str]) -> None:
+        """Compare each of these. What could not be compared stays arrived and is compared again, and keeps nothing
+        else from being compared. Raises the first CarryFailed, and StoreUnavailable at once."""
+        failed = None
+        for topic in sorted(topics):
+            with self._lock:
+                raw, arrived_at = self._seen.get(topic), self._arrived.get(topic)
+            if raw is None:
+                continue
+            try:
+                self.compare(topic, raw)
+            except CarryFailed as reason:
+                failed = failed or reason
+                continue
+            with self._lock:
+                if self._arrived.get(topic) == arrived_at:
+                    self._arrived.pop(topic, None)
+        if failed is not None:
+            raise failed
 
     def reconcile(self) -> None:
         """Compare every stream with the broker's copy: republish ours where it is missing or older, and show a person
         where the broker holds a newer one that we do not know."""
         with self._lock:
             seen = dict(self._seen)
-            self._arrived.clear()
-        for topic, raw in sorted(seen.items()):
-            if "/manifest/" in topic:
-                self.compare(topic, raw)
+        self._compare_each(topic for topic in seen if "/manifest/" in topic)
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
         for stream in rows:
             if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self.say_again(stream)
+        self._unknown(sum(1 for stream in rows if streams.waits(stream)))
         self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
@@ -254,10 +271,14 @@ class SpeakerSide:
             return
         with self._store.write() as tx:
             verdict = streams.found_on_broker(tx, topic, raw, manifest)
-            sightings.found(tx, manifest, verdict, at_start=not self.reconciled)
-        # A "republish" has saved the effect that signs and publishes.
+            sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+        # What is to be published over has saved the effect that signs and publishes.
+        if verdict == "not ours":
+            log.critical("the broker held our version with other bytes: somebody has a key of ours", stream=topic)
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
+            with self._store.read() as read:
+                self._unknown(len(streams.unknown_topics(read)))
 
     def _config(self, speaker: Speaker, city: City) -> SpeakerConfig:
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged

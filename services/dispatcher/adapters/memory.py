@@ -20,7 +20,7 @@ from ..domain.planning import Coverage
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.clock import GuardedClock, Reading
+from ..engine.clock import ClockReading, GuardedClock
 from ..engine.ports import (
     Clock,
     ClockState,
@@ -110,7 +110,7 @@ class MemoryTx:
     def moment(self) -> Moment:
         if self._moment is None:
             from_us, raw_us = self._clock.mono_us(), self._clock.host_us()
-            seen = Reading(raw_us, raw_us, from_us, self._clock.mono_us())
+            seen = ClockReading(raw_us, raw_us, from_us, self._clock.mono_us())
             kept = self.get(ClockState, CLOCK_ROW)
             self._moment = self._clock.look(seen, kept, lambda: self._newest_us(kept))
         return self._moment
@@ -267,9 +267,12 @@ class MemoryTx:
     def count_holding(self, stream: str, version: int) -> int:
         return sum(1 for live in self._table(Live).values() if live.streams.get(stream, 0) >= version)
 
-    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]:
-        held = sorted((live.id, live.streams.get(stream, 0)) for live in self._table(Live).values())
-        return [(id, at) for id, at in held if id > after and at < version][:limit]
+    def behind(
+        self, stream: str, version: int, among: Sequence[str], after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, int]]:
+        lives = self._table(Live)
+        held = [(id, lives[id].streams.get(stream, 0)) for id in sorted(set(among)) if id > after and id in lives]
+        return [(id, at) for id, at in held if at < version][:limit]
 
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]:
         held = self._table("receipt")

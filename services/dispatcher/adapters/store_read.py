@@ -17,7 +17,7 @@ from devices.protocols.asking import RECEIPTS_KEPT_MAX
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.clock import GuardedClock, Reading
+from ..engine.clock import ClockReading, GuardedClock
 from ..engine.ports import ClockState, EffectRow, Expected, LogRow, Moment, Page, StoredSignal, TimerRow
 from .rows import check_fields, column, decode, decode_entity, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
@@ -92,7 +92,7 @@ class SqlRead:
             body = row[-1] if row is not None else None
             host_us = self._clock.host_us()
             raw_us = int(row[0]) if self._postgres else host_us
-            seen = Reading(raw_us, host_us, from_us, self._clock.mono_us())
+            seen = ClockReading(raw_us, host_us, from_us, self._clock.mono_us())
             kept = None if body is None else decode(ClockState, body)
             self._moment = self._clock.look(seen, kept, lambda: self._newest_us(kept))
         return self._moment
@@ -191,11 +191,21 @@ class SqlRead:
         held, parameters = self._held(stream)
         return int(self._first(f"SELECT count(*) FROM live WHERE {held} >= ?", (*parameters, version))[0])
 
-    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]:
-        """Speakers behind `after` that hold an older version than this, with the one that they hold, 0 for none."""
+    def behind(
+        self, stream: str, version: int, among: Sequence[str], after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, int]]:
+        """Of these speakers, at most a few thousand, those behind `after` that said last that they hold a version older
+        than this; by id, with the version that they hold, 0 for none."""
+        if not among:
+            return []
         held, parameters = self._held(stream)
-        sql = f"SELECT id, {held} FROM live WHERE id > ? AND {held} < ? ORDER BY id LIMIT ?"
-        found = self._all(sql, (*parameters, column(after), *parameters, version, limit))
+        marks = ", ".join("?" for _ in among)
+        # Kept apart, so that the version of a row is read out of its body once.
+        sql = (
+            f"WITH said AS MATERIALIZED (SELECT id, {held} AS held FROM live WHERE id IN ({marks}) AND id > ?)"
+            " SELECT id, held FROM said WHERE held < ? ORDER BY id LIMIT ?"
+        )
+        found = self._all(sql, (*parameters, *map(column, among), column(after), version, limit))
         return [(row[0], int(row[1])) for row in found]
 
     def _held(self, stream: str) -> tuple[str, tuple[object, ...]]:

@@ -16,7 +16,7 @@ from .broadcasts import Broadcast
 MIC_DB_MIN = 40
 MIC_DB_MAX = 130
 """What a microphone beside a sounding loudspeaker can hear: less is a quiet room, more would have broken it."""
-AHEAD_US_MAX = 10_000_000
+RECEIPT_AHEAD_US_MAX = 10_000_000
 """How far a speaker's clock may be ahead of the dispatcher's: the offset is measured over a network."""
 BEHIND_US_MAX = 2_000_000
 """How long before an order's start a step of it may be said to have been, for the same reason."""
@@ -88,10 +88,10 @@ def _impossible(at_us: int, rev: int, order: Broadcast | None, now_us: int) -> D
         return Doubt.REVISION_WITHDRAWN
     if now_us > order.expires_us + LATELY_US:
         return Doubt.LONG_OVER
-    if at_us > now_us + AHEAD_US_MAX:
+    if at_us > now_us + RECEIPT_AHEAD_US_MAX:
         return Doubt.IN_FUTURE
     if at_us < order.start_at_us - BEHIND_US_MAX:
         return Doubt.BEFORE_START
-    if at_us > order.expires_us + RUNNING_REPEAT_US + AHEAD_US_MAX:
+    if at_us > order.expires_us + RUNNING_REPEAT_US + RECEIPT_AHEAD_US_MAX:
         return Doubt.AFTER_END
     return None

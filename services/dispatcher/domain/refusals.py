@@ -134,7 +134,7 @@ class NoKey(Refused):
 
 
 class NoUsableKey(Refused):
-    """No gateway can sign this now, so nothing would sound: mend the key, and announce by hand-held loudspeaker."""
+    """No gateway can sign this now, so nothing would sound: put the key right, or call a drill off."""
 
     code = "no_usable_key"
 

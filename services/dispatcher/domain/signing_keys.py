@@ -13,7 +13,7 @@ from enum import StrEnum
 
 CANARY_EVERY_US = 30_000_000
 CANARY_AGE_US_MAX = 90_000_000
-AHEAD_US_MAX = 5_000_000
+CANARY_AHEAD_US_MAX = 5_000_000
 """A canary whose time lies further in the future is an error: one of two clocks is wrong."""
 EXPIRY_WARNED_US = 30 * 86_400_000_000
 
@@ -42,7 +42,8 @@ class KeyTrouble(StrEnum):
 class KeyAtGateway:
     """What one gateway knows of a key: `fault` is why its private half can't sign there ("" when it was tried and
     signs), `home_us` when its canary last came home and `took_us` how long that took by the sender's monotonic clock,
-    `failed` why a canary was last refused there. Times µs UTC of the database, 0 for never."""
+    `failed` why a canary was last refused there. `document` is the version of the key document that lists the key
+    there. Times µs UTC of the database, 0 for never."""
 
     fault: str
     tried_us: int
@@ -50,6 +51,7 @@ class KeyAtGateway:
     took_us: int = 0
     failed: str = ""
     failed_us: int = 0
+    document: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _problem_at(key: KeyState, gateway: str, now_us: int) -> KeyProblem | None:
         return KeyProblem(trouble, key.id, gateway, view.failed, view.failed_us)
     if not view.home_us:
         return KeyProblem(KeyTrouble.NEVER_HOME, key.id, gateway)
-    if now_us - view.home_us < -AHEAD_US_MAX:
+    if now_us - view.home_us < -CANARY_AHEAD_US_MAX:
         return KeyProblem(KeyTrouble.AHEAD, key.id, gateway, at_us=view.home_us)
     if now_us - view.home_us > CANARY_AGE_US_MAX:
         return KeyProblem(KeyTrouble.LATE, key.id, gateway, at_us=view.home_us)

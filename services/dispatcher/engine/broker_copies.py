@@ -5,27 +5,32 @@ One row per occupied stream, written over; nothing of it goes to the log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Save
 from .clock import lately
 from .ports import BrokerCopy, Page, Read, Store, Stream, Tx
-from .streams import ON_AIR_STATES, unknown_on_air
+from .streams import ON_AIR_STATES, keeps_foreign, unknown_on_air, unknown_topics
 
 BROADCASTS_MAX = 10_000
 STREAMS_MAX = 10_000
 STREAMS_PER_QUERY = 500
 UNCONFIRMED_US_MAX = 150_000_000
 """Two comparisons and the time to publish again what was found wrong."""
+PUBLISH_US_MAX = 5_000_000
+"""How long a stream may wait to be signed and published while all is well."""
 SAME = ""
+NOT_SIGNED = "not_signed"
+NOT_PUBLISHED = "not_published"
 
 
 @dataclass(frozen=True, slots=True)
 class CopiesHealth:
     """How many occupied streams the broker was last found to hold as stored, how many not, and the one that has gone
-    unconfirmed for longest, with since when."""
+    unconfirmed for longest, with since when; `overdue` says that its newest manifest is known not to be out. `unknown`
+    are the streams whose newest manifest on the broker this database does not know."""
 
     confirmed: int
     unconfirmed: int
@@ -33,33 +38,75 @@ class CopiesHealth:
     oldest_us: int
     found: str
     now_us: int
+    overdue: bool = False
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def unheld(self) -> bool:
+        """Whether the broker does not hold the oldest as it should, or nobody has looked for too long."""
+        return self.overdue or (bool(self.oldest) and not lately(self.oldest_us, self.now_us, UNCONFIRMED_US_MAX))
 
     @property
     def well(self) -> bool:
-        return not self.oldest or lately(self.oldest_us, self.now_us, UNCONFIRMED_US_MAX)
+        return not self.unheld and not self.unknown
 
 
-def occupied_topics(read: Read) -> list[str]:
-    """The topics of the streams on which an order stands that has not expired, withdrawn ones included: who boots now
-    must learn of a stop too."""
-    now_us = read.now_us()
-    rows = read.find(Broadcast, Page(limit=BROADCASTS_MAX, order="-id"), state=ON_AIR_STATES)
-    return sorted({b.stream for b in rows if b.on_manifest and b.expires_us > now_us})
+def occupied_topics(read: Read, topics: Sequence[str] = ()) -> set[str]:
+    """The topics of the streams on which an order of ours stands that has not expired, withdrawn ones included: who
+    boots now must learn of a stop too. Among these topics alone, where any are given."""
+    now_us, newest = read.now_us(), Page(limit=BROADCASTS_MAX, order="-id")
+    among: dict[str, object] = {"stream": tuple(topics)} if topics else {}
+    rows = read.find(Broadcast, newest, state=ON_AIR_STATES, **among)
+    return {b.stream for b in rows if b.on_manifest and b.expires_us > now_us}
 
 
 def on_air(read: Read, use: str) -> bool:
-    """Whether an order of this use went on air and its time is not over."""
+    """Whether the store has an order of this use that went on air and has not ended, stopped and withdrawn ones
+    included. Its expiry is not looked at."""
     return bool(read.find(Broadcast, Page(limit=1), use=use, state=ON_AIR_STATES))
 
 
-def occupied(read: Read) -> dict[str, Stream]:
-    """The occupied streams that have been signed and that no person has to decide about first, by topic."""
-    topics, found = occupied_topics(read), {}
+def occupied(read: Read) -> dict[str, Stream | None]:
+    """The occupied streams that no person has to decide about first, by topic; None for one that was never signed. What
+    was unknown on the broker and a person has decided on occupies its stream until it expires."""
+    now_us = read.now_us()
+    rows = {row.id: row for row in read.find(Stream, Page(limit=STREAMS_MAX))}
+    topics = occupied_topics(read) | {row.id for row in rows.values() if keeps_foreign(row, now_us)}
+    found: dict[str, Stream | None] = {}
+    for topic in sorted(topics):
+        row = rows.get(topic)
+        if row is None or not unknown_on_air(row):
+            found[topic] = row if row is not None and row.signed else None
+    return found
+
+
+def overdue(read: Read) -> dict[str, int]:
+    """Since when the occupied streams wait to be signed and published that have waited for longer than that takes, by
+    topic."""
+    now_us = read.now_us()
+    late = {
+        effect.subject: effect.wanted_us
+        for effect in read.open_effects()
+        if effect.carry == Carry.PUBLISH_STREAM and effect.wanted_us < now_us - PUBLISH_US_MAX
+    }
+    topics, standing = sorted(late), set[str]()
     for start in range(0, len(topics), STREAMS_PER_QUERY):
         few = tuple(topics[start : start + STREAMS_PER_QUERY])
-        for stream in read.find(Stream, Page(limit=STREAMS_PER_QUERY), id=few):
-            if stream.signed and not unknown_on_air(stream):
-                found[stream.id] = stream
+        standing |= occupied_topics(read, few)
+        standing |= {row.id for row in read.find(Stream, Page(limit=len(few)), id=few) if keeps_foreign(row, now_us)}
+    return {topic: late[topic] for topic in topics if topic in standing}
+
+
+def judged(read: Read, compared: Mapping[str, str]) -> dict[str, str]:
+    """What is true of every occupied stream after a comparison of stored and retained bytes: the same bytes say nothing
+    where the newest manifest has not been signed or is not out."""
+    late, found = overdue(read), dict[str, str]()
+    for topic, row in occupied(read).items():
+        if row is None:
+            found[topic] = NOT_SIGNED
+        elif topic in compared:
+            what = compared[topic]
+            found[topic] = NOT_PUBLISHED if what == SAME and topic in late else what
     return found
 
 
@@ -87,11 +134,17 @@ def sign_again(tx: Tx, topic: str) -> None:
 
 
 def health(read: Read) -> CopiesHealth:
-    """What the rows say of the broker's copies."""
-    now_us = read.now_us()
-    rows = read.find(BrokerCopy, Page(limit=STREAMS_MAX))
-    if not rows:
-        return CopiesHealth(0, 0, "", 0, SAME, now_us)
-    oldest = min(rows, key=lambda row: (row.held_us, row.id))
-    unconfirmed = sum(1 for row in rows if row.found != SAME)
-    return CopiesHealth(len(rows) - unconfirmed, unconfirmed, oldest.id, oldest.held_us, oldest.found, now_us)
+    """What the rows say of the broker's copies, with what has become overdue or unknown since the last comparison."""
+    now_us, unknown = read.now_us(), unknown_topics(read)
+    rows = {row.id: row for row in read.find(BrokerCopy, Page(limit=STREAMS_MAX))}
+    late = {topic: since_us for topic, since_us in overdue(read).items() if topic not in unknown}
+    unconfirmed = {row.id for row in rows.values() if row.found != SAME} | set(late)
+    seen = CopiesHealth(len(rows.keys() - unconfirmed), len(unconfirmed), "", 0, SAME, now_us, bool(late), unknown)
+    if late:
+        topic = min(late, key=lambda topic: (late[topic], topic))
+        found = rows[topic].found if topic in rows else NOT_SIGNED
+        return replace(seen, oldest=topic, oldest_us=late[topic], found=found or NOT_PUBLISHED)
+    if rows:
+        oldest = min(rows.values(), key=lambda row: (row.held_us, row.id))
+        return replace(seen, oldest=oldest.id, oldest_us=oldest.held_us, found=oldest.found)
+    return seen

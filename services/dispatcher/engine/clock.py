@@ -49,7 +49,7 @@ class Moved(StrEnum):
     BEHIND = "behind"
 
 
-class Verdict(StrEnum):
+class ClockVerdict(StrEnum):
     """What one look at the clocks showed."""
 
     IN_ORDER = "in_order"
@@ -72,7 +72,7 @@ class ClockMovedOn(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """One look at the clocks, in µs. `raw_us` is the clock that the database tells time by, `host_us` this machine's
     wall clock; both were read at some moment from `mono_from_us` to `mono_to_us`, however long that took."""
 
@@ -82,7 +82,7 @@ class Reading:
     mono_to_us: int
 
 
-def step(before: ClockState, seen: Reading, *, elsewhere: bool, vouched: bool) -> tuple[ClockState, Verdict]:
+def step(before: ClockState, seen: ClockReading, *, elsewhere: bool, vouched: bool) -> tuple[ClockState, ClockVerdict]:
     """Trusted time after a look, from what was known at the look before on the same machine since its start.
 
     `elsewhere` says that the database runs on another machine, with a clock of its own: then this machine having slept
@@ -97,21 +97,21 @@ def step(before: ClockState, seen: Reading, *, elsewhere: bool, vouched: bool) -
         passed_us = seen.mono_to_us - before.mono_us
         on_us = before.trusted_us + passed_us
         if abs(seen.raw_us - on_us) <= APART_US:
-            return replace(now, trusted_us=seen.raw_us, since_us=0, moved=""), Verdict.BACK
-        return replace(now, trusted_us=on_us, mono_us=seen.mono_to_us), Verdict.STILL_OFF
+            return replace(now, trusted_us=seen.raw_us, since_us=0, moved=""), ClockVerdict.BACK
+        return replace(now, trusted_us=on_us, mono_us=seen.mono_to_us), ClockVerdict.STILL_OFF
     moved_us = seen.raw_us - before.raw_us - passed_us
     if abs(moved_us) <= APART_US + abs(passed_us) // DRIFT_OF:
-        return replace(now, trusted_us=seen.raw_us), Verdict.IN_ORDER
+        return replace(now, trusted_us=seen.raw_us), ClockVerdict.IN_ORDER
     slept = moved_us > 0 and abs(seen.host_us - before.host_us - passed_us - moved_us) <= APART_US
     if vouched or (elsewhere and slept):
-        return replace(now, trusted_us=seen.raw_us), Verdict.EXPLAINED
+        return replace(now, trusted_us=seen.raw_us), ClockVerdict.EXPLAINED
     on_us = before.trusted_us + seen.mono_to_us - before.mono_us
     moved = Moved.DATABASE if elsewhere else Moved.MACHINE
     jumped = replace(now, trusted_us=on_us, mono_us=seen.mono_to_us, since_us=on_us, moved=moved)
-    return jumped, Verdict.JUMPED
+    return jumped, ClockVerdict.JUMPED
 
 
-def arrive(kept: ClockState | None, seen: Reading, boot: str, newest_us: int) -> tuple[ClockState, Verdict]:
+def arrive(kept: ClockState | None, seen: ClockReading, boot: str, newest_us: int) -> tuple[ClockState, ClockVerdict]:
     """Trusted time where no monotonic clock goes back to what was kept: at the first look after a machine's start, or
     beside another machine. `newest_us` is the newest time that anything stored was stored at, 0 for nothing.
 
@@ -126,11 +126,11 @@ def arrive(kept: ClockState | None, seen: Reading, boot: str, newest_us: int) ->
     if kept.since_us:
         on_us = max(newest_us, kept.trusted_us + max(0, seen.raw_us - kept.raw_us))
         if abs(seen.raw_us - on_us) <= APART_US:
-            return replace(here, since_us=0, moved=""), Verdict.BACK
-        return replace(here, trusted_us=on_us), Verdict.STILL_OFF
+            return replace(here, since_us=0, moved=""), ClockVerdict.BACK
+        return replace(here, trusted_us=on_us), ClockVerdict.STILL_OFF
     if seen.raw_us < newest_us - APART_US:
-        return replace(here, trusted_us=newest_us, since_us=newest_us, moved=Moved.BEHIND), Verdict.JUMPED
-    return here, Verdict.IN_ORDER
+        return replace(here, trusted_us=newest_us, since_us=newest_us, moved=Moved.BEHIND), ClockVerdict.JUMPED
+    return here, ClockVerdict.IN_ORDER
 
 
 class GuardedClock:
@@ -164,7 +164,7 @@ class GuardedClock:
         """How far the clock is ahead of trusted time (negative: behind); 0 while it is in order."""
         return 0 if self._state is None else self._state.jump_us
 
-    def look(self, seen: Reading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
+    def look(self, seen: ClockReading, kept: ClockState | None, newest_us: Callable[[], int]) -> Moment:
         """Take a reading in, together with the row that all processes share as the same transaction shows it.
         `newest_us` is asked at the first look alone."""
         with self._lock:
@@ -190,7 +190,7 @@ class GuardedClock:
         fresher = kept.boot == self._boot and kept.mono_us > mine.mono_us and not kept.since_us and not mine.since_us
         return kept if fresher else mine
 
-    def _vouched(self, kept: ClockState | None, seen: Reading) -> bool:
+    def _vouched(self, kept: ClockState | None, seen: ClockReading) -> bool:
         return (
             kept is not None
             and kept.boot != self._boot

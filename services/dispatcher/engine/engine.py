@@ -63,7 +63,7 @@ from .events import (
     TimerDue,
     UnreadArrived,
 )
-from .ports import Conflict, Ids, Outcome, Page, Store, StoreUnavailable, TimerRow, Tx, Withdrawal
+from .ports import Conflict, Ids, Outcome, Page, Read, Store, StoreUnavailable, TimerRow, Tx, Withdrawal
 from .work import Work
 
 EVENTS_MAX = 500
@@ -310,6 +310,13 @@ class Engine:
     def playbooks(self) -> tuple[Playbook, ...]:
         """What it decides by, read once when the process started."""
         return tuple(self._playbooks.values())
+
+    def city_of(self, read: Read) -> City | None:
+        """The city as this transaction shows it, None before any was imported."""
+        try:
+            return self._city.get(read)
+        except NotFound:
+            return None
 
     def read_city(self) -> City:
         """The city as it is now."""

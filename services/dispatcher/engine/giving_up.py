@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..domain import polling, verification
-from ..domain.broadcasts import Broadcast, BroadcastState
+from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record
 from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
-from . import polls, queries
+from . import polls, queries, streams
 from .events import EffectGaveUp, PollTold
 from .ports import Page, Wording
+from .streams import ON_AIR_STATES
 from .wanted import wanted_words
 from .work import Work
 
 ORDERS_MAX = 1_000
-ON_STREAM = (BroadcastState.ON_AIR, BroadcastState.STOPPED, BroadcastState.WITHDRAWN)
 OFFICE_UNREACHED_US = 10_000_000
 """An office that was asked less long ago has not had its chance yet."""
 
@@ -61,12 +61,16 @@ def _tell(work: Work, then: GivenUp, subject: str, event: EffectGaveUp) -> bool:
 def _not_published(work: Work, topic: str, reason: str) -> bool:
     """What is on air, and its end above all, must reach the speakers: never given up while an order may sound."""
     now_us = work.tx.now_us()
-    rows = work.tx.find(Broadcast, Page(limit=ORDERS_MAX, order="-id"), stream=topic, state=ON_STREAM)
+    rows = work.tx.find(Broadcast, Page(limit=ORDERS_MAX, order="-id"), stream=topic, state=ON_AIR_STATES)
     sounding = [b for b in rows if b.on_manifest and b.expires_us > now_us]
     for b in sounding:
         why = f"speakers do not have revision {b.rev}: {reason}. Announce by hand-held loudspeaker"
         work.tx.record(Record("broadcast.not_published", b.id, why, facts={"rev": b.rev, "state": b.state}))
-    return bool(sounding)
+    unknown = streams.unknown_orders(work.tx, topic)
+    if unknown:
+        why = f"what was decided about orders that are unknown here does not reach speakers: {reason}"
+        work.tx.record(Record("stream.not_published", topic, why, facts={"orders": [o.id for o in unknown]}))
+    return bool(sounding or unknown)
 
 
 def _config_old(work: Work, speaker_id: str, event: EffectGaveUp) -> bool:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from .clock import APART_US
 from .ports import Lease, Store
 
+GATEWAY_PREFIX = "gw-"
+"""The client ids of gateways, which are the names of their leases, begin with it."""
 GATEWAY_LEASE_US = 3_000_000
 """How long a gateway holds its client id without renewing."""
+
+
+def gateway_client(number: int) -> str:
+    """The client id of one gateway."""
+    return f"{GATEWAY_PREFIX}{number}"
 
 
 def is_held(lease: Lease, now_us: int, lease_us: int = GATEWAY_LEASE_US) -> bool:

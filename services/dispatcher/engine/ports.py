@@ -61,7 +61,9 @@ class BrokerAccount:
 class Stream:
     """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
     it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know.
-    Orders that began before `swept_us` and are not listed are withdrawn."""
+    Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
+    our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
+    time that a restored backup has lost."""
 
     id: str
     area: str
@@ -73,6 +75,8 @@ class Stream:
     refresh_us: int = 0
     foreign: bytes = b""
     swept_us: int = 0
+    carried: bool = False
+    lost_until: int = 0
     version: int = 0
 
 
@@ -160,7 +164,7 @@ class ClockState:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """The moment of a transaction: trusted time and what this process knows of the clocks. `verdict` is a word of
-    `clock.Verdict`."""
+    `clock.ClockVerdict`."""
 
     state: ClockState
     verdict: str
@@ -363,7 +367,9 @@ class Read(Protocol):
     def coverage(self, broadcast: str) -> Coverage: ...
     def count_saying(self, broadcast: str) -> int: ...
     def count_holding(self, stream: str, version: int) -> int: ...
-    def behind(self, stream: str, version: int, after: str = "", limit: int = 1_000) -> list[tuple[str, int]]: ...
+    def behind(
+        self, stream: str, version: int, among: Sequence[str], after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, int]]: ...
     def missing_receipts(self, speaker: str, journal: str, seq: int, limit: int) -> list[int]: ...
     def log_of(self, subject: str | None, after_seq: int = 0, limit: int = 1_000) -> list[LogRow]: ...
     def chain(self, after_link: int, limit: int) -> list[LogRow]: ...

@@ -18,7 +18,7 @@ from ..domain.effects import Carry
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
-from ..domain.planning import City, Coverage
+from ..domain.planning import City, Coverage, in_service
 from ..domain.refusals import NotFound
 from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
@@ -26,7 +26,7 @@ from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
 from .clock import APART_US, lately
 from .endings import no_room
-from .leases import GATEWAY_LEASE_US
+from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
 from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
 from .room import Room, measure
 from .streams import taken
@@ -37,7 +37,7 @@ D = TypeVar("D", Panel, Sensor)
 PAGE_ROWS_MAX = 200
 PAGES_MAX = 50
 SPEAKERS_PAGE_MAX = 2_000
-SPEAKERS_MAX = 200_000
+BEHIND_PER_QUERY = 1_000
 OFFICE_TASKS_MAX = 1_000
 TASKS_OF_INCIDENT_MAX = 500
 LOG_OF_INCIDENT_MAX = 1_000
@@ -48,6 +48,7 @@ SPEAKER_SILENT_US = 900_000_000
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
+LIVE_ROWS_MAX = 200_000
 LIVE_MAX = 10_000
 NOTHING = Room(0, ())
 
@@ -266,28 +267,39 @@ def rooms_in_use(read: Read) -> dict[str, Room]:
     return {topic: measure(taken(read, topic)) for topic in sorted({b.stream for b in live})}
 
 
+def fullest_percent(read: Read) -> int:
+    """How full the fullest stream is. Takes about a millisecond for each alert on air."""
+    return max((room.percent for room in rooms_in_use(read).values()), default=0)
+
+
 def _stream_now(stream: Stream, room: Room) -> StreamNow:
     if not stream.foreign:
         return StreamNow(stream, (), 0, room)
     manifest = document_json.decode_manifest(stream.foreign)
-    # Once something newer was signed here, what was found is taken over or has run out.
-    if manifest.version <= stream.manifest_version:
+    # Once something newer was signed here, what was found is decided about or has run out, unless it was only carried
+    # along.
+    if manifest.version <= stream.manifest_version and not stream.carried:
         return StreamNow(stream, (), 0, room)
     return StreamNow(stream, manifest.orders, manifest.version, room)
 
 
 def speakers_behind(read: Read, city: City, topic: str, after: str, size: int) -> Rows[tuple[str, int]]:
     """Enrolled speakers that a stream is for and that hold an older version than the one signed last, with theirs; by
-    id, behind `after`. Raises NotFound."""
+    id, behind `after`. No row is read behind the page. Raises NotFound."""
     stream = one(read, Stream, topic)
     where = parse_manifest_topic(topic)
-    held = dict(read.behind(topic, stream.manifest_version, after, SPEAKERS_MAX))
     wanted = sorted(
-        (s.id, held[s.id])
+        s.id
         for s in city.speakers.values()
-        if s.enrolled and s.id in held and where.name in (s.id, *city.tree.chain(s.area).all)
+        if s.enrolled and s.id > after and where.name in (s.id, *city.tree.chain(s.area).all)
     )
-    return Rows(tuple(wanted[:size]), len(wanted) > size)
+    found: list[tuple[str, int]] = []
+    for start in range(0, len(wanted), BEHIND_PER_QUERY):
+        some = wanted[start : start + BEHIND_PER_QUERY]
+        found += read.behind(topic, stream.manifest_version, some, after, size + 1 - len(found))
+        if len(found) > size:
+            break
+    return Rows(tuple(found[:size]), len(found) > size)
 
 
 def names_of(read: Read, people: Iterable[str]) -> dict[str, str]:
@@ -349,14 +361,12 @@ class Health:
     worker_silent: bool
     effects_open: int
     effects_late: int
-    fullest_percent: int = 0
 
     @property
     def now_us(self) -> int:
         return self.clock.trusted_us
 
 
-GATEWAY_LEASES = "gw-"
 EFFECT_LATE_US = 30_000_000
 
 
@@ -375,6 +385,24 @@ def _late(effect: EffectRow, now_us: int) -> bool:
     return now_us - effect.wanted_us > (RETRIES[Carry(effect.carry)].late_us or EFFECT_LATE_US)
 
 
+@dataclass(frozen=True, slots=True)
+class SpeakersOnline:
+    """How many speakers are in service, and how many of those are online and were heard lately."""
+
+    in_service: int
+    online: int
+
+
+def speakers_online(read: Read, city: City | None) -> SpeakersOnline:
+    """The two counts for the whole city; none without a city."""
+    if city is None:
+        return SpeakersOnline(0, 0)
+    now_us = read.now_us()
+    serving = {s.id for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
+    heard = [live for live in read.find(Live, Page(limit=LIVE_ROWS_MAX)) if live.id in serving and live.online]
+    return SpeakersOnline(len(serving), sum(1 for live in heard if lately(live.heard_us, now_us, SPEAKER_SILENT_US)))
+
+
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
     moment = read.moment()
@@ -384,7 +412,7 @@ def health(read: Read, city: str, worker_seq: int = 0) -> Health:
     leases = [
         lease
         for lease in read.find(Lease, Page(limit=100))
-        if lease.id.startswith(GATEWAY_LEASES) and lease.until_us <= latest_us
+        if lease.id.startswith(GATEWAY_PREFIX) and lease.until_us <= latest_us
     ]
     newest, seen_us, silent = worker_seen(read, worker_seq)
     effects = read.open_effects()
@@ -397,5 +425,4 @@ def health(read: Read, city: str, worker_seq: int = 0) -> Health:
         worker_silent=silent,
         effects_open=len(effects),
         effects_late=sum(1 for effect in effects if _late(effect, now_us)),
-        fullest_percent=max((room.percent for room in rooms_in_use(read).values()), default=0),
     )

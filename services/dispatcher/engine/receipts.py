@@ -1,6 +1,6 @@
 """Receipts and heartbeats: batched, without a log line each; only changes become events.
 
-What a speaker says is judged where it is taken in: `domain/judgement` says what counts, `sightings` takes what nobody
+What a speaker says is judged where it is taken in: `domain/judgement` says what counts, `sighted` takes what nobody
 here gave out.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, Answer
+from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, SpeakerAnswer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
 from ..domain import judgement
@@ -18,9 +18,9 @@ from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker
 from ..domain.signals import Unread
-from . import sightings
+from . import sighted
 from .ports import Live, ReceiptRow, Store, Tx
-from .sightings import SETTLED_US, Seen
+from .sighted import SETTLED_US, Seen
 
 BATCH_MAX = 500
 _GONE = b'{"gone":true,"steps":[]}'
@@ -71,7 +71,7 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         said = {(a.speaker, a.receipt.journal, a.receipt.seq): a for a in reversed(arrived)}
         new = [said[r.speaker, r.journal, r.seq] for r in strangers]
         _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
-        sightings.note(tx, _sightings(tx, new, orders), settled_us)
+        sighted.note(tx, _sightings(tx, new, orders), settled_us)
         for a in new:
             if not a.receipt.order:
                 _document_refused(tx, a)
@@ -142,7 +142,7 @@ def _misdirected(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
     """What these receipts show that nobody here gave out: orders that are held or play, versions above ours."""
     seen = [
-        Seen(sightings.of_order(a.receipt.order, a.receipt.rev, orders.get(a.receipt.order)), a.speaker, a.raw)
+        Seen(sighted.of_order(a.receipt.order, a.receipt.rev, orders.get(a.receipt.order)), a.speaker, a.raw)
         for a in new
         if a.receipt.order
         and not judgement.given(orders.get(a.receipt.order), a.receipt.rev)
@@ -150,7 +150,7 @@ def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | Non
         and any(step.kind in _SAYS_IT_HAS for step in a.receipt.steps)
     ]
     refused = [(a.speaker, {a.receipt.stream: a.receipt.version}) for a in new if a.receipt.stream]
-    return seen + sightings.versions_above(tx, refused, {})
+    return seen + sighted.versions_above(tx, refused, {})
 
 
 def _document_refused(tx: Tx, a: Arrived) -> None:
@@ -185,7 +185,7 @@ def hear_speakers(
             _changes(tx, before, live)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
-        sightings.note(tx, sightings.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
+        sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
     return odd
 
 
@@ -265,7 +265,7 @@ def missing(store: Store, speaker: str) -> tuple[int, ...]:
         return tuple(read.missing_receipts(speaker, live.journal, live.seq, ASKED_RECEIPTS_MAX))
 
 
-def settle_gone(store: Store, answers: Sequence[tuple[str, Answer]]) -> int:
+def settle_gone(store: Store, answers: Sequence[tuple[str, SpeakerAnswer]]) -> int:
     """Take in what speakers answered: receipts that a speaker no longer has are never asked for again. How many.
 
     A number settles only if it was really missing of the speaker's present journal, so an answer can make no more rows
@@ -275,7 +275,7 @@ def settle_gone(store: Store, answers: Sequence[tuple[str, Answer]]) -> int:
         return sum(_gone(tx, speaker, answer) for speaker, answer in answers)
 
 
-def _gone(tx: Tx, speaker: str, answer: Answer) -> int:
+def _gone(tx: Tx, speaker: str, answer: SpeakerAnswer) -> int:
     live = tx.get(Live, speaker)
     if live is None or live.journal != answer.journal:
         return 0

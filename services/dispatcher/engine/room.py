@@ -1,7 +1,7 @@
 """Room in a manifest (播发清单): what each alert keeps free for its own end, and what is listed. Pure.
 
 Sizes are bytes of canonical JSON. A family is an alert with the correction and the all-clear prepared for it: it keeps
-room for the largest of the three and for the alert's stub beside it, so that whatever is on air can be ended.
+room for the largest of the three, so that whatever is on air can be ended.
 """
 
 from __future__ import annotations
@@ -10,23 +10,29 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json
-from devices.protocols.documents import BASE_CHARS_MAX, MANIFEST_BYTES_MAX, MANIFEST_ORDERS_MAX, TOPIC_CHARS_MAX
-from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState, stub
+from devices.protocols.documents import (
+    AUDIO_BYTES_MAX,
+    AUDIO_MS_MAX,
+    BASE_CHARS_MAX,
+    INTEGER_MAX,
+    MANIFEST_BYTES_MAX,
+    MANIFEST_ORDERS_MAX,
+    TOPIC_CHARS_MAX,
+)
+from devices.protocols.speaker_link import SIGNATURE_ROOM_BYTES, Audio, Manifest, Order, OrderState
 
-INTEGER_LONG = 2**53 - 1
 REV_LONG = 9_999
 HEAD = Manifest(
-    "x" * TOPIC_CHARS_MAX, INTEGER_LONG, INTEGER_LONG, INTEGER_LONG, "0" * 64, (), False, INTEGER_LONG,
+    "x" * TOPIC_CHARS_MAX, INTEGER_MAX, INTEGER_MAX, INTEGER_MAX, "0" * 64, (), False, INTEGER_MAX,
     "x" * BASE_CHARS_MAX,
 )  # fmt: skip
 BYTES_MAX = (MANIFEST_BYTES_MAX - SIGNATURE_ROOM_BYTES) * 3 // 4 - len(document_json.encode(HEAD))
 """What the orders of one manifest may take together."""
-RED_BYTES = 1_500
+RED_BYTES = 2_900
+"""What a red alert may take whose words are as long as two languages allow, or whose area has 100 corners."""
 RED_ALERTS = 2
 SLOTS_A_FAMILY = 2
 TELL_PERCENT = 70
-RECORDING_BYTES_MAX = 33_554_432
-RECORDING_MS_MAX = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +79,15 @@ def size(order: Order) -> int:
 def size_at_most(order: Order) -> int:
     """The most that an order may come to take: with every recording, and with its longest revision and times."""
     missing = set(order.texts) - {audio.lang for audio in order.audio}
-    more = (Audio(lang, "0" * 64, "opus", RECORDING_MS_MAX, RECORDING_BYTES_MAX) for lang in sorted(missing))
-    longest = replace(order, rev=REV_LONG, start_at=INTEGER_LONG, expires=INTEGER_LONG, audio=(*order.audio, *more))
+    more = (Audio(lang, "0" * 64, "opus", AUDIO_MS_MAX, AUDIO_BYTES_MAX) for lang in sorted(missing))
+    longest = replace(order, rev=REV_LONG, start_at=INTEGER_MAX, expires=INTEGER_MAX, audio=(*order.audio, *more))
     return size(longest)
 
 
 def reserved(alert: Order, followers: Iterable[Order], *, over: bool = False) -> int:
-    """What a family keeps: the most that any of its whole orders takes, followers beside the alert's stub."""
+    """What a family keeps: the most that any of its whole orders takes. A stub keeps no room: it is swept instead."""
     follower = max((size_at_most(order) for order in followers), default=0)
-    return max(0 if over else size_at_most(alert), follower + size_at_most(stub(alert)))
+    return max(0 if over else size_at_most(alert), follower)
 
 
 def room_left(taken: Taken, level: int) -> tuple[int, int]:
@@ -115,7 +121,7 @@ def gives_way(family: Family, taken: Taken, now_us: int) -> tuple[Family, ...] |
 def gives_way_to_follower(family: Family, taken: Taken) -> tuple[Family, ...] | None:
     """The same for a follower, which no room is closed to and which the others' followers leave for at any time."""
     gone: list[Family] = []
-    for old in (*_over(taken, INTEGER_LONG), None):
+    for old in (*_over(taken, INTEGER_MAX), None):
         staying = taken.without(gone).families
         ours = [other.bytes for other in staying if other.ours]
         if family.bytes <= BYTES_MAX - sum(ours) and SLOTS_A_FAMILY * (len(ours) + 1) <= MANIFEST_ORDERS_MAX:

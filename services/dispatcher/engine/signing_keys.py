@@ -17,11 +17,11 @@ from ..domain.planning import City
 from ..domain.refusals import NoUsableKey
 from ..domain.signing_keys import KeyAtGateway, KeyState, KeyTrouble, UseHealth, judge_use, unusable_for, words
 from .broker_copies import on_air
+from .leases import GATEWAY_PREFIX
 from .ports import CitySettings, Lease, Page, Read, Store, Tx
 
 KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
-GATEWAY_LEASES = "gw-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,28 @@ class KeysHealth:
     keys: tuple[KeyState, ...]
 
 
-def report(store: Store, gateway: str, found: Sequence[KeyReport]) -> None:
-    """Write down what this gateway has found of every key that its key document lists, and forget the others."""
+def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int) -> None:
+    """Write down what this gateway has found of every key that its key document of this version lists.
+
+    The newest document that any gateway has reported decides: a key that it does not list is gone, whoever knew it, and
+    an older document neither brings a key back nor changes its limits.
+    """
     with store.write() as tx:
         tx.lock("keys")
         now_us = tx.now_us()
         kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
+        others = {id: {name: at for name, at in row.gateways.items() if name != gateway} for id, row in kept.items()}
+        newest = max((at.document for views in others.values() for at in views.values()), default=0)
         for each in found:
-            before = kept.pop(each.key.id, each.key).gateways
-            others = {name: view for name, view in before.items() if name != gateway}
-            tx.put(replace(each.key, gateways={**others, gateway: _view(each, now_us)}))
+            before = kept.pop(each.key.id, None)
+            if before is None and document < newest:
+                continue
+            views = others.get(each.key.id, {})
+            newer = before is not None and any(at.document > document for at in views.values())
+            row = before if before is not None and newer else each.key
+            tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
-            _forget(tx, row, gateway)
+            _unlisted(tx, row, others[row.id], document)
 
 
 def nothing_signs(store: Store) -> None:
@@ -66,7 +76,11 @@ def nothing_signs(store: Store) -> None:
         tx.lock("keys")
         now_us, alive = tx.now_us(), live_gateways(tx)
         for row in tx.find(KeyState, Page(limit=KEYS_MAX)):
-            unread = {name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us) for name in row.gateways if name not in alive}
+            unread = {
+                name: KeyAtGateway(KeyTrouble.NO_DOCUMENT, now_us, document=view.document)
+                for name, view in row.gateways.items()
+                if name not in alive
+            }
             tx.put(replace(row, gateways=row.gateways | unread))
 
 
@@ -93,12 +107,18 @@ def unusable(read: Read, stream: str, level: int, city: City) -> str:
     where = parse_manifest_topic(stream)
     chain = city.tree.chain(where.name).all
     alive = live_gateways(read)
-    keys = [_seen_by(key, alive) for key in rows if key.issuer == where.issuer] if alive else rows
+    mine = [key for key in rows if key.issuer == where.issuer]
+    keys = [_seen_by(key, alive) for key in mine] if alive else mine
     problems = unusable_for(keys, str(where.use), chain, level, read.now_us())
     if not problems:
         return ""
     said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
-    return f"{where.use}: {said}. Put the saved key file back, or `tocsin keys make {where.use}`"
+    make = f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
+    return (
+        f"{where.use}: {said}. Put the saved .pem file back into the gateway's folder of keys; or, without one, "
+        f"`{make}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` the broken one"
+        + (". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else "")
+    )
 
 
 def health(read: Read) -> KeysHealth:
@@ -121,10 +141,10 @@ def live_gateways(read: Read) -> tuple[str, ...]:
     """The gateways that hold their lease, by name."""
     now_us = read.now_us()
     leases = read.find(Lease, Page(limit=KEYS_MAX))
-    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_LEASES) and x.until_us > now_us))
+    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_PREFIX) and x.until_us > now_us))
 
 
-def _view(found: KeyReport, now_us: int) -> KeyAtGateway:
+def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     return KeyAtGateway(
         found.fault,
         now_us,
@@ -132,14 +152,16 @@ def _view(found: KeyReport, now_us: int) -> KeyAtGateway:
         found.took_us,
         found.failed,
         0 if found.failed_ago_us is None else now_us - found.failed_ago_us,
+        document,
     )
 
 
-def _forget(tx: Tx, row: KeyState, gateway: str) -> None:
-    """Take a key out of what one gateway knows; a key that no gateway knows is gone."""
-    others = {name: view for name, view in row.gateways.items() if name != gateway}
-    if others:
-        tx.put(replace(row, gateways=others))
+def _unlisted(tx: Tx, row: KeyState, others: dict[str, KeyAtGateway], document: int) -> None:
+    """Keep of a key that a document of this version does not list what gateways with a newer one know; a key that no
+    such gateway knows is gone."""
+    newer = {name: view for name, view in others.items() if view.document >= document}
+    if newer:
+        tx.put(replace(row, gateways=newer))
     else:
         tx.delete(KeyState, row.id)
 

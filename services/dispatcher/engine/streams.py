@@ -18,6 +18,7 @@ from ..domain.broadcasts import (
     Release,
     content_hash,
     people_needed,
+    prepared_again,
     silenced_at,
     whole_order,
     wire_order,
@@ -27,7 +28,7 @@ from ..domain.incidents import Air, Incident
 from ..domain.planning import City
 from ..domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
 from ..domain.wordings import unfilled
-from . import room
+from . import room, sighted
 from .chain import chain_now
 from .ports import CitySettings, Page, Read, Signer, Stream, Tx
 from .room import Family, Taken
@@ -36,6 +37,7 @@ FRESH_US = 3_600_000_000
 REFRESH_US = FRESH_US // 2
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
+STREAMS_MAX = 10_000
 AHEAD = "ahead of the time"
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
@@ -130,10 +132,21 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     chain = city.tree.chain(stream.area).all
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
+    carried = sighted.carried(tx, _manifest_found(stream)) if unknown_on_air(stream) else ()
+    if carried:
+        why = "a person has neither adopted nor withdrawn them"
+        tx.record(Record("stream.carries_unknown", topic, why, facts={"orders": list(carried)}))
     version = speaker_link.next_version(max(stream.manifest_version, _foreign_version(stream)), now_us)
     _, head = chain_now(tx)
     manifest = Manifest(
-        topic, version, now_us, now_us + FRESH_US, head, tuple(orders), swept=swept_us, audio_base=audio_base
+        topic,
+        version,
+        now_us,
+        now_us + FRESH_US,
+        head,
+        tuple(orders),
+        swept=min(swept_us, now_us),
+        audio_base=audio_base,
     )
     raw = signer.sign_manifest(manifest, chain)
     refresh_us = now_us + REFRESH_US
@@ -141,7 +154,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
     signed = replace(
         stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign,
-        swept_us=swept_us,
+        swept_us=swept_us, carried=bool(foreign and (carried or stream.carried)),
     )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
@@ -172,9 +185,36 @@ def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
     return [best[order_id] for order_id in sorted(best)]
 
 
+def undecided(read: Read, topic: str) -> bool:
+    """Whether people have still to decide about what the broker holds of a stream."""
+    stream = read.get(Stream, topic)
+    return stream is not None and unknown_on_air(stream)
+
+
 def unknown_on_air(stream: Stream) -> bool:
     """Whether the broker holds a newer manifest that waits for a person to adopt or withdraw it."""
     return _foreign_version(stream) > stream.manifest_version
+
+
+def unknown_orders(read: Read, topic: str) -> list[Order]:
+    """The orders on a stream that only the broker knew and whose time is not over, as a person decided about them."""
+    stream = read.get(Stream, topic)
+    return [] if stream is None else _foreign(stream, [], read.now_us())
+
+
+def unknown_topics(read: Read) -> tuple[str, ...]:
+    """The streams on which something unknown waits for a person."""
+    return tuple(row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if waits(row))
+
+
+def waits(stream: Stream) -> bool:
+    """Whether something unknown on a stream waits for a person, also where our own signature carries it meanwhile."""
+    return unknown_on_air(stream) or stream.carried
+
+
+def keeps_foreign(stream: Stream, now_us: int) -> bool:
+    """Whether the time of an order that only the broker knew is not over, adopted and withdrawn ones included."""
+    return bool(_foreign(stream, [], now_us))
 
 
 def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
@@ -190,13 +230,16 @@ def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
 def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
     """The stubs of the known orders in force that a manifest no longer lists and says are over."""
     names = {order.id for order in manifest.orders}
-    over = [o for o in known if o.id not in names and o.start_at < manifest.swept and o.state is OrderState.IN_FORCE]
+    # A manifest speaks of its own past alone.
+    until_us = min(manifest.swept, manifest.issued)
+    over = [o for o in known if o.id not in names and o.start_at < until_us and o.state is OrderState.IN_FORCE]
     return [stub(replace(order, rev=order.rev + 1)) for order in over]
 
 
 def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
-    """Compare the broker's verified copy with the row: "same", "republish" (ours is newer), "unknown here", "ahead of
-    the time" (no speaker takes it), or "another issuer's", which is no business of ours."""
+    """Compare the broker's verified copy with the row: "same"; "republish" (ours is newer, or a person has decided
+    about it); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes it); "unknown here";
+    "newer number" (it has nothing else that we don't); or "another issuer's", which is no business of ours."""
     city = tx.get(CitySettings, "city")
     if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
         # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
@@ -209,17 +252,19 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
         # Nothing of it is on air, and whoever signed above it would be refused by every speaker as well.
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return AHEAD
-    if row.foreign and _foreign_version(row) == manifest.version:
+    if unknown_on_air(row) and _foreign_version(row) == manifest.version:
         return "unknown here"
     if row.manifest_version >= manifest.version:
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
-        return "republish"
-    known, found = [wire_order(b) for b in _on_stream(tx, topic)], replace(row, foreign=document_json.encode(manifest))
+        # Where `orders` is empty, what was signed last is no longer what the version says.
+        return "not ours" if row.orders and row.manifest_version == manifest.version else "republish"
+    known = [wire_order(b) for b in _on_stream(tx, topic)]
+    found = replace(row, foreign=document_json.encode(manifest), carried=False)
     if row.signed and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
         # Only its number is news, as after an older backup: what is signed next goes above it.
         tx.put(_above(row, manifest))
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
-        return "same"
+        return "newer number"
     tx.put(found)
     orders = [f"{o.id}@{o.rev}:{o.state}" for o in manifest.orders]
     why = f"version {manifest.version} is on air but unknown here: adopt or withdraw"
@@ -252,18 +297,23 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
 
 
 def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
-    """A person takes off the air what the broker holds and this database does not know; what it knows stays as it is
-    here. Raises NotFound when nothing unknown is there."""
+    """A person takes off the air what the broker holds and this database does not know. What speakers have been told is
+    over is over here as well; what else is known stays as it is here. Raises NotFound when nothing unknown is there."""
     manifest, now_us = _unknown(tx, topic), tx.now_us()
     withdrawn = []
-    for order in manifest.orders:
+    for order in (*manifest.orders, *_swept(manifest, [wire_order(b) for b in _on_stream(tx, topic)])):
         mine = tx.get_locked(Broadcast, order.id)
-        over = order.state is OrderState.WITHDRAWN or order.expires <= now_us
-        if over or (mine is not None and mine.rev >= order.rev):
+        if order.expires <= now_us or (mine is not None and mine.rev >= order.rev):
             continue
-        withdrawn.append(stub(replace(order, rev=order.rev + 1)))
+        if order.state is OrderState.IN_FORCE:
+            order = stub(replace(order, rev=order.rev + 1))
+            withdrawn.append(order)
         if mine is not None:
-            _take_over(tx, mine, withdrawn[-1], person)
+            _take_over(tx, mine, order, person)
+            if mine.original:
+                # It may have to be given again, in this time.
+                again = hashlib.sha256(f"{mine.id} {order.rev} again".encode()).hexdigest()[:32]
+                tx.put(prepared_again(mine, again))
     changed = {order.id: order for order in withdrawn}
     stream = tx.get_locked(Stream, topic)
     assert stream is not None
@@ -282,9 +332,10 @@ def _unknown(tx: Tx, topic: str) -> Manifest:
 
 
 def _above(stream: Stream, manifest: Manifest) -> Stream:
-    """The stream so that it is signed anew, above this version."""
+    """The stream so that it is signed anew, above the version of this manifest. From then on nothing unknown
+    waits on it for a person."""
     version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
-    return replace(stream, manifest_version=version, orders="", swept_us=swept_us)
+    return replace(stream, manifest_version=version, orders="", swept_us=swept_us, carried=False)
 
 
 def _same_words(mine: Broadcast, order: Order) -> bool:
@@ -352,4 +403,8 @@ def _new_stream(topic: str) -> Stream:
 
 
 def _foreign_version(stream: Stream) -> int:
-    return document_json.decode_manifest(stream.foreign).version if stream.foreign else 0
+    return _manifest_found(stream).version if stream.foreign else 0
+
+
+def _manifest_found(stream: Stream) -> Manifest:
+    return document_json.decode_manifest(stream.foreign)

@@ -63,7 +63,7 @@ from ..domain.wordings import filled
 from . import drafts, endings, footprints, muting, signing_keys, silencing, witnesses
 from .ahead import Ahead
 from .ports import Ids, Page, Tx
-from .streams import SILENT_STATES, revision_on_broker
+from .streams import SILENT_STATES, revision_on_broker, undecided
 from .wanted import WantedWords
 
 EFFECTS_MAX = 100_000
@@ -185,11 +185,11 @@ class Work:
         return self._words
 
     def keeps_word(self) -> None:
-        """From now on there may be one."""
+        """Invalidates the cached answer "no incident has silenced reports"."""
         self._words = True
 
     def silences_changed(self) -> None:
-        """They are read anew."""
+        """Drops the cached silences; the next look reads them from the store."""
         self._silences = None
 
     def _around(self, incident: Incident, event: IncidentEvent) -> Circumstances:
@@ -277,16 +277,19 @@ class Work:
             self.tx.record(Record("broadcast.prepared_again", again.id, f"{after.id} left the air without being heard"))
 
     def _above_broker(self, before: Broadcast, after: Broadcast) -> Broadcast:
-        """Silence goes above whatever the broker holds of this order. Sound does not: what was released, and perhaps
-        cancelled, in a time this database has lost is decided by people first. Raises UnknownOnAir."""
+        """Silence goes above whatever the broker holds of this order, and so does what ends an alert. Other sound does
+        not: what was released, and perhaps cancelled, in a time this database has lost is decided by people first.
+        Raises UnknownOnAir."""
         there = revision_on_broker(self.tx, after)
         if there < after.rev:
             return after
         if after.state in SILENT_STATES:
             return broadcasts.silenced_at(after, there + 1)
-        if before.state is not BroadcastState.ON_AIR:
+        if before.state is BroadcastState.ON_AIR:
+            return after
+        if after.phase is Phase.ALERT and undecided(self.tx, after.stream):
             raise UnknownOnAir(after.stream)
-        return after
+        return replace(after, rev=there + 1)
 
     def _replace_original(self, follower: Broadcast, person: str) -> list[Effect]:
         """A correction or all-clear takes its original off the air, and goes to exactly the original's speakers."""

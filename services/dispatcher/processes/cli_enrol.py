@@ -25,6 +25,7 @@ from ..domain.places import Area, Speaker
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, people
+from ..engine.leases import GATEWAY_PREFIX, gateway_client
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
 from . import cli_enrol_sources as sources
@@ -33,7 +34,6 @@ from .commands import in_line
 from .commands import my_name as _me
 from .commands import opened_store as _store
 from .enrolment import (
-    GATEWAY_PREFIX,
     GATEWAYS_MAX,
     LIMIT_MAX,
     RHYTHM_S_MAX,
@@ -348,7 +348,7 @@ def gateway(
         except (OSError, ValueError) as wrong:
             raise typer.BadParameter("The file is there already and holds no secrets; name another one.") from wrong
     with _store() as store:
-        made = enrol_gateway(store, f"{GATEWAY_PREFIX}{number}", _me())
+        made = enrol_gateway(store, gateway_client(number), _me())
     if file is None:
         for account, secret in made.items():
             _once(f"secret {account}", secret)

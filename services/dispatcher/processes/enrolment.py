@@ -31,6 +31,7 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import desk, panels, receipts
+from ..engine.leases import GATEWAY_PREFIX
 from ..engine.ports import BrokerAccount, Page, Store
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
@@ -42,7 +43,6 @@ ALIASES_MAX = 500
 ALIAS_CHARS_MAX = 64
 GATEWAYS_MAX = 100
 LIMIT_MAX = 1_000_000
-GATEWAY_PREFIX = "gw-"
 INTAKE_SUFFIX = "-in"
 SENSORS_SUFFIX = "-sensors"
 

@@ -45,7 +45,7 @@ from ..engine import clock
 from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
-from ..engine.leases import GATEWAY_LEASE_US, held_until_us, hold
+from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.signing_keys import nothing_signs
@@ -130,8 +130,9 @@ class Gateway:
         )  # fmt: skip
         self.link = self._make_link()
         self.side = SpeakerSide(
-            self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base
-        )
+            self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base,
+            unknown=self.metrics.unknown_streams.set,
+        )  # fmt: skip
         key_metrics = KeyMetrics(self.registry)
         self.canaries = Canaries(
             self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
@@ -395,12 +396,17 @@ class Gateway:
         if time.monotonic() < self._compare_at or not self.link.connected:
             self._compare_arrived()
             return False
-        self._compare_at = time.monotonic() + RECONCILE_EVERY_S
+        self._compare_at = planned = time.monotonic() + RECONCILE_EVERY_S
         try:
             self.side.reconcile()
         except (CarryFailed, NotFound) as failed:
             log.warning("the broker's copies could not be compared", reason=str(failed))
             self._compare_at = time.monotonic() + 1.0
+        except StoreUnavailable:
+            # A connection made meanwhile has set a time of its own, when it has been told everything.
+            if self._compare_at == planned:
+                self._compare_at = time.monotonic()
+            raise
         self._wake()
         return False
 
@@ -421,7 +427,7 @@ class Gateway:
         id when its lease runs out."""
         while True:
             for number in range(self.settings.gateway_clients):
-                client_id = f"gw-{number}"
+                client_id = gateway_client(number)
                 try:
                     held_us = held_until_us(self.store, client_id)
                     if hold(self.store, client_id, self.owner, GATEWAY_LEASE_US):

@@ -27,6 +27,7 @@ from ..adapters.passwords import Argon2Passwords
 from ..adapters.store import SqlStore
 from ..domain.planning import City
 from ..engine.cities import CityInMemory
+from ..engine.leases import gateway_client
 from ..engine.people import Role, create_person, fresh_secret
 from ..engine.ports import CitySettings, Person
 from .children import Child, ChildWontStart, Mosquitto, Redis, free_port
@@ -197,7 +198,7 @@ def start_system(settings: Settings, store: SqlStore, city: City) -> System:
     try:
         secrets: dict[str, str] = {}
         for number in range(settings.gateway_clients):
-            secrets |= enrol_gateway(store, f"gw-{number}", "up")
+            secrets |= enrol_gateway(store, gateway_client(number), "up")
         system.logins = broker_logins(store, city)
         mqtt_port = mosquitto.start(system.logins)
         redis.start()

@@ -15,12 +15,13 @@ from ..adapters.playbooks import read_playbooks
 from ..adapters.rules import read_rules
 from ..adapters.store import SqlStore, SystemClock
 from ..engine.engine import Engine
-from ..engine.ports import Clock, StoreUnavailable
+from ..engine.ports import Clock, Conflict, StoreUnavailable
 from .settings import Settings
 
 log = structlog.get_logger(__name__)
 
 STORE_AWAY_S = 0.5
+CONFLICT_PAUSE_S = 0.01
 
 __all__ = ["Loop", "SystemClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
 
@@ -120,6 +121,11 @@ class Loop:
         """One step; True when it did something and the next should follow at once."""
         try:
             did = bool(self._step())
+        except Conflict as lost:
+            # The database is there, and the step as a whole is done again at once.
+            log.info("a transaction is done again", loop=self.name, reason=str(lost))
+            self._ended.wait(CONFLICT_PAUSE_S)
+            return True
         except StoreUnavailable as away:
             if not self._away:
                 log.warning("the database is away", loop=self.name, reason=str(away))

@@ -19,10 +19,13 @@ from .counts import Counts
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """`secure_cookie` is off only where the console is reached over plain HTTP on the same machine."""
+    """`secure_cookie` is off only where the console is reached over plain HTTP on the same machine. For so long the
+    same answer about health is given to everybody, and the same word on how full the streams are."""
 
     token_lifetime_s: int = 12 * 3_600
     secure_cookie: bool = True
+    health_kept_s: float = 1.0
+    room_kept_s: float = 10.0
 
 
 class Verdict(Protocol):

@@ -6,12 +6,14 @@ read it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
@@ -19,13 +21,15 @@ from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
 from ..engine import broker_copies, queries, signing_keys
 from ..engine.broker_copies import CopiesHealth
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
-from ..engine.ports import CitySettings, ClockState, StoreUnavailable
-from ..engine.queries import Health
+from ..engine.ports import CitySettings, ClockState, Read, StoreUnavailable
+from ..engine.queries import Health, SpeakersOnline
 from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
 
+SECOND_US = 1_000_000
 WORKER_SILENT_US = 180_000_000
+STREAMS_SAID_MAX = 3
 
 _WORDS = {
     "database": (
@@ -58,22 +62,28 @@ _WORDS = {
         "新的实警播发不能保证响起；终端继续播放已持有的指令。请修复密钥，并用手持喇叭人工播报。",
     ),
     "key_exercise": (
-        "Drills can't be counted on to sound: hold none. Actual broadcasts don't depend on it.",
-        "演练播发不能保证响起，请暂停演练；实警播发不受影响。",
+        "Drills can't be counted on to sound: hold none.",
+        "演练播发不能保证响起，请暂停演练。",
     ),
     "key_config": (
-        "Speakers keep the configuration they hold; new and moved speakers wait. Broadcasts don't depend on it.",
-        "终端保持现有配置，新装和移位的终端须等待；播发不受影响。",
+        "Speakers keep the configuration they hold; new and moved speakers wait.",
+        "终端保持现有配置，新装和移位的终端须等待。",
     ),
     "key_clock": (
         "Speakers that run keep their clock; one that starts now obeys nothing new until it is answered. Where "
         "speakers were started lately, announce by hand-held loudspeaker.",
         "运行中的终端保持时钟；此时启动的终端在得到应答前不接收新指令。近期重启过终端的场所请用手持喇叭播报。",
     ),
+    "speakers": (
+        "Nothing would be heard: no speaker in service is online. Check the broker and the network; announce by "
+        "hand-held loudspeaker and telephone the offices.",
+        "没有在役终端在线，播发无人能听到。请检查消息代理与网络，用手持喇叭播报并电话通知值守单位。",
+    ),
     "streams": (
-        "Speakers that are connected keep what they hold; one that connects now may not hear of what is on air, or of "
-        "its end. Check the broker, and announce by hand-held loudspeaker.",
-        "在线终端保持已持有的指令；此时上线的终端可能收不到正在播出的内容或其停止。请检查消息代理，并用手持喇叭播报。",
+        "Speakers keep what they hold; some may not hear of what is on air, or of its end. Check the broker and the "
+        "keys, decide on what is unknown on air (/api/streams), and announce by hand-held loudspeaker.",
+        "终端保持已持有的指令；部分终端可能收不到正在播出的内容或其停止。请检查消息代理与密钥，"
+        "处理正在播出的未知内容（/api/streams），并用手持喇叭播报。",
     ),
     "room": (
         "Stops, corrections, all-clears and two red alerts still fit on every stream. See which alerts fill the "
@@ -84,6 +94,14 @@ _WORDS = {
         "No city has been imported: nothing can be planned.",
         "尚未导入城市资料，无法制定播发计划。",
     ),
+}
+
+_NO_ACTUAL_KEY = ("there is no actual key: only drills can be broadcast", "没有实警密钥：只能播发演练")
+
+_COPIES = {
+    broker_copies.SAME: ("not compared", "未比对"),
+    broker_copies.NOT_SIGNED: ("never signed", "从未签名"),
+    broker_copies.NOT_PUBLISHED: ("its newest orders are not at the broker", "最新指令尚未送达消息代理"),
 }
 
 _REFUSED = (
@@ -141,9 +159,9 @@ def health_router(deps: WebDeps) -> APIRouter:
     watch = _Watch(deps)
 
     @router.get("/api/health")
-    def health(response: Response) -> HealthView:
-        """200 while the database answers, 503 when not; `parts` says the rest."""
-        view = watch.look()
+    async def health(response: Response) -> HealthView:
+        """200 while the database answers, 503 when not; `parts` says the rest. Up to a second old."""
+        view = await watch.view()
         if not view.parts[0].well:
             response.status_code = 503
         return view
@@ -157,9 +175,24 @@ def health_router(deps: WebDeps) -> APIRouter:
 
 @dataclass(slots=True)
 class _Watch:
+    """The newest look at health, which serves everybody who asks soon after. One look at a time, however many ask."""
+
     deps: WebDeps
     worker_seq: int = 0
     outage: bool = False
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    newest: HealthView | None = None
+    looked_us: int = 0
+    measured: tuple[int, SpeakersOnline] | None = None
+    measured_us: int = 0
+
+    async def view(self) -> HealthView:
+        async with self.looking:
+            now_us = self.deps.clock.mono_us()
+            if self.newest is None or now_us - self.looked_us >= self.deps.settings.health_kept_s * SECOND_US:
+                # Kept only when it is whole, and as old as its beginning.
+                self.newest, self.looked_us = await run_in_threadpool(self.look), now_us
+            return self.newest
 
     def look(self) -> HealthView:
         try:
@@ -167,41 +200,50 @@ class _Watch:
                 settings = read.get(CitySettings, "city")
                 seen = queries.health(read, settings.name if settings else "", self.worker_seq)
                 keys, copies = signing_keys.health(read), broker_copies.health(read)
+                percent, speakers = self.measure(read)
         except StoreUnavailable as error:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
             self.outage = True
             clock = ClockState("clock", self.deps.clock.now_us())
-            return _view(Health(clock, "", 0, 0, 0, False, 0, 0), database=False)
+            return _all([_part("database", False, 0)], Health(clock, "", 0, 0, 0, False, 0, 0), [])
         self.outage = False
         self.worker_seq = seen.worker_seq
-        view = _view(seen, database=True)
-        return _with(view, [*map(_use_part, keys.uses), _streams_part(copies)], [_key_view(key) for key in keys.keys])
+        uses = [*map(_use_part, keys.uses)]
+        if all(use.use != "actual" for use in keys.uses):
+            uses.append(_no_actual_key(seen.now_us))
+        parts = [*_parts(seen, percent), *uses, _streams_part(copies), _speakers_part(speakers, seen.now_us)]
+        return _all(parts, seen, [_key_view(key) for key in keys.keys])
+
+    def measure(self, read: Read) -> tuple[int, SpeakersOnline]:
+        """How full the fullest stream is, and how many speakers are online. Looked at less often than the rest: every
+        order on air is encoded for it, and every speaker's row is read."""
+        now_us = self.deps.clock.mono_us()
+        if self.measured is None or now_us - self.measured_us >= self.deps.settings.room_kept_s * SECOND_US:
+            online = queries.speakers_online(read, self.deps.engine.city_of(read))
+            self.measured, self.measured_us = (queries.fullest_percent(read), online), now_us
+        return self.measured
 
 
-def _view(seen: Health, *, database: bool) -> HealthView:
-    now_us = seen.now_us
-    parts = [_part("database", database, now_us if database else 0)]
-    if database:
-        parts += [
-            _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
-            _part("effects", seen.effects_late == 0, now_us),
-            _part(
-                "worker",
-                not seen.worker_silent and lately(seen.worker_seen_us, now_us, WORKER_SILENT_US),
-                seen.worker_seen_us,
-            ),
-            _clock_part(seen.clock),
-            _part("room", seen.fullest_percent < TELL_PERCENT, now_us),
-            _part("city", bool(seen.city), now_us if seen.city else 0),
-        ]
+def _all(parts: list[HealthPart], seen: Health, keys: list[KeyView]) -> HealthView:
     well = all(part.well for part in parts)
-    return HealthView(well=well, now_us=now_us, city=seen.city, effects_open=seen.effects_open, parts=parts)
+    return HealthView(
+        well=well, now_us=seen.now_us, city=seen.city, effects_open=seen.effects_open, parts=parts, keys=keys
+    )
 
 
-def _with(view: HealthView, parts: list[HealthPart], keys: list[KeyView]) -> HealthView:
-    well = view.well and all(part.well for part in parts)
-    return view.model_copy(update={"well": well, "parts": [*view.parts, *parts], "keys": keys})
+def _parts(seen: Health, percent: int) -> list[HealthPart]:
+    now_us = seen.now_us
+    worker = not seen.worker_silent and lately(seen.worker_seen_us, now_us, WORKER_SILENT_US)
+    return [
+        _part("database", True, now_us),
+        _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
+        _part("effects", seen.effects_late == 0, now_us),
+        _part("worker", worker, seen.worker_seen_us),
+        _clock_part(seen.clock),
+        _part("room", percent < TELL_PERCENT, now_us),
+        _part("city", bool(seen.city), now_us if seen.city else 0),
+    ]
 
 
 def _use_part(use: UseHealth) -> HealthPart:
@@ -212,15 +254,41 @@ def _use_part(use: UseHealth) -> HealthPart:
     return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
 
 
+def _no_actual_key(now_us: int) -> HealthPart:
+    english, chinese = _NO_ACTUAL_KEY
+    part = _part("key_actual", True, now_us)
+    return part.model_copy(update={"warned": True, "what": english, "what_zh": chinese})
+
+
+def _speakers_part(speakers: SpeakersOnline, now_us: int) -> HealthPart:
+    """How many would hear: none is red, and some that are missing are a warning."""
+    part = _part("speakers", speakers.online > 0 or not speakers.in_service, now_us)
+    english = f"{speakers.online} of {speakers.in_service} speakers in service are online"
+    chinese = f"在役终端{speakers.in_service}个，在线{speakers.online}个"
+    warned = part.well and speakers.online < speakers.in_service
+    return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
+
+
 def _streams_part(copies: CopiesHealth) -> HealthPart:
-    """Whether the broker holds what is on air; the stream that has gone unconfirmed for longest is named."""
+    """Whether the broker holds what is on air, and nothing else; the stream that has gone unconfirmed for longest is
+    named, and those on which a person has to decide what is on air."""
     part = _part("streams", copies.well, copies.oldest_us or copies.now_us)
     if copies.well:
         return part
-    age_s = (copies.now_us - copies.oldest_us) // 1_000_000
-    what = f"{copies.oldest} has not been confirmed for {age_s} s: {copies.found or 'not compared'}"
-    what_zh = f"{copies.oldest}已有{age_s}秒未确认：{copies.found or '未比对'}"
-    return part.model_copy(update={"what": what, "what_zh": what_zh})
+    english, chinese = [], []
+    if copies.unknown:
+        topics = copies.unknown[:STREAMS_SAID_MAX]
+        more, more_zh = ("", "") if len(copies.unknown) == len(topics) else (" and others", "等")
+        english.append(
+            f"something is on air that this database does not know, on {', '.join(topics)}{more}: adopt or withdraw it"
+        )
+        chinese.append(f"{'、'.join(topics)}{more_zh}正在播出本系统未知的内容：请接管或撤下")
+    if copies.unheld:
+        age_s = (copies.now_us - copies.oldest_us) // 1_000_000
+        found, found_zh = _COPIES.get(copies.found, (copies.found, copies.found))
+        english.append(f"{copies.oldest} has not been confirmed for {age_s} s: {found}")
+        chinese.append(f"{copies.oldest}已有{age_s}秒未确认：{found_zh}")
+    return part.model_copy(update={"what": "; ".join(english), "what_zh": "；".join(chinese)})
 
 
 def _said(problems: Sequence[KeyProblem]) -> tuple[str, str]:

@@ -85,6 +85,7 @@ BAD_MEMBERS: list[tuple[str, object, str]] = [
     ("audio_base", "http://a/" + "b" * 248, "over_cap"),
     ("audio_base", "", "malformed"),
     ("swept", 0, "malformed"),
+    ("swept", 1_800_000_000_000_001, "malformed"),
     ("orders.0.volume", 0, "malformed"),
     ("orders.0.volume", 101, "malformed"),
     ("orders.0.volume", "loud", "malformed"),

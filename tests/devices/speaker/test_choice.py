@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from devices.protocols.documents import OrderClass, OrderState
 from devices.protocols.selector import Selector
@@ -108,11 +112,113 @@ def test_a_daily_order_never_catches_up() -> None:
     assert world.steps("o-1") == ["accepted", "refused:missed"]
 
 
-def test_a_daily_order_that_an_emergency_held_up_for_long_is_dropped() -> None:
-    news = an_order("news", order_class=DAILY, repeat=2)
-    storm = an_order("storm", repeat=8, gap_s=0)
-    world = World().up().order(news).advance(4).order(news, storm).advance(300)
-    assert [s for s in world.sounds() if s.startswith("news")] == ["news#1…"]
+def of(world: World, order: str) -> list[str]:
+    return [sound for sound in world.sounds() if sound.startswith(f"{order}#")]
+
+
+def test_a_daily_order_that_never_began_behind_an_emergency_is_dropped() -> None:
+    news, storm = an_order("news", order_class=DAILY), an_order("storm", repeat=8, gap_s=0)
+    world = World().up().order(news, storm).advance(300)
+    assert of(world, "news") == []
+    assert world.steps("news") == ["accepted", "refused:missed"]
+
+
+@pytest.mark.parametrize("gap_s", [0, 5, 70])
+def test_a_daily_order_cut_by_a_long_emergency_goes_on_after_it(gap_s: int) -> None:
+    news, storm = an_order("news", order_class=DAILY, repeat=2), an_order("storm", repeat=8, gap_s=gap_s)
+    world = World(sound_ms=20_000).up().order(news).advance(4).order(news, storm).advance(900)
+    assert of(world, "news")[0] == "news#1…"
+    assert of(world, "news")[-2:] == ["news#1", "news#2"]
+    assert "refused:missed" not in world.steps("news")
+
+
+def test_a_daily_order_interrupted_in_its_gap_goes_on_after_a_long_emergency() -> None:
+    news, storm = an_order("news", order_class=DAILY, repeat=3, gap_s=30), an_order("storm", repeat=20, gap_s=1)
+    world = World().up().order(news).advance(15).order(news, storm).advance(400)
+    assert of(world, "news") == ["news#1", "news#2", "news#3"]
+
+
+def test_a_daily_order_goes_on_though_the_power_failed_during_the_emergency() -> None:
+    news, storm = an_order("news", order_class=DAILY), an_order("storm", repeat=20, gap_s=1)
+    world = World().up().order(news).advance(4).order(news, storm).advance(100)
+    world.crash().advance(20).boot().connect().advance(400)
+    assert of(world, "news") == ["news#1…", "news#1"]
+
+
+def test_a_daily_order_that_begins_nothing_for_a_minute_after_the_emergency_is_dropped() -> None:
+    news, storm = an_order("news", order_class=DAILY), an_order("storm", repeat=20, gap_s=1)
+    world = World().up().order(news).advance(4).order(news, storm).advance(215)
+    assert world.sounds().count("storm#19") == 1
+    world.failures = {"chime": "render_failed"}
+    world.advance(100)
+    world.failures = {}
+    world.advance(100)
+    assert of(world, "news") == ["news#1…"]
+    assert world.steps("news")[-1] == "refused:missed"
+
+
+def test_a_long_emergency_writes_nothing_for_the_daily_order_that_waits() -> None:
+    news, storm = an_order("news", order_class=DAILY), an_order("storm", repeat=20, gap_s=1)
+    world = World().up().order(news).advance(4).order(news, storm).advance(10)
+    before = len([entry for entry in world.disk if entry.key == "actual/news"])
+    world.advance(150)
+    assert len([entry for entry in world.disk if entry.key == "actual/news"]) == before
+
+
+# Gaps
+
+
+def starved(sound_ms: int, gap_s: int, **changes: Any) -> World:
+    """An order under a red alert that goes on for the whole hour; by estimate it takes 14 s."""
+    high = an_order("high", level=1, repeat=400, gap_s=gap_s)
+    low = an_order("low", level=4, texts={"zh": "解" * 30}, **changes)
+    world = World(sound_ms=sound_ms).up().order(high).advance(3)
+    return world.order(high, low)
+
+
+def test_an_order_uses_the_gap_that_it_fits_by_its_true_length() -> None:
+    world = starved(sound_ms=8_000, gap_s=12).advance(60)
+    assert world.sounds()[:3] == ["high#1", "low#1", "high#2"]
+
+
+def test_the_true_length_may_be_known_only_after_the_load() -> None:
+    world = starved(sound_ms=8_000, gap_s=14)
+    world.measure_us = 2 * S
+    world.advance(60)
+    assert world.sounds()[:3] == ["high#1", "low#1", "high#2"]
+
+
+def test_an_order_too_long_for_the_gap_is_made_ready_once_and_delays_nothing() -> None:
+    world = starved(sound_ms=13_000, gap_s=12).advance(300)
+    assert of(world, "low") == []
+    assert [h.at // S for h in world.heard] == [25 * n for n in range(len(world.heard))]
+    assert sum(isinstance(x, e.Load) and x.plan.order == "actual/low" for x in world.effects) == 1
+
+
+def test_a_lower_order_that_fits_uses_the_gap_that_the_first_is_too_long_for() -> None:
+    high, mid = an_order("high", level=1, repeat=400, gap_s=12), an_order("mid", texts={"zh": "长" * 300})
+    low = an_order("low", level=4, texts={"zh": "短"})
+    world = World(lengths={"mid": 40_000, "low": 7_000}).up().order(high, mid, low).advance(300)
+    assert of(world, "low") == ["low#1"]
+    assert of(world, "mid") == []
+    high_at = [h.at // S for h in world.heard if h.order == "high"]
+    assert high_at == [22 * n for n in range(len(high_at))]
+
+
+def test_what_fills_a_gap_to_its_end_does_not_hold_the_next_repeat_up() -> None:
+    world = starved(sound_ms=10_000, gap_s=11)
+    world.load_us = 900_000
+    world.advance(300)
+    assert of(world, "low") == ["low#1"]
+    assert {b.at - a.at for a, b in itertools.pairwise(h for h in world.heard if h.order == "high")} == {21 * S}
+
+
+def test_a_player_that_cannot_tell_the_length_starves_nothing_further_down() -> None:
+    high, mid = an_order("high", level=1, repeat=400, gap_s=12), an_order("mid", texts={"zh": "长" * 300})
+    low = an_order("low", level=4, texts={"zh": "短"})
+    world = World(sound_ms=7_000, measure_us=None).up().order(high, mid, low).advance(300)
+    assert of(world, "low") == ["low#1"]
+    assert of(world, "mid") == []
 
 
 def test_a_future_order_is_loaded_ahead_and_starts_on_the_microsecond() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from devices.protocols.documents import HelloAnswer, OrderClass
 from devices.protocols.speaker_link import config_topic, hello_answer_topic, manifest_topic, sign
 from devices.speaker import events as e
@@ -209,6 +211,77 @@ def test_a_wall_clock_far_ahead_at_an_offline_boot_settles_nothing_for_good() ->
     assert world.sounds() == []
     world.connect().advance(60)
     assert world.sounds() == ["o-1#1"]
+
+
+DEAD = -50_000 * HOUR
+"""How wrong the machine's clock is that has forgotten the time."""
+
+
+@pytest.mark.parametrize("wrong_us", [DEAD, -HOUR, 0, 20 * 60 * S, 2 * HOUR, 30 * 24 * HOUR, 9_000 * HOUR])
+@pytest.mark.parametrize("quiet_s", [0, 600, 7_200])
+def test_an_order_in_force_goes_on_without_a_link_whatever_the_machine_takes_for_the_time(
+    quiet_s: int, wrong_us: int
+) -> None:
+    world = World().up().advance(quiet_s)
+    world.order(an_order(start_at=world.utc, expires=world.utc + HOUR, repeat=200)).advance(40).crash().advance(20)
+    world.wall_error_us = wrong_us
+    before = len(world.heard)
+    world.boot().advance(29)
+    assert world.sounding_order() == ""
+    assert world.advance(2).sounding_order() == "o-1"
+    world.advance(300)
+    assert len(world.heard) - before == 20
+
+
+@pytest.mark.parametrize("wrong_us", [DEAD, 0, HOUR])
+def test_an_order_that_had_expired_before_the_power_failed_stays_silent_without_a_link(wrong_us: int) -> None:
+    world = World().up().order(an_order(repeat=2_000, expires=T0 + 300 * S)).advance(280).disconnect().advance(1_000)
+    heard = len(world.heard)
+    world.wall_error_us = wrong_us
+    world.crash().boot().advance(900)
+    assert len(world.heard) == heard
+
+
+def test_power_cuts_one_after_the_other_do_not_set_the_time_back() -> None:
+    world = World(wall_error_us=DEAD).up().order(an_order(repeat=2_000, expires=T0 + 600 * S)).advance(60)
+    for _ in range(20):
+        world.crash().boot().advance(60)
+    assert world.heard[-1].at <= 660 * S
+    assert world.sounding_order() == ""
+
+
+def test_the_time_is_on_disk_every_fifteen_minutes_when_nobody_answers() -> None:
+    world = (
+        World(wall_error_us=DEAD)
+        .up()
+        .order(an_order(start_at=T0 + 8_000 * S, expires=T0 + 9 * HOUR))
+        .advance(60)
+        .disconnect()
+    )
+    world.advance(7_200).crash().boot().advance(8_000 - 7_200 - 60 + 900)
+    assert world.sounds() == ["o-1#1"]
+
+
+def test_a_daily_item_does_not_begin_by_the_stored_time() -> None:
+    world = World(wall_error_us=DEAD).up().order(an_order(order_class=OrderClass.DAILY, start_at=T0 + 60 * S))
+    world.advance(10).crash().boot().advance(300)
+    assert world.sounds() == []
+    assert world.connect().advance(60).sounds() == []
+    assert world.steps("o-1")[-1] == "refused:missed"
+
+
+@pytest.mark.parametrize("wrong_us", [DEAD, 0, 30 * 24 * HOUR])
+def test_a_speaker_without_a_verified_clock_gives_its_steps_no_time(wrong_us: int) -> None:
+    world = World().up().order(an_order(repeat=20)).advance(12).crash().advance(30)
+    world.wall_error_us, world.answers_hello = wrong_us, False
+    told = len(world.receipts)
+    world.boot().connect().advance(120)
+    steps = [step for receipt in world.receipts[told:] for step in receipt.steps]
+    assert {step.kind for step in steps} >= {"ready", "playing", "finished"}
+    assert {step.at for step in steps} == {0}
+    world.answers_hello = True
+    world.advance(120)
+    assert T0 < world.receipts[-1].steps[-1].at <= world.utc
 
 
 def test_without_stored_state_the_wall_clock_alone_makes_nothing_sound() -> None:

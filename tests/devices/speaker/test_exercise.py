@@ -105,6 +105,14 @@ def test_a_daily_rehearsal_gives_way_to_an_actual_daily_item_and_begins_again() 
     assert world.sounds() == ["drill#1…", "news#1", "drill#1"]
 
 
+def test_a_daily_rehearsal_begins_again_after_a_long_actual_daily_item() -> None:
+    rehearsal = replace(DRILL, order_class=DAILY, repeat=1)
+    world = World().up().order(rehearsal, use="exercise").advance(4)
+    news = an_order("news", level=4, order_class=DAILY, repeat=10, gap_s=1, start_at=T0 + 4 * S)
+    world.order(news).advance(300)
+    assert world.sounds()[::11] == ["drill#1…", "drill#1"]
+
+
 def test_an_actual_all_clear_ends_a_drill_and_nothing_of_the_drill_delays_it() -> None:
     fire = an_order("fire", level=4)
     world = World().up().order(fire).advance(30)

@@ -221,7 +221,7 @@ def test_the_wav_player_writes_one_file_for_each_start(loop: Loop, studio: Studi
     until(loop, ears, "SoundLoaded")
     player.play(1)
     until(loop, ears, "SoundEnded")
-    assert ears.names == ["SoundLoaded", "SoundBegan", *["SoundProgress"] * 4, "SoundEnded"]
+    assert ears.names == ["SoundLoaded", "SoundBegan", "SoundMeasured", *["SoundProgress"] * 4, "SoundEnded"]
     assert [path.name for path in heard.glob("*.wav")] == ["000001-actual-o-1-r1.wav"]
     ms = ears.said[-1][1]["ms"]
     assert ears.said[-1][1] == {"ticket": 1, "ms": ms, "mic_db": 68, "source": "chime", "fell_back": ""}
@@ -358,7 +358,7 @@ def test_the_sound_card_player_reports_the_child_that_plays(loop: Loop, studio: 
     script.chmod(0o755)
     player, ears = sound_card(loop, studio, tmp_path, str(script))
     until(loop, ears, "SoundEnded")
-    assert ears.names[:2] == ["SoundLoaded", "SoundBegan"]
+    assert ears.names[:2] == ["SoundLoaded", "SoundMeasured"]
     player.close()
 
 

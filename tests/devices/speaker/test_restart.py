@@ -28,6 +28,23 @@ def test_a_repeat_that_reached_eighty_percent_before_the_crash_was_heard() -> No
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("away_s", [1, 3 * 3_600])
+def test_a_repeat_finished_by_the_power_cut_was_finished_when_it_sounded(away_s: int) -> None:
+    world = World().up().order(an_order()).advance(9).crash().advance(away_s).boot().connect().advance(3)
+    assert abs(world.step("o-1", "finished").at - (T0 + 8 * S)) < S
+
+
+def test_the_time_of_a_repeat_that_sounded_by_an_unverified_clock_is_not_known_after_the_next_power_cut() -> None:
+    world = World().up().order(an_order(repeat=2)).advance(4).crash().boot().advance(39).crash()
+    world.boot().connect().advance(3)
+    assert world.step("o-1", "finished").at == 0
+
+
+def test_an_order_that_expired_during_a_power_cut_ended_when_it_expired() -> None:
+    world = after_a_power_cut(hours=2).connect().advance(3)
+    assert world.step("o-1", "failed").at == T0 + HOUR
+
+
 def test_a_repeat_cut_by_a_crash_before_eighty_percent_sounds_again_whole_and_marked() -> None:
     world = World().up().order(an_order(repeat=2)).advance(7.9).crash().boot().connect().advance(60)
     assert world.sounds() == ["o-1#1…", "o-1#1", "o-1#2"]

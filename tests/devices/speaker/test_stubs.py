@@ -102,13 +102,13 @@ def test_an_order_that_is_only_missing_stays_in_force() -> None:
 
 def test_a_listed_order_is_never_swept() -> None:
     order = an_order(repeat=2)
-    world = World().up().order(order).advance(3).order(order, swept=T0 + HOUR).advance(60)
+    world = World().up().order(order).advance(3).order(order, swept=order.start_at + 1).advance(60)
     assert world.sounds() == ["o-1#1", "o-1#2"]
 
 
 def test_another_stream_sweeps_nothing_of_this_one() -> None:
     order = an_order(repeat=2)
-    world = World().up().order(order).advance(3).order(area=DISTRICT, swept=T0 + HOUR).advance(60)
+    world = World().up().order(order).advance(3).order(area=DISTRICT, swept=order.start_at + 1).advance(60)
     assert world.sounds() == ["o-1#1", "o-1#2"]
 
 

@@ -136,7 +136,9 @@ class Heard:
 
 @dataclass
 class World:
-    """Virtual time moves only in `advance`. `utc` is the truth; `wall_error_us` is how wrong the machine's clock is."""
+    """Virtual time moves only in `advance`. `utc` is the truth; `wall_error_us` is how wrong the machine's clock is.
+    A sound takes `sound_ms`, or what `lengths` says of its order; the player knows that `measure_us` after the load, or
+    never."""
 
     mono: int = 5 * S
     utc: int = T0
@@ -145,6 +147,8 @@ class World:
     disk: list[e.Entry] = field(default_factory=list)
     sound_ms: int = 10_000
     load_us: int = 50_000
+    measure_us: int | None = 0
+    lengths: dict[str, int] = field(default_factory=dict)
     mic_db: int | None = None
     connected: bool = False
     answers_hello: bool = True
@@ -212,20 +216,27 @@ class World:
         if reason is not None:
             self.loaded.pop(ticket)
             self.feed(e.SoundFailed, ticket=ticket, reason=reason)
-        else:
-            self.feed(e.SoundLoaded, ticket=ticket, ms=self.sound_ms)
+            return
+        ms = self._length_ms(plan)
+        self.feed(e.SoundLoaded, ticket=ticket, ms=0 if self.measure_us != 0 else ms)
+        if self.measure_us:
+            self.later(self.measure_us, lambda: self.feed(e.SoundMeasured, ticket=ticket, ms=ms))
+
+    def _length_ms(self, plan: e.Plan) -> int:
+        return self.lengths.get(plan.order.partition("/")[2], self.sound_ms)
 
     def _play(self, ticket: int) -> None:
         assert self.playing is None, "two sounds at once"
         plan = self.loaded.pop(ticket)
         self.playing = (ticket, plan, self.mono)
         self.later(0, lambda: self._if_playing(ticket, e.SoundBegan, mic_db=self.mic_db))
+        ms = self._length_ms(plan)
         for percent in (20, 40, 60, 80):
             self.later(
-                self.sound_ms * percent * 10,
+                ms * percent * 10,
                 lambda percent=percent: self._if_playing(ticket, e.SoundProgress, percent=percent),  # type: ignore[misc]
             )
-        self.later(self.sound_ms * 1_000, lambda: self._end(ticket))
+        self.later(ms * 1_000, lambda: self._end(ticket))
 
     def _if_playing(self, ticket: int, event_type: Any, **fields: Any) -> None:
         if self.playing and self.playing[0] == ticket:
@@ -233,8 +244,9 @@ class World:
 
     def _end(self, ticket: int) -> None:
         if self.playing and self.playing[0] == ticket:
+            ms = self._length_ms(self.playing[1])
             self._silence(to_end=True)
-            self.feed(e.SoundEnded, ticket=ticket, ms=self.sound_ms, mic_db=self.mic_db)
+            self.feed(e.SoundEnded, ticket=ticket, ms=ms, mic_db=self.mic_db)
 
     def _silence(self, to_end: bool = False) -> None:
         assert self.playing is not None

@@ -238,6 +238,9 @@ class Keys:
         self.heads.append(manifest.chain_head)
         return raw
 
+    def config_kid(self, area_chain: tuple[str, ...]) -> str:
+        return self.private["config"].kid
+
     def sign_config(self, config: SpeakerConfig) -> bytes:
         return sign(config, self.private["config"])
 

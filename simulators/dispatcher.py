@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from random import Random
 from typing import Protocol
 
@@ -120,7 +122,7 @@ class Gateway:
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
         self._canaries = SimulatedCanaries(process.quiet, keys, broker, wall, client, parts.report_keys)
         self._connection: Connection | None = None
-        self._waiting: list[tuple[str, bytes, Callable[[], None]]] = []
+        self._waiting: list[tuple[str, bytes, bool, Callable[[], None]]] = []
         self._round: Call | None = None
         self._door = PanelDoor(wall, self._commit, process.boundary, world.confirmed, parts.confirms_first)
         self._connections = 0
@@ -244,7 +246,7 @@ class Gateway:
             self._connection = None
             self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
 
-    def receive(self, number: int, topic: str, payload: bytes, ack: Callable[[], None]) -> None:
+    def receive(self, number: int, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
         if number != self._connections or not self.process.alive:
             return
         if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC or topic.endswith("/config"):
@@ -255,7 +257,7 @@ class Gateway:
             return
         if not self._waiting:
             self.later(INTAKE_US, self._take_in)
-        self._waiting.append((topic, payload, ack))
+        self._waiting.append((topic, payload, retain, ack))
 
     def _compare_arrived(self) -> None:
         if self._connection is None:
@@ -293,17 +295,17 @@ class Gateway:
             self.later(AWAY_US, self._take_in)
             return
         self.process.boundary("before ack")
-        for _, _, ack in batch:
+        for *_, ack in batch:
             ack()
             self.process.boundary("between acks")
 
-    def _keep(self, batch: Sequence[tuple[str, bytes, Callable[[], None]]]) -> None:
+    def _keep(self, batch: Sequence[tuple[str, bytes, bool, Callable[[], None]]]) -> None:
         arrived: list[receipts.Arrived] = []
-        states: list[tuple[str, SpeakerState]] = []
+        states: list[tuple[bool, str, SpeakerState]] = []
         answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
         speakers = self.engine.read_city().speakers
-        for topic, payload, _ in batch:
+        for topic, payload, retain, _ in batch:
             speaker, branch = speaker_link.parse_speaker_topic(topic)
             reason = "" if speaker in speakers and speakers[speaker].enrolled else "speaker_not_enrolled"
             try:
@@ -313,7 +315,7 @@ class Gateway:
                     receipt = speaker_link.decode_receipt(payload)
                     arrived.append(receipts.Arrived(speaker, receipt, payload, speakers[speaker].microphone))
                 elif branch == "state":
-                    states.append((speaker, speaker_link.decode_state(payload)))
+                    states.append((retain, speaker, speaker_link.decode_state(payload)))
                 elif branch == "answer":
                     answers.append((speaker, asking.decode_answer(payload)))
                 else:
@@ -325,8 +327,9 @@ class Gateway:
         settled_us = SETTLED_US if self.voice.compared else UNSETTLED_US
         if arrived:
             self._parts.keep_receipts(self.process, arrived, settled_us)
-        if states:
-            receipts.hear_speakers(self.process, states, self._given_out, settled_us)
+        for retained, run in groupby(states, key=itemgetter(0)):
+            said = [(speaker, state) for _, speaker, state in run]
+            receipts.hear_speakers(self.process, said, self._given_out, settled_us, retained=retained)
         if answers:
             receipts.settle_gone(self.process, answers)
         if unread:
@@ -420,7 +423,7 @@ class _Side:
     number: int
 
     def received(self, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
-        self.gateway.receive(self.number, topic, payload, ack)
+        self.gateway.receive(self.number, topic, payload, retain, ack)
 
     def lost(self) -> None:
         self.gateway.link_lost(self.number)

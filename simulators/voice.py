@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from devices.protocols import asking, speaker_link
@@ -11,7 +12,7 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine import broker_copies, receipts, sighted, streams
+from services.dispatcher.engine import broker_copies, configs, receipts, sighted, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -66,12 +67,15 @@ class Voice:
             raise CarryFailed("no such speaker is enrolled", again=False)
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged
         config = SpeakerConfig(
-            speaker=speaker.id, version=speaker.config_version, area_chain=chain.codes, overlay=chain.zones,
+            speaker=speaker.id, version=0, area_chain=chain.codes, overlay=chain.zones,
             venue=speaker.venue, venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7,
             lon_e7=speaker.lon_e7, volume_max=speaker.volume_max, reconnect_spread_s=20, fetch_spread_s=10,
             accepted_spread_ms=2_000, starts_per_hour_max=STARTS_PER_HOUR_MAX,
             staged=staged, audio_base=self._audio_base if staged else "",
         )  # fmt: skip
+        digest = configs.content_digest(config, self._keys.config_kid(config.area_chain))
+        with self._store.write() as tx:
+            config = replace(config, version=configs.settle_versions(tx, {speaker.id: digest})[speaker.id])
         self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
 
     def ask_missing(self, effect: EffectRow) -> None:

@@ -87,17 +87,18 @@ def header(raw: bytes) -> Header:
     return _split(raw)[0]
 
 
+def payload_unverified(raw: bytes, typ: Typ, bytes_max: int) -> bytes:
+    """The payload of a document that was verified before and kept. Raises Refused as `verify` does, without a key."""
+    return _cut(raw, typ, bytes_max)[1]
+
+
 def verify(raw: bytes, typ: Typ, bytes_max: int, key_named: Callable[[str], LinkKey | None]) -> tuple[bytes, LinkKey]:
     """The payload and the key that signed it; `bytes_max` limits the whole message.
 
     Raises Refused: EMPTY_PAYLOAD, OVER_CAP, MALFORMED, HEADER, WRONG_TYPE, UNKNOWN_KEY or BAD_SIGNATURE, tested in
     that order. The key's use, scope and expiry are not looked at.
     """
-    if len(raw) > bytes_max:
-        raise Refused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
-    head, payload = _split(raw)
-    if head.typ != typ:
-        raise Refused(Refusal.WRONG_TYPE, f"typ {head.typ[:32]!r}")
+    head, payload = _cut(raw, typ, bytes_max)
     key = key_named(head.kid)
     if key is None:
         raise Refused(Refusal.UNKNOWN_KEY, head.kid)
@@ -121,6 +122,15 @@ def decode_base64url(text: str) -> bytes:
     if encode_base64url(data) != text:
         raise ValueError("not canonical base64url")
     return data
+
+
+def _cut(raw: bytes, typ: Typ, bytes_max: int) -> tuple[Header, bytes]:
+    if len(raw) > bytes_max:
+        raise Refused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
+    head, payload = _split(raw)
+    if head.typ != typ:
+        raise Refused(Refusal.WRONG_TYPE, f"typ {head.typ[:32]!r}")
+    return head, payload
 
 
 def _split(raw: bytes) -> tuple[Header, bytes]:

@@ -129,6 +129,7 @@ __all__ = [
     "next_version",
     "parse_manifest_topic",
     "parse_speaker_topic",
+    "read_accepted_config",
     "read_config",
     "read_hello_answer",
     "read_keys",
@@ -257,6 +258,15 @@ def read_config(
     _check_expiry(key, now_us)
     if any(key.area not in chain.area_chain for chain in (config, held) if chain is not None):
         raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
+    return config
+
+
+def read_accepted_config(raw: bytes, speaker: str) -> SpeakerConfig:
+    """The config in bytes that `read_config` accepted once and that this speaker has kept: no key is asked again, so
+    that it outlives the key that signed it. Never for bytes off the wire. Raises Refused."""
+    config = document_json.decode_config(jws.payload_unverified(raw, Typ.CONFIG, CONFIG_BYTES_MAX))
+    if config.speaker != speaker:
+        raise Refused(Refusal.STREAM_MISMATCH, config.speaker)
     return config
 
 

@@ -19,7 +19,7 @@ from devices.protocols.speaker_link import (
     decode_receipt,
     digest,
     hello_answer_topic,
-    read_config,
+    read_accepted_config,
     read_keys,
     state_topic,
 )
@@ -216,11 +216,15 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
     keys: KeyDocument | None = None
     config: SpeakerConfig | None = None
     keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()
+    # A file that was changed by hand is left out, and the link will bring a good document.
     try:
         keys = read_keys(keys_raw, root, next_root) if keys_raw else None
-        config = read_config(config_raw, t.speaker, keys) if config_raw and keys else None
     except Refused:
-        # The config's key has been taken away, or the file was changed by hand: the link will bring good ones.
+        t.sound = replace(t.sound, store_reason="document_unread")
+    try:
+        # It was verified when it was accepted. Like an accepted order it outlives its key.
+        config = read_accepted_config(config_raw, t.speaker) if config_raw else None
+    except Refused:
         t.sound = replace(t.sound, store_reason="document_unread")
     return Papers(
         root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",

@@ -11,13 +11,16 @@ import pytest
 from devices.protocols.asking import SpeakerAnswer, encode_answer
 from devices.protocols.speaker_link import (
     Receipt,
+    SpeakerState,
     Step,
     StepKind,
     answer_topic,
     encode_hello,
     encode_receipt,
+    encode_state,
     hello_topic,
     receipt_topic,
+    state_topic,
 )
 from services.dispatcher.adapters import intake
 from services.dispatcher.adapters.intake import SpeakerIntake
@@ -25,7 +28,7 @@ from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.mqtt_wire import Message
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import NotFound
-from services.dispatcher.engine.ports import Conflict, StoreUnavailable, Tx
+from services.dispatcher.engine.ports import Conflict, Live, StoreUnavailable, Tx
 from tests.builders import NOON_US, Town, town
 
 
@@ -99,6 +102,14 @@ def taking(
 ) -> SpeakerIntake:
     broker.waiting += said
     return SpeakerIntake(broker.town.store, broker, city, answer_hello, broker.town.clock.now_us)
+
+
+def test_what_the_broker_kept_is_no_sign_of_life_and_what_comes_beside_it_is(broker: Broker) -> None:
+    said = encode_state(SpeakerState(True, 1, {}, 1, 1, "journal", 0, 80, "mains", (), ""))
+    kept = [Message(state_topic(name), said, n, retained=True) for n, name in enumerate(("mall-1", "square-1"), 1)]
+    taking(broker, broker.town.engine.read_city, *kept, Message(state_topic("square-1"), said, 3)).run()
+    heard = {name: broker.town.get(Live, name).heard_us for name in ("mall-1", "square-1")}
+    assert heard == {"mall-1": 0, "square-1": NOON_US}
 
 
 def accepted(broker: Broker) -> list[str]:

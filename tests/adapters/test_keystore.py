@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devices.protocols import speaker_link
-from devices.protocols.documents import Manifest, Use
+from devices.protocols import jws, speaker_link
+from devices.protocols.documents import HelloAnswer, Manifest, Use
 from devices.protocols.topics import manifest_topic
 from services.dispatcher.adapters.keystore import (
     DAY_US,
@@ -145,6 +145,22 @@ def test_a_key_signs_only_below_its_own_area(folder: KeyFolder) -> None:
     assert not signer(folder).signs("actual", (CITY,))
 
 
+@pytest.mark.parametrize("days", [7, 365, 730], ids=["sooner", "same", "later"])
+def test_the_newest_key_signs_whenever_it_ends_and_the_older_one_again_once_it_has_ended(
+    folder: KeyFolder, days: int
+) -> None:
+    for use in (Use.ACTUAL, Use.CONFIG, Use.CLOCK):
+        folder.make(scope(use), NOON_US)
+        folder.make(scope(use, days=days), NOON_US)
+    at = signer(folder)
+    hello = at.sign_hello(HelloAnswer("n" * 22, NOON_US, {}))
+    signed = [jws.header(at.sign_manifest(manifest(), CHAIN)).kid, at.config_kid(CHAIN), jws.header(hello).kid]
+    assert signed == ["actual-city-2", "config-city-3", "clock-city-3"]
+    if days < 365:
+        later = signer(folder, NOON_US + (days + 1) * DAY_US)
+        assert jws.header(later.sign_manifest(manifest(), CHAIN)).kid == "actual-city-1"
+
+
 def test_rotation_adds_signs_with_the_newest_and_then_removes(folder: KeyFolder) -> None:
     folder.make(scope(Use.ACTUAL, days=30), NOON_US)
     folder.make(scope(Use.ACTUAL, days=365), NOON_US)
@@ -155,6 +171,23 @@ def test_rotation_adds_signs_with_the_newest_and_then_removes(folder: KeyFolder)
     assert after.version > both.version
     assert kids(folder) == ["config-city-1", "clock-city-1", "actual-city-2"]
     assert speaker_link.read_manifest(raw, manifest().stream, after, None, NOON_US) == manifest()
+
+
+def test_the_last_key_that_signs_for_its_scope_is_known(folder: KeyFolder) -> None:
+    folder.make(scope(Use.ACTUAL), NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US)
+    folder.make(scope(Use.ACTUAL, area=DISTRICT), NOON_US)
+    folder.make(scope(Use.ACTUAL, levels=(3, 4)), NOON_US)
+    folder.make(scope(Use.EXERCISE), NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US)
+    assert not folder.is_last("actual-city-3", NOON_US)
+    folder.make(scope(Use.ACTUAL, days=1), NOON_US)
+    assert not folder.is_last("actual-city-1", NOON_US)
+    assert folder.is_last("actual-city-1", NOON_US + DAY_US + 1)
+    (folder.folder / "actual-city-4.pem").write_bytes(b"")
+    assert folder.is_last("actual-city-1", NOON_US)
+    assert not folder.is_last("actual-city-4", NOON_US)
+    assert not folder.is_last("nobody-1", NOON_US)
 
 
 def test_a_revoked_key_signs_nothing_and_its_name_never_comes_back(folder: KeyFolder) -> None:

@@ -11,13 +11,13 @@ from typing import NoReturn
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import Manifest, Phase, Use
+from devices.protocols.documents import Manifest, Phase, SpeakerConfig, Use
 from services.dispatcher.adapters import broker, manifests, mqtt
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.broadcasts import Stopped
-from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.retries import RETRIES
@@ -321,6 +321,55 @@ def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:
     heard = gateway.next("/mall-1/config")
     config = speaker_link.read_config(heard.payload, "mall-1", gateway.signer.document, NOON_US)
     assert (config.venue, config.area_chain[0], config.version) == ("mall", CITY, NOON_US // 1_000)
+
+
+def configured(gateway: Gateway, side: SpeakerSide | None = None) -> SpeakerConfig:
+    """What the mall's speaker is told once every config that is asked for is published."""
+    carriers: dict[str, Carrier] = {Carry.PUBLISH_CONFIG: (side or gateway.side).publish_config}
+    relay = Relay(gateway.town.store, gateway.town.engine, carriers, "one", gateway.town.clock)
+    with gateway.town.store.write() as tx:
+        tx.save(Save(Carry.PUBLISH_CONFIG, "mall-1"))
+    while relay.run():
+        pass
+    gateway.ears.publish("tocsin/v1/keys", b"end of what was said", retain=False)
+    heard, newest = gateway.heard.get(timeout=ANSWER_S), b""
+    while heard.payload != b"end of what was said":
+        newest = heard.payload if "/mall-1/config" in heard.topic else newest
+        heard = gateway.heard.get(timeout=ANSWER_S)
+    return speaker_link.read_config(newest, "mall-1", gateway.signer.document, NOON_US)
+
+
+def test_a_config_with_other_content_or_another_key_has_another_version(gateway: Gateway) -> None:
+    first = configured(gateway)
+    assert configured(gateway) == first
+    spread = SpeakerSide(
+        gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, Spreads(reconnect_s=40)
+    )
+    second = configured(gateway, spread)
+    assert (second.reconnect_spread_s, second.version) == (40, first.version + 1)
+    gateway.folder.make(Scope(Use.CONFIG, "city", CITY, 30), NOON_US)
+    gateway.signer.look_again()
+    third = configured(gateway, spread)
+    assert third == replace(second, version=second.version + 1)
+    assert configured(gateway, spread) == third
+
+
+def test_configs_are_said_anew_when_the_key_that_signs_them_changes(gateway: Gateway) -> None:
+    configured(gateway)
+    gateway.side.reconcile()
+    with gateway.town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_CONFIG], "x", 1, 10))
+    gateway.side.seen("tocsin/v1/speaker/mall-1/config", b"x")
+    gateway.side.seen("tocsin/v1/speaker/square-1/config", b"x")
+    gateway.side.seen("tocsin/v1/speaker/square-2/config", b"x")
+    gateway.side.reconcile()
+    said = {lane for lane in gateway.town.lanes() if lane.startswith("publish_config")}
+    assert said == set()
+    gateway.folder.make(Scope(Use.CONFIG, "city", CITY, 365), NOON_US)
+    gateway.signer.look_again()
+    gateway.side.reconcile()
+    said = {lane for lane in gateway.town.lanes() if lane.startswith("publish_config")}
+    assert said == {"publish_config:mall-1", "publish_config:square-1", "publish_config:square-2"}
 
 
 def many_configs(gateway: Gateway) -> tuple[Relay, set[str]]:

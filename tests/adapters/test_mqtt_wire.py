@@ -25,7 +25,7 @@ STREAM: list[tuple[bytes, Packet]] = [
     (b"\x20\x06\x00\x00\x03\x13\x00\x3c", Connected(60)),
     (b"\x90\x06\x00\x01\x00\x01\x01\x01", Subscribed()),
     (RECEIPT, Message("a/b", b"{}", 258)),
-    (b"\x33\x0a\x00\x03a/b\x01\x03\x00[]", Message("a/b", b"[]", 259)),
+    (b"\x33\x0a\x00\x03a/b\x01\x03\x00[]", Message("a/b", b"[]", 259, retained=True)),
     (b"\x3a\x0a\x00\x03a/b\x01\x02\x00{}", Message("a/b", b"{}", 258)),
     (b"\x30\x08\x00\x03a/b\x00{}", Message("a/b", b"{}", 0)),
     (b"\x32\x0a\x00\x01\xff\x00\x01\x02\x01\x01{}", Message("\N{REPLACEMENT CHARACTER}", b"{}", 1)),

@@ -33,6 +33,8 @@ from services.dispatcher.domain.signals import (
 )
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
 from services.dispatcher.engine.ports import (
+    RECEIPT_GONE,
+    Added,
     Asset,
     BrokerAccount,
     CitySettings,
@@ -371,13 +373,13 @@ def test_what_a_speaker_has_shown_outlives_a_plan_without_it(store: Store) -> No
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-2"])
         assert tx.expected("b-1") == [Expected("b-1", "s-2", refused="clock")]
-        assert tx.add_receipts([_receipt("s-1", 2, finished_us=9)]) == [_receipt("s-1", 2, finished_us=9)]
+        assert tx.add_receipts([_receipt("s-1", 2, finished_us=9)]).strangers == [_receipt("s-1", 2, finished_us=9)]
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2", "s-3"])
         shown = Expected("b-1", "s-1", playing_us=5, finished_us=9, proved=True)
         assert tx.expected("b-1") == [shown, Expected("b-1", "s-2", refused="clock"), Expected("b-1", "s-3")]
-        tx.add_receipts([_receipt("s-1", 3, failed="player")])
-        assert tx.expected("b-1")[0] == replace(shown, failed="player")
+        tx.add_receipts([_receipt("s-1", 3, ready_us=7)])
+        assert tx.expected("b-1")[0] == replace(shown, ready_us=7)
 
 
 def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
@@ -402,23 +404,43 @@ def test_a_follower_shows_what_was_said_of_it_before_it_was_expected(store: Stor
 def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
-        assert tx.add_receipts([]) == []
-        assert (
-            tx.add_receipts([_receipt("s-1", 1, accepted_us=1, ready_us=2), _receipt("s-2", 1, refused="clock")]) == []
-        )
+        assert tx.add_receipts([]).strangers == []
+        begun = [_receipt("s-1", 1, accepted_us=1, ready_us=2), _receipt("s-2", 1, refused="clock")]
+        assert tx.add_receipts(begun).strangers == []
     with store.write() as tx:
         first = _receipt("s-1", 2, ready_us=9, playing_us=3, proved=True)
         again = _receipt("s-1", 3, playing_us=8, finished_us=4, failed="player")
         later = _receipt("s-2", 2, refused="area", failed="storage")
-        assert tx.add_receipts([first, again, later]) == []
-        assert tx.add_receipts([again, first]) == []
+        assert tx.add_receipts([first, again, later]).strangers == []
+        assert tx.add_receipts([again, first]).strangers == []
     with store.read() as read:
         assert read.expected("b-1") == [
-            Expected("b-1", "s-1", 1, 2, 3, 4, failed="player", proved=True),
+            Expected("b-1", "s-1", 1, 2, 3, 4, proved=True),
             Expected("b-1", "s-2", refused="clock", failed="storage"),
         ]
         assert read.expected("b-1", silent_only=True) == read.expected("b-1")[1:]
         assert read.missing_receipts("s-1", "j", 4, 5) == [4]
+
+
+@pytest.mark.parametrize("hindered", [{"refused": "rate_limited"}, {"failed": "player"}])
+@pytest.mark.parametrize("order", ["before", "after", "together"])
+def test_a_hindrance_that_has_passed_is_no_outcome(store: Store, hindered: dict[str, str], order: str) -> None:
+    """Of an expected row, and of one that is expected only afterwards."""
+    said: list[dict[str, object]] = [{**hindered}, {"finished_us": 9}]
+    if order == "after":
+        said.reverse()
+    elif order == "together":
+        said = [{**hindered, "finished_us": 9}]
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1"])
+        for broadcast in ("b-1", "b-2"):
+            for seq, steps in enumerate(said, 1 if broadcast == "b-1" else 11):
+                tx.add_receipts([_receipt("s-1", seq, broadcast, **steps)])
+        tx.plan_expected("b-2", ["s-1"])
+        for broadcast in ("b-1", "b-2"):
+            assert tx.expected(broadcast) == [Expected(broadcast, "s-1", finished_us=9)]
+            counted = tx.coverage(broadcast)
+            assert (counted.finished, counted.refused, counted.failed) == (1, 0, 0)
 
 
 def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: Store) -> None:
@@ -427,14 +449,49 @@ def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: S
     strangers = [_receipt("s-3", 1, playing_us=1), _receipt("s-1", 2, "b-9", playing_us=1), of_no_order]
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
-        assert tx.add_receipts([known[0], *strangers, known[1], strangers[0]]) == strangers
-        assert tx.add_receipts([*strangers, *known]) == []
+        assert tx.add_receipts([known[0], *strangers, known[1], strangers[0]]).strangers == strangers
+        assert tx.add_receipts([*strangers, *known]).strangers == []
     with store.write() as tx:
         fresh = _receipt("s-3", 2, playing_us=1)
-        assert tx.add_receipts([*strangers, fresh, *known]) == [fresh]
+        assert tx.add_receipts([*strangers, fresh, *known]).strangers == [fresh]
     with store.read() as read:
         assert read.expected("b-1") == [Expected("b-1", "s-1", playing_us=1), Expected("b-1", "s-2", playing_us=1)]
         assert [read.missing_receipts(s, "j", 2, 5) for s in ("s-1", "s-2", "s-3")] == [[], [], []]
+
+
+def test_a_number_that_comes_again_with_other_bytes_is_told_and_keeps_its_first(store: Store) -> None:
+    first, stranger = _receipt("s-1", 1, accepted_us=1), _receipt("s-2", 1, "b-9", accepted_us=1)
+    other = replace(_receipt("s-1", 1, playing_us=5), raw=b"other")
+    ghost = replace(_receipt("s-1", 1, "b-8", playing_us=5), raw=b"ghost", given=False)
+    strange = replace(_receipt("s-2", 1, "b-9", playing_us=5), raw=b"strange")
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1"])
+        assert tx.add_receipts([first, stranger, first]) == Added([stranger], [])
+        assert tx.add_receipts([first, stranger]) == Added([], [])
+        assert tx.add_receipts([first, other]) == Added([], [other])
+        assert tx.add_receipts([stranger, strange]) == Added([strange], [strange])
+        assert tx.add_receipts([ghost]) == Added([ghost], [ghost])
+        assert tx.add_receipts([first, stranger]) == Added([], [])
+        assert tx.expected("b-1") == [Expected("b-1", "s-1", accepted_us=1, playing_us=5)]
+        assert tx.count_saying("b-8") == 1
+
+
+def test_a_receipt_that_was_held_for_lost_is_new_when_it_comes(store: Store) -> None:
+    gone = ReceiptRow("s-1", "j", 1, "", 0, RECEIPT_GONE, 77)
+    late = replace(_receipt("s-1", 1, "b-8", playing_us=5), given=False)
+    with store.write() as tx:
+        tx.add_receipts([gone])
+        assert tx.add_receipts([late]) == Added([late], [])
+        assert tx.add_receipts([gone]) == Added([], [])
+
+
+def test_many_numbers_at_once_are_compared_each_for_itself(store: Store) -> None:
+    rows = [_receipt(f"s-{n}", n, accepted_us=1) for n in range(1, 351)]
+    with store.write() as tx:
+        tx.plan_expected("b-1", [row.speaker for row in rows])
+        assert tx.add_receipts(rows) == Added([], [])
+        changed = [replace(row, raw=b"other") if row.seq % 7 == 0 else row for row in rows]
+        assert {r.seq for r in tx.add_receipts(changed).reused} == set(range(7, 351, 7))
 
 
 def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: Store) -> None:
@@ -448,15 +505,15 @@ def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: S
     ]
     with store.write() as tx:
         for receipt in early:
-            assert tx.add_receipts([receipt]) == [receipt]
+            assert tx.add_receipts([receipt]).strangers == [receipt]
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2", "s-4"])
         assert tx.expected("b-1") == [
             Expected("b-1", "s-1", accepted_us=1, ready_us=2, playing_us=3, proved=True),
-            Expected("b-1", "s-2", finished_us=4, refused="clock", failed="player"),
+            Expected("b-1", "s-2", finished_us=4),
             Expected("b-1", "s-4"),
         ]
-        assert tx.add_receipts(early[:4]) == []
+        assert tx.add_receipts(early[:4]).strangers == []
         tx.plan_expected("b-2", ["s-1"])
         assert tx.expected("b-2") == [Expected("b-2", "s-1", playing_us=6)]
 
@@ -465,8 +522,8 @@ def test_what_is_said_of_what_nobody_gave_out_counts_only_once_it_is_asked_for(s
     said = _receipt("s-1", 1, playing_us=5, proved=True, given=False)
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"], early=False)
-        assert tx.add_receipts([said, _receipt("s-2", 1, accepted_us=3)]) == [said]
-        assert tx.add_receipts([said]) == []
+        assert tx.add_receipts([said, _receipt("s-2", 1, accepted_us=3)]).strangers == [said]
+        assert tx.add_receipts([said]).strangers == []
         shown = [Expected("b-1", "s-1"), Expected("b-1", "s-2", accepted_us=3)]
         assert (tx.expected("b-1"), tx.count_saying("b-1"), tx.count_saying("b-2")) == (shown, 1, 0)
     with store.write() as tx:
@@ -563,6 +620,17 @@ def test_coverage_is_always_all_of_its_counts(store: Store) -> None:
     with store.read() as read:
         assert read.coverage("b-1") == expected
         assert read.coverage("b-9") == Coverage(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_a_speaker_that_has_not_been_heard_for_fifteen_minutes_is_not_online(store: Store) -> None:
+    with store.write() as tx:
+        now_us = tx.now_us()
+        ages_s = {"s-1": 0, "s-2": 900, "s-3": 901, "s-4": 3 * 86_400, "s-5": -4, "s-6": -6}
+        live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", now_us)
+        tx.heard([replace(live, id=id, heard_us=now_us - age_s * 1_000_000) for id, age_s in ages_s.items()])
+        tx.heard([replace(live, id="s-7", heard_us=0)])
+        tx.plan_expected("b-1", [*ages_s, "s-7"])
+        assert (tx.coverage("b-1").targeted, tx.coverage("b-1").online) == (7, 3)
 
 
 def test_a_speaker_heard_again_is_known_as_it_is_now(store: Store) -> None:

@@ -98,7 +98,8 @@ def _keys_fit(value: Json) -> None:
 
 
 def _orders_fit(value: Json) -> None:
-    need(value["fresh_until"] >= value["issued"] >= value.get("swept", 0), "malformed")
+    need(value["fresh_until"] >= value["issued"], "malformed")
+    need(value.get("swept", 0) <= value["issued"], "malformed")
     need(len({order["id"] for order in value["orders"]}) == len(value["orders"]), "malformed")
     need(all(order["expires"] > order["start_at"] for order in value["orders"]), "malformed")
 

@@ -51,6 +51,14 @@ def test_configs_never_go_back_behind_what_speakers_hold_from_before_a_restore(t
     )
 
 
+@pytest.mark.parametrize("moved_s", [-7_200, 0], ids=["clock put back", "same millisecond"])
+def test_versions_of_configs_never_go_back_or_stay(moved_s: int, town: Town) -> None:
+    before = town.engine.read_city().speakers["mall-1"].config_version
+    town.clock.advance(moved_s)
+    town.rebuild()
+    assert town.engine.read_city().speakers["mall-1"].config_version == before + 1
+
+
 def test_a_speaker_no_longer_named_is_struck_off_and_kept(town: Town) -> None:
     town.rebuild(without=("mall-1",))
     assert not town.engine.read_city().speakers["mall-1"].enrolled

@@ -9,6 +9,7 @@ from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.documents import Manifest, Receipt, SpeakerState, Step, StepKind
 from services.dispatcher.domain.broadcasts import Resumed, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import (
     BEHIND_US_MAX,
     LATELY_US,
@@ -17,13 +18,16 @@ from services.dispatcher.domain.judgement import (
     RECEIPT_AHEAD_US_MAX,
     RUNNING_REPEAT_US,
 )
+from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
+from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS
 from services.dispatcher.domain.signals import Unread
-from services.dispatcher.engine import desk, receipts, streams
+from services.dispatcher.engine import desk, queries, receipts, streams
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Expected, Live
 from services.dispatcher.engine.receipts import Arrived, Counted
+from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town
 
@@ -254,6 +258,36 @@ def test_a_proof_beside_an_impossible_one_still_proves(town: Town) -> None:
     assert row(town, alert.id, "mall-1") == shown
 
 
+def test_an_unknown_order_that_plays_under_a_used_number_is_an_incident(town: Town) -> None:
+    alert = town.on_air()
+    hear(town, "mall-1", state(seq=5))
+    keep(town, "mall-1", receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US), seq=5))
+    ghost = [Arrived("mall-1", receipt("ghost", Step(PLAYING, NOON_US), seq=5), b"ghost")]
+    counted = receipts.keep_receipts(town.store, ghost)
+    assert (counted.unknown, counted.reused) == (1, 1)
+    town.clock.advance(10)
+    town.pass_timers()
+    with town.store.read() as read:
+        (incident,) = read.find(Incident, hazard=UNKNOWN_SOUNDS)
+        assert incident.level == 1
+        assert {u.reason for u in read.unread()} == {"receipt_number_reused", "receipt_unknown_order"}
+    assert town.get(Live, "mall-1").oddity == "receipts_reused"
+    receipts.keep_receipts(town.store, ghost)
+    assert len(town.whys("mall-1", "speaker.receipts_reused")) == 1
+    town.clock.advance(3_601)
+    assert hear(town, "mall-1", state(seq=5)).oddity == ""
+
+
+def test_a_flood_of_used_numbers_keeps_few_unread_and_loses_no_step(town: Town) -> None:
+    alert = town.on_air()
+    keep(town, "mall-1", *(receipt(alert.id, Step(StepKind.ACCEPTED, NOON_US), seq=n) for n in range(1, 100)))
+    again = [Arrived("mall-1", receipt(alert.id, Step(PLAYING, NOON_US), seq=n), b"%d" % n) for n in range(1, 100)]
+    assert receipts.keep_receipts(town.store, again) == Counted(99, 0, reused=99)
+    with town.store.read() as read:
+        assert [u.reason for u in read.unread()] == ["receipt_number_reused"] * receipts.REUSED_UNREAD_MAX
+    assert row(town, alert.id, "mall-1").playing_us == NOON_US
+
+
 # States
 
 
@@ -269,6 +303,55 @@ def test_only_changes_are_in_the_log(town: Town) -> None:
     assert (live.online, live.heard_us) == (True, NOON_US + 60 * SECOND_US)
     hear(town, "mall-1", state(online=False))
     assert town.kinds("mall-1") == ["speaker.online", "speaker.offline"]
+
+
+DAYS_3_S = 3 * 86_400
+
+
+def hear_retained(town: Town, speaker: str, *said: SpeakerState) -> Live:
+    receipts.hear_speakers(town.store, [(speaker, s) for s in said], retained=True)
+    return town.get(Live, speaker)
+
+
+def test_a_retained_copy_is_no_sign_of_life_however_often_the_gateway_comes_back(town: Town) -> None:
+    said = state(connection=2, seq=5)
+    before = hear(town, "mall-1", said)
+    town.clock.advance(DAYS_3_S)
+    alert = town.on_air()
+    for _ in range(3):
+        assert hear_retained(town, "mall-1", said) == before
+    with town.store.read() as read:
+        assert queries.speaker_now(read, "mall-1").silent
+    assert counts(town, alert.id).online == 0
+    assert hear(town, "mall-1", said).heard_us == NOON_US + DAYS_3_S * SECOND_US
+    assert counts(town, alert.id).online == 1
+
+
+def test_a_retained_copy_of_an_unknown_speaker_is_taken_but_was_not_heard(town: Town) -> None:
+    live = hear_retained(town, "mall-1", state(connection=4, seq=7, streams={"a": 1}))
+    assert (live.online, live.connection, live.seq, live.streams, live.heard_us) == (True, 4, 7, {"a": 1}, 0)
+    with town.store.read() as read:
+        assert queries.speaker_now(read, "mall-1").silent
+        assert SpeakerView.of(queries.speaker_now(read, "mall-1")).heard_us is None
+    assert receipts.missing(town.store, "mall-1") == (1, 2, 3, 4, 5, 6, 7)
+
+
+def test_a_retained_copy_brings_what_was_said_while_the_gateway_was_away(town: Town) -> None:
+    before = hear(town, "mall-1", state(connection=2, seq=5))
+    town.clock.advance(60)
+    live = hear_retained(town, "mall-1", state(connection=3, seq=6, streams={"a": 9}))
+    assert live == replace(before, connection=3, seq=6, streams={"a": 9})
+    assert not hear_retained(town, "mall-1", state(connection=3, seq=6, online=False)).online
+
+
+@pytest.mark.parametrize(
+    "older", [state(connection=1, seq=9), state(connection=2, seq=4), state(connection=2, seq=5, journal="other")]
+)
+def test_a_retained_copy_that_is_older_than_what_is_known_changes_nothing(town: Town, older: SpeakerState) -> None:
+    before = hear(town, "mall-1", state(connection=2, seq=5, streams={"a": 9}))
+    assert hear_retained(town, "mall-1", older) == before
+    gone = hear(town, "mall-1", state(connection=2, seq=5, online=False))
+    assert hear_retained(town, "mall-1", state(connection=2, seq=5)) == gone
 
 
 def test_the_last_will_of_an_older_connection_is_ignored(town: Town) -> None:
@@ -357,6 +440,18 @@ def test_an_answer_of_another_journal_or_of_a_stranger_settles_nothing(town: Tow
     ]
     assert receipts.settle_gone(town.store, answers) == 0
     assert receipts.missing(town.store, "mall-1") == (1, 2)
+
+
+def test_a_config_that_was_never_given_out_here_is_replaced_by_a_newer_one(town: Town) -> None:
+    with town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_CONFIG], "x", 1, 10))
+    held = NOON_US // 1_000 + 86_400_000
+    hear(town, "mall-1", state(config_version=held))
+    assert [lane for lane in town.lanes() if lane.startswith("publish_config")] == ["publish_config:mall-1"]
+    assert town.get(Speaker, "mall-1").config_version == held + 1
+    assert len(town.whys("mall-1", "speaker.config_unknown")) == 1
+    hear(town, "mall-1", state(config_version=2**53 - 1))
+    assert town.get(Speaker, "mall-1").config_version == held + 1
 
 
 def test_an_old_config_is_sent_anew(town: Town) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from devices.protocols.documents import Phase
 from services.dispatcher.domain.broadcasts import BroadcastState, StandingGiven, Stopped
-from services.dispatcher.domain.refusals import NoUsableKey
+from services.dispatcher.domain.refusals import KeyEndsTooSoon, NoUsableKey
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.signing_keys import KeyAtGateway, KeyState
 from services.dispatcher.engine import signing_keys
@@ -89,6 +90,45 @@ def test_a_release_under_an_expired_key_or_one_that_may_not_speak_there_is_refus
         town.release(draft.id, "li")
     tell(town)
     assert town.release(draft.id, "li", "zhao").state is BroadcastState.ON_AIR
+
+
+def test_a_release_needs_a_key_that_outlives_what_it_puts_on_air_and_its_follower(town: Town) -> None:
+    draft = town.alert(town.signal(builders.storm_signal()))
+    ends_us = NOON_US + 2 * draft.valid_s * SECOND_US
+    tell(town, expires_us=ends_us - 1)
+    with pytest.raises(KeyEndsTooSoon) as refused:
+        town.release(draft.id, "li")
+    moment = datetime.fromtimestamp((ends_us - 1) / 1_000_000, UTC)
+    for part in ("actual-city-1", f"{moment:%Y-%m-%d} at {moment:%H:%M:%S} UTC", "tocsin keys make actual"):
+        assert part in refused.value.detail
+    tell(town, expires_us=ends_us)
+    assert town.release(draft.id, "li", "zhao").state is BroadcastState.ON_AIR
+
+
+def test_an_older_key_that_lasts_longer_can_end_what_a_shorter_one_puts_on_air(town: Town) -> None:
+    short = replace(listed(), id="actual-city-2", not_after_us=NOON_US + 10 * SECOND_US)
+    signing_keys.report(town.store, "gw-0", [KeyReport(listed(), "", 0), KeyReport(short, "", 0)], 1)
+    assert town.on_air().state is BroadcastState.ON_AIR
+    other = builders.town()
+    hold(other.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    signing_keys.report(other.store, "gw-0", [KeyReport(listed(), "absent"), KeyReport(short, "", 0)], 1)
+    with pytest.raises(KeyEndsTooSoon, match="actual-city-2"):
+        other.on_air()
+
+
+def test_followers_and_standing_orders_are_taken_under_a_key_that_ends_soon(town: Town) -> None:
+    tell(town)
+    alert = town.on_air()
+    tell(town, expires_us=NOON_US + 10 * SECOND_US)
+    clear = town.follower(alert.id, Phase.ALL_CLEAR)
+    assert town.release(clear.id, "li").state is BroadcastState.ON_AIR
+    fires = builders.town(playbooks=(builders.fire_playbook(standing=builders.standing_order()),))
+    hold(fires.store, "gw-0", "host/1", 3_600 * SECOND_US)
+    tell(fires, expires_us=NOON_US + 10 * SECOND_US)
+    draft = fires.alert(fires.signal(builders.fire_signal(use=Use.ACTUAL)))
+    assert fires.act(draft.id, StandingGiven("rule")).state is BroadcastState.ON_AIR
+    (why,) = fires.whys(draft.id, "broadcast.key_ends_early")
+    assert "actual-city-1 ends on" in why
 
 
 def test_a_canary_that_is_merely_late_refuses_no_release(town: Town) -> None:

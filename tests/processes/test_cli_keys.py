@@ -1,4 +1,5 @@
-"""`tocsin keys list`: use, scope, expiry and whether each key signs here, with a warning before one ends."""
+"""`tocsin keys list`: use, scope, expiry and whether each key signs here, with a warning before one ends; and the last
+key of its kind is not revoked by a slip."""
 
 from __future__ import annotations
 
@@ -73,3 +74,15 @@ def test_an_expired_key_is_said_to_be_expired(folder: KeyFolder) -> None:
     (line,) = expiry_lines(folder.document().keys, NOW_US)
     assert line.startswith("WARNING: actual-city-1 expired on ")
     assert "EXPIRED on " in shown(folder)["actual-city-1"]
+
+
+def test_the_last_key_of_its_kind_is_revoked_only_when_that_is_said_twice(folder: KeyFolder) -> None:
+    first = make(folder, Use.ACTUAL, 365)
+    refused = CliRunner().invoke(keys_app, ["revoke", first, "--keys", str(folder.folder)])
+    assert refused.exit_code == 1
+    assert all(part in refused.output for part in ("last_key", first, "--yes"))
+    assert first in shown(folder)
+    second = make(folder, Use.ACTUAL, 30)
+    assert CliRunner().invoke(keys_app, ["revoke", first, "--keys", str(folder.folder)]).exit_code == 0
+    assert CliRunner().invoke(keys_app, ["revoke", second, "--yes", "--keys", str(folder.folder)]).exit_code == 0
+    assert set(shown(folder)) == {"config-city-1", "clock-city-1"}

@@ -66,7 +66,7 @@ def test_a_speaker_never_heard_offline_or_not_heard_for_long_is_silent(api: Api)
     assert [(row["id"], row["online"], row["silent"], row["heard_us"]) for row in rows] == [
         ("mall-1", False, True, None),
         ("square-1", False, True, NOON_US),
-        ("square-2", True, True, NOON_US - 901 * SECOND_US),
+        ("square-2", False, True, NOON_US - 901 * SECOND_US),
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol, TypeVar
 
 import structlog
@@ -31,6 +33,9 @@ BATCH_MAX = receipts.BATCH_MAX
 BATCH_WAIT_S = 0.02
 PAUSE_S = 0.005
 STORE_AWAY_S = 0.5
+
+Said = tuple[bool, str, SpeakerState]
+"""A state: whether it is the broker's retained copy, whose, and what it says."""
 
 TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_HELLOS, speaker_link.ALL_ANSWERS)
 """What the connection that an intake takes from is subscribed to."""
@@ -106,7 +111,7 @@ class SpeakerIntake:
 
     def _commit(self, batch: Sequence[Message]) -> None:
         arrived: list[Arrived] = []
-        states: list[tuple[str, SpeakerState]] = []
+        states: list[Said] = []
         answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
         now_us = self._now_us()
@@ -128,7 +133,7 @@ class SpeakerIntake:
         message: Message,
         speakers: Mapping[str, Speaker],
         arrived: list[Arrived],
-        states: list[tuple[str, SpeakerState]],
+        states: list[Said],
         answers: list[tuple[str, SpeakerAnswer]],
     ) -> str:
         """Sort one message; the reason when it can't be read."""
@@ -142,7 +147,7 @@ class SpeakerIntake:
                     receipt = speaker_link.decode_receipt(message.payload)
                     arrived.append(Arrived(id, receipt, message.payload, speaker.microphone))
                 case "state" if message.payload:
-                    states.append((id, speaker_link.decode_state(message.payload)))
+                    states.append((message.retained, id, speaker_link.decode_state(message.payload)))
                 case "answer":
                     answers.append((id, asking.decode_answer(message.payload)))
                 case "hello":
@@ -159,15 +164,17 @@ class SpeakerIntake:
     def _keep(
         self,
         arrived: list[Arrived],
-        states: list[tuple[str, SpeakerState]],
+        states: list[Said],
         answers: list[tuple[str, SpeakerAnswer]],
         unread: list[Unread],
     ) -> None:
         settled_us = SETTLED_US if self._compared() else UNSETTLED_US
         if arrived:
             self._counted(receipts.keep_receipts(self._store, arrived, settled_us))
-        if states:
-            self._odd(receipts.hear_speakers(self._store, states, self._given_out, settled_us))
+        # In the order that they came: what is retained is the newest of a topic, and comes after what has waited.
+        for retained, run in groupby(states, key=itemgetter(0)):
+            said = [(speaker, state) for _, speaker, state in run]
+            self._odd(receipts.hear_speakers(self._store, said, self._given_out, settled_us, retained=retained))
         if answers:
             receipts.settle_gone(self._store, answers)
         if unread:

@@ -71,6 +71,12 @@ class RootOffline(Refused):
     code = "root_offline"
 
 
+class LastKey(Refused):
+    """Without this key nothing of its use could be signed, not even a stop: make its successor first, or add --yes."""
+
+    code = "last_key"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a new key may do, and for how long."""
@@ -127,6 +133,17 @@ class KeyFolder:
             if kid not in taken and not (self.folder / f"{kid}.pem").exists():
                 return kid
         raise KeysExist(f"{KIDS_MAX} keys for {scope.use} of {scope.issuer}")
+
+    def is_last(self, kid: str, now_us: int) -> bool:
+        """Whether this key signs here and no other does with its use, issuer, area and at least its levels."""
+        good = [key.listed for key in self.tried() if key.fault is None and now_us <= key.listed.not_after]
+        mine = next((key for key in good if key.kid == kid), None)
+        return mine is not None and not any(
+            other.kid != kid
+            and (other.use, other.issuer, other.area) == (mine.use, mine.issuer, mine.area)
+            and set(mine.levels) <= set(other.levels)
+            for other in good
+        )
 
     def revoke(self, kid: str, now_us: int) -> None:
         """Take a key out of the document. Raises NoKey for one that is not in it."""
@@ -309,6 +326,15 @@ class KeySigner:
         levels = {order.level for order in manifest.orders}
         return speaker_link.sign(manifest, self._need(str(use), area_chain, levels))
 
+    def config_kid(self, area_chain: tuple[str, ...]) -> str:
+        """The key that signs a config of this chain now. Raises NoKey."""
+        return self._need("config", area_chain).kid
+
+    def config_kids(self) -> tuple[str, ...]:
+        """The keys that may sign configs now."""
+        now_us = self._now_us()
+        return tuple(x.kid for x, _ in self._keys if x.use is Use.CONFIG and now_us <= x.not_after)
+
     def sign_config(self, config: SpeakerConfig) -> bytes:
         """Raises NoKey."""
         return speaker_link.sign(config, self._need("config", config.area_chain))
@@ -333,8 +359,9 @@ class KeySigner:
             and wanted <= set(listed.levels)
             and (area_chain is None or listed.area in area_chain)
         ]
-        # The newest key signs: an older one stays listed only until every speaker holds its successor.
-        return max(fitting, key=lambda pair: pair[0].not_after)[1] if fitting else None
+        # The newest key signs, however soon it ends: an older one stays listed only until every speaker holds its
+        # successor. A new key is added at the end of the document.
+        return fitting[-1][1] if fitting else None
 
 
 def _signs(own: SigningKey, listed: LinkKey) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,8 +18,8 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
-from ..domain.refusals import Refused, UnknownOnAir
-from ..engine import receipts, sighted, streams
+from ..domain.refusals import NoKey, Refused, UnknownOnAir
+from ..engine import configs, receipts, sighted, streams
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.streams import Signed
@@ -28,6 +29,8 @@ from .mqtt import MqttLink
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
+CONFIGS_AT_ONCE = 100
+"""Whose versions are settled in one transaction, so that an alarm never waits long for it."""
 ARRIVED_SETTLE_S = 0.3
 RECONCILE_WAIT_S = 3.0
 """Shorter than the lease of an effect, so that it can still be said why nothing was published."""
@@ -69,6 +72,8 @@ class SpeakerSide:
         self._seen: dict[str, bytes] = {}
         self._arrived: dict[str, float] = {}
         self._looked: tuple[int, City] | None = None
+        self._versions: dict[tuple[str, str], int] = {}
+        self._config_basis: object = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
 
@@ -124,7 +129,7 @@ class SpeakerSide:
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
         try:
-            raw = self._signer.sign_config(self._config(speaker, city))
+            raw = self._signer.sign_config(self._config(speaker, city, self._config_version(speaker, city)))
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
         except speaker_link.Refused as refused:
@@ -139,7 +144,44 @@ class SpeakerSide:
             with self._store.read() as read:
                 now_us = read.now_us()
             self._looked = (now_us, self._city())
+            self._versions = {}
         return self._looked[1]
+
+    def _config_version(self, speaker: Speaker, city: City) -> int:
+        """The version of a config with what it says now; those after it in the order of ids come soon, too, and share
+        the transaction. Raises NoKey."""
+        kid = self._signer.config_kid(city.tree.chain(speaker.area).codes)
+        if (speaker.id, kid) not in self._versions:
+            ids = sorted(s.id for s in city.speakers.values() if s.enrolled)
+            at = bisect_left(ids, speaker.id)
+            self._versions |= self._settled(ids[at : at + CONFIGS_AT_ONCE], city)
+        return self._versions[speaker.id, kid]
+
+    def _settled(self, ids: Sequence[str], city: City) -> dict[tuple[str, str], int]:
+        """The versions of these speakers' configs by speaker and signing key; without those that no key may sign."""
+        kids: dict[str, str] = {}
+        digests: dict[str, str] = {}
+        for id in ids:
+            config = self._config(city.speakers[id], city, 0)
+            try:
+                kids[id] = self._signer.config_kid(config.area_chain)
+            except NoKey:
+                continue
+            digests[id] = configs.content_digest(config, kids[id])
+        with self._store.write() as tx:
+            return {(id, kids[id]): version for id, version in configs.settle_versions(tx, digests).items()}
+
+    def _publish_changed_configs(self) -> None:
+        """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
+        starts, and when the keys that may sign configs change."""
+        basis = self._signer.config_kids()
+        if basis == self._config_basis or not basis:
+            return
+        city = self._city()
+        ids = sorted(s.id for s in city.speakers.values() if s.enrolled)
+        for start in range(0, len(ids), CONFIGS_AT_ONCE):
+            self._settled(ids[start : start + CONFIGS_AT_ONCE], city)
+        self._config_basis = basis
 
     def publish_keys(self) -> None:
         """The key document, retained, when the broker's copy is another."""
@@ -246,6 +288,7 @@ class SpeakerSide:
         self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
+        self._publish_changed_configs()
 
     def _publish_lost_configs(self, seen: dict[str, bytes]) -> None:
         """A broker that lost its retained messages gets every config again, through the relay."""
@@ -280,11 +323,11 @@ class SpeakerSide:
             with self._store.read() as read:
                 self._unknown(len(streams.unknown_topics(read)))
 
-    def _config(self, speaker: Speaker, city: City) -> SpeakerConfig:
+    def _config(self, speaker: Speaker, city: City, version: int) -> SpeakerConfig:
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged
         return SpeakerConfig(
             speaker=speaker.id,
-            version=speaker.config_version,
+            version=version,
             area_chain=chain.codes,
             overlay=chain.zones,
             venue=speaker.venue,

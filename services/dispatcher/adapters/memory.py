@@ -20,8 +20,10 @@ from ..domain.planning import Coverage
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.clock import ClockReading, GuardedClock
+from ..engine.clock import SPEAKER_SILENT_US, ClockReading, GuardedClock, lately
 from ..engine.ports import (
+    RECEIPT_GONE,
+    Added,
     Clock,
     ClockState,
     EffectRow,
@@ -245,21 +247,24 @@ class MemoryTx:
             if not silent_only or (row.playing_us is None and row.finished_us is None)
         ]
 
-    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> Added:
         receipts, table, early = self._table("receipt"), self._table("expected"), self._table("early")
-        strangers = []
+        added = Added()
         for row in rows:
             key, pair = (row.speaker, row.journal, row.seq), (row.broadcast, row.speaker)
-            planned, is_new = table.get(row.broadcast, {}), key not in receipts
-            if is_new:
+            planned, stored = table.get(row.broadcast, {}), receipts.get(key)
+            is_new = stored is None or _said(stored) != _said(row)
+            if stored is None:
                 self._set(receipts, key, row)
+            elif is_new and stored.raw != RECEIPT_GONE:
+                added.reused.append(row)
             if row.given and row.speaker in planned:
                 self._set(planned, row.speaker, _moved(planned[row.speaker], row))
             elif is_new:
-                strangers.append(row)
+                added.strangers.append(row)
                 if row.broadcast:
                     self._set(early, pair, _moved(early.get(pair, Expected(*pair)), row))
-        return strangers
+        return added
 
     def count_saying(self, broadcast: str) -> int:
         return sum(1 for named, _ in self._table("early") if named == broadcast)
@@ -293,7 +298,11 @@ class MemoryTx:
             out += service is not None and service.until_us > now_us
         return Coverage(
             targeted=len(rows),
-            online=sum(1 for r in rows if r.speaker in lives and lives[r.speaker].online),
+            online=sum(
+                1
+                for live in (lives.get(r.speaker) for r in rows)
+                if live is not None and live.online and lately(live.heard_us, now_us, SPEAKER_SILENT_US)
+            ),
             playing=sum(1 for r in rows if r.playing_us is not None or r.finished_us is not None),
             proved=sum(1 for r in rows if r.proved),
             finished=sum(1 for r in rows if r.finished_us is not None),
@@ -437,16 +446,22 @@ def _fits(row: object, fields: dict[str, object]) -> bool:
     return True
 
 
+def _said(row: ReceiptRow) -> tuple[str, int, bytes]:
+    return row.broadcast, row.rev, row.raw
+
+
 def _moved(row: Expected, receipt: ReceiptRow | Expected) -> Expected:
-    """The first time of a step wins; refused and failed reasons stay; proof is never taken back."""
+    """The first time of a step wins; refused and failed reasons stay until it has finished, because a hindrance that
+    has passed is no outcome; proof is never taken back."""
+    finished_us = row.finished_us if row.finished_us is not None else receipt.finished_us
     return replace(
         row,
         accepted_us=row.accepted_us if row.accepted_us is not None else receipt.accepted_us,
         ready_us=row.ready_us if row.ready_us is not None else receipt.ready_us,
         playing_us=row.playing_us if row.playing_us is not None else receipt.playing_us,
-        finished_us=row.finished_us if row.finished_us is not None else receipt.finished_us,
-        refused=row.refused or receipt.refused,
-        failed=row.failed or receipt.failed,
+        finished_us=finished_us,
+        refused=(row.refused or receipt.refused) if finished_us is None else "",
+        failed=(row.failed or receipt.failed) if finished_us is None else "",
         proved=row.proved or receipt.proved,
         doubted=row.doubted or receipt.doubted,
     )

@@ -60,6 +60,7 @@ class GatewayMetrics:
     def counted(self, counted: Counted) -> None:
         self.receipts.labels("stored").inc(counted.stored)
         self.receipts.labels("unknown_order").inc(counted.unknown)
+        self.receipts.labels("number_reused").inc(counted.reused)
         for reason, times in counted.doubted.items():
             self.doubted.labels(reason).inc(times)
 

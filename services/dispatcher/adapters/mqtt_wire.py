@@ -34,11 +34,13 @@ class WireFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH (3.3). `packet_id` is what its PUBACK names; 0 with QoS 0, which nobody acknowledges."""
+    """One PUBLISH (3.3). `packet_id` is what its PUBACK names; 0 with QoS 0, which nobody acknowledges. `retained` is
+    what the broker kept, and sends because we have subscribed (3.3.1.3): nobody says it now."""
 
     topic: str
     payload: bytes
     packet_id: int
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _message(first: int, body: bytes) -> Message:
         case qos:
             raise WireFault(f"a PUBLISH with QoS {qos}, subscribed with QoS 1")
     _, payload = _properties(body, at)
-    return Message(topic.decode(errors="replace"), body[payload:], packet_id)
+    return Message(topic.decode(errors="replace"), body[payload:], packet_id, bool(first & 0x01))
 
 
 def _connected(body: bytes) -> Packet:

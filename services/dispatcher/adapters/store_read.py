@@ -16,8 +16,8 @@ from devices.protocols.asking import RECEIPTS_KEPT_MAX
 
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
+from ..engine.clock import APART_US, SPEAKER_SILENT_US, ClockReading, GuardedClock
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.clock import ClockReading, GuardedClock
 from ..engine.ports import ClockState, EffectRow, Expected, LogRow, Moment, Page, StoredSignal, TimerRow
 from .rows import check_fields, column, decode, decode_entity, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
@@ -36,7 +36,7 @@ _SERVER_CLOCK = f"SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS
 _NEWEST_US = "SELECT at_us FROM log ORDER BY seq DESC LIMIT 1"
 _COVERAGE = """
 SELECT count(*),
-  COALESCE(SUM(CASE WHEN l.online THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN l.online AND l.heard_us BETWEEN ? AND ? THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.playing_us IS NOT NULL OR e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.proved THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
@@ -178,7 +178,8 @@ class SqlRead:
 
     def coverage(self, broadcast: str) -> Coverage:
         """The counts of an order, in one pass over its expected set."""
-        row = self._first(_COVERAGE, (self.now_us(), broadcast))
+        now_us = self.now_us()
+        row = self._first(_COVERAGE, (now_us - SPEAKER_SILENT_US, now_us + APART_US, now_us, broadcast))
         assert row is not None
         return Coverage(*(int(count) for count in row))
 

@@ -21,7 +21,7 @@ from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import GuardedClock
-from ..engine.ports import Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
+from ..engine.ports import RECEIPT_GONE, Added, Conflict, EffectRow, Live, LogRow, Page, ReceiptRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
@@ -30,6 +30,7 @@ T = TypeVar("T")
 CHANNEL = "tocsin"
 """Where PostgreSQL tells other processes that an effect was saved."""
 PAIRS_MAX = 500
+KEYS_A_LOOK = 100
 
 _RECEIPT = """
 INSERT INTO receipt (speaker, journal, seq, broadcast, rev, received_us, raw) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -42,7 +43,8 @@ ON CONFLICT DO NOTHING
 _MOVE_ON = """
 UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(ready_us, ?),
   playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
-  refused = CASE WHEN refused = '' THEN ? ELSE refused END, failed = CASE WHEN failed = '' THEN ? ELSE failed END,
+  refused = CASE WHEN COALESCE(finished_us, ?) IS NOT NULL THEN '' WHEN refused = '' THEN ? ELSE refused END,
+  failed = CASE WHEN COALESCE(finished_us, ?) IS NOT NULL THEN '' WHEN failed = '' THEN ? ELSE failed END,
   proved = proved OR ?, doubted = CASE WHEN doubted = '' THEN ? ELSE doubted END
 WHERE broadcast = ? AND speaker = ?
 """
@@ -54,8 +56,10 @@ ON CONFLICT (broadcast, speaker) DO UPDATE SET
   ready_us = COALESCE(early.ready_us, excluded.ready_us),
   playing_us = COALESCE(early.playing_us, excluded.playing_us),
   finished_us = COALESCE(early.finished_us, excluded.finished_us),
-  refused = CASE WHEN early.refused = '' THEN excluded.refused ELSE early.refused END,
-  failed = CASE WHEN early.failed = '' THEN excluded.failed ELSE early.failed END,
+  refused = CASE WHEN COALESCE(early.finished_us, excluded.finished_us) IS NOT NULL THEN ''
+    WHEN early.refused = '' THEN excluded.refused ELSE early.refused END,
+  failed = CASE WHEN COALESCE(early.finished_us, excluded.finished_us) IS NOT NULL THEN ''
+    WHEN early.failed = '' THEN excluded.failed ELSE early.failed END,
   proved = early.proved OR excluded.proved,
   doubted = CASE WHEN early.doubted = '' THEN excluded.doubted ELSE early.doubted END
 """
@@ -177,23 +181,24 @@ class SqlTx(SqlRead):
         """Expect exactly the original's speakers, with `early` showing what they have said of this one."""
         self._expect(broadcast, "speaker FROM expected WHERE broadcast = ?", original, early)
 
-    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> Added:
         """Store receipts and move their expected rows on; the first time of a step wins and proof stays.
 
-        Returns the strangers among those that are new here: those about a speaker and broadcast that nothing was
-        expected of. What they show is kept until it is.
+        Strangers are those about a speaker and broadcast that nothing was expected of. What they show is kept until it
+        is.
         """
         # Sorted, so that two writers lock in one order and neighbours are on the same page.
         ours = sorted([r for r in rows if r.given], key=lambda r: (r.broadcast, r.speaker))
-        strangers: list[ReceiptRow] = []
+        added = Added()
         if len(ours) < len(rows):
-            strangers = self._new_strangers([r for r in rows if not r.given])
+            self._add_strangers([r for r in rows if not r.given], added)
         if self._many(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
             unknown = self._unknown(ours)
-            strangers += self._new_strangers([r for r in rows if r.given and (r.broadcast, r.speaker) in unknown])
+            self._add_strangers([r for r in rows if r.given and (r.broadcast, r.speaker) in unknown], added)
             ours = [r for r in ours if (r.broadcast, r.speaker) not in unknown]
-        self._many(_RECEIPT, [_stored(r) for r in ours])
-        return strangers
+        if self._many(_RECEIPT, [_stored(r) for r in ours]) != len(ours):
+            added.reused.extend(r for r, raw in self._with_other_bytes(ours) if raw != RECEIPT_GONE)
+        return added
 
     def heard(self, rows: Sequence[Live]) -> None:
         """Note what speakers said of themselves."""
@@ -364,12 +369,28 @@ class SqlTx(SqlRead):
         self._many(_MOVE_ON, [_moves(r) for r in rows if (r.broadcast, r.speaker) in known])
         return pairs - known
 
-    def _new_strangers(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-        """Store them, and what they show; those that were not stored before. One by one: there are few of them."""
-        new = [r for r in rows if self._run(_RECEIPT, _stored(r)).rowcount == 1]
+    def _add_strangers(self, rows: Sequence[ReceiptRow], added: Added) -> None:
+        """Store them, and what those show that were not stored before. One by one: there are few of them."""
+        again = [n for n, r in enumerate(rows) if self._run(_RECEIPT, _stored(r)).rowcount != 1]
+        other = {id(r): raw for r, raw in self._with_other_bytes([rows[n] for n in again])}
+        same = {n for n in again if id(rows[n]) not in other}
+        new = [r for n, r in enumerate(rows) if n not in same]
+        added.strangers.extend(new)
+        added.reused.extend(r for r in new if other.get(id(r), RECEIPT_GONE) != RECEIPT_GONE)
         shown = sorted((r for r in new if r.broadcast), key=lambda r: (r.broadcast, r.speaker))
-        self._many(_EARLY, [_moves(r) for r in shown])
-        return new
+        self._many(_EARLY, [_shows(r) for r in shown])
+
+    def _with_other_bytes(self, rows: Sequence[ReceiptRow]) -> list[tuple[ReceiptRow, bytes]]:
+        """Those under a number that is stored with other bytes, and these."""
+        kept: dict[tuple[str, str, int], tuple[str, int, bytes]] = {}
+        for start in range(0, len(rows), KEYS_A_LOOK):
+            keys = [(r.speaker, r.journal, r.seq) for r in rows[start : start + KEYS_A_LOOK]]
+            marks = ", ".join("(?, ?, ?)" for _ in keys)
+            sql = "SELECT speaker, journal, seq, broadcast, rev, raw FROM receipt WHERE (speaker, journal, seq) IN"
+            found = self._all(f"{sql} (VALUES {marks})", tuple(value for key in keys for value in key))
+            kept |= {(row[0], row[1], row[2]): (row[3], row[4], bytes(row[5])) for row in found}
+        said = [(r, kept[r.speaker, r.journal, r.seq]) for r in rows]
+        return [(r, before[2]) for r, before in said if before != (r.broadcast, r.rev, r.raw)]
 
     def _known(self, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the (broadcast, speaker) pairs that are expected."""
@@ -396,7 +417,15 @@ class SqlTx(SqlRead):
 
 def _moves(r: ReceiptRow) -> tuple[object, ...]:
     return (
-        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.refused, r.failed, r.proved, r.doubted, r.broadcast,
+        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.finished_us, r.refused, r.finished_us, r.failed,
+        r.proved, r.doubted, r.broadcast, r.speaker,
+    )  # fmt: skip
+
+
+def _shows(r: ReceiptRow) -> tuple[object, ...]:
+    refused, failed = (r.refused, r.failed) if r.finished_us is None else ("", "")
+    return (
+        r.accepted_us, r.ready_us, r.playing_us, r.finished_us, refused, failed, r.proved, r.doubted, r.broadcast,
         r.speaker,
     )  # fmt: skip
 

@@ -114,7 +114,8 @@ class OutOfService:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A loudspeaker endpoint (终端) at a venue; `config_version` is the newest signed config made for it."""
+    """A loudspeaker endpoint (终端) at a venue; `config_version` is the newest signed config made for it, and
+    `config_digest` tells what was said under it, "" before anything was."""
 
     id: str
     venue: str
@@ -125,6 +126,7 @@ class Speaker:
     volume_max: int = 100
     microphone: bool = False
     config_version: int = 1
+    config_digest: str = ""
     enrolled: bool = True
     out_of_service: OutOfService | None = None
 

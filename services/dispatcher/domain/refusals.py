@@ -139,6 +139,12 @@ class NoUsableKey(Refused):
     code = "no_usable_key"
 
 
+class KeyEndsTooSoon(Refused):
+    """The key would end before this can be ended: make its successor, or announce by hand-held loudspeaker."""
+
+    code = "key_ends_too_soon"
+
+
 class ReleaseNotShown(Refused):
     """The signer found no valid release for this order and did not sign."""
 

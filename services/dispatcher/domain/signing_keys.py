@@ -36,6 +36,7 @@ class KeyTrouble(StrEnum):
     NO_KEY = "no_key"
     NO_GATEWAY = "no_gateway"
     EXPIRES_SOON = "expires_soon"
+    ENDS_EARLY = "ends_early"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,26 @@ def unusable_for(
         return ()
     problems = [p for key in fitting for p in _at_rest(key, now_us)]
     return tuple(problems) or (KeyProblem(KeyTrouble.NO_KEY),)
+
+
+def ending_before(
+    keys: Iterable[KeyState], use: str, area_chain: Collection[str], level: int, now_us: int, until_us: int
+) -> KeyProblem | None:
+    """The key that can sign an order of this level for an area longest, where it ends before `until_us`; None where one
+    signs until then, and where none signs now."""
+    signing = [
+        k
+        for k in keys
+        if k.use == use
+        and k.area in area_chain
+        and level in k.levels
+        and now_us <= k.not_after_us
+        and any(not g.fault for g in k.gateways.values())
+    ]
+    last = max(signing, key=lambda k: k.not_after_us, default=None)
+    if last is None or until_us <= last.not_after_us:
+        return None
+    return KeyProblem(KeyTrouble.ENDS_EARLY, last.id, at_us=last.not_after_us)
 
 
 def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_us: int) -> UseHealth:
@@ -211,6 +232,10 @@ _WORDS: dict[KeyTrouble, tuple[str, str]] = {
     KeyTrouble.EXPIRES_SOON: (
         "{kid} expires on {day} and has no successor",
         "{kid}将于{day}到期，尚无后继密钥",
+    ),
+    KeyTrouble.ENDS_EARLY: (
+        "{kid} ends on {day} at {time}, and no key that signs lasts longer",
+        "{kid}将于{day} {time}到期，尚无更长效的可用密钥",
     ),
 }
 

@@ -9,6 +9,7 @@ from ..domain.effects import Carry, Record, Save
 from ..domain.places import Area, AreaTree, Office, OutOfService, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, WrongState
+from .configs import newer_version
 from .events import ServiceChanged
 from .ports import CitySettings, Page, Read, Tx
 
@@ -69,15 +70,17 @@ def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: 
     for old in before_rows:
         if old.id not in named and old.enrolled:
             tx.put(replace(old, enrolled=False))
-    # Milliseconds, so that a restored backup does not make configs that speakers have left behind.
-    config_version = tx.now_us() // 1_000
-    service = {old.id: old.out_of_service for old in before_rows}
+    now_us = tx.now_us()
+    known = {old.id: old for old in before_rows}
     staged = {old.id: old.staged for old in tx.find(Venue, Page(limit=ROWS_MAX))}
     fresh: list[object] = []
     for row in rows:
         match row:
             case Speaker():
-                row = replace(row, config_version=config_version, out_of_service=service.get(row.id))
+                old_row = known.get(row.id)
+                version_now = newer_version(old_row.config_version if old_row else 0, now_us)
+                service = old_row.out_of_service if old_row else None
+                row = replace(row, config_version=version_now, config_digest="", out_of_service=service)
             case Venue():
                 row = replace(row, staged=staged.get(row.id, ()))
         fresh.append(row)

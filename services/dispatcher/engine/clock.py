@@ -199,6 +199,10 @@ class GuardedClock:
         )
 
 
+SPEAKER_SILENT_US = 900_000_000
+"""A speaker that was not heard for so long is silent, whatever was last known of it."""
+
+
 def lately(seen_us: int, now_us: int, within_us: int) -> bool:
     """Whether something was seen no longer ago than that. What was seen in the future was seen by a wrong clock, and
     counts for nothing."""

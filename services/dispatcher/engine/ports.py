@@ -263,6 +263,19 @@ class ReceiptRow:
     given: bool = True
 
 
+RECEIPT_GONE = b'{"gone":true,"steps":[]}'
+"""Stands in the row of a receipt that never came and never will; one that comes all the same is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What of a batch of receipts needs a second look: strangers that are new here, and those under a number that is
+    stored with other bytes. A stranger may be both: nobody has judged what it says."""
+
+    strangers: list[ReceiptRow] = field(default_factory=list)
+    reused: list[ReceiptRow] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """Where an open incident is looked for: one row per cell; `id` is `<incident>/<cell>`."""
@@ -396,10 +409,9 @@ class Tx(Read, Protocol):
     def add_unread(self, rows: Sequence[Unread]) -> None: ...
     def plan_expected(self, broadcast: str, speakers: Sequence[str], *, early: bool = True) -> None: ...
     def copy_expected(self, original: str, broadcast: str, *, early: bool = True) -> None: ...
-    def add_receipts(self, rows: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-        """Store every receipt and move its expected row on; the strangers among those that are new here. What
-        strangers say is kept, and counts as soon as `plan_expected` or `copy_expected` expects them, unless `early`
-        is False."""
+    def add_receipts(self, rows: Sequence[ReceiptRow]) -> Added:
+        """Store every receipt and move its expected row on. What strangers say is kept, and counts as soon as
+        `plan_expected` or `copy_expected` expects them, unless `early` is False. A number keeps its first bytes."""
         ...
 
     def heard(self, rows: Sequence[Live]) -> None: ...

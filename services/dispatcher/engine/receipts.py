@@ -16,21 +16,23 @@ from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 from ..domain import judgement
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
-from ..domain.places import Speaker
 from ..domain.signals import Unread
-from . import sighted
-from .ports import Live, ReceiptRow, Store, Tx
+from . import configs, sighted
+from .ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
 from .sighted import SETTLED_US, Seen
 
 BATCH_MAX = 500
-_GONE = b'{"gone":true,"steps":[]}'
-"""Stands in the row of a receipt that never came and never will."""
+REUSED_UNREAD_MAX = 3
+"""How many receipts of one batch and speaker, under numbers that are used already, are kept as unread input."""
 MISDIRECTED_UNREAD_MAX = 3
 """How many receipts of one batch about one order, from speakers it is not meant for, are kept as unread input."""
 CONNECTIONS_AHEAD_MAX = 1_000
 """How far a connection number may be ahead of the last one: a speaker that lost its link for days is within it."""
 ODD_LASTS_US = 3_600_000_000
 """How long after its last oddity a speaker's connection is shown as odd."""
+
+NEVER_US = 0
+"""When a speaker was heard of whom only a retained copy is known."""
 
 _SAYS_IT_HAS = frozenset({StepKind.ACCEPTED, StepKind.READY, StepKind.PLAYING, StepKind.FINISHED})
 
@@ -48,12 +50,13 @@ class Arrived:
 
 @dataclass(slots=True)
 class Counted:
-    """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, and how
-    often what was said was doubted, by reason."""
+    """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, how often
+    what was said was doubted, by reason, and how many came under a number that is stored with other bytes."""
 
     stored: int = 0
     unknown: int = 0
     doubted: Counter[str] = field(default_factory=Counter)
+    reused: int = 0
 
 
 def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SETTLED_US) -> Counted:
@@ -65,18 +68,20 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         doubted: Counter[str] = Counter()
         rows = [_row(a, orders.get(a.receipt.order), now_us) for a in arrived]
         doubted.update(r.doubted for r in rows if r.doubted)
-        strangers = tx.add_receipts(rows)
+        added = tx.add_receipts(rows)
+        strangers = added.strangers
+        _reused(tx, added.reused, now_us)
         if not strangers:
-            return Counted(len(arrived), 0, doubted)
-        said = {(a.speaker, a.receipt.journal, a.receipt.seq): a for a in reversed(arrived)}
-        new = [said[r.speaker, r.journal, r.seq] for r in strangers]
+            return Counted(len(arrived), 0, doubted, len(added.reused))
+        said = {(a.speaker, a.receipt.journal, a.receipt.seq, a.raw): a for a in reversed(arrived)}
+        new = [said[r.speaker, r.journal, r.seq, r.raw] for r in strangers]
         _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
         sighted.note(tx, _sightings(tx, new, orders), settled_us)
         for a in new:
             if not a.receipt.order:
                 _document_refused(tx, a)
         unknown = sum(1 for a in new if a.receipt.order)
-        return Counted(len(arrived) - unknown, unknown, doubted)
+        return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused))
 
 
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
@@ -139,6 +144,26 @@ def _misdirected(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
     tx.add_unread(unread)
 
 
+def _reused(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
+    """Receipts under numbers that are stored with other bytes: the speaker's card was put back to an older state, or
+    two speakers have one. A few are kept as unread, and the speaker is shown as odd."""
+    kept: Counter[str] = Counter()
+    unread = []
+    for r in rows:
+        kept[r.speaker] += 1
+        if kept[r.speaker] <= REUSED_UNREAD_MAX:
+            unread.append(Unread("mqtt", f"receipt/{r.speaker}", "receipt_number_reused", r.raw, now_us))
+    tx.add_unread(unread)
+    for speaker in sorted(kept):
+        live = tx.get_locked(Live, speaker)
+        if live is None:
+            continue
+        if live.oddity != REUSED:
+            why = "receipts come under numbers that are used already"
+            tx.record(Record(f"speaker.{REUSED}", speaker, why, facts={"receipts": kept[speaker]}))
+        tx.put(replace(live, oddity=REUSED, odd_us=now_us))
+
+
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
     """What these receipts show that nobody here gave out: orders that are held or play, versions above ours."""
     seen = [
@@ -164,12 +189,17 @@ def hear_speakers(
     states: Sequence[tuple[str, SpeakerState]],
     given_out: dict[str, int] | None = None,
     settled_us: int = SETTLED_US,
+    *,
+    retained: bool = False,
 ) -> Counter[str]:
-    """Take in retained states; gaps in the receipts are asked for, and versions that were never signed here are noted.
-    How often a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
+    """Take in states; gaps in the receipts are asked for, and versions that were never signed here are noted. How often
+    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
 
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
+
+    The broker's `retained` copies tell what was said some time ago, by a speaker that may be dead since: they bring
+    what is not known yet, and no speaker counts as heard by them.
     """
     with store.write() as tx:
         now_us = tx.now_us()
@@ -177,10 +207,13 @@ def hear_speakers(
         odd: Counter[str] = Counter()
         for speaker, state in states:
             before = rows.get(speaker) or tx.get(Live, speaker)
+            if retained and before is not None and _known(before, state):
+                continue
+            heard_us = (before.heard_us if before is not None else NEVER_US) if retained else now_us
             oddity = _oddity(before, state)
             if before is not None and not state.online and (oddity or before.journal != state.journal):
                 continue
-            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, now_us), before, oddity)
+            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, heard_us), before, oddity, now_us)
             odd.update([oddity] if oddity else ())
             _changes(tx, before, live)
         tx.heard(list(rows.values()))
@@ -189,7 +222,17 @@ def hear_speakers(
     return odd
 
 
-CLONED, JUMPED = "cloned", "number_jumped"
+CLONED, JUMPED, REUSED = "cloned", "number_jumped", "receipts_reused"
+
+
+def _known(before: Live, state: SpeakerState) -> bool:
+    """Whether a retained copy is no newer than what is known: a broker that was restarted may have gone back to an
+    older one, and only the speaker itself can say that it has a new journal."""
+    if not before.journal:
+        return False
+    came_back = state.online and not before.online and state.connection == before.connection
+    older = (state.connection, state.seq) < (before.connection, before.seq)
+    return state.journal != before.journal or older or came_back
 
 
 def _oddity(before: Live | None, state: SpeakerState) -> str:
@@ -202,20 +245,20 @@ def _oddity(before: Live | None, state: SpeakerState) -> str:
     return JUMPED if state.connection > before.connection + CONNECTIONS_AHEAD_MAX else ""
 
 
-def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str) -> Live:
+def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str, now_us: int) -> Live:
     """The row with its oddities counted; the log has the first of an outage. One smaller number alone may be an older
     message that came late: it is shown once there is another within an hour."""
     if before is None:
         return live
     shown, odd_us = before.oddity, before.odd_us
     if oddity:
-        late = oddity == CLONED and live.heard_us - odd_us > ODD_LASTS_US
-        shown, odd_us = "" if late else oddity, live.heard_us
+        late = oddity == CLONED and now_us - odd_us > ODD_LASTS_US
+        shown, odd_us = "" if late else oddity, now_us
         if shown and before.oddity != shown:
             why = {CLONED: "two connections claim this id", JUMPED: "its connection number jumped"}[oddity]
             facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
             tx.record(Record(f"speaker.{oddity}", live.id, why, facts=facts))
-    elif live.heard_us - odd_us > ODD_LASTS_US:
+    elif now_us - odd_us > ODD_LASTS_US:
         shown = ""
     return replace(
         live, oddity=shown, odd_us=odd_us, cloned=before.cloned + (oddity == CLONED),
@@ -234,11 +277,11 @@ def enrolled_anew(tx: Tx, speaker: str) -> None:
         )
 
 
-def _live(speaker: str, state: SpeakerState, now_us: int) -> Live:
+def _live(speaker: str, state: SpeakerState, heard_us: int) -> Live:
     return Live(
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
-        volume=state.volume, power=state.power, heard_us=now_us, streams=state.streams,
+        volume=state.volume, power=state.power, heard_us=heard_us, streams=state.streams,
     )  # fmt: skip
 
 
@@ -251,9 +294,7 @@ def _changes(tx: Tx, before: Live | None, live: Live) -> None:
         return
     if tx.missing_receipts(live.id, live.journal, live.seq, 1):
         tx.save(Save(Carry.ASK_MISSING, live.id))
-    speaker = tx.get(Speaker, live.id)
-    if speaker is not None and live.config_version < speaker.config_version:
-        tx.save(Save(Carry.PUBLISH_CONFIG, live.id))
+    configs.compare_with_held(tx, live)
 
 
 def missing(store: Store, speaker: str) -> tuple[int, ...]:
@@ -283,7 +324,7 @@ def _gone(tx: Tx, speaker: str, answer: SpeakerAnswer) -> int:
     gone = [seq for seq in answer.gone if seq in missed]
     if gone:
         now_us = tx.now_us()
-        tx.add_receipts([ReceiptRow(speaker, live.journal, seq, "", 0, _GONE, now_us) for seq in gone])
+        tx.add_receipts([ReceiptRow(speaker, live.journal, seq, "", 0, RECEIPT_GONE, now_us) for seq in gone])
         why = f"{len(gone)} receipts are lost for good, from number {gone[0]} to {gone[-1]}"
         tx.record(Record("speaker.receipts_gone", speaker, why, facts={"journal": live.journal, "count": len(gone)}))
     return len(gone)

@@ -9,13 +9,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols.documents import Phase, Use
-from devices.protocols.topics import parse_manifest_topic
+from devices.protocols.topics import Stream, parse_manifest_topic
 
 from ..domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
 from ..domain.effects import Record
 from ..domain.planning import City
-from ..domain.refusals import NoUsableKey
-from ..domain.signing_keys import KeyAtGateway, KeyState, KeyTrouble, UseHealth, judge_use, unusable_for, words
+from ..domain.refusals import KeyEndsTooSoon, NoUsableKey
+from ..domain.signing_keys import (
+    KeyAtGateway,
+    KeyState,
+    KeyTrouble,
+    UseHealth,
+    ending_before,
+    judge_use,
+    unusable_for,
+    words,
+)
 from .broker_copies import on_air
 from .leases import GATEWAY_PREFIX
 from .ports import CitySettings, Lease, Page, Read, Store, Tx
@@ -85,40 +94,58 @@ def nothing_signs(store: Store) -> None:
 
 
 def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> None:
-    """Raise NoUsableKey for a person's release of an alert that no gateway can sign. What else goes out or ends is
-    never held up by that: corrections, all-clears, standing orders, stops and resumes are taken, and the log says so.
-    """
+    """Raise NoUsableKey for a person's release of an alert that no gateway can sign, and KeyEndsTooSoon where none
+    could sign until the alert and a follower at its end are over. What else goes out or ends is never held up by that:
+    corrections, all-clears, standing orders, stops and resumes are taken, and the log says so."""
     if not isinstance(event, ReleaseGiven | StandingGiven | Stopped | Resumed):
         return
-    why = unusable(tx, b.stream, b.level, city)
-    if not why:
+    keys = _keys_for(tx, b.stream)
+    if keys is None:
         return
-    if isinstance(event, ReleaseGiven) and b.phase is Phase.ALERT:
-        raise NoUsableKey(why)
-    tx.record(Record("broadcast.no_usable_key", b.id, f"taken, but it can't be signed now: {why}"))
+    where, now_us = parse_manifest_topic(b.stream), tx.now_us()
+    wanted = str(where.use), city.tree.chain(where.name).all, b.level, now_us
+    by_person = isinstance(event, ReleaseGiven) and b.phase is Phase.ALERT
+    problems = unusable_for(keys, *wanted)
+    if problems:
+        said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
+        why = f"{where.use}: {said}. {_mending(where, city)}"
+        if by_person:
+            raise NoUsableKey(why)
+        tx.record(Record("broadcast.no_usable_key", b.id, f"taken, but it can't be signed now: {why}"))
+    elif by_person or isinstance(event, StandingGiven):
+        # Its last follower may begin when it ends, and lasts as long.
+        ending = ending_before(keys, *wanted, now_us + 2 * b.valid_s * 1_000_000)
+        if ending is None:
+            return
+        why = f"{where.use}: {words(ending)[0]}. Make its successor: `{_make(where, city)}`"
+        if by_person:
+            raise KeyEndsTooSoon(why)
+        tx.record(Record("broadcast.key_ends_early", b.id, f"taken, but its end may not be signed: {why}"))
 
 
-def unusable(read: Read, stream: str, level: int, city: City) -> str:
-    """Why no gateway can sign an order of this level for a stream, in one sentence; empty when one can, and while no
-    gateway has ever said which keys it holds."""
+def _make(where: Stream, city: City) -> str:
+    return f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
+
+
+def _mending(where: Stream, city: City) -> str:
+    """What to do about a use that nobody can sign for."""
+    by_hand = ". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else ""
+    return (
+        "Put the saved .pem file back into the gateway's folder of keys; or, without one, "
+        f"`{_make(where, city)}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` "
+        f"the broken one{by_hand}"
+    )
+
+
+def _keys_for(read: Read, stream: str) -> list[KeyState] | None:
+    """The keys of a stream's issuer as the gateways that run know them; None while no gateway has ever said which keys
+    it holds."""
     rows = read.find(KeyState, Page(limit=KEYS_MAX))
     if not rows:
-        return ""
-    where = parse_manifest_topic(stream)
-    chain = city.tree.chain(where.name).all
+        return None
     alive = live_gateways(read)
-    mine = [key for key in rows if key.issuer == where.issuer]
-    keys = [_seen_by(key, alive) for key in mine] if alive else mine
-    problems = unusable_for(keys, str(where.use), chain, level, read.now_us())
-    if not problems:
-        return ""
-    said = "; ".join(words(problem)[0] for problem in problems[:PROBLEMS_SAID_MAX])
-    make = f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
-    return (
-        f"{where.use}: {said}. Put the saved .pem file back into the gateway's folder of keys; or, without one, "
-        f"`{make}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` the broken one"
-        + (". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else "")
-    )
+    mine = [key for key in rows if key.issuer == parse_manifest_topic(stream).issuer]
+    return [_seen_by(key, alive) for key in mine] if alive else mine
 
 
 def health(read: Read) -> KeysHealth:

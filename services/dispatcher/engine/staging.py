@@ -16,6 +16,7 @@ from ..domain.refusals import NoTargets, OverCap
 from ..domain.signals import Place, Use
 from ..domain.wordings import filled, unfilled
 from .cities import city_changed
+from .configs import newer_version
 from .drafts import wire_audio, wording_for
 from .ports import Asset, Page, Read, Store, Tx, Wording
 
@@ -125,11 +126,11 @@ def _hold_ready(tx: Tx, city: City, changed: Mapping[str, tuple[Audio, ...]]) ->
         if venue is not None:
             tx.put(replace(venue, staged=audio))
     told = sorted(s.id for s in city.speakers.values() if s.enrolled and s.venue in changed)
-    now_ms = tx.now_us() // 1_000
     for speaker_id in told:
         speaker = tx.get_locked(Speaker, speaker_id)
         if speaker is not None:
-            tx.put(replace(speaker, config_version=max(speaker.config_version + 1, now_ms)))
+            version = newer_version(speaker.config_version, tx.now_us())
+            tx.put(replace(speaker, config_version=version, config_digest=""))
             tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))
     city_changed(tx)
     facts: dict[str, object] = {"venues": sorted(changed), "speakers": len(told)}

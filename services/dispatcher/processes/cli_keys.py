@@ -14,7 +14,7 @@ import typer
 
 from devices.protocols.speaker_link import LinkKey, Use
 
-from ..adapters.keystore import DAY_US, KeyFolder, Scope, TriedKey
+from ..adapters.keystore import DAY_US, KeyFolder, LastKey, Scope, TriedKey
 from ..domain.refusals import Refused
 from ..domain.signing_keys import EXPIRY_WARNED_US, KeyProblem, KeyTrouble, words
 from .settings import Settings
@@ -57,10 +57,17 @@ def make(
 
 
 @keys_app.command()
-def revoke(kid: Annotated[str, typer.Argument(help="Name of the key. 密钥名。")], folder: Folder = None) -> None:
+def revoke(
+    kid: Annotated[str, typer.Argument(help="Name of the key. 密钥名。")],
+    yes: Annotated[bool, typer.Option("--yes", help="Also the last one of its kind. 确认撤销最后一把。")] = False,
+    folder: Folder = None,
+) -> None:
     """Take a key out of the key document; sign with its successor first. 撤销密钥。"""
     try:
-        _folder(folder).revoke(kid, _now_us())
+        keys = _folder(folder)
+        if not yes and keys.is_last(kid, _now_us()):
+            raise LastKey(kid)
+        keys.revoke(kid, _now_us())
     except Refused as refused:
         raise _ended(refused) from refused
     typer.echo(f"Revoked {kid}. A running gateway publishes it within a second.")

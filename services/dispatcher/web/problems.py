@@ -138,10 +138,11 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.OverCap: (409, "该指令超出终端链路的限额。"),
     refusals.ResumeTooLate: (409, "只有停止者本人可在60秒内恢复；之后需要重新签发。"),
     refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),
-    refusals.NoUsableKey: (
+    refusals.KeyEndsTooSoon: (
         409,
-        "目前没有网关能够为其签名，任何终端都不会播出：请修复密钥；演练可取消。",
+        "密钥将在播出内容可以结束之前到期，届时无法签发停止、更正或解除：请先生成后继密钥，或用手持喇叭人工播报。",
     ),
+    refusals.NoUsableKey: (409, "目前没有网关能够为其签名，任何终端都不会播出：请修复密钥；演练可取消。"),
     refusals.ReleaseNotShown: (409, "签名机没有找到该指令的有效审签，未予签名。"),
     refusals.ChangedOnAir: (409, "该处播出的内容在阅读之后已有变化；请再阅读一次。"),
     refusals.PlanOutOfDate: (409, "该指令的计划已过期并已重新制定；请再阅读一次。"),

@@ -332,7 +332,8 @@ class OutOfServiceView(View):
 
 
 class SpeakerView(View):
-    """`silent` means not online or not heard for 15 minutes. `out_of_service` is null once its end has passed."""
+    """`online` means that its state says so and that it was heard within 15 minutes; `silent` that it is not.
+    `out_of_service` is null once its end has passed."""
 
     id: str
     name: str
@@ -348,7 +349,9 @@ class SpeakerView(View):
     power: str
     cloned: int
     jumped: int = Field(description="How often its connection number jumped absurdly.")
-    oddity: str = Field(description="What is odd about its connection now: `cloned`, `number_jumped`, or nothing.")
+    oddity: str = Field(
+        description="What is odd about it now: `cloned`, `number_jumped`, `receipts_reused`, or nothing."
+    )
     config_current: bool
     out_of_service: OutOfServiceView | None
 
@@ -365,15 +368,15 @@ class SpeakerView(View):
             lat_e7=s.lat_e7,
             lon_e7=s.lon_e7,
             microphone=s.microphone,
-            online=live is not None and live.online,
+            online=not now.silent,
             silent=now.silent,
-            heard_us=live.heard_us if live else None,
+            heard_us=live.heard_us or None if live else None,
             volume=live.volume if live else None,
             power=live.power if live else "",
             cloned=live.cloned if live else 0,
             jumped=live.jumped if live else 0,
             oddity=live.oddity if live else "",
-            config_current=live is not None and live.config_version >= s.config_version,
+            config_current=live is not None and live.config_version == s.config_version,
             out_of_service=OutOfServiceView.model_validate(out) if out else None,
         )
 

@@ -6,8 +6,23 @@ from dataclasses import replace
 
 import pytest
 
+from devices.protocols.jws import SigningKey
+from devices.protocols.speaker_link import KEYS_TOPIC, config_topic, sign
 from devices.speaker import events as e
-from tests.devices.speaker.world import HOUR, T0, S, World, an_order, withdrawn
+from tests.devices.speaker.world import (
+    ACTUAL,
+    CONFIG,
+    HOUR,
+    KEYS,
+    ROOT,
+    SETUP,
+    SPEAKER,
+    T0,
+    S,
+    World,
+    an_order,
+    withdrawn,
+)
 
 
 def test_the_start_is_on_disk_before_the_first_sample() -> None:
@@ -147,6 +162,41 @@ def test_an_unreadable_order_in_the_journal_is_left_out_and_the_rest_is_taken_up
     world.crash().boot().advance(120)
     assert world.sounds() == ["good#1"]
     assert world.state.sound.store_reason == "order_unread"
+
+
+@pytest.mark.parametrize("gone", [(CONFIG,), (CONFIG, ACTUAL)], ids=["config key", "config and actual key"])
+def test_an_accepted_config_outlives_its_key_over_a_restart_without_link(gone: tuple[SigningKey, ...]) -> None:
+    world = World().up().order(an_order(start_at=T0 + 60 * S)).advance(1)
+    kids = {signer.kid for signer in gone}
+    fewer = replace(KEYS, version=2, keys=tuple(listed for listed in KEYS.keys if listed.kid not in kids))
+    world.publish(KEYS_TOPIC, sign(fewer, ROOT)).advance(1).crash().boot()
+    assert world.state.papers.config == SETUP
+    assert world.state.sound.store_reason == ""
+    assert world.advance(120).sounds() == ["o-1#1"]
+    world.connect().advance(1)
+    assert [refusal for refusal in world.refusals if refusal[0] == config_topic(SPEAKER)] == []
+    world.publish(config_topic(SPEAKER), sign(replace(SETUP, version=2), CONFIG)).advance(1)
+    assert world.refusals[-1] == (config_topic(SPEAKER), 0, "unknown_key")
+    assert world.state.papers.config == SETUP
+
+
+@pytest.mark.parametrize("name", ["keys", "config"])
+def test_a_stored_document_that_is_damaged_is_left_out_and_the_other_is_kept(name: str) -> None:
+    world = World().up().advance(1)
+    world.disk = [replace(x, value="x.y.z") if (x.kind, x.key) == ("doc", name) else x for x in world.disk]
+    world.crash().boot()
+    papers = world.state.papers
+    assert (papers.keys, papers.config) == ((None, SETUP) if name == "keys" else (KEYS, None))
+    assert world.state.sound.store_reason == "document_unread"
+    world.connect().advance(1)
+    assert (world.state.papers.keys, world.state.papers.config) == (KEYS, SETUP)
+
+
+def test_the_stored_config_of_another_speaker_is_left_out() -> None:
+    world = World().up().advance(1)
+    foreign = sign(replace(SETUP, speaker="sp-2"), CONFIG).decode()
+    world.disk = [replace(x, value=foreign) if (x.kind, x.key) == ("doc", "config") else x for x in world.disk]
+    assert world.crash().boot().state.papers.config is None
 
 
 def test_gaps_and_receipt_numbers_go_on_after_a_restart() -> None:

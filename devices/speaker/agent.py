@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from devices.speaker import events as e
+from devices.speaker.events import Plan
 from devices.speaker.fetch import FetchFailed, fetch
 from devices.speaker.journal import Journal, JournalFailed
 from devices.speaker.link import Broker, Link
@@ -24,11 +25,13 @@ from devices.speaker.machine import blank, decide
 from devices.speaker.player import NullPlayer, Player
 from devices.speaker.render import RenderFailed, Studio
 from devices.speaker.settings import PlayerKind, Settings
-from devices.speaker.sound_card import SoundCardPlayer
+from devices.speaker.sound_card import SoundCardPlayer, trouble
 from devices.speaker.store import AudioStore
 from devices.speaker.wav_player import WavPlayer
 
 RECONNECT_SPREAD_S = 20
+LOADS_KEPT_MAX = 16
+FAILURES_KEPT_MAX = 64
 _log = structlog.get_logger("speaker")
 
 
@@ -45,6 +48,8 @@ class Agent:
         self._busy = False
         self._timer: Timer | None = None
         self._store_reason = ""
+        self._loads: dict[int, Plan] = {}
+        self._failures: deque[tuple[str, int, int, str]] = deque(maxlen=FAILURES_KEPT_MAX)
         self._link = Link(
             loop,
             Broker(
@@ -62,7 +67,7 @@ class Agent:
 
     def start(self) -> None:
         """Boot from the journal and begin to connect."""
-        self._player.listen(self._feed)
+        self._player.listen(self._heard)
         self._feed(
             e.Booted,
             image=self._journal.image(),
@@ -96,6 +101,18 @@ class Agent:
         config = self.state.papers.config
         return RECONNECT_SPREAD_S if config is None else config.reconnect_spread_s
 
+    def _heard(self, event_type: Callable[..., e.Event], **fields: Any) -> None:
+        """What the player reports. A failed sound is logged once for its repeat and reason, whatever is tried again."""
+        if event_type is e.SoundFailed:
+            plan, reason = self._loads.get(fields["ticket"]), str(fields["reason"])
+            if plan is not None and (told := (plan.order, plan.rev, plan.repeat, reason)) not in self._failures:
+                self._failures.append(told)
+                _log.error(
+                    "A repeat could not sound.",
+                    speaker=self.settings.id, order=plan.order, rev=plan.rev, repeat=plan.repeat, reason=reason,
+                )  # fmt: skip
+        self._feed(event_type, **fields)
+
     def _feed(self, event_type: Callable[..., e.Event], **fields: Any) -> None:
         """Give the machine an event; events that its effects bring about wait their turn."""
         self._events.append(event_type(at_us=self._loop.wall_us(), mono_us=self._loop.mono_us(), **fields))
@@ -119,6 +136,9 @@ class Agent:
             case e.Publish():
                 self._link.publish(effect)
             case e.Load(ticket, plan):
+                self._loads[ticket] = plan
+                if len(self._loads) > LOADS_KEPT_MAX:
+                    del self._loads[min(self._loads)]
                 self._player.load(ticket, plan)
             case e.Play(ticket):
                 self._player.play(ticket)
@@ -193,6 +213,9 @@ def make_agent(settings: Settings, loop: Loop) -> Agent:
 
 
 def _sound_card(settings: Settings, loop: Loop, studio: Studio) -> Player:
+    command = settings.sound_card_command
+    if why := trouble(command):
+        _log.error("No usable player: nothing will be heard.", speaker=settings.id, command=" ".join(command), why=why)
     return SoundCardPlayer(loop, studio, Path(settings.store) / "scratch", settings.sound_card_command)
 
 

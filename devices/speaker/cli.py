@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from devices.speaker.agent import make_agent, run
 from devices.speaker.journal import JournalInUse
 from devices.speaker.loop import Loop
-from devices.speaker.settings import SettingsRefused, read_settings
+from devices.speaker.settings import PlayerKind, SettingsRefused, read_settings, settings_told
 
+_log = structlog.get_logger("speaker")
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,7 +22,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(epilog=f"\b\nMembers of a settings file 设置项. {settings_told()}")
 def speaker(
     settings: Annotated[
         list[Path],
@@ -33,8 +35,12 @@ def speaker(
     """
     loop = Loop()
     try:
-        agents = [make_agent(read_settings(path), loop) for path in settings]
+        told = [read_settings(path) for path in settings]
+        agents = [make_agent(each, loop) for each in told]
     except (SettingsRefused, JournalInUse) as refused:
         typer.echo(f"{getattr(refused, 'code', 'in_use')}: {refused}", err=True)
         raise typer.Exit(2) from refused
+    for each in told:
+        if each.player is PlayerKind.NULL:
+            _log.warning("The player is null: nothing will be heard.", speaker=each.id)
     run(agents, loop)

@@ -18,6 +18,38 @@ SETTINGS_BYTES_MAX = 65_536
 _FOR_EVER_US = 2**53 - 1
 
 
+SETTINGS_TOLD = {
+    "id": "the speaker's id, as enrolled",
+    "secret": "its own secret, 16 characters or more",
+    "root_kid": "name of the offline root",
+    "root_key": "its public key, base64url",
+    "broker_host": "host of the broker",
+    "store": "folder for journal, recordings and phrases; one speaker each",
+    "broker_port": "port of the broker [1883]",
+    "tls_ca": "file of certificates; without it no TLS [none]",
+    "player": "sound_card, wav (writes files) or null (makes no sound) [sound_card]",
+    "volume": "0 to 100, before an order has set one [80]",
+    "keepalive_s": "MQTT keep-alive, 5 to 600 [30]",
+    "reconnect_spread_s": "in place of the signed config's [none]",
+    "sound_card_command": 'list of words; plays the WAV file named after them [["aplay", "-q"]]',
+    "audio_bytes_max": "room for recordings, bytes [268435456]",
+    "wav_folder": "where the player wav writes [STORE/heard]",
+    "wav_real_time": "false: the player wav writes at once [true]",
+    "mic_db": "simulated microphone of wav and null, dB [none]",
+}
+"""Every member of the settings file in one line, the required ones first. The help of `tocsin speaker` prints it."""
+REQUIRED = ("id", "secret", "root_kid", "root_key", "broker_host", "store")
+
+
+def settings_told() -> str:
+    """The members of the settings file as a list for a terminal."""
+    width = max(map(len, SETTINGS_TOLD))
+    lines = {name: f"  {name:<{width}}  {told}" for name, told in SETTINGS_TOLD.items()}
+    needed = [lines[name] for name in REQUIRED]
+    free = [line for name, line in lines.items() if name not in REQUIRED]
+    return "\n".join(["Required 必填:", *needed, "Optional 选填, [default]:", *free])
+
+
 class PlayerKind(StrEnum):
     """Which loudspeaker: none but its timing, WAV files, or the sound card."""
 
@@ -100,7 +132,7 @@ def _settings(members: dict[str, Any]) -> Settings:
     unknown = sorted(members.keys() - known.keys())
     if unknown:
         raise SettingsRefused("unknown_setting", f"There is no setting {unknown[0]!r}.")
-    missing = sorted({"id", "secret", "root_kid", "root_key", "broker_host", "store"} - members.keys())
+    missing = [name for name in REQUIRED if name not in members]
     if missing:
         raise SettingsRefused("missing_setting", f"The setting {missing[0]!r} is missing.")
     for name, value in members.items():

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from devices.protocols import wav
 from devices.speaker import events as e
 from devices.speaker.loop import Loop
 from devices.speaker.player import PROGRESS_PERCENTS
-from devices.speaker.render import Renderer
+from devices.speaker.render import RATE, Renderer
 from devices.speaker.rendering import Parts, Rendering, said
 
 POLL_US = 50_000
+TRIAL_MS, TRIAL_S_MAX = 20, 3
+
+
+def trouble(command: tuple[str, ...]) -> str:
+    """Why this command can't play a WAV file on this machine, "" when it can. Plays a moment of silence."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(wav.write(wav.silence(TRIAL_MS, RATE)))
+        file.flush()
+        try:
+            done = subprocess.run(
+                [*command, file.name], stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"it took more than {TRIAL_S_MAX} s for {TRIAL_MS} ms of silence"
+        except OSError as failed:
+            return failed.strerror or type(failed).__name__
+    if done.returncode == 0:
+        return ""
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"exit {done.returncode}{': ' + said[-1][:200] if said else ''}"
 
 
 class SoundCardPlayer(Rendering):

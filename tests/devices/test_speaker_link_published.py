@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from devices.protocols import asking, canary, documents, jws, report_json, selector
+from devices.protocols import asking, canary, document_json, documents, jws, report_json, selector, strict_json
 from devices.protocols import speaker_link as link
+from devices.protocols.refusals import Refusal, Refused
 from devices.protocols.speaker_link import Use
+from devices.speaker.choice import Obstacle
+from devices.speaker.sounding import NO_PREFACE
 from tests.data.speaker_link import make
 
 FILE = Path(link.__file__).with_name("asyncapi.yaml")
@@ -196,8 +200,76 @@ def test_schema_and_code_agree_about_reports(kind: str, schema: str) -> None:
             assert (case["name"], valid(schema, json.loads(case["raw"]))) == (case["name"], case["refused"] is None)
 
 
+PAGE = FILE.with_name("README.md").read_text(encoding="utf-8")
+
+
+def rows_between(start: str, end: str) -> list[str]:
+    """The rows of the one table between two lines of the page."""
+    lines = PAGE[PAGE.index(start) : PAGE.index(end)].splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    return table[2:]
+
+
 def test_readme_lists_every_refusal_with_its_sentence() -> None:
-    lines = FILE.with_name("README.md").read_text(encoding="utf-8").splitlines()
-    start = lines.index("## 6. Refusals")
-    rows = [line for line in lines[start + 4 : lines.index("## 7. Limits")] if line]
+    rows = rows_between("\n## 6. Refusals\n", "\n### Reasons in the receipts of an order\n")
     assert rows == [f"| `{code}` | {sentence} |" for code, sentence in link.SENTENCES.items()]
+
+
+def test_readme_lists_every_reason_that_our_speaker_gives() -> None:
+    rows = rows_between("\n### Reasons in the receipts of an order\n", "\n## 7. Limits\n")
+    listed = {row.split("`")[1] for row in rows}
+    speaker = Path(link.__file__).parents[1] / "speaker"
+    source = "".join((speaker / file).read_text("utf-8") for file in ("choice.py", "sounding.py", "machine.py"))
+    ends = set(re.findall(r'(?:_finish_off|cut|_silence)\(t(?:, key)?, "(\w+)"', source))
+    said = ends | {str(Obstacle.NOT_MINE), str(Obstacle.WITHDRAWN), str(Obstacle.UNHEARD), str(Obstacle.MISSED)}
+    assert {"preempted", "expired", "stopping", "superseded", "actual_order"} <= ends
+    assert listed == said | {NO_PREFACE, "restart", str(Refusal.ORDER_EXPIRED), str(Refusal.RATE_LIMITED)}
+
+
+def refusal_of(**changes: object) -> Refusal | None:
+    """Why a manifest whose order has these members is refused."""
+    members = make.plain(make.MANIFEST)
+    try:
+        document_json.decode_manifest(
+            strict_json.canonical({**members, "orders": [{**members["orders"][0], **changes}]})
+        )
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+def limit_row(what: str) -> str:
+    rows = dict(row.strip("| ").split(" | ") for row in rows_between("\n## 7. Limits\n", "\n## 8. Test vectors\n"))
+    return rows[what]
+
+
+def test_readme_says_which_limits_are_over_cap() -> None:
+    assert limit_row("supersedes") == f"{documents.SUPERSEDES_MAX} ids†"
+    assert refusal_of(supersedes=[f"o-{n}" for n in range(17)]) is Refusal.OVER_CAP
+    assert limit_row("event code; origin") == (
+        "32 of `A-Za-z0-9._:-`; 8 members† with names of 32 characters and texts of 256†"
+    )
+    assert refusal_of(event_code="x" * 33) is Refusal.MALFORMED
+    assert refusal_of(origin={f"m{n}": "x" for n in range(9)}) is Refusal.OVER_CAP
+    assert refusal_of(origin={"cap": "x" * 257}) is Refusal.OVER_CAP
+    assert refusal_of(origin={"m" * 33: "x"}) is Refusal.MALFORMED
+    assert limit_row("repeats, gap") == "10,000 and 3,600 s"
+    assert (refusal_of(repeat=10_001), refusal_of(gap_s=3_601)) == (Refusal.MALFORMED, Refusal.MALFORMED)
+    assert limit_row("text").startswith("500 characters a language†, 8 languages†")
+    assert refusal_of(texts={"zh": "字" * 501}) is Refusal.OVER_CAP
+    assert limit_row("config").endswith("16 staged recordings†")
+    with pytest.raises(Refused) as staged:
+        document_json.decode_config(strict_json.canonical({**make.plain(make.CONFIG), "staged": [make.STAGED] * 17}))
+    assert staged.value.reason is Refusal.OVER_CAP
+    assert limit_row("header of a signed document") == "400 characters of base64url"
+    with pytest.raises(Refused) as header:
+        jws.header(b"A" * 401 + b"." + b"A" * 8 + b"." + b"A" * 86)
+    assert header.value.reason is Refusal.MALFORMED
+
+
+def test_readers_take_what_stands_at_its_default_and_in_any_order() -> None:
+    assert [refusal_of(also_unstarted=False), refusal_of(supersedes=[]), refusal_of(origin={})] == [None] * 3
+    assert [refusal_of(corrects=None), refusal_of(origin=None)] == [Refusal.MALFORMED] * 2
+    manifest = make.plain(make.MANIFEST)
+    shuffled = json.dumps(dict(reversed(manifest.items())), indent=1).encode()
+    assert document_json.decode_manifest(shuffled) == document_json.decode_manifest(strict_json.canonical(manifest))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from devices.speaker.agent import Agent
+from devices.speaker.agent import Agent, make_agent
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer
 from devices.speaker.settings import PlayerKind, Settings
@@ -88,6 +89,30 @@ def test_an_order_goes_from_the_broker_to_sound_and_back_as_receipts(street: Str
         "ready",
         "playing",
         "finished",
+    ]
+
+
+def test_sound_that_fails_again_and_again_is_logged_once_as_an_error(broker: Mosquitto, tmp_path: Path) -> None:
+    loop = Loop()
+    desk = Desk(loop, broker.port, SECRETS["desk"])
+    desk.set_up()
+    settings = settings_for(broker.port, tmp_path / "sp-1", player=PlayerKind.SOUND_CARD, sound_card_command=("false",))
+    with capture_logs() as logs:
+        agent = make_agent(settings, loop)
+        agent.start()
+        desk.order(an_order(repeat=1))
+        for _ in range(ROUNDS_MAX):
+            mark = agent.state.marks.get("actual/o-1")
+            if mark is not None and mark.tries >= 2:
+                break
+            loop.run_once(wait_us_max=20_000)
+        agent.close()
+    desk.close()
+    loop.close()
+    errors = [(each["event"], each.get("reason", "")) for each in logs if each["log_level"] == "error"]
+    assert errors == [
+        ("No usable player: nothing will be heard.", ""),
+        ("A repeat could not sound.", "sound_card_failed"),
     ]
 
 

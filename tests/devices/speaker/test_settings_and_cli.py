@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 
 from devices.speaker.loop import Loop
 from devices.speaker.reconnect import FLOOR_US_MAX, Dial, wait_us
-from devices.speaker.settings import PlayerKind, SettingsRefused, read_settings
+from devices.speaker.settings import REQUIRED, SETTINGS_TOLD, PlayerKind, Settings, SettingsRefused, read_settings
 from tests.devices.speaker.conftest import SECRETS, Mosquitto
 from tests.devices.speaker.desk import ROUNDS_MAX, Desk
 from tests.devices.speaker.world import ROOT_KEY, an_order
@@ -103,6 +105,37 @@ def test_help_speaks_english_and_chinese() -> None:
     )  # fmt: skip
     assert "until it is told to stop" in done.stdout
     assert "运行广播终端" in done.stdout
+    for name, told in SETTINGS_TOLD.items():
+        assert re.search(rf"^ +{name} +{re.escape(told)}$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_every_setting_is_told_and_the_required_ones_have_no_default() -> None:
+    members = {each.name: each for each in fields(Settings)}
+    assert SETTINGS_TOLD.keys() == members.keys()
+    assert {name for name, each in members.items() if each.default is MISSING} == set(REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "why"),
+    [
+        ({"player": "sound_card", "sound_card_command": ["no-such-program"]}, "No usable player", "No such file"),
+        ({"player": "sound_card", "sound_card_command": ["sh", "-c", "echo no device >&2; exit 3"]},
+         "No usable player", "exit 3: no device"),
+        ({"player": "null"}, "The player is null: nothing will be heard.", "sp-1"),
+    ],
+)  # fmt: skip
+def test_speaker_that_nobody_will_hear_says_so_at_its_start(
+    tmp_path: Path, changes: dict[str, Any], sentence: str, why: str
+) -> None:
+    path = written(tmp_path, broker_port=1, **changes)
+    with subprocess.Popen(
+        [sys.executable, "-m", "devices.command", "speaker", "--settings", str(path)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NO_COLOR": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if sentence in line)
+        process.kill()
+    assert why in said
 
 
 def test_jitter_is_spread_over_the_whole_spread_and_never_hammers() -> None:

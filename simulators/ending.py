@@ -293,6 +293,9 @@ class Ending:
             # A clock that jumped makes true times impossible ones.
             self._truth.counts["excused.doubted"] += 1
             missing, proved = missing - set(_SOUND), False
+        if StepKind.FINISHED in shown:
+            # What hindered it on the way is no outcome of an order that was heard whole.
+            missing -= {StepKind.REFUSED, StepKind.FAILED}
         if missing:
             self._truth.broken(8, row.id, f"{speaker.id} said {sorted(missing)} of {row.id}, and its row does not")
         if proved and not expected.proved:

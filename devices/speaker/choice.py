@@ -304,22 +304,23 @@ def _places(t: Turn, keys: set[str]) -> dict[str, int]:
 def _for_now(
     t: Turn, ready: list[str], obstacles: dict[str, Obstacle], places: dict[str, int]
 ) -> tuple[str | None, str | None]:
-    """(the first order that may begin now, or the first that is too long for the gap by an estimate alone).
+    """(the first ready order when it may begin now, or when it is too long for the gap by an estimate alone).
 
     A lower order may use the gap between two repeats of a higher one only if it ends within that gap. What an estimate
-    makes too long is loaded once, early in the gap, to learn how long it truly is; before that none below it is tried.
+    makes too long is loaded once, early in the gap, to learn how long it truly is. None below it goes before it.
     """
-    for key in ready:
-        gap_us = _gap_until_us(t, key, obstacles, places)
-        if gap_us is None:
-            return key, None
-        measured_ms = s.measured_ms(t, key)
-        ms = s.plan(t, key, 0).ms if measured_ms is None else measured_ms
-        if t.mono_us + ms * 1_000 <= gap_us:
-            return key, None
-        if measured_ms is None and t.sound.sounding is None and t.mono_us < gap_us - PREPARE_US:
-            return None, key
-    return None, None
+    if not ready:
+        return None, None
+    key = ready[0]
+    gap_us = _gap_until_us(t, key, obstacles, places)
+    if gap_us is None:
+        return key, None
+    measured_ms = s.measured_ms(t, key)
+    ms = s.plan(t, key, 0).ms if measured_ms is None else measured_ms
+    if t.mono_us + ms * 1_000 <= gap_us:
+        return key, None
+    early = t.sound.sounding is None and t.mono_us < gap_us - PREPARE_US
+    return None, key if measured_ms is None and early else None
 
 
 def _gap_until_us(t: Turn, key: str, obstacles: dict[str, Obstacle], places: dict[str, int]) -> int | None:

@@ -212,14 +212,6 @@ def test_what_fills_a_gap_to_its_end_does_not_hold_the_next_repeat_up() -> None:
     assert {b.at - a.at for a, b in itertools.pairwise(h for h in world.heard if h.order == "high")} == {21 * S}
 
 
-def test_a_player_that_cannot_tell_the_length_starves_nothing_further_down() -> None:
-    high, mid = an_order("high", level=1, repeat=400, gap_s=12), an_order("mid", texts={"zh": "长" * 300})
-    low = an_order("low", level=4, texts={"zh": "短"})
-    world = World(sound_ms=7_000, measure_us=None).up().order(high, mid, low).advance(300)
-    assert of(world, "low") == ["low#1"]
-    assert of(world, "mid") == []
-
-
 def test_a_future_order_is_loaded_ahead_and_starts_on_the_microsecond() -> None:
     world = World(load_us=900_000).up().order(an_order(start_at=T0 + 60 * S)).advance(120)
     assert [h.at for h in world.heard] == [60 * S]

@@ -574,14 +574,3 @@ def test_a_version_far_ahead_of_the_time_is_a_red_incident_also_when_a_gateway_f
     (alarm,) = later(town)
     assert (alarm.level, alarm.playbook, alarm.alert) == (1, "", "")
     assert DRILLS in alarm.headline
-
-
-def test_what_is_signed_next_goes_above_a_version_that_a_speaker_holds(town: Town) -> None:
-    now_ms = NOON_US // 1_000
-    with town.store.write() as tx:
-        tx.put(Stream(DRILLS, STREET, "exercise", "city", now_ms))
-    hold(town, ["square-1"], {DRILLS: now_ms + 500_000})
-    assert town.get(Stream, DRILLS).manifest_version == now_ms + 500_000
-    assert f"publish_stream:{DRILLS}" in town.lanes()
-    hold(town, ["square-1"], {DRILLS: now_ms + 3_600_000})
-    assert town.get(Stream, DRILLS).manifest_version == now_ms + 500_000

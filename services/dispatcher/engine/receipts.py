@@ -17,7 +17,7 @@ from ..domain import judgement
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record, Save
 from ..domain.signals import Unread
-from . import configs, sighted, streams
+from . import configs, sighted
 from .ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
 from .sighted import SETTLED_US, Seen
 
@@ -218,10 +218,7 @@ def hear_speakers(
             _changes(tx, before, live)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
-        above = sighted.versions_above(tx, said, {} if given_out is None else given_out)
-        sighted.note(tx, above, settled_us)
-        for topic, version in sorted({(seen.sighting.stream, seen.sighting.version) for seen in above}):
-            streams.climb_above(tx, topic, version)
+        sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
     return odd
 
 

@@ -39,7 +39,6 @@ KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
 STREAMS_MAX = 10_000
 AHEAD = "ahead of the time"
-CLIMB_AHEAD_MS_MAX = VERSION_AHEAD_MS_MAX - 60_000
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
 FOLLOWER_STATES = (BroadcastState.ON_AIR, BroadcastState.STOPPED)
@@ -184,19 +183,6 @@ def merged(known: list[Order], stream: Stream, now_us: int) -> list[Order]:
         if mine is None or order.rev > mine.rev:
             best[order.id] = order
     return [best[order_id] for order_id in sorted(best)]
-
-
-def climb_above(tx: Tx, topic: str, version: int) -> None:
-    """A speaker holds a version above ours, whoever made it: what is signed next goes above it, where speakers still
-    take that. What the broker holds and people have to decide on stays theirs."""
-    stream = tx.get_locked(Stream, topic)
-    if stream is None or not stream.manifest_version < version <= tx.now_us() // 1_000 + CLIMB_AHEAD_MS_MAX:
-        return
-    if _foreign_version(stream) >= version:
-        return
-    tx.put(replace(stream, manifest_version=version, orders=""))
-    tx.record(Record("stream.climbs", topic, f"a speaker holds version {version}, and ours goes above it"))
-    tx.save(Save(Carry.PUBLISH_STREAM, topic))
 
 
 def undecided(read: Read, topic: str) -> bool:

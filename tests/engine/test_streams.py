@@ -518,5 +518,5 @@ def test_a_manifest_sweeps_nothing_that_began_after_it_was_made(town: Town, keys
     made = replace(read(sign(town, alert.stream, keys), keys), orders=(), issued=NOON_US - 1, swept=NOON_US - 1)
     with pytest.raises(speaker_link.Refused):
         document_json.decode_manifest(document_json.encode(replace(made, swept=NOON_US)))
-    assert found(town, replace(made, version=made.version + 60), b"newer") == "same"
+    assert found(town, replace(made, version=made.version + 60), b"newer") == "newer number"
     assert town.get(Broadcast, alert.id).state is ON_AIR

@@ -458,6 +458,7 @@ def main(
     _, descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors_max, descriptors_max))
     try:
+        KeyFolder(settings.keys).document()  # Before the database is looked at: an empty folder has neither.
         gateway = Gateway(settings)
     except Refused as refused:
         raise _ended(refused.code, refused.sentence) from refused

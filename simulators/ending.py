@@ -302,6 +302,10 @@ class Ending:
             self._truth.broken(8, row.id, f"{speaker.id} proved {row.id} by microphone, and its row does not say so")
         if len(speaker.journals) == 1 and expected.proved and not any(map(_by_microphone, steps)):
             self._truth.broken(11, row.id, f"{row.id} counts as proved at {speaker.id}, and no microphone heard it")
+        if row.id in self._truth.unknown:
+            # A liar named it while a restore had made it a draft again, and what it said has come true since.
+            self._truth.counts["excused.lie_come_true"] += 1
+            return
         if len(speaker.journals) == 1 and shown - said:
             self._truth.broken(7, row.id, f"the row of {speaker.id} and {row.id} says {sorted(shown - said)} too much")
         if len(speaker.journals) == 1 and StepKind.FINISHED in shown and not _heard_last(speaker, row):

@@ -420,7 +420,8 @@ class Work:
             self.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
             return
         self.tx.put(replace(self._fresh(incident), alert=alert.id, air=Air.NOT_YET))
-        if full := endings.no_room(self.tx, alert):
+        # Named when the draft is first written; the broadcast's page always says it as it is now.
+        if not incident.alert and (full := endings.no_room(self.tx, alert)):
             effects = [*effects, Record("broadcast.no_room", incident.id, f"its alert can't be released: {full}")]
         self._next(effects)
 

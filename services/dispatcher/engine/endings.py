@@ -11,8 +11,7 @@ from ..domain.effects import Record
 from ..domain.refusals import OverCap
 from . import room, streams
 from .ports import Read, Tx
-
-FULL = "the stream is full of {}"
+from .room import Taken
 
 
 def no_room(read: Read, alert: Broadcast) -> str:
@@ -20,7 +19,12 @@ def no_room(read: Read, alert: Broadcast) -> str:
     others = streams.taken(read, alert.stream, without=alert.id)
     if room.gives_way(streams.family_of(read, alert), others, read.now_us()) is not None:
         return ""
-    return FULL.format(", ".join(room.measure(others).filled_by) or "the room kept for red alerts")
+    return _full(others)
+
+
+def _full(others: Taken) -> str:
+    filled_by = ", ".join(room.measure(others).filled_by) or "the room kept for red alerts"
+    return f"the stream is full of {filled_by}"
 
 
 def make_room(tx: Tx, joining: Broadcast, person: str) -> list[tuple[str, BroadcastEvent]]:
@@ -37,7 +41,7 @@ def make_room(tx: Tx, joining: Broadcast, person: str) -> list[tuple[str, Broadc
     else:
         gone = room.gives_way_to_follower(mine, others)
     if gone is None:
-        raise OverCap(FULL.format(", ".join(room.measure(others).filled_by)))
+        raise OverCap(_full(others))
     staying = others.without(gone)
     filled = room.measure(replace(staying, families=(*staying.families, mine)))
     if filled.percent >= room.TELL_PERCENT and joining.phase is Phase.ALERT:

@@ -13,9 +13,9 @@ from services.dispatcher.domain.playbook import OnUnanswered, Playbook
 from services.dispatcher.domain.refusals import OverCap
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import chain
+from services.dispatcher.engine.air.streams import unknown_on_air
 from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
 from services.dispatcher.engine.ports import LogRow, Stream
-from services.dispatcher.engine.streams import unknown_on_air
 from simulators.checks import Ears, Truth
 from simulators.city import Keys
 

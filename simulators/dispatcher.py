@@ -21,16 +21,16 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
-from services.dispatcher.engine import broker_copies, receipts, signing_keys, streams
 from services.dispatcher.engine import clock as clocks
+from services.dispatcher.engine.air import broker_copies, receipts, signing_keys, streams
+from services.dispatcher.engine.air.sighted import SETTLED_US, UNSETTLED_US
+from services.dispatcher.engine.air.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
 from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.sighted import SETTLED_US, UNSETTLED_US
-from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.timers import TimerPass
 from simulators.canary import Report, SimulatedCanaries
 from simulators.city import Keys

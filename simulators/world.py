@@ -18,8 +18,8 @@ from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import Signal
 from services.dispatcher.domain.signing_keys import words
-from services.dispatcher.engine import broker_copies, signing_keys
 from services.dispatcher.engine import clock as clocks
+from services.dispatcher.engine.air import broker_copies, signing_keys
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event

@@ -23,7 +23,7 @@ from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.engine import receipts
+from services.dispatcher.engine.air import receipts
 from services.dispatcher.engine.ports import EffectRow, Live, Store
 from services.dispatcher.engine.relay import Carrier, Relay
 from services.dispatcher.processes.children import Mosquitto

@@ -25,7 +25,7 @@ from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.broadcasts import Stopped
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import signing_keys
+from services.dispatcher.engine.air import signing_keys
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import EffectRow, Page, Stream
 from services.dispatcher.processes.children import Mosquitto

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import broker_copies, signing_keys
+from services.dispatcher.engine.air import broker_copies, signing_keys
+from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.ports import BrokerCopy, Page, Store, Stream
-from services.dispatcher.engine.signing_keys import KeyReport
 
 KEY = KeyState("actual-city-1", "actual", "city", "210200000000", (1, 2, 3, 4), 2**52)
 

@@ -13,11 +13,11 @@ from services.dispatcher.domain.effects import WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.rhythm import GRACE_US, USELESS_AFTER_US, Heard
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import rhythm
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SourceHeard, TimerDue
 from services.dispatcher.engine.ports import TimerRow
+from services.dispatcher.engine.sources import dead_man
 from services.dispatcher.engine.timers import TimerPass
 from services.dispatcher.processes.wiring import TimeOrderedIds
 from tests import builders
@@ -40,7 +40,7 @@ def store(database_url: str) -> Iterator[SqlStore]:
 
 def silent_since_long(store: SqlStore) -> list[TimerRow]:
     """Watch every panel, and let a rhythm and its grace have just passed; the timers that are due."""
-    rhythm.watch(store, dict.fromkeys(PANELS, RHYTHM_S))
+    dead_man.watch(store, dict.fromkeys(PANELS, RHYTHM_S))
     with store.write() as tx:
         now_us = tx.now_us()
         heard_us = now_us - RHYTHM_S * SECOND_US - GRACE_US - SECOND_US

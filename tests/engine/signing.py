@@ -8,8 +8,8 @@ from devices.protocols import speaker_link
 from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Use
 from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.refusals import NoKey
-from services.dispatcher.engine import streams
-from services.dispatcher.engine.streams import Signed
+from services.dispatcher.engine.air import streams
+from services.dispatcher.engine.air.streams import Signed
 from tests.builders import CITY, NOON_US, Town
 
 FAR_US = NOON_US * 2

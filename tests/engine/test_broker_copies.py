@@ -8,8 +8,8 @@ import pytest
 
 from services.dispatcher.domain.broadcasts import Broadcast, Stopped
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.engine import broker_copies, streams
-from services.dispatcher.engine.broker_copies import SAME, CopiesHealth
+from services.dispatcher.engine.air import broker_copies, streams
+from services.dispatcher.engine.air.broker_copies import SAME, CopiesHealth
 from services.dispatcher.engine.ports import BrokerCopy, Page, Stream
 from tests import builders
 from tests.builders import DUTY, NOON_US, SECOND_US, Town

@@ -8,11 +8,11 @@ from services.dispatcher.domain.planning import City, Plan
 from services.dispatcher.domain.playbook import Playbook, Target
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Place
+from services.dispatcher.engine.air.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.events import AudioRendered, ServiceChanged
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Asset, CitySettings, Page, Wording
-from services.dispatcher.engine.staging import stage, stage_audio, standing_words
 from tests import builders
 from tests.builders import (
     DISTRICT,

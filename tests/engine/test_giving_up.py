@@ -24,12 +24,13 @@ from services.dispatcher.domain.polling import Poll, Round
 from services.dispatcher.domain.refusals import PlaceholderLeft
 from services.dispatcher.domain.retries import RETRIES, GivenUp
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import desk, queries, streams
+from services.dispatcher.engine import desk, queries
+from services.dispatcher.engine.air import streams
+from services.dispatcher.engine.air.staging import stage
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import AudioRendered, CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.ports import Asset, EffectRow, LogRow, Wording
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
-from services.dispatcher.engine.staging import stage
 from tests import builders
 from tests.builders import (
     BOTH,

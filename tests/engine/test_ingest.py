@@ -8,8 +8,8 @@ import pytest
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.signals import Evidence, Panel, Place, Signal, SignalKind, Unread, Use
 from services.dispatcher.engine.events import IncidentClosed, SignalArrived, UnreadArrived
-from services.dispatcher.engine.ingest import AUTOMATIC_WITHIN_US
 from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.signals.joining import AUTOMATIC_WITHIN_US
 from tests import builders
 from tests.builders import (
     CITY,

@@ -29,7 +29,8 @@ from services.dispatcher.engine.events import (
     SignalArrived,
     TimerDue,
 )
-from services.dispatcher.engine.panels import (
+from services.dispatcher.engine.ports import Page, PanelLive, Stranger
+from services.dispatcher.engine.sources.panels import (
     STRANGERS_MAX,
     PanelOff,
     StillAsking,
@@ -38,7 +39,6 @@ from services.dispatcher.engine.panels import (
     note_heard,
     note_strangers,
 )
-from services.dispatcher.engine.ports import Page, PanelLive, Stranger
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town, fire_signal
 

@@ -23,10 +23,11 @@ from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import PlanOutOfDate
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS
 from services.dispatcher.domain.signals import Unread
-from services.dispatcher.engine import desk, queries, receipts, streams
+from services.dispatcher.engine import desk, queries
+from services.dispatcher.engine.air import receipts, streams
+from services.dispatcher.engine.air.receipts import Arrived, Counted
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Expected, Live
-from services.dispatcher.engine.receipts import Arrived, Counted
 from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town

@@ -10,8 +10,8 @@ import pytest
 from services.dispatcher.domain.signals import BY_HAND, Evidence, Problem, Signal, SignalKind, Use
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.ports import Outcome
-from services.dispatcher.engine.reused import BY_SENDER
-from services.dispatcher.engine.scope import FROM_FEEDS
+from services.dispatcher.engine.signals.identifiers import BY_SENDER
+from services.dispatcher.engine.signals.scope import FROM_FEEDS
 from services.dispatcher.feeds import FEEDS
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town, storm_signal

@@ -11,8 +11,8 @@ from services.dispatcher.domain.places import OfficeKind
 from services.dispatcher.domain.rhythm import COARSE_US, GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.signals import BY_HAND, Problem, Sensor, Unread, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import rhythm
 from services.dispatcher.engine.events import IncidentClosed, SignalArrived, SourceHeard, TimerDue, UnreadArrived
+from services.dispatcher.engine.sources import dead_man
 from tests import builders
 from tests.builders import CITY, MALL, SECOND_US, Town, feed, fire_playbook, panel, storm_signal
 
@@ -35,7 +35,7 @@ def town() -> Town:
 
 
 def watch(town: Town, *sources: str) -> None:
-    rhythm.watch(town.store, dict.fromkeys(sources, HOUR_S))
+    dead_man.watch(town.store, dict.fromkeys(sources, HOUR_S))
 
 
 def heard(town: Town, source: str, state: str = "") -> None:

@@ -24,10 +24,10 @@ from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Res
 from services.dispatcher.domain.incidents import Verdict
 from services.dispatcher.domain.playbook import Playbook, Spoken
 from services.dispatcher.domain.refusals import OverCap, WrongState
-from services.dispatcher.engine import endings, receipts, room, streams
+from services.dispatcher.engine.air import endings, receipts, room, streams
+from services.dispatcher.engine.air.receipts import Arrived
+from services.dispatcher.engine.air.room import Family, Taken
 from services.dispatcher.engine.ports import Stream
-from services.dispatcher.engine.receipts import Arrived
-from services.dispatcher.engine.room import Family, Taken
 from tests import builders
 from tests.builders import DUTY, SECOND_US, Town, storm_playbook, storm_signal
 from tests.engine.signing import Keys, read, sign, states

@@ -16,12 +16,13 @@ from services.dispatcher.domain.incidents import Incident, IncidentState, Verdic
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, UNREAD_MAX, Sighting
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.verification import Task
-from services.dispatcher.engine import desk, queries, receipts, sighted, streams
+from services.dispatcher.engine import desk, queries
+from services.dispatcher.engine.air import receipts, sighted, streams
+from services.dispatcher.engine.air.receipts import Arrived
+from services.dispatcher.engine.air.sighted import LISTED_MAX, LISTED_PER_ACCOUNT_MAX
+from services.dispatcher.engine.air.sightings import OPEN_MAX
 from services.dispatcher.engine.events import IncidentClosed
 from services.dispatcher.engine.ports import Live, Page, Stream
-from services.dispatcher.engine.receipts import Arrived
-from services.dispatcher.engine.sighted import LISTED_MAX, LISTED_PER_ACCOUNT_MAX
-from services.dispatcher.engine.sightings import OPEN_MAX
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US, STREET, Town
 from tests.engine.signing import Keys, sign, states

@@ -12,10 +12,10 @@ from services.dispatcher.domain.broadcasts import BroadcastState, StandingGiven,
 from services.dispatcher.domain.refusals import KeyEndsTooSoon, NoUsableKey
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.signing_keys import KeyAtGateway, KeyState
-from services.dispatcher.engine import signing_keys
+from services.dispatcher.engine.air import signing_keys
+from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Page
-from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
 from tests.engine.signing import Keys

@@ -23,10 +23,11 @@ from services.dispatcher.domain.planning import Coverage
 from services.dispatcher.domain.refusals import NoKey, NotFound, PlanOutOfDate, Refused, UnknownOnAir
 from services.dispatcher.domain.signals import Place
 from services.dispatcher.domain.signals import Use as SignalUse
-from services.dispatcher.engine import desk, receipts, streams
+from services.dispatcher.engine import desk
+from services.dispatcher.engine.air import receipts, streams
+from services.dispatcher.engine.air.receipts import Arrived
+from services.dispatcher.engine.air.streams import FRESH_US, KEPT_AFTER_EXPIRY_US, REFRESH_US
 from services.dispatcher.engine.ports import Page, Stream
-from services.dispatcher.engine.receipts import Arrived
-from services.dispatcher.engine.streams import FRESH_US, KEPT_AFTER_EXPIRY_US, REFRESH_US
 from simulators.database import Database
 from tests import builders
 from tests.builders import DUTY, NOON_US, SECOND_US, STREET, Town, storm_signal

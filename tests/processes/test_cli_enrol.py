@@ -14,7 +14,8 @@ from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.signals import Feed, Panel, Use
-from services.dispatcher.engine import people, receipts
+from services.dispatcher.engine import people
+from services.dispatcher.engine.air import receipts
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import WrongPassword
 from services.dispatcher.engine.ports import BrokerAccount, Live, Page

@@ -40,7 +40,10 @@ from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.sightings import Sighting
 from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import endings, room, sighted, signing_keys, streams
+from services.dispatcher.engine.air import endings, room, sighted, signing_keys, streams
+from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
+from services.dispatcher.engine.air.sighted import Seen
+from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, SignalArrived, TimerDue
@@ -55,10 +58,7 @@ from services.dispatcher.engine.ports import (
     Store,
     Stream,
 )
-from services.dispatcher.engine.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
-from services.dispatcher.engine.sighted import Seen
-from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
 from simulators.checks import HOUR_US, Violation

@@ -13,11 +13,11 @@ from devices.protocols.documents import SpeakerState
 from services.dispatcher.domain.broadcasts import sentences
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import broker_copies, receipts, signing_keys
+from services.dispatcher.engine.air import broker_copies, receipts, signing_keys
+from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
-from services.dispatcher.engine.signing_keys import KeyReport
 from services.dispatcher.web.deps import WebSettings
 from tests import builders
 from tests.builders import NOON_US, SECOND_US

@@ -14,8 +14,8 @@ import structlog
 
 from devices.protocols import speaker_link
 
-from ..engine import broker_copies
-from ..engine.broker_copies import SAME
+from ..engine.air import broker_copies
+from ..engine.air.broker_copies import SAME
 from ..engine.ports import Store, Stream
 from ..engine.relay import CarryFailed
 from .keystore import KeySigner

@@ -24,10 +24,10 @@ from devices.protocols.speaker_link import KeyDocument, LinkKey
 
 from ..domain.refusals import NoKey
 from ..domain.signing_keys import CANARY_AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
-from ..engine import signing_keys
+from ..engine.air import signing_keys
+from ..engine.air.signing_keys import KeyReport
 from ..engine.ports import Store
 from ..engine.relay import CarryFailed
-from ..engine.signing_keys import KeyReport
 from .keystore import KeySigner, TriedKey
 from .manifests import SpeakerSide
 from .metrics import KeyMetrics

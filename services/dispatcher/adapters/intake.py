@@ -19,11 +19,11 @@ from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
-from ..engine import receipts
+from ..engine.air import receipts
+from ..engine.air.receipts import Arrived, Counted
+from ..engine.air.sighted import SETTLED_US, UNSETTLED_US
 from ..engine.ports import Conflict, Store, StoreUnavailable
-from ..engine.receipts import Arrived, Counted
 from ..engine.relay import CarryFailed
-from ..engine.sighted import SETTLED_US, UNSETTLED_US
 from .mqtt_wire import Message
 
 log = structlog.get_logger(__name__)

@@ -19,10 +19,10 @@ from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
-from ..engine import configs, receipts, sighted, streams
+from ..engine.air import configs, receipts, sighted, streams
+from ..engine.air.streams import Signed
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
-from ..engine.streams import Signed
 from .keystore import KeySigner
 from .mqtt import MqttLink
 

@@ -8,10 +8,10 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ..engine.broker_copies import SAME
+from ..engine.air.broker_copies import SAME
+from ..engine.air.receipts import Counted
+from ..engine.air.signing_keys import KeyReport
 from ..engine.clock import GuardedClock
-from ..engine.receipts import Counted
-from ..engine.signing_keys import KeyReport
 
 JUMP = "tocsin_clock_jump_seconds"
 JUMP_WORDS = "How far the clock is ahead of the trusted time; 0 while it is in order."

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..domain.effects import Record
 from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Panel, Sensor
-from . import streams
+from .air import streams
 from .ports import BrokerAccount, Store
 
 

@@ -21,26 +21,11 @@ from ..domain.rules import Rules
 from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.spots import Spot
 from ..domain.verification import Task
-from . import (
-    ahead,
-    arrivals,
-    endings,
-    giving_up,
-    ingest,
-    maintenance,
-    muting,
-    panels,
-    polls,
-    queries,
-    reused,
-    rhythm,
-    scope,
-    sightings,
-    silencing,
-)
+from . import giving_up, prefetch, queries
+from .air import endings, sightings
+from .air.drafts import wire_audio
 from .cities import CityInMemory, set_service
 from .clock import APART_US
-from .drafts import wire_audio
 from .events import (
     AudioRendered,
     BroadcastAct,
@@ -64,7 +49,9 @@ from .events import (
     UnreadArrived,
 )
 from .ports import Conflict, Ids, Outcome, Page, Read, Store, StoreUnavailable, TimerRow, Tx, Withdrawal
-from .work import Work
+from .signals import corrections, identifiers, joining, muting, scope, silencing
+from .sources import dead_man, maintenance, panels, polls
+from .transaction import Work
 
 EVENTS_MAX = 500
 CONFLICTS_MAX = 5
@@ -148,13 +135,13 @@ class Engine:
                 self._differs,
             )  # fmt: skip
             # Before any other row is held, so that these rows come first in every transaction.
-            rhythm.hear(work, heard)
+            dead_man.hear(work, heard)
             events = scope.held(tx, work.city, events)
             signals = [event.signal for event in events if isinstance(event, SignalArrived)]
             if not tx.one_writer:
                 # All of the group's names at once and in order: two groups never wait for each other in a circle.
-                tx.lock(*sorted({name for s in signals for name in ingest.lock_names(s, work.spot(s), self.rules)}))
-            work.ahead = ahead.look(tx, signals)
+                tx.lock(*sorted({name for s in signals for name in joining.lock_names(s, work.spot(s), self.rules)}))
+            work.ahead = prefetch.look(tx, signals)
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
@@ -170,14 +157,14 @@ class Engine:
         """Who was heard and has to be written down: anybody for the first time in a while, and every new state."""
         return {
             source: spoke
-            for source, spoke in rhythm.spoken(events).items()
+            for source, spoke in dead_man.spoken(events).items()
             if spoke.state or spoke.at_us - self._heard_us.get(source, -COARSE_US) >= COARSE_US
         }
 
     def _one(self, work: Work, event: Event, outcome: Outcome) -> None:
         match event:
             case SignalArrived():
-                if ingest.repeats_other(work.tx, event.signal):
+                if joining.repeats_other(work.tx, event.signal):
                     outcome.repeated += 1
                 else:
                     self._signal(work, event.signal, outcome)
@@ -189,7 +176,7 @@ class Engine:
             case BroadcastAct():
                 _act(work, event)
             case IncidentClosed():
-                rhythm.closed(work, event.incident)
+                dead_man.closed(work, event.incident)
                 work.incident(event.incident, Close(event.person, event.why))
             case NotBroadcast():
                 _not_broadcast(work, event)
@@ -230,7 +217,7 @@ class Engine:
 
     def _raised(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         """A signal of our own arrives in the transaction that raised it."""
-        work.tx.lock(*ingest.lock_names(signal, work.spot(signal), self.rules))
+        work.tx.lock(*joining.lock_names(signal, work.spot(signal), self.rules))
         self._signal(work, signal, outcome)
         work.run()
 
@@ -238,37 +225,37 @@ class Engine:
         tx = work.tx
         if signal.key not in work.ahead.new and tx.signal_incident(signal.key) is not None:
             outcome.repeated += 1
-            if reused.keep(tx, signal):
+            if identifiers.keep(tx, signal):
                 outcome.reused.append(signal)
                 # It may be stored now under a key that another signal of the group has.
                 work.ahead.new.clear()
             elif signal.evidence is Evidence.AUTHORITY:
-                arrivals.vouch(work, signal)
+                corrections.vouch(work, signal)
             return
         work.ahead.new.discard(signal.key)
         outcome.created.append(signal.key)
         panels.duty_answered(work, signal)
-        if arrivals.is_cancel_by_name(signal):
-            arrivals.cancel(work, signal, outcome)
+        if corrections.is_cancel_by_name(signal):
+            corrections.cancel(work, signal, outcome)
             return
-        if arrivals.cancelled_before(work, signal):
+        if corrections.cancelled_before(work, signal):
             return
         spot = work.spot(signal)
         incident = self._joins(work, signal, spot)
-        if arrivals.silenced(work, signal, spot, incident):
+        if corrections.silenced(work, signal, spot, incident):
             return
         if signal.kind is SignalKind.CANCEL:
             silencing.forget_word(tx, signal, spot)
-        opens = signal.kind in ingest.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
+        opens = signal.kind in joining.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
         if incident is None and not opens:
             tx.add_signal(signal, "")
             if signal.kind is SignalKind.CANCEL:
                 tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
             return
-        device = ingest.device_of(tx, signal, work.ahead.panels)
+        device = joining.device_of(tx, signal, work.ahead.panels)
         opened = incident is None
         if incident is None:
-            incident = ingest.open_incident(signal, spot, self._playbooks, work.city, self._ids, tx.now_us())
+            incident = joining.open_incident(signal, spot, self._playbooks, work.city, self._ids, tx.now_us())
             why = signal.headline or f"{signal.hazard} reported by {signal.reporter}"
             facts: dict[str, object] = {"use": str(signal.use), "hazard": signal.hazard, "area": spot.area}
             tx.record(Record("incident.opened", incident.id, why, facts=facts))
@@ -276,23 +263,23 @@ class Engine:
                 tx.record(Record(note.kind, incident.id, note.why))
         outcome.incidents.append(incident.id)
         if signal.kind is SignalKind.CANCEL:
-            event = arrivals.take_back_own(work, incident, signal)
+            event = corrections.take_back_own(work, incident, signal)
             tx.add_signal(signal, incident.id)
         else:
             updates = signal.kind is SignalKind.UPDATE and not opened
-            others = arrivals.superseded(work, incident, signal) if updates else None
+            others = corrections.superseded(work, incident, signal) if updates else None
             tx.add_signal(signal, incident.id)
-            event = ingest.joined(signal, spot, incident, device, tx.now_us(), others)
+            event = joining.joined(signal, spot, incident, device, tx.now_us(), others)
         work.decide_incident(incident, event, opened=opened)
-        if opened or ingest.is_new_witness(event, incident):
+        if opened or joining.is_new_witness(event, incident):
             work.run()
-            arrivals.hear_silenced(work, incident, signal, spot)
+            corrections.hear_silenced(work, incident, signal, spot)
 
     def _joins(self, work: Work, signal: Signal, spot: Spot) -> Incident | None:
         """The open incident that a signal belongs to, held until the end."""
         listed = work.ahead.listed
         while True:
-            id = ingest.find_incident(work.tx, signal, spot, self._playbooks, self.rules, work.city, listed)
+            id = joining.find_incident(work.tx, signal, spot, self._playbooks, self.rules, work.city, listed)
             incident = work.tx.get_locked(Incident, id) if id is not None else None
             # People may have closed it before it was held: what is reported now is no part of what they judged.
             if incident is None or incident.open:
@@ -382,7 +369,7 @@ def _timer(work: Work, event: TimerDue) -> None:
         case "poll", "due":
             polls.due(work, timer.subject)
         case "source", "silent":
-            rhythm.due(work, timer, event.missed)
+            dead_man.due(work, timer, event.missed)
         case "sighting", "look":
             sightings.look(work, timer.subject)
         case "incident", "minute":

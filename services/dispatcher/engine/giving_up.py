@@ -13,12 +13,14 @@ from ..domain.effects import Carry, Record
 from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
-from . import polls, queries, streams
+from . import queries
+from .air import streams
+from .air.streams import ON_AIR_STATES
+from .air.wanted import wanted_words
 from .events import EffectGaveUp, PollTold
 from .ports import Page, Wording
-from .streams import ON_AIR_STATES
-from .wanted import wanted_words
-from .work import Work
+from .sources import polls
+from .transaction import Work
 
 ORDERS_MAX = 1_000
 OFFICE_UNREACHED_US = 10_000_000

@@ -24,13 +24,13 @@ from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
+from .air.drafts import follower
+from .air.endings import no_room
+from .air.room import Room, measure
+from .air.streams import taken
 from .clock import APART_US, SPEAKER_SILENT_US, lately
-from .drafts import follower
-from .endings import no_room
 from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
 from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
-from .room import Room, measure
-from .streams import taken
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)

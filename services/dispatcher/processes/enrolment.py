@@ -12,14 +12,7 @@ from devices.protocols.speaker_link import LinkKey
 from devices.protocols.topics import NAME
 
 from ..adapters import sensor_intake
-from ..adapters.broker import (
-    BrokerLogin,
-    gateway_login,
-    hash_secret,
-    new_secret,
-    sensor_gateway_login,
-    speaker_login,
-)
+from ..adapters.broker import BrokerLogin, gateway_login, hash_secret, new_secret, sensor_gateway_login, speaker_login
 from ..adapters.city_pack import Department
 from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.intake import TOPICS
@@ -30,9 +23,11 @@ from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
-from ..engine import desk, panels, receipts
+from ..engine import desk
+from ..engine.air import receipts
 from ..engine.leases import GATEWAY_PREFIX
 from ..engine.ports import BrokerAccount, Page, Store
+from ..engine.sources import panels
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
 

@@ -42,14 +42,14 @@ from ..domain.effects import Carry, WakeAt
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
+from ..engine.air.signing_keys import nothing_signs
+from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
 from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
-from ..engine.signing_keys import nothing_signs
-from ..engine.staging import stage, stage_audio, standing_words
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account

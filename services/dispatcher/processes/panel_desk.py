@@ -34,8 +34,8 @@ from ..domain.panels import (
 from ..domain.rhythm import SourceKind, source_id
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import PanelClockOff, PanelReplied, SourceHeard
-from ..engine.panels import StrangerHeard, note_heard, note_strangers
 from ..engine.ports import Page, PanelLive, Store
+from ..engine.sources.panels import StrangerHeard, note_heard, note_strangers
 
 SET_CLOCK_TYPE, DUTY_CHECK_TYPE = 90, 91
 REQUESTS_MAX = 1_000

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 from ..domain.rhythm import SENSORS_WIRE, SourceKind, source_id
 from ..domain.signals import Feed, Panel, Sensor
-from ..engine import rhythm
 from ..engine.engine import Engine
 from ..engine.events import SourceHeard
 from ..engine.ports import Page, Store
+from ..engine.sources import dead_man
 
 WATCH_EVERY_S = 5.0
 FEEDS_MAX = 10_000
@@ -45,7 +45,7 @@ class Watch:
         expected = self._expected()
         changed = {id: rhythm_s for id, rhythm_s in expected.items() if self._rhythms.get(id, 0) != rhythm_s}
         # What is gone is forgotten when its timer is due; what no longer has a rhythm is said so.
-        rhythm.watch(self._store, changed)
+        dead_man.watch(self._store, changed)
         self._rhythms = expected
         return sum(1 for rhythm_s in expected.values() if rhythm_s)
 

@@ -13,18 +13,7 @@ from ..domain.planning import Coverage
 from ..domain.signals import Use
 from ..engine.ports import Expected
 from ..engine.queries import BroadcastStory, IncidentStory
-from .schemas import (
-    Asked,
-    CircleView,
-    IncidentView,
-    LogLine,
-    Names,
-    RingView,
-    SignalView,
-    TaskView,
-    View,
-    WitnessView,
-)
+from .schemas import Asked, CircleView, IncidentView, LogLine, Names, RingView, SignalView, TaskView, View, WitnessView
 
 
 class AudioView(View):

@@ -6,18 +6,11 @@ from fastapi import APIRouter, Depends, Query
 
 from devices.protocols.documents import Phase
 
-from ..domain.broadcasts import (
-    Broadcast,
-    BroadcastEvent,
-    BroadcastState,
-    Declined,
-    ReleaseGiven,
-    Resumed,
-    Stopped,
-)
+from ..domain.broadcasts import Broadcast, BroadcastEvent, BroadcastState, Declined, ReleaseGiven, Resumed, Stopped
 from ..domain.refusals import NotFound
 from ..domain.signals import Use
-from ..engine import drafts, queries
+from ..engine import queries
+from ..engine.air import drafts
 from ..engine.events import BroadcastAct
 from ..engine.people import Role
 from .auth import DESK, Caller, Gate

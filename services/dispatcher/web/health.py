@@ -18,12 +18,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
 from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
-from ..engine import broker_copies, queries, signing_keys
-from ..engine.broker_copies import CopiesHealth
+from ..engine import queries
+from ..engine.air import broker_copies, signing_keys
+from ..engine.air.broker_copies import CopiesHealth
+from ..engine.air.room import TELL_PERCENT
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
 from ..engine.ports import CitySettings, ClockState, Read, StoreUnavailable
 from ..engine.queries import Health, SpeakersOnline
-from ..engine.room import TELL_PERCENT
 from .deps import WebDeps
 from .schemas import View
 

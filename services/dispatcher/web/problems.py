@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 
 from ..domain import refusals, silences
 from ..domain.refusals import Refused
-from ..engine import clock, panels, people
+from ..engine import clock, people
 from ..engine.ports import StoreUnavailable
+from ..engine.sources import panels
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_STORE_S = 2

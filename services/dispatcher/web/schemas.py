@@ -17,7 +17,7 @@ from ..domain.signals import Evidence, SignalKind, Use
 from ..domain.verification import Task, TaskKind, TaskState
 from ..engine.ports import LogRow, Stream
 from ..engine.queries import SpeakerNow, StreamNow
-from ..engine.reused import SignalState
+from ..engine.signals.identifiers import SignalState
 
 NAME_CHARS_MAX = 64
 NOTE_CHARS_MAX = 1_000

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 
 from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Problem, Reading, Unread
-from ..engine import scope
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import SignalArrived, UnreadArrived
+from ..engine.signals import scope
 from ..feeds import FEEDS
 from ..feeds.signed import with_signature
 from .deps import WebDeps

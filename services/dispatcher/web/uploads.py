@@ -15,9 +15,10 @@ from fastapi.responses import JSONResponse
 
 from ..domain.refusals import ContentChanged, NotFound
 from ..domain.signals import BY_HAND, Evidence, Feed, Problem, Reading, Signal
-from ..engine import desk, reused
+from ..engine import desk
 from ..engine.people import Role
 from ..engine.ports import Page, Person
+from ..engine.signals import identifiers
 from ..feeds import FEEDS
 from ..feeds.detect import detect
 from ..feeds.report import clean
@@ -122,7 +123,7 @@ def _with_states(deps: WebDeps, view: UploadView, found: Reading) -> UploadView:
     """The view with every signal, and what the database makes of each."""
     with deps.store.read() as read:
         view.signals = [
-            UploadSignal(signal=SignalView.model_validate(signal), state=reused.state_of(read, signal))
+            UploadSignal(signal=SignalView.model_validate(signal), state=identifiers.state_of(read, signal))
             for signal in found.signals
         ]
     return view

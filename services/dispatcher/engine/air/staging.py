@@ -8,17 +8,17 @@ from dataclasses import replace
 from devices.protocols.documents import STAGED_MAX, Audio
 from devices.protocols.selector import Selector
 
-from ..domain.effects import Carry, Record, Save
-from ..domain.places import Speaker, Venue
-from ..domain.planning import City, Plan, make_plan, place_names, plan_id
-from ..domain.playbook import Playbook, Target
-from ..domain.refusals import NoTargets, OverCap
-from ..domain.signals import Place, Use
-from ..domain.wordings import filled, unfilled
-from .cities import city_changed
+from ...domain.effects import Carry, Record, Save
+from ...domain.places import Speaker, Venue
+from ...domain.planning import City, Plan, make_plan, place_names, plan_id
+from ...domain.playbook import Playbook, Target
+from ...domain.refusals import NoTargets, OverCap
+from ...domain.signals import Place, Use
+from ...domain.wordings import filled, unfilled
+from ..cities import city_changed
+from ..ports import Asset, Page, Read, Store, Tx, Wording
 from .configs import newer_version
 from .drafts import wire_audio, wording_for
-from .ports import Asset, Page, Read, Store, Tx, Wording
 
 VENUES_A_PASS = 100
 ASSETS_A_READ = 500

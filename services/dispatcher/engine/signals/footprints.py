@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..domain.incidents import Incident
-from ..domain.planning import City
-from ..domain.spots import listed_cells
-from .ahead import Ahead
-from .ports import Footprint, Page, Tx
+from ...domain.incidents import Incident
+from ...domain.planning import City
+from ...domain.spots import listed_cells
+from ..ports import Footprint, Page, Tx
+from ..prefetch import Ahead
 
 CELLS_MAX = 1_000
 

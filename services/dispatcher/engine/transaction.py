@@ -31,16 +31,7 @@ from ..domain.incidents import Air, Incident, IncidentEvent, LadderEnded, Signal
 from ..domain.places import OfficeKind, offices_above
 from ..domain.planning import City
 from ..domain.playbook import Playbook, Rung
-from ..domain.refusals import (
-    AskedTwo,
-    NoTargets,
-    NotFound,
-    OverCap,
-    PlaceholderLeft,
-    Refused,
-    UnknownOnAir,
-    WrongState,
-)
+from ..domain.refusals import AskedTwo, NoTargets, NotFound, OverCap, PlaceholderLeft, Refused, UnknownOnAir, WrongState
 from ..domain.risk import Circumstances, History, history_id, rate
 from ..domain.rules import Rules
 from ..domain.signals import Signal
@@ -60,11 +51,12 @@ from ..domain.verification import (
     short,
 )
 from ..domain.wordings import filled
-from . import drafts, endings, footprints, muting, signing_keys, silencing, witnesses
-from .ahead import Ahead
+from .air import drafts, endings, signing_keys
+from .air.streams import SILENT_STATES, revision_on_broker, undecided
+from .air.wanted import WantedWords
 from .ports import Ids, Page, Tx
-from .streams import SILENT_STATES, revision_on_broker, undecided
-from .wanted import WantedWords
+from .prefetch import Ahead
+from .signals import footprints, muting, silencing, witnesses
 
 EFFECTS_MAX = 100_000
 GROUND_TASKS_MAX = 10_000

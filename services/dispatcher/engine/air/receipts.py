@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, SpeakerAnswer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 
-from ..domain import judgement
-from ..domain.broadcasts import Broadcast
-from ..domain.effects import Carry, Record, Save
-from ..domain.signals import Unread
+from ...domain import judgement
+from ...domain.broadcasts import Broadcast
+from ...domain.effects import Carry, Record, Save
+from ...domain.signals import Unread
+from ..ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
 from . import configs, sighted
-from .ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
 from .sighted import SETTLED_US, Seen
 
 BATCH_MAX = 500

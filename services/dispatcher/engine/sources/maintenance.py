@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from ..domain.effects import Record, Sleep, WakeAt
-from ..domain.incidents import DevicesUntrusted, Incident
-from ..domain.panels import ALWAYS_US
-from ..domain.refusals import NotFound
-from ..domain.signals import Panel, Sensor
-from ..domain.spots import venue_cell
-from . import witnesses
-from .events import Maintained, MaintenanceChanged
-from .ports import Footprint, Page
-from .work import Work
+from ...domain.effects import Record, Sleep, WakeAt
+from ...domain.incidents import DevicesUntrusted, Incident
+from ...domain.panels import ALWAYS_US
+from ...domain.refusals import NotFound
+from ...domain.signals import Panel, Sensor
+from ...domain.spots import venue_cell
+from ..events import Maintained, MaintenanceChanged
+from ..ports import Footprint, Page
+from ..signals import witnesses
+from ..transaction import Work
 
 D = TypeVar("D", Panel, Sensor)
 

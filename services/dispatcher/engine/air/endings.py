@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from devices.protocols.documents import Phase
 
-from ..domain.broadcasts import Broadcast, BroadcastEvent, BroadcastState, Replaced, Retired
-from ..domain.effects import Record
-from ..domain.refusals import OverCap
+from ...domain.broadcasts import Broadcast, BroadcastEvent, BroadcastState, Replaced, Retired
+from ...domain.effects import Record
+from ...domain.refusals import OverCap
+from ..ports import Read, Tx
 from . import room, streams
-from .ports import Read, Tx
 from .room import Taken
 
 

@@ -9,14 +9,14 @@ from dataclasses import replace
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
 from devices.protocols.topics import manifest_topic
 
-from ..domain import broadcasts
-from ..domain.broadcasts import Broadcast, BroadcastState, content_hash, people_needed
-from ..domain.effects import Carry, Effect, Record, Save
-from ..domain.incidents import Incident, IncidentState
-from ..domain.planning import City, Plan, make_plan, plan_id
-from ..domain.playbook import Playbook
-from ..domain.wordings import filled
-from .ports import Asset, Ids, Page, Read, Tx, Wording
+from ...domain import broadcasts
+from ...domain.broadcasts import Broadcast, BroadcastState, content_hash, people_needed
+from ...domain.effects import Carry, Effect, Record, Save
+from ...domain.incidents import Incident, IncidentState
+from ...domain.planning import City, Plan, make_plan, plan_id
+from ...domain.playbook import Playbook
+from ...domain.wordings import filled
+from ..ports import Asset, Ids, Page, Read, Tx, Wording
 
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 

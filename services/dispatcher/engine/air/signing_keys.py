@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from devices.protocols.documents import Phase, Use
 from devices.protocols.topics import Stream, parse_manifest_topic
 
-from ..domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
-from ..domain.effects import Record
-from ..domain.planning import City
-from ..domain.refusals import KeyEndsTooSoon, NoUsableKey
-from ..domain.signing_keys import (
+from ...domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
+from ...domain.effects import Record
+from ...domain.planning import City
+from ...domain.refusals import KeyEndsTooSoon, NoUsableKey
+from ...domain.signing_keys import (
     KeyAtGateway,
     KeyState,
     KeyTrouble,
@@ -25,9 +25,9 @@ from ..domain.signing_keys import (
     unusable_for,
     words,
 )
+from ..leases import GATEWAY_PREFIX
+from ..ports import CitySettings, Lease, Page, Read, Store, Tx
 from .broker_copies import on_air
-from .leases import GATEWAY_PREFIX
-from .ports import CitySettings, Lease, Page, Read, Store, Tx
 
 KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3

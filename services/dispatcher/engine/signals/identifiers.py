@@ -11,9 +11,9 @@ import json
 from dataclasses import asdict, replace
 from enum import StrEnum
 
-from ..domain.effects import Record
-from ..domain.signals import Signal, SignalKind, Unread
-from .ports import Read, Tx
+from ...domain.effects import Record
+from ...domain.signals import Signal, SignalKind, Unread
+from ..ports import Read, Tx
 
 REASON = "identifier_reused"
 BY_SENDER = ("cap/", "alert12379/", "ebd/", "plain/", "table/")

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from devices.protocols.selector import inside
 
-from ..domain.planning import City
-from ..domain.signals import Feed, Problem, Signal, SignalKind
-from .events import Event, SignalArrived
-from .ports import Read
+from ...domain.planning import City
+from ...domain.signals import Feed, Problem, Signal, SignalKind
+from ..events import Event, SignalArrived
+from ..ports import Read
 
 FROM_FEEDS = ("cap/", "alert12379/", "ebd/", "plain/", "table/", "alertmanager/")
 """How the keys of signals begin that a feed reported. Panels and sensors are enrolled for one venue each."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..domain.incidents import DevicesUntrusted, Incident
-from ..domain.risk import Witness
-from ..domain.signals import Panel, Sensor, Signal, witness_name
-from .ingest import FROM_DEVICES, SENSOR_KEYS, of_panel
-from .ports import Read
+from ...domain.incidents import DevicesUntrusted, Incident
+from ...domain.risk import Witness
+from ...domain.signals import Panel, Sensor, Signal, witness_name
+from ..ports import Read
+from .joining import FROM_DEVICES, SENSOR_KEYS, of_panel
 
 SIGNALS_MAX = 64
 

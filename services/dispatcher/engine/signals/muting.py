@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..domain import inhibition
-from ..domain.effects import Effect, TellIncident
-from ..domain.incidents import Incident, Inhibited, Uninhibited
-from ..domain.planning import City
-from ..domain.rules import Rules
-from .ports import Footprint, Page, Read
+from ...domain import inhibition
+from ...domain.effects import Effect, TellIncident
+from ...domain.incidents import Incident, Inhibited, Uninhibited
+from ...domain.planning import City
+from ...domain.rules import Rules
+from ..ports import Footprint, Page, Read
 
 GREATER_MAX = 50
 LESSER_MAX = 500

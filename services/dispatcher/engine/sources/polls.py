@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..domain import polling
-from ..domain.effects import Carry, Save
-from ..domain.polling import Deliver, Fetch, Poll, PollEffect
-from ..domain.signals import Feed
-from .events import PollTold
-from .work import Work
+from ...domain import polling
+from ...domain.effects import Carry, Save
+from ...domain.polling import Deliver, Fetch, Poll, PollEffect
+from ...domain.signals import Feed
+from ..events import PollTold
+from ..transaction import Work
 
 
 def due(work: Work, id: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..domain.broadcasts import Broadcast, BroadcastState
-from ..domain.planning import City
-from ..domain.playbook import Playbook
+from ...domain.broadcasts import Broadcast, BroadcastState
+from ...domain.planning import City
+from ...domain.playbook import Playbook
+from ..ports import Page, Read, Wording
 from . import staging
-from .ports import Page, Read, Wording
 
 BROADCASTS_MAX = 1_000
 MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..domain.broadcasts import Broadcast
-from ..domain.effects import Carry, Save
-from .clock import lately
-from .ports import BrokerCopy, Page, Read, Store, Stream, Tx
+from ...domain.broadcasts import Broadcast
+from ...domain.effects import Carry, Save
+from ..clock import lately
+from ..ports import BrokerCopy, Page, Read, Store, Stream, Tx
 from .streams import ON_AIR_STATES, keeps_foreign, unknown_on_air, unknown_topics
 
 BROADCASTS_MAX = 10_000

@@ -10,7 +10,7 @@ from devices.protocols.documents import VERSION_AHEAD_MS_MAX
 from devices.protocols.speaker_link import Manifest, Order, OrderState, Phase, stub
 from devices.protocols.topics import parse_manifest_topic
 
-from ..domain.broadcasts import (
+from ...domain.broadcasts import (
     TIMER_USELESS_US,
     Act,
     Broadcast,
@@ -23,14 +23,14 @@ from ..domain.broadcasts import (
     whole_order,
     wire_order,
 )
-from ..domain.effects import Carry, Record, Save, WakeAt
-from ..domain.incidents import Air, Incident
-from ..domain.planning import City
-from ..domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
-from ..domain.wordings import unfilled
+from ...domain.effects import Carry, Record, Save, WakeAt
+from ...domain.incidents import Air, Incident
+from ...domain.planning import City
+from ...domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
+from ...domain.wordings import unfilled
+from ..chain import chain_now
+from ..ports import CitySettings, Page, Read, Signer, Stream, Tx
 from . import room, sighted
-from .chain import chain_now
-from .ports import CitySettings, Page, Read, Signer, Stream, Tx
 from .room import Family, Taken
 
 FRESH_US = 3_600_000_000

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..domain import rhythm
-from ..domain.effects import Record, Sleep, WakeAt
-from ..domain.incidents import Close, Incident, IncidentState, SignalJoined
-from ..domain.places import OfficeKind
-from ..domain.planning import City
-from ..domain.polling import Answered
-from ..domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
-from ..domain.risk import Witness
-from ..domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
-from .clock import lately
-from .events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
-from .ports import Page, Store, TimerRow
-from .work import Work
+from ...domain import rhythm
+from ...domain.effects import Record, Sleep, WakeAt
+from ...domain.incidents import Close, Incident, IncidentState, SignalJoined
+from ...domain.places import OfficeKind
+from ...domain.planning import City
+from ...domain.polling import Answered
+from ...domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
+from ...domain.risk import Witness
+from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
+from ..clock import lately
+from ..events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
+from ..ports import Page, Store, TimerRow
+from ..transaction import Work
 
 TOGETHER_WITHIN_US = 3_600_000_000
 OPEN_MAX = 100

@@ -11,17 +11,17 @@ from typing import assert_never
 
 from devices.protocols.topics import StreamKind, parse_manifest_topic
 
-from ..domain import sightings
-from ..domain.effects import Record
-from ..domain.incidents import Incident, IncidentState, SignalJoined
-from ..domain.places import OfficeKind
-from ..domain.planning import City
-from ..domain.risk import Witness
-from ..domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
-from ..domain.signals import Evidence, Place, Signal, SignalKind, Use
-from .ports import Live, Page, Stream, Tx
+from ...domain import sightings
+from ...domain.effects import Record
+from ...domain.incidents import Incident, IncidentState, SignalJoined
+from ...domain.places import OfficeKind
+from ...domain.planning import City
+from ...domain.risk import Witness
+from ...domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
+from ...domain.signals import Evidence, Place, Signal, SignalKind, Use
+from ..ports import Live, Page, Stream, Tx
+from ..transaction import Work
 from .sighted import FOUND_AT_START, KEPT_US, RECOUNT_US, wake
-from .work import Work
 
 OPEN_MAX = 8
 """Beyond so many open incidents of this kind, further sightings join the newest."""

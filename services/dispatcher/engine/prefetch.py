@@ -10,8 +10,8 @@ from ..domain.incidents import Incident
 from ..domain.risk import History, history_id
 from ..domain.signals import Panel, Signal
 from ..domain.spots import venue_cell
-from .ingest import names_of, of_panel
 from .ports import Footprint, Page, Tx, Withdrawal
+from .signals.joining import names_of, of_panel
 
 ASKED_MAX = 500
 """Names in one question to the store."""

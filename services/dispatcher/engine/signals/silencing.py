@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..domain.effects import Record, Sleep, WakeAt
-from ..domain.incidents import USELESS_NEVER_US, Incident
-from ..domain.planning import City
-from ..domain.playbook import Playbook
-from ..domain.refusals import NotFound, WrongState
-from ..domain.risk import Witness, corroborations
-from ..domain.rules import Rules
-from ..domain.signals import Evidence, Signal, witness_name
-from ..domain.silences import (
+from ...domain.effects import Record, Sleep, WakeAt
+from ...domain.incidents import USELESS_NEVER_US, Incident
+from ...domain.planning import City
+from ...domain.playbook import Playbook
+from ...domain.refusals import NotFound, WrongState
+from ...domain.risk import Witness, corroborations
+from ...domain.rules import Rules
+from ...domain.signals import Evidence, Signal, witness_name
+from ...domain.silences import (
     ACTIVE_MAX,
     Silence,
     SilencedWord,
@@ -22,8 +22,8 @@ from ..domain.silences import (
     may_be_silenced,
     never_alone,
 )
-from ..domain.spots import Spot
-from .ports import Page, Read, Tx
+from ...domain.spots import Spot
+from ..ports import Page, Read, Tx
 
 WORDS_MAX = 64
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..domain.incidents import Incident, IncidentState, SignalJoined
-from ..domain.joining import belongs, united
-from ..domain.planning import City
-from ..domain.playbook import Playbook, matching
-from ..domain.risk import Witness
-from ..domain.rules import Rules
-from ..domain.signals import (
-    Evidence,
-    Panel,
-    Place,
-    Sensor,
-    Signal,
-    SignalKind,
-    identity,
-    is_further_group,
-    message_of,
-)
-from ..domain.spots import Spot, lock_cells, look_cells, venue_cell
-from .ports import Footprint, Ids, Page, Read, StoredSignal
+from ...domain.incidents import Incident, IncidentState, SignalJoined
+from ...domain.joining import belongs, united
+from ...domain.planning import City
+from ...domain.playbook import Playbook, matching
+from ...domain.risk import Witness
+from ...domain.rules import Rules
+from ...domain.signals import Evidence, Panel, Place, Sensor, Signal, SignalKind, identity, is_further_group, message_of
+from ...domain.spots import Spot, lock_cells, look_cells, venue_cell
+from ..ports import Footprint, Ids, Page, Read, StoredSignal
 from .scope import FROM_FEEDS
 
 CANDIDATES_MAX = 200

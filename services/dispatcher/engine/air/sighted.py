@@ -16,13 +16,13 @@ from devices.protocols.documents import Manifest, OrderState
 from devices.protocols.refusals import Refused
 from devices.protocols.topics import parse_manifest_topic
 
-from ..domain import sightings
-from ..domain.broadcasts import Broadcast
-from ..domain.effects import WakeAt
-from ..domain.incidents import USELESS_NEVER_US, Incident, IncidentState
-from ..domain.sightings import SAID_BY_MAX, UNREAD_MAX, Listing, Sighting, order_id, stream_id
-from ..domain.signals import Unread
-from .ports import CitySettings, Page, Stream, Tx
+from ...domain import sightings
+from ...domain.broadcasts import Broadcast
+from ...domain.effects import WakeAt
+from ...domain.incidents import USELESS_NEVER_US, Incident, IncidentState
+from ...domain.sightings import SAID_BY_MAX, UNREAD_MAX, Listing, Sighting, order_id, stream_id
+from ...domain.signals import Unread
+from ..ports import CitySettings, Page, Stream, Tx
 
 SETTLED_US = 3_000_000
 """How long after the first report a sighting is looked at: the broker's copy has been compared by then."""

@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..domain.effects import Record, WakeAt
-from ..domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
-from ..domain.signals import Place, Signal, SignalKind, identity, message_of, witness_name
-from ..domain.silences import Silence, never_alone
-from ..domain.spots import Spot, spot_of
-from . import ingest, silencing
-from .ports import Outcome, Page, StoredSignal, Withdrawal
-from .work import Work
+from ...domain.effects import Record, WakeAt
+from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
+from ...domain.signals import Place, Signal, SignalKind, identity, message_of, witness_name
+from ...domain.silences import Silence, never_alone
+from ...domain.spots import Spot, spot_of
+from ..ports import Outcome, Page, StoredSignal, Withdrawal
+from ..transaction import Work
+from . import joining, silencing
 
 STANDING_MAX = 64
 WITHDRAWALS_MAX = 64
@@ -25,7 +25,7 @@ PASSED_LOGGED_MAX = 100
 def cancelled_before(work: Work, signal: Signal) -> bool:
     """Whether its source took it back before it came: it is kept and opens nothing. What was said after the cancel
     stands."""
-    names = ingest.names_of(signal)
+    names = joining.names_of(signal)
     if work.ahead.not_withdrawn.issuperset(names):
         return False
     for row in work.tx.find(Withdrawal, Page(limit=WITHDRAWALS_MAX), identity=names):
@@ -41,7 +41,7 @@ def cancelled_before(work: Work, signal: Signal) -> bool:
 
 def cancel(work: Work, signal: Signal, outcome: Outcome) -> None:
     """Take back what a cancel names, wherever that is now, and let it wait for what has not come yet."""
-    rows, loosely = ingest.referred(work.tx, signal)
+    rows, loosely = joining.referred(work.tx, signal)
     _wait_for_originals(work, signal)
     incidents = [i for i in dict.fromkeys(row.incident for row in rows) if i and _open(work, i)]
     work.tx.add_signal(signal, incidents[0] if incidents else "")
@@ -80,7 +80,7 @@ def vouch(work: Work, signal: Signal) -> None:
     spot, now_us = work.spot(signal), work.tx.now_us()
     if incident is None or not incident.open or silencing.over(work.silences(), signal, spot, now_us) is not None:
         return
-    event = ingest.joined(signal, spot, incident, None, now_us)
+    event = joining.joined(signal, spot, incident, None, now_us)
     known = {(w.reporter, w.device, w.evidence) for w in incident.witnesses}
     if event.witness is not None and (signal.reporter, signal.device, signal.evidence) not in known:
         work.decide_incident(incident, event)
@@ -92,7 +92,7 @@ def superseded(work: Work, incident: Incident, signal: Signal) -> list[Place] | 
     update replaces nothing here, or so much stands that nothing may be taken away."""
     rows: Sequence[StoredSignal] = ()
     if signal.references:
-        rows, loosely = ingest.referred(work.tx, signal)
+        rows, loosely = joining.referred(work.tx, signal)
         replaced = [row.signal.key for row in rows if row.incident == incident.id]
         if loosely:
             why = "no signal has the time that a reference gives: taken by its identifier alone"
@@ -106,7 +106,7 @@ def superseded(work: Work, incident: Incident, signal: Signal) -> list[Place] | 
     left = work.tx.signals_standing(incident.id, None, STANDING_MAX)
     if len(left) == STANDING_MAX:
         return None
-    return [_resolved(work, s) for s in left if s.kind in ingest.REPORTS and s.reporter == signal.reporter]
+    return [_resolved(work, s) for s in left if s.kind in joining.REPORTS and s.reporter == signal.reporter]
 
 
 def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) -> bool:
@@ -146,7 +146,7 @@ def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) ->
         assert found is not None
         why = f"{word.signal.key} was silenced and is heard now: another device reports the same"
         work.tx.record(Record("incident.silence_broken", incident.id, why))
-        event = ingest.joined(word.signal, spot, found, None, work.tx.now_us())
+        event = joining.joined(word.signal, spot, found, None, work.tx.now_us())
         if event.witness is not None:
             event = replace(event, witness=replace(event.witness, automatic=False))
         work.decide_incident(found, event)
@@ -155,7 +155,7 @@ def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) ->
 
 def _wait_for_originals(work: Work, signal: Signal) -> None:
     until_us = signal.received_us + work.rules.cancel_waits_s * 1_000_000
-    for reference in dict.fromkeys(signal.references[: ingest.REFERENCES_MAX]):
+    for reference in dict.fromkeys(signal.references[: joining.REFERENCES_MAX]):
         named = f"{signal.use}\0{signal.reporter}\0{reference}"
         id = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         row = Withdrawal(
@@ -188,7 +188,7 @@ def _taken_back(
         followers = []
         chain = [s for s in every if (s.reporter, s.device) == (reporter, device)] or standing
         for said in sorted(chain, key=lambda s: s.observed_us):
-            updates = said.kind in ingest.REPORTS and any(identity(key) in names for key in said.references)
+            updates = said.kind in joining.REPORTS and any(identity(key) in names for key in said.references)
             if updates and said.observed_us <= signal.observed_us:
                 names.add(identity(said.key))
                 followers.append(said.key)
@@ -200,7 +200,7 @@ def _taken_back(
 
 
 def _stands(said: Signal, now_us: int) -> bool:
-    return said.kind in ingest.REPORTS and (said.expires_us is None or said.expires_us > now_us)
+    return said.kind in joining.REPORTS and (said.expires_us is None or said.expires_us > now_us)
 
 
 def _place_left(work: Work, incident: Incident) -> Place:
@@ -208,12 +208,12 @@ def _place_left(work: Work, incident: Incident) -> Place:
     if incident.venue is not None:
         return incident.place
     standing = work.tx.signals_standing(incident.id, None, STANDING_MAX)
-    left = [s for s in standing if s.kind in ingest.REPORTS]
+    left = [s for s in standing if s.kind in joining.REPORTS]
     if not left or len(standing) == STANDING_MAX:
         return incident.place
     place = Place()
     for said in reversed(left):
-        place = ingest.united_places(place, _resolved(work, said))
+        place = joining.united_places(place, _resolved(work, said))
     return place if place != Place() else incident.place
 
 

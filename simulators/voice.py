@@ -12,7 +12,8 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
-from services.dispatcher.engine.air import broker_copies, configs, receipts, sighted, streams
+from services.dispatcher.engine import configs
+from services.dispatcher.engine.air import broker_copies, receipts, sighted, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys

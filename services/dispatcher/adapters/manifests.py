@@ -19,7 +19,8 @@ from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
-from ..engine.air import configs, receipts, sighted, streams
+from ..engine import configs
+from ..engine.air import receipts, sighted, streams
 from ..engine.air.streams import Signed
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish

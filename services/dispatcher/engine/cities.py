@@ -9,7 +9,7 @@ from ..domain.effects import Carry, Record, Save
 from ..domain.places import Area, AreaTree, Office, OutOfService, Speaker, Venue
 from ..domain.planning import City
 from ..domain.refusals import NotFound, WrongState
-from .air.configs import newer_version
+from .configs import newer_version
 from .events import ServiceChanged
 from .ports import CitySettings, Page, Read, Tx
 

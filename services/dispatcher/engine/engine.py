@@ -7,23 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import assert_never
 
-from devices.protocols.speaker_link import Phase
-
-from ..domain import broadcasts, incidents, verification
+from ..domain import broadcasts, verification
+from ..domain import incidents as incident_events
 from ..domain.broadcasts import Broadcast, BroadcastState
-from ..domain.effects import Carry, Record, Save, Sleep, WakeAt
+from ..domain.effects import Record
 from ..domain.incidents import Close, Incident
-from ..domain.planning import City, silent_venues
+from ..domain.planning import City
 from ..domain.playbook import Playbook
 from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
-from ..domain.signals import Evidence, Signal, SignalKind, Unread
-from ..domain.spots import Spot
-from ..domain.verification import Task
-from . import giving_up, prefetch, queries
-from .air import endings, sightings
-from .air.drafts import wire_audio
+from ..domain.signals import Signal, Unread
+from . import due, giving_up, prefetch, queries, taking
+from .air import acts, preparing
+from .carrying import carry
 from .cities import CityInMemory, set_service
 from .clock import APART_US
 from .events import (
@@ -48,15 +45,14 @@ from .events import (
     TimerDue,
     UnreadArrived,
 )
-from .ports import Conflict, Ids, Outcome, Page, Read, Store, StoreUnavailable, TimerRow, Tx, Withdrawal
-from .signals import corrections, identifiers, joining, muting, scope, silencing
+from .ports import Conflict, Ids, Outcome, Read, Store, StoreUnavailable
+from .signals import incidents, joining, scope, silencing
 from .sources import dead_man, maintenance, panels, polls
+from .tasks import asking
 from .transaction import Work
 
 EVENTS_MAX = 500
 CONFLICTS_MAX = 5
-HEARD_AGAIN_US = 60_000_000
-OPEN_BROADCASTS = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)
 
 
 class Engine:
@@ -131,7 +127,7 @@ class Engine:
         heard = self._to_write_down(events)
         with self._store.write() as tx:
             work = Work(
-                tx, self._city.get(tx), self._playbooks, self._ids, self.rules, self._shadow,
+                tx, self._city.get(tx), self._playbooks, self._ids, carry, self.rules, self._shadow,
                 self._differs,
             )  # fmt: skip
             # Before any other row is held, so that these rows come first in every transaction.
@@ -141,7 +137,7 @@ class Engine:
             if not tx.one_writer:
                 # All of the group's names at once and in order: two groups never wait for each other in a circle.
                 tx.lock(*sorted({name for s in signals for name in joining.lock_names(s, work.spot(s), self.rules)}))
-            work.ahead = prefetch.look(tx, signals)
+            work.prefetched = prefetch.look(tx, signals)
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
@@ -167,23 +163,23 @@ class Engine:
                 if joining.repeats_other(work.tx, event.signal):
                     outcome.repeated += 1
                 else:
-                    self._signal(work, event.signal, outcome)
+                    taking.take(work, event.signal, outcome)
             case UnreadArrived():
                 work.tx.add_unread([event.unread])
             case TaskAnswered():
                 answer = verification.Answered(event.person, event.office, event.verdict, event.note)
-                work.task(event.task, answer)
+                asking.tell(work, event.task, answer)
             case BroadcastAct():
                 _act(work, event)
             case IncidentClosed():
                 dead_man.closed(work, event.incident)
-                work.incident(event.incident, Close(event.person, event.why))
+                incidents.tell(work, event.incident, Close(event.person, event.why))
             case NotBroadcast():
                 _not_broadcast(work, event)
             case TimerDue():
-                _timer(work, event)
+                due.due(work, event)
             case AudioRendered():
-                self._rendered(work, event)
+                acts.rendered(work, event)
             case EffectGaveUp():
                 if giving_up.tell(work, event):
                     outcome.tried_on.append(event.lane)
@@ -191,12 +187,10 @@ class Engine:
                 set_service(work.tx, event)
             case SilenceMade():
                 silence = replace(event.silence, id=self._ids.new(), made_us=work.tx.now_us())
-                silencing.make(work.tx, silence, self.rules, work.city)
-                work.silences_changed()
+                silencing.make(work, silence)
                 outcome.created.append(silence.id)
             case SilenceEnded():
-                silencing.end(work.tx, event.silence, event.person, event.why)
-                work.silences_changed()
+                silencing.end(work, event.silence, event.person, event.why)
             case CanaryAnswered():
                 _canary_answered(work, event)
             case PollTold():
@@ -218,80 +212,8 @@ class Engine:
     def _raised(self, work: Work, signal: Signal, outcome: Outcome) -> None:
         """A signal of our own arrives in the transaction that raised it."""
         work.tx.lock(*joining.lock_names(signal, work.spot(signal), self.rules))
-        self._signal(work, signal, outcome)
+        taking.take(work, signal, outcome)
         work.run()
-
-    def _signal(self, work: Work, signal: Signal, outcome: Outcome) -> None:
-        tx = work.tx
-        if signal.key not in work.ahead.new and tx.signal_incident(signal.key) is not None:
-            outcome.repeated += 1
-            if identifiers.keep(tx, signal):
-                outcome.reused.append(signal)
-                # It may be stored now under a key that another signal of the group has.
-                work.ahead.new.clear()
-            elif signal.evidence is Evidence.AUTHORITY:
-                corrections.vouch(work, signal)
-            return
-        work.ahead.new.discard(signal.key)
-        outcome.created.append(signal.key)
-        panels.duty_answered(work, signal)
-        if corrections.is_cancel_by_name(signal):
-            corrections.cancel(work, signal, outcome)
-            return
-        if corrections.cancelled_before(work, signal):
-            return
-        spot = work.spot(signal)
-        incident = self._joins(work, signal, spot)
-        if corrections.silenced(work, signal, spot, incident):
-            return
-        if signal.kind is SignalKind.CANCEL:
-            silencing.forget_word(tx, signal, spot)
-        opens = signal.kind in joining.REPORTS and signal.evidence not in (Evidence.FAULT, Evidence.SYSTEM)
-        if incident is None and not opens:
-            tx.add_signal(signal, "")
-            if signal.kind is SignalKind.CANCEL:
-                tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
-            return
-        device = joining.device_of(tx, signal, work.ahead.panels)
-        opened = incident is None
-        if incident is None:
-            incident = joining.open_incident(signal, spot, self._playbooks, work.city, self._ids, tx.now_us())
-            why = signal.headline or f"{signal.hazard} reported by {signal.reporter}"
-            facts: dict[str, object] = {"use": str(signal.use), "hazard": signal.hazard, "area": spot.area}
-            tx.record(Record("incident.opened", incident.id, why, facts=facts))
-            for note in spot.notes:
-                tx.record(Record(note.kind, incident.id, note.why))
-        outcome.incidents.append(incident.id)
-        if signal.kind is SignalKind.CANCEL:
-            event = corrections.take_back_own(work, incident, signal)
-            tx.add_signal(signal, incident.id)
-        else:
-            updates = signal.kind is SignalKind.UPDATE and not opened
-            others = corrections.superseded(work, incident, signal) if updates else None
-            tx.add_signal(signal, incident.id)
-            event = joining.joined(signal, spot, incident, device, tx.now_us(), others)
-        work.decide_incident(incident, event, opened=opened)
-        if opened or joining.is_new_witness(event, incident):
-            work.run()
-            corrections.hear_silenced(work, incident, signal, spot)
-
-    def _joins(self, work: Work, signal: Signal, spot: Spot) -> Incident | None:
-        """The open incident that a signal belongs to, held until the end."""
-        listed = work.ahead.listed
-        while True:
-            id = joining.find_incident(work.tx, signal, spot, self._playbooks, self.rules, work.city, listed)
-            incident = work.tx.get_locked(Incident, id) if id is not None else None
-            # People may have closed it before it was held: what is reported now is no part of what they judged.
-            if incident is None or incident.open:
-                return incident
-
-    def _rendered(self, work: Work, event: AudioRendered) -> None:
-        work.tx.put(event.asset)
-        for b in work.tx.find(Broadcast, Page(limit=1_000, order="-id"), state=OPEN_BROADCASTS):
-            if event.asset.id in b.wordings.values():
-                others = tuple(a for a in b.audio if a.lang != event.asset.lang)
-                audio = (*others, wire_audio(event.asset))
-                work.broadcast(b.id, broadcasts.AudioReady(tuple(sorted(audio, key=lambda a: a.lang))))
 
     @property
     def playbooks(self) -> tuple[Playbook, ...]:
@@ -322,21 +244,21 @@ def _act(work: Work, event: BroadcastAct) -> None:
     if b is None:
         raise NotFound(f"broadcast {event.broadcast}")
     releases = isinstance(event.act, broadcasts.ReleaseGiven)
-    if releases and not work.replan(b):
+    if releases and not preparing.replan(work, b):
         # The new draft must survive this refusal, so it is raised after the commit.
         work.refused = PlanOutOfDate()
         return
-    work.broadcast(event.broadcast, event.act)
+    acts.tell(work, event.broadcast, event.act)
 
 
 def _not_broadcast(work: Work, event: NotBroadcast) -> None:
     broadcasts.may_release(event.roles)
-    work.incident(event.incident, incidents.NotBroadcast(event.person, event.why))
+    incidents.tell(work, event.incident, incident_events.NotBroadcast(event.person, event.why))
     incident = work.tx.get_locked(Incident, event.incident)
     assert incident is not None
     alert = work.tx.get_locked(Broadcast, incident.alert) if incident.alert else None
     if alert is not None and alert.state in (BroadcastState.DRAFT, BroadcastState.HELD):
-        work.broadcast(alert.id, broadcasts.Declined(event.person, event.roles, event.why))
+        acts.tell(work, alert.id, broadcasts.Declined(event.person, event.roles, event.why))
 
 
 def _canary_answered(work: Work, event: CanaryAnswered) -> None:
@@ -347,85 +269,3 @@ def _canary_answered(work: Work, event: CanaryAnswered) -> None:
         work.tx.record(Record("worker.other_time", "worker", why, facts={"late_us": late_us, "seen_us": seen_us}))
         return
     work.tx.record(Record("worker.alive", "worker", "the canary came back", facts={"late_us": late_us}))
-
-
-def _timer(work: Work, event: TimerDue) -> None:
-    timer = event.timer
-    if not _take(work.tx, timer):
-        return
-    match timer.subject_kind, timer.name:
-        case "task", "rung":
-            task = work.tx.get_locked(Task, timer.subject)
-            assert task is not None
-            work.task(task.id, verification.RungTimedOut(task.rung, event.missed))
-        case "broadcast", "expires":
-            work.broadcast(timer.subject, broadcasts.Expired())
-        case "broadcast", "prove":
-            _prove(work, timer.subject)
-        case "broadcast", "resume":
-            work.broadcast(timer.subject, broadcasts.ResumeEnded())
-        case "stream", "refresh":
-            work.run([Save(Carry.PUBLISH_STREAM, timer.subject)])
-        case "poll", "due":
-            polls.due(work, timer.subject)
-        case "source", "silent":
-            dead_man.due(work, timer, event.missed)
-        case "sighting", "look":
-            sightings.look(work, timer.subject)
-        case "incident", "minute":
-            work.incident(timer.subject, incidents.MinuteOver())
-        case "incident", "redraft":
-            work.incident(timer.subject, incidents.RedraftDue())
-        case "incident", "inhibition":
-            muted = work.tx.get(Incident, timer.subject)
-            if muted is not None:
-                work.run(muting.recheck(work.tx, muted, work.rules, work.city))
-        case "silence", "end":
-            silencing.end(work.tx, timer.subject, "", "its time is over")
-            work.silences_changed()
-        case "withdrawal", "end":
-            work.tx.delete(Withdrawal, timer.subject)
-        case "worker", "canary":
-            now_us = work.tx.now_us()
-            next_us = now_us + 60_000_000
-            work.run([Save(Carry.CANARY, "worker")])
-            work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
-        case panels.TIMER_KIND, panels.TIMER_NAME:
-            panels.deadline(work, timer.subject)
-        case kind, maintenance.TIMER_NAME if kind in maintenance.KINDS:
-            maintenance.due(work, maintenance.KINDS[kind], timer.subject)
-        case kind, name:
-            raise AssertionError(f"no such timer: {kind}/{name}")
-
-
-def _take(tx: Tx, timer: TimerRow) -> bool:
-    """Remove the timer if it is still the one that was due; somebody may have moved it on meanwhile."""
-    return tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name), timer.due_us)
-
-
-def _prove(work: Work, broadcast_id: str) -> None:
-    """The time to be proved is over: people go to where an alert is silent, and a follower heard by all has done."""
-    b = work.tx.get_locked(Broadcast, broadcast_id)
-    if b is None or b.state is not BroadcastState.ON_AIR:
-        return
-    if b.phase is Phase.ALERT:
-        _ask_the_ground(work, b)
-        return
-    if endings.heard_by_all(work.tx, b):
-        why = "every speaker has finished it or said that it will not sound there"
-        work.broadcast(b.id, broadcasts.Retired(why, heard=True))
-        return
-    again_us = work.tx.now_us() + HEARD_AGAIN_US
-    work.run([WakeAt("broadcast", b.id, "prove", again_us, again_us + broadcasts.TIMER_USELESS_US)])
-
-
-def _ask_the_ground(work: Work, b: Broadcast) -> None:
-    """Silent speakers become one task per venue, most people at risk first."""
-    silent = [row.speaker for row in work.tx.expected(b.id, silent_only=True)]
-    rows = silent_venues(silent, work.city, work.tx.now_us())
-    facts: dict[str, object] = {"venues": [r.venue for r in rows], "speakers": len(silent)}
-    work.tx.record(
-        Record("broadcast.silent", b.id, f"{len(silent)} speakers have not shown that they play", facts=facts)
-    )
-    for row in rows:
-        work.open_ground_task(b, row.venue, row.speakers)

@@ -16,10 +16,11 @@ from ..domain.verification import Task, TaskState
 from . import queries
 from .air import streams
 from .air.streams import ON_AIR_STATES
-from .air.wanted import wanted_words
+from .air.wanted import WantedWords, wanted_words
 from .events import EffectGaveUp, PollTold
 from .ports import Page, Wording
 from .sources import polls
+from .tasks import asking
 from .transaction import Work
 
 ORDERS_MAX = 1_000
@@ -89,7 +90,7 @@ def _ladder_climbs(work: Work, task_id: str, event: EffectGaveUp) -> bool:
     if task is None or task.state is not TaskState.ASKED:
         return False
     if work.tx.now_us() - task.rung_began_us >= OFFICE_UNREACHED_US:
-        work.task(task_id, verification.NotReached(event.reason))
+        asking.tell(work, task_id, verification.NotReached(event.reason))
         work.run()
     after = work.tx.get_locked(Task, task_id)
     # The next office is asked by an effect of its own; where nobody is left to ask, this one is asked on.
@@ -100,12 +101,15 @@ def _speakers_say_it(work: Work, wording_id: str, event: EffectGaveUp) -> bool:
     wording = work.tx.get(Wording, wording_id)
     if wording is None:
         return False
-    if work.wanted_words is None:
-        work.wanted_words = wanted_words(work.tx, work.city, work.playbooks.values())
+    wanted = work.known(_wanted)
     why = f"its {wording.lang} audio is not rendered: {event.reason}. Speakers say the text themselves or play phrases"
-    for broadcast in work.wanted_words.by.get(wording_id, ()):
+    for broadcast in wanted.by.get(wording_id, ()):
         work.tx.record(Record("broadcast.not_rendered", broadcast, why, facts={"lang": wording.lang}))
-    return event.again and work.wanted_words.wanted(wording)
+    return event.again and wanted.wanted(wording)
+
+
+def _wanted(work: Work) -> WantedWords:
+    return wanted_words(work.tx, work.city, work.playbooks.values())
 
 
 def _feed_silent(work: Work, feed: str, event: EffectGaveUp) -> bool:

@@ -17,8 +17,9 @@ from ...domain import judgement
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Record, Save
 from ...domain.signals import Unread
+from .. import configs
 from ..ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
-from . import configs, sighted
+from . import sighted
 from .sighted import SETTLED_US, Seen
 
 BATCH_MAX = 500

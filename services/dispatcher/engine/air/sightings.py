@@ -20,6 +20,8 @@ from ...domain.risk import Witness
 from ...domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
 from ...domain.signals import Evidence, Place, Signal, SignalKind, Use
 from ..ports import Live, Page, Stream, Tx
+from ..signals import incidents
+from ..tasks import asking
 from ..transaction import Work
 from .sighted import FOUND_AT_START, KEPT_US, RECOUNT_US, wake
 
@@ -140,7 +142,7 @@ def _raised(work: Work, row: Sighting) -> Sighting:
         if incident is not None and incident.state in _OPEN:
             signal = _told(tx, row, city)
             tx.add_signal(signal, incident.id)
-            work.decide_incident(incident, SignalJoined(signal, None, incident.place))
+            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
             return replace(row, incident=incident.id)
     # Only what leads an incident is counted: they are few, however many versions somebody signs.
     row = replace(row, speakers=_speakers(tx, row))
@@ -182,7 +184,7 @@ def _opened(work: Work, row: Sighting, signal: Signal) -> Incident:
         "anything sound there, and what?",
     }
     duty = tuple(o.id for o in city.offices if o.kind is OfficeKind.DUTY and o.area in city.tree.chain(area).all)
-    task = work.open_source_task(incident, duty, question)
+    task = asking.ask_about_source(work, incident, duty, question)
     if task is not None:
         incident = replace(incident, task=task)
         tx.put(incident)

@@ -16,8 +16,8 @@ from ...domain.refusals import NoTargets, OverCap
 from ...domain.signals import Place, Use
 from ...domain.wordings import filled, unfilled
 from ..cities import city_changed
+from ..configs import newer_version
 from ..ports import Asset, Page, Read, Store, Tx, Wording
-from .configs import newer_version
 from .drafts import wire_audio, wording_for
 
 VENUES_A_PASS = 100

@@ -14,7 +14,7 @@ from ...domain.silences import Silence, never_alone
 from ...domain.spots import Spot, spot_of
 from ..ports import Outcome, Page, StoredSignal, Withdrawal
 from ..transaction import Work
-from . import joining, silencing
+from . import incidents, joining, silencing
 
 STANDING_MAX = 64
 WITHDRAWALS_MAX = 64
@@ -26,7 +26,7 @@ def cancelled_before(work: Work, signal: Signal) -> bool:
     """Whether its source took it back before it came: it is kept and opens nothing. What was said after the cancel
     stands."""
     names = joining.names_of(signal)
-    if work.ahead.not_withdrawn.issuperset(names):
+    if work.prefetched.not_withdrawn.issuperset(names):
         return False
     for row in work.tx.find(Withdrawal, Page(limit=WITHDRAWALS_MAX), identity=names):
         if (row.reporter, row.use) != (signal.reporter, str(signal.use)) or row.until_us <= signal.received_us:
@@ -43,8 +43,8 @@ def cancel(work: Work, signal: Signal, outcome: Outcome) -> None:
     """Take back what a cancel names, wherever that is now, and let it wait for what has not come yet."""
     rows, loosely = joining.referred(work.tx, signal)
     _wait_for_originals(work, signal)
-    incidents = [i for i in dict.fromkeys(row.incident for row in rows) if i and _open(work, i)]
-    work.tx.add_signal(signal, incidents[0] if incidents else "")
+    named = [i for i in dict.fromkeys(row.incident for row in rows) if i and _open(work, i)]
+    work.tx.add_signal(signal, named[0] if named else "")
     for row in rows:
         if not row.incident:
             silencing.forget_word(work.tx, row.signal, spot_of(row.signal, work.city, work.rules))
@@ -52,15 +52,15 @@ def cancel(work: Work, signal: Signal, outcome: Outcome) -> None:
     if loosely:
         why = "no signal has the time that a reference gives: taken by its identifier alone"
         work.tx.record(Record("signal.reference_loose", signal.key, why))
-    if not incidents:
+    if not named:
         work.tx.record(Record("signal.cancels_unknown", signal.key, "it cancels nothing that is open here"))
-    for id in incidents:
+    for id in named:
         outcome.incidents.append(id)
         incident = work.tx.get_locked(Incident, id)
         assert incident is not None
         gone = _taken_back(work, incident, signal, [row for row in rows if row.incident == id])
         place = _place_left(work, incident)
-        work.decide_incident(incident, SignalJoined(signal, None, place, gone))
+        incidents.decide(work, incident, SignalJoined(signal, None, place, gone))
         work.run()
 
 
@@ -78,12 +78,16 @@ def vouch(work: Work, signal: Signal) -> None:
         return
     incident = work.tx.get_locked(Incident, rows[0].incident)
     spot, now_us = work.spot(signal), work.tx.now_us()
-    if incident is None or not incident.open or silencing.over(work.silences(), signal, spot, now_us) is not None:
+    if (
+        incident is None
+        or not incident.open
+        or silencing.over(work.known(silencing.held), signal, spot, now_us) is not None
+    ):
         return
     event = joining.joined(signal, spot, incident, None, now_us)
     known = {(w.reporter, w.device, w.evidence) for w in incident.witnesses}
     if event.witness is not None and (signal.reporter, signal.device, signal.evidence) not in known:
-        work.decide_incident(incident, event)
+        incidents.decide(work, incident, event)
         work.run()
 
 
@@ -111,7 +115,7 @@ def superseded(work: Work, incident: Incident, signal: Signal) -> list[Place] | 
 
 def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) -> bool:
     """Whether a silence keeps this signal from counting; then it is stored and counted, and that was all."""
-    silence = silencing.over(work.silences(), signal, spot, work.tx.now_us())
+    silence = silencing.over(work.known(silencing.held), signal, spot, work.tx.now_us())
     if silence is None:
         return False
     playbook = work.playbooks.get(incident.playbook) if incident is not None else None
@@ -128,15 +132,15 @@ def silenced(work: Work, signal: Signal, spot: Spot, incident: Incident | None) 
     work.tx.put(replace(counted, count=counted.count + 1))
     work.tx.add_signal(signal, incident.id if incident is not None else "")
     silencing.keep_word(work.tx, silence, signal, spot, work.rules)
-    work.keeps_word()
+    work.note(silencing.any_word, True)
     if incident is not None:
-        work.decide_incident(incident, SignalJoined(signal, None, incident.place, silenced=True))
+        incidents.decide(work, incident, SignalJoined(signal, None, incident.place, silenced=True))
     return True
 
 
 def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) -> None:
     """Another device reports what a silenced one reported before: both count, the silenced one for people."""
-    if not never_alone(signal, work.rules) or not work.silenced_words():
+    if not never_alone(signal, work.rules) or not work.known(silencing.any_word):
         return
     playbook = work.playbooks.get(incident.playbook)
     within_s = silencing.within_s(playbook, work.rules, signal.hazard)
@@ -149,7 +153,7 @@ def hear_silenced(work: Work, incident: Incident, signal: Signal, spot: Spot) ->
         event = joining.joined(word.signal, spot, found, None, work.tx.now_us())
         if event.witness is not None:
             event = replace(event, witness=replace(event.witness, automatic=False))
-        work.decide_incident(found, event)
+        incidents.decide(work, found, event)
         work.run()
 
 
@@ -165,7 +169,7 @@ def _wait_for_originals(work: Work, signal: Signal) -> None:
         kept = work.tx.get_locked(Withdrawal, id)
         if kept is None or kept.observed_us <= row.observed_us:
             work.tx.put(row)
-            work.ahead.not_withdrawn.discard(row.identity)
+            work.prefetched.not_withdrawn.discard(row.identity)
             work.tx.wake_at(WakeAt("withdrawal", id, "end", until_us, until_us + USELESS_NEVER_US))
 
 

@@ -6,12 +6,12 @@ from ...domain.incidents import Incident
 from ...domain.planning import City
 from ...domain.spots import listed_cells
 from ..ports import Footprint, Page, Tx
-from ..prefetch import Ahead
+from ..transaction import Prefetched
 
 CELLS_MAX = 1_000
 
 
-def relist(tx: Tx, before: Incident | None, after: Incident, city: City, ahead: Ahead) -> None:
+def relist(tx: Tx, before: Incident | None, after: Incident, city: City, prefetched: Prefetched) -> None:
     """List the incident where it is now; a closed one is listed nowhere. `before` is None for a new one."""
     known = before is not None and before.open == after.open
     if known and before is not None and (before.place, before.level) == (after.place, after.level):
@@ -21,7 +21,7 @@ def relist(tx: Tx, before: Incident | None, after: Incident, city: City, ahead: 
     for id in sorted(listed.keys() - wanted.keys()):
         tx.delete(Footprint, id)
     for row in (*listed.values(), *wanted.values()):
-        ahead.listed.pop(row.cell, None)
+        prefetched.listed.pop(row.cell, None)
     changed = [row for id, row in sorted(wanted.items()) if listed.get(id) != row]
     if changed:
         tx.put(*changed)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from ...domain.effects import Record, Sleep, WakeAt
 from ...domain.incidents import USELESS_NEVER_US, Incident
-from ...domain.planning import City
 from ...domain.playbook import Playbook
 from ...domain.refusals import NotFound, WrongState
 from ...domain.risk import Witness, corroborations
@@ -24,13 +23,16 @@ from ...domain.silences import (
 )
 from ...domain.spots import Spot
 from ..ports import Page, Read, Tx
+from ..transaction import Work
 
 WORDS_MAX = 64
 
 
-def make(tx: Tx, silence: Silence, rules: Rules, city: City) -> None:
+def make(work: Work, silence: Silence) -> None:
     """Let it hold from now on, with its end as a timer row. Raises SilenceRefused or TooManySilences."""
-    check(silence, rules, city.tree, tx.now_us())
+    tx = work.tx
+    check(silence, work.rules, work.city.tree, tx.now_us())
+    work.forget(held)
     if len(active(tx)) >= ACTIVE_MAX:
         raise TooManySilences
     tx.put(silence)
@@ -41,8 +43,9 @@ def make(tx: Tx, silence: Silence, rules: Rules, city: City) -> None:
     tx.record(Record("silence.made", silence.id, silence.reason, silence.author, facts))
 
 
-def end(tx: Tx, id: str, person: str, why: str) -> None:
+def end(work: Work, id: str, person: str, why: str) -> None:
     """End it early, or note that its time is over when nobody is named. Raises NotFound or WrongState."""
+    tx = work.tx
     silence = tx.get_locked(Silence, id)
     if silence is None:
         raise NotFound(f"silence {id}")
@@ -50,6 +53,7 @@ def end(tx: Tx, id: str, person: str, why: str) -> None:
         raise WrongState("the silence has ended already")
     tx.put(replace(silence, active=False, ended_by=person, ended_us=tx.now_us()))
     tx.sleep(Sleep("silence", id, "end"))
+    work.forget(held)
     facts: dict[str, object] = {"silenced": silence.count, "passed": silence.passed}
     tx.record(Record("silence.ended", id, why, person, facts))
 
@@ -57,6 +61,16 @@ def end(tx: Tx, id: str, person: str, why: str) -> None:
 def active(read: Read) -> list[Silence]:
     """Every silence that holds, and a few whose end has just come."""
     return read.find(Silence, Page(limit=ACTIVE_MAX), active=True)
+
+
+def held(work: Work) -> list[Silence]:
+    """The same for a transaction."""
+    return active(work.tx)
+
+
+def any_word(work: Work) -> bool:
+    """Whether anything that was silenced may still be heard."""
+    return bool(work.tx.find(SilencedWord, Page(limit=1)))
 
 
 def over(silences: list[Silence], signal: Signal, spot: Spot, now_us: int) -> Silence | None:

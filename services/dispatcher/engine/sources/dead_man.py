@@ -21,6 +21,8 @@ from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, Sign
 from ..clock import lately
 from ..events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from ..ports import Page, Store, TimerRow
+from ..signals import incidents
+from ..tasks import asking
 from ..transaction import Work
 
 TOGETHER_WITHIN_US = 3_600_000_000
@@ -172,7 +174,7 @@ def _raised(work: Work, heard: Heard, source: _Source) -> str:
             if incident is None or incident.state not in _OPEN:
                 continue
             tx.add_signal(signal, incident.id)
-            work.decide_incident(incident, SignalJoined(signal, None, incident.place))
+            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
             return incident.id
     return _opened(work, signal, source, area).id
 
@@ -196,7 +198,7 @@ def _opened(work: Work, signal: Signal, source: _Source, area: str) -> Incident:
         "zh": f"{signal.headline}。请核查设备、电源和线路，并确认：是否确已中断？",
         "en": f"{signal.description} Check the device, its power and its line: is it out of order?",
     }
-    task = work.open_source_task(incident, _departments_duty(work.city, source.department), question)
+    task = asking.ask_about_source(work, incident, _departments_duty(work.city, source.department), question)
     if task is not None:
         incident = replace(incident, task=task)
         tx.put(incident)
@@ -209,7 +211,7 @@ def _recovered(work: Work, incident_id: str) -> None:
     incident = work.tx.get_locked(Incident, incident_id)
     if incident is None or not incident.open or work.tx.find(Heard, Page(limit=1), incident=incident_id):
         return
-    work.incident(incident_id, Close("", "every source of it speaks again"))
+    incidents.tell(work, incident_id, Close("", "every source of it speaks again"))
     work.run()
 
 

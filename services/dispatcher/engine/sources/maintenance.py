@@ -17,7 +17,7 @@ from ...domain.signals import Panel, Sensor
 from ...domain.spots import venue_cell
 from ..events import Maintained, MaintenanceChanged
 from ..ports import Footprint, Page
-from ..signals import witnesses
+from ..signals import incidents, witnesses
 from ..transaction import Work
 
 D = TypeVar("D", Panel, Sensor)
@@ -74,12 +74,12 @@ def _distrust(work: Work, kind: Maintained, id: str) -> None:
         said = witnesses.said_by(work.tx, incident, device) if incident is not None else ()
         if incident is not None and said:
             why = witnesses.under_maintenance(device)
-            work.decide_incident(incident, DevicesUntrusted(said, why, device.maintenance_author))
+            incidents.decide(work, incident, DevicesUntrusted(said, why, device.maintenance_author))
             work.run()
 
 
 def _maintained(work: Work, device: Panel | Sensor, author: str, until_us: int | None, reason: str) -> None:
-    work.ahead.panels.pop(device.id, None)
+    work.prefetched.panels.pop(device.id, None)
     work.tx.put(replace(device, maintenance_author=author, maintenance_until_us=until_us, maintenance_reason=reason))
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from devices.protocols import document_json
 from devices.protocols.documents import SpeakerConfig
 
-from ...domain.effects import Carry, Record, Save
-from ...domain.places import Speaker
-from ..ports import Live, Tx
+from ..domain.effects import Carry, Record, Save
+from ..domain.places import Speaker
+from .ports import Live, Tx
 
 AHEAD_MS_MAX = 10 * 365 * 86_400_000
 """A speaker that says it holds a version further ahead of the time is broken, and is not followed there."""

@@ -178,7 +178,7 @@ class Books:
         if isinstance(event, TimerDue):
             task = self.truth.database.rows(Task).get(event.timer.subject)
             self._handling = (event, task)
-            self.truth.counts[f"timer.{event.timer.subject_kind}.{event.timer.name}"] += 1
+            self.truth.counts[f"timer.{event.timer.timer}"] += 1
 
     def handled(self, whole: bool) -> None:
         """The timer's event was handled; a ladder that it was for must have moved."""
@@ -186,8 +186,7 @@ class Books:
         event, before = handling if handling is not None else (None, None)
         if event is None or before is None or not whole:
             return
-        key = (event.timer.subject_kind, event.timer.subject, event.timer.name)
-        if before.state is not TaskState.ASKED or before.due_us != event.timer.due_us or key[2] != "rung":
+        if before.state is not TaskState.ASKED or before.due_us != event.timer.due_us:
             return
         after = self.truth.database.rows(Task)[before.id]
         if (after.rung, after.state) == (before.rung, before.state):

@@ -20,6 +20,7 @@ from devices.protocols.speaker_link import Use, manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, IncidentClosed, SignalArrived, TimerDue
@@ -146,7 +147,7 @@ def over(run: Running, engine: Engine, incident: str, alert: str) -> None:
     with run.store.read() as read:
         on_air = read.get(Broadcast, alert)
     assert on_air is not None, "it was just released"
-    expires = TimerRow("broadcast", alert, "expires", on_air.expires_us, on_air.expires_us + DAY_US)
+    expires = TimerRow(Timer.EXPIRES, alert, on_air.expires_us, on_air.expires_us + DAY_US)
     later = SqlStore(run.settings.database, _Later((on_air.valid_s + 1) * 1_000_000))
     try:
         make_engine(run.settings, later).handle([TimerDue(expires)])

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from services.dispatcher.adapters.store import SqlStore, SystemClock
-from services.dispatcher.domain.effects import WakeAt
+from services.dispatcher.domain.effects import Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.rhythm import GRACE_US, USELESS_AFTER_US, Heard
 from services.dispatcher.domain.verification import Task, TaskState
@@ -46,7 +46,7 @@ def silent_since_long(store: SqlStore) -> list[TimerRow]:
         heard_us = now_us - RHYTHM_S * SECOND_US - GRACE_US - SECOND_US
         for id in PANELS:
             tx.put(Heard(id, heard_us, heard_us, RHYTHM_S))
-            tx.wake_at(WakeAt("source", id, "silent", now_us - SECOND_US, now_us + USELESS_AFTER_US))
+            tx.wake_at(WakeAt(Timer.SOURCE_SILENT, id, now_us - SECOND_US, now_us + USELESS_AFTER_US))
     with store.read() as read:
         return read.due_timers(now_us, 100)
 
@@ -66,7 +66,7 @@ def at_once(store: SqlStore, events: list[Event]) -> None:
 
 
 def watched(timers: list[TimerRow]) -> list[str]:
-    return sorted(timer.subject for timer in timers if timer.subject_kind == "source")
+    return sorted(timer.subject for timer in timers if timer.timer == Timer.SOURCE_SILENT)
 
 
 def cases(store: SqlStore) -> list[Incident]:
@@ -94,7 +94,7 @@ def test_a_due_row_makes_a_case_and_a_word_closes_it(store: SqlStore) -> None:
 
 def test_panels_that_fall_silent_at_once_share_a_case_and_those_that_speak_at_once_close_it(store: SqlStore) -> None:
     for number in range(1, ROUNDS + 1):
-        at_once(store, [TimerDue(timer) for timer in silent_since_long(store) if timer.subject_kind == "source"])
+        at_once(store, [TimerDue(timer) for timer in silent_since_long(store) if timer.timer == Timer.SOURCE_SILENT])
         assert [i.signal_count for i in cases(store) if i.open] == [len(PANELS)]
         with store.read() as read:
             now_us = read.now_us()

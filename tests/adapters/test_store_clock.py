@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from services.dispatcher.adapters.store import SqlStore, SystemClock, machine_boot
-from services.dispatcher.domain.effects import Carry, Record, Save, WakeAt
+from services.dispatcher.domain.effects import Carry, Record, Save, Timer, WakeAt
 from services.dispatcher.engine import clock
 from services.dispatcher.engine.ports import ClockState, Moment
 from tests.builders import SECOND_US
@@ -142,8 +142,8 @@ def test_a_confirmed_time_is_everybodys_and_moves_what_measures_a_duration(town:
     moment(town.web)
     with town.gateway.write() as tx:
         due_us = tx.now_us() + 60 * SECOND_US
-        tx.wake_at(WakeAt("broadcast", "b-1", "prove", due_us, due_us))
-        tx.wake_at(WakeAt("broadcast", "b-1", "expires", due_us, due_us))
+        tx.wake_at(WakeAt(Timer.PROVE, "b-1", due_us, due_us))
+        tx.wake_at(WakeAt(Timer.EXPIRES, "b-1", due_us, due_us))
         tx.save(Save(Carry.CANARY, "worker"))
         (effect,) = tx.claim([Carry.CANARY], "gateway", 5 * SECOND_US, 1)
         tx.save(Save(Carry.PUBLISH_STREAM, "topic"))
@@ -156,9 +156,9 @@ def test_a_confirmed_time_is_everybodys_and_moves_what_measures_a_duration(town:
         seen = clock.clock_pass(store)
         assert town.true(seen.now_us - by_s * SECOND_US) and not seen.state.since_us
     with town.web.read() as read:
-        timers = {t.name: t.due_us for t in read.due_timers(2**62, 10)}
+        timers = {t.timer: t.due_us for t in read.due_timers(2**62, 10)}
         moved, free = sorted(read.open_effects(), key=lambda e: e.carry)
-    assert timers == {"prove": due_us + by_us, "expires": due_us}
+    assert timers == {Timer.PROVE: due_us + by_us, Timer.EXPIRES: due_us}
     assert (moved.leased_until_us, moved.expires_us) == (effect.leased_until_us + by_us, effect.expires_us + by_us)
     assert (free.leased_until_us, free.expires_us, free.wanted_us) == (0, None, free.not_before_us)
     assert log(town.web) == [("clock.jumped", ""), ("clock.confirmed", "admin")]

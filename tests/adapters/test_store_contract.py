@@ -9,7 +9,7 @@ import pytest
 from devices.protocols.selector import Circle, Polygon, Selector
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
 from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState, Release
-from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
+from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.panels import PanelRequest, RequestKind, RequestState
 from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfService, Speaker, Venue, VenueKind
@@ -229,7 +229,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
     with store.write() as tx:
         tx.put(INCIDENT, *ROWS[3:5])
         tx.plan_expected("b-1", ["s-1"])
-        tx.wake_at(WakeAt("task", "t-1", "rung", 5, 10))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-1", 5, 10))
     with pytest.raises(ZeroDivisionError), store.write() as tx:
         incident = tx.get_locked(Incident, INCIDENT.id)
         assert incident is not None
@@ -241,7 +241,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
         tx.plan_expected("b-2", ["s-1"])
         tx.record(Record("incident.opened", incident.id, "it burns"))
         tx.save(Save(Carry.RENDER_AUDIO, "w-1"))
-        tx.sleep(Sleep("task", "t-1", "rung"))
+        tx.sleep(Sleep(Timer.RUNG, "t-1"))
         tx.heard([Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", 1)])
         1 / 0  # noqa: B018
     with store.read() as read:
@@ -256,7 +256,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
         assert read.missing_receipts("s-1", "j", 1, 5) == [1]
         assert read.log_of(None) == []
         assert read.open_effects() == []
-        assert read.due_timers(5, 10) == [TimerRow("task", "t-1", "rung", 5, 10)]
+        assert read.due_timers(5, 10) == [TimerRow(Timer.RUNG, "t-1", 5, 10)]
 
 
 def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store: Store) -> None:

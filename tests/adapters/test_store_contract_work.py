@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, WakeAt
+from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use
@@ -16,14 +16,14 @@ from tests.adapters.neighbours import INCIDENT, TIMES
 
 def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
     with store.write() as tx:
-        tx.wake_at(WakeAt("task", "t-1", "rung", 30, 90))
-        tx.wake_at(WakeAt("task", "t-2", "rung", 20, 90))
-        tx.wake_at(WakeAt("broadcast", "t-2", "rung", 20, 90))
-        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 95))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-1", 30, 90))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-2", 20, 90))
+        tx.wake_at(WakeAt(Timer.PROVE, "t-2", 20, 90))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-1", 10, 95))
     rows = [
-        TimerRow("task", "t-1", "rung", 10, 95),
-        TimerRow("broadcast", "t-2", "rung", 20, 90),
-        TimerRow("task", "t-2", "rung", 20, 90),
+        TimerRow(Timer.RUNG, "t-1", 10, 95),
+        TimerRow(Timer.PROVE, "t-2", 20, 90),
+        TimerRow(Timer.RUNG, "t-2", 20, 90),
     ]
     with store.read() as read:
         assert read.due_timers(9, 10) == []
@@ -34,14 +34,14 @@ def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
 
 def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
     with store.write() as tx:
-        tx.wake_at(WakeAt("task", "t-1", "rung", 10, 90))
-        assert not tx.sleep(Sleep("task", "t-1", "rung"), 9)
-        assert not tx.sleep(Sleep("task", "t-1", "other"))
-        assert tx.sleep(Sleep("task", "t-1", "rung"), 10)
-        assert not tx.sleep(Sleep("task", "t-1", "rung"), 10)
-        tx.wake_at(WakeAt("task", "t-1", "rung", 20, 90))
-        assert tx.sleep(Sleep("task", "t-1", "rung"))
-        assert not tx.sleep(Sleep("task", "t-1", "rung"))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-1", 10, 90))
+        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 9)
+        assert not tx.sleep(Sleep(Timer.PROVE, "t-1"))
+        assert tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
+        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
+        tx.wake_at(WakeAt(Timer.RUNG, "t-1", 20, 90))
+        assert tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"))
 
 
 RENDER = Save(Carry.RENDER_AUDIO, "w-1")

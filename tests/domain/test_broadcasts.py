@@ -30,7 +30,17 @@ from services.dispatcher.domain.broadcasts import (
     sentences,
     wire_order,
 )
-from services.dispatcher.domain.effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, WakeAt
+from services.dispatcher.domain.effects import (
+    Carry,
+    Effect,
+    RecallPeople,
+    Record,
+    Save,
+    Sleep,
+    TellIncident,
+    Timer,
+    WakeAt,
+)
 from services.dispatcher.domain.incidents import AlertOver, AlertReleased, AlertStopped
 from services.dispatcher.domain.refusals import (
     AlreadyReleasedByYou,
@@ -128,8 +138,8 @@ def test_the_second_person_puts_it_on_air_with_its_deadlines_in_rows() -> None:
     facts: dict[str, object] = {"rev": 1, "content": b.content, "speakers": 3}
     assert effects == [
         PUBLISH,
-        WakeAt("broadcast", "alert", "expires", EXPIRES_US, EXPIRES_US + TIMER_USELESS_US),
-        WakeAt("broadcast", "alert", "prove", prove_us, prove_us + TIMER_USELESS_US),
+        WakeAt(Timer.EXPIRES, "alert", EXPIRES_US, EXPIRES_US + TIMER_USELESS_US),
+        WakeAt(Timer.PROVE, "alert", prove_us, prove_us + TIMER_USELESS_US),
         Record("broadcast.on_air", "alert", sentences(b)["zh"], "zhao", facts),
         TellIncident("incident", AlertReleased("alert")),
     ]
@@ -254,7 +264,7 @@ def test_holding_what_was_stopped_ends_the_time_for_resuming() -> None:
     gone, effects = decide(stopped(), Held("the incident is closed"), NOON_US)
     assert (gone.state, gone.rev) == (WITHDRAWN, 2)
     assert effects == [
-        Sleep("broadcast", "alert", "resume"),
+        Sleep(Timer.RESUME, "alert"),
         Record("broadcast.withdrawn", "alert", "the incident is closed"),
         over("the incident is closed", False),
     ]
@@ -276,7 +286,7 @@ def test_stopping_withdraws_it_with_a_higher_revision_and_calls_people_back() ->
     until_us = NOON_US + RESUME_WITHIN_US
     assert effects == [
         PUBLISH,
-        WakeAt("broadcast", "alert", "resume", until_us, until_us + TIMER_USELESS_US),
+        WakeAt(Timer.RESUME, "alert", until_us, until_us + TIMER_USELESS_US),
         Record("broadcast.stopped", "alert", "wait", "li"),
         RecallPeople("alert", "it was stopped"),
         TellIncident("incident", AlertStopped("alert")),
@@ -296,8 +306,8 @@ def test_the_same_person_resumes_within_sixty_seconds_under_the_same_release(aft
     prove_us = NOON_US + after_us + 120 * SECOND_US
     assert effects == [
         PUBLISH,
-        Sleep("broadcast", "alert", "resume"),
-        WakeAt("broadcast", "alert", "prove", prove_us, prove_us + TIMER_USELESS_US),
+        Sleep(Timer.RESUME, "alert"),
+        WakeAt(Timer.PROVE, "alert", prove_us, prove_us + TIMER_USELESS_US),
         Record("broadcast.resumed", "alert", "under the same release", "li"),
         TellIncident("incident", AlertReleased("alert")),
     ]
@@ -351,7 +361,7 @@ def test_a_follower_withdraws_its_alert_with_a_higher_revision(before: Broadcast
     why = "follower takes its place"
     assert effects == [
         PUBLISH,
-        Sleep("broadcast", "alert", "resume"),
+        Sleep(Timer.RESUME, "alert"),
         Record("broadcast.withdrawn", "alert", why, "wang"),
         RecallPeople("alert", why),
         over(why, True),
@@ -380,7 +390,7 @@ def test_its_time_over_ends_it(before: Broadcast) -> None:
     assert effects == [
         PUBLISH,
         Record("broadcast.ended", "alert", why),
-        Sleep("broadcast", "alert", "resume"),
+        Sleep(Timer.RESUME, "alert"),
         RecallPeople("alert", why),
         over(why, False),
     ]
@@ -390,7 +400,7 @@ def test_what_was_withdrawn_leaves_the_manifest_when_its_time_is_over_and_not_be
     withdrawn = on_air(state=WITHDRAWN, rev=2)
     same, effects = decide(withdrawn, Expired(), EXPIRES_US - 1)
     assert same == withdrawn
-    assert effects == [WakeAt("broadcast", "alert", "expires", EXPIRES_US, EXPIRES_US + TIMER_USELESS_US)]
+    assert effects == [WakeAt(Timer.EXPIRES, "alert", EXPIRES_US, EXPIRES_US + TIMER_USELESS_US)]
     ended, effects = decide(withdrawn, Expired(), EXPIRES_US)
     assert ended.state is ENDED
     assert effects == [PUBLISH, Record("broadcast.ended", "alert", "its time is over")]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.dispatcher.domain.effects import Effect, Record, Sleep, WakeAt
+from services.dispatcher.domain.effects import Effect, Record, Sleep, Timer, WakeAt
 from services.dispatcher.domain.panels import (
     ALWAYS_US,
     ANSWER_GRACE_US,
@@ -49,7 +49,7 @@ def test_a_new_request_says_who_asked_and_has_a_deadline() -> None:
     assert after == DUTY
     assert effects == [
         Record("panel.duty_check.asked", "panel-7", "night round", "li", facts),
-        WakeAt("panel_request", "r-1", "deadline", due_us, due_us + ALWAYS_US),
+        WakeAt(Timer.PANEL_REQUEST, "r-1", due_us, due_us + ALWAYS_US),
     ]
 
 
@@ -71,7 +71,7 @@ def test_people_have_their_minutes_from_the_devices_confirm_on() -> None:
 def test_a_clock_that_the_device_confirms_is_set() -> None:
     after, effects = decide(replace(CLOCK, state=RequestState.SENT), Confirmed(), NOW_US + 1)
     assert (after.state, after.confirmed_us, after.ended_us) == (RequestState.DONE, NOW_US + 1, NOW_US + 1)
-    assert (kinds(effects), effects[-1]) == (["panel.set_clock.done"], Sleep("panel_request", "r-2", "deadline"))
+    assert (kinds(effects), effects[-1]) == (["panel.set_clock.done"], Sleep(Timer.PANEL_REQUEST, "r-2"))
 
 
 @pytest.mark.parametrize("before", [DUTY, SENT, CONFIRMED])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.domain.effects import Record, WakeAt
+from services.dispatcher.domain.effects import Record, Timer, WakeAt
 from services.dispatcher.domain.polling import (
     BACKOFF_S_MAX,
     ENTRIES_MAX,
@@ -42,7 +42,7 @@ VALIDATORS = {"etag": '"v1"', "last-modified": "Wed, 01 Jul 2026 00:00:00 GMT"}
 
 
 def wake(due_us: int) -> WakeAt:
-    return WakeAt("poll", "met", "due", due_us, due_us + USELESS_AFTER_US)
+    return WakeAt(Timer.POLL, "met", due_us, due_us + USELESS_AFTER_US)
 
 
 def listed(*entries: Entry, digest: str = "d1", headers: dict[str, str] | None = None) -> Answered:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.domain.effects import Record, Sleep, WakeAt
+from services.dispatcher.domain.effects import Record, Sleep, Timer, WakeAt
 from services.dispatcher.domain.rhythm import (
     GRACE_US,
     USELESS_AFTER_US,
@@ -36,7 +36,7 @@ CASE = replace(HEARD, incident="i-1")
 
 
 def wake(due_us: int) -> WakeAt:
-    return WakeAt("source", "panel/p-1", "silent", due_us, due_us + USELESS_AFTER_US)
+    return WakeAt(Timer.SOURCE_SILENT, "panel/p-1", due_us, due_us + USELESS_AFTER_US)
 
 
 def test_a_source_of_which_a_rhythm_is_expected_is_watched_from_now_on() -> None:
@@ -54,7 +54,7 @@ def test_another_rhythm_counts_from_when_it_was_last_heard() -> None:
 
 
 def test_of_which_nothing_is_expected_any_more_the_timer_sleeps() -> None:
-    assert decide(HEARD, Expected(0), T0) == (replace(HEARD, rhythm_s=0), [Sleep("source", "panel/p-1", "silent")])
+    assert decide(HEARD, Expected(0), T0) == (replace(HEARD, rhythm_s=0), [Sleep(Timer.SOURCE_SILENT, "panel/p-1")])
 
 
 def test_speaking_moves_no_timer() -> None:

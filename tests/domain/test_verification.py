@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, TellIncident, WakeAt
+from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, TellIncident, Timer, WakeAt
 from services.dispatcher.domain.incidents import LadderEnded, OfficeAnswered, Verdict
 from services.dispatcher.domain.playbook import Rung
 from services.dispatcher.domain.refusals import NotYourOffice
@@ -58,7 +58,7 @@ def test_a_task_begins_on_its_first_rung_with_a_deadline_in_a_row() -> None:
     asked, effects = decide(task(due_us=0), Asked(), NOON_US)
     assert asked == task()
     assert effects == [
-        WakeAt("task", "task", "rung", due_us, due_us + LATE_RUNG_USELESS_US),
+        WakeAt(Timer.RUNG, "task", due_us, due_us + LATE_RUNG_USELESS_US),
         Save(Carry.OFFICE_TASK, "task"),
         Record("task.asked", "task", "street is asked", facts={"rung": 0, "due_us": due_us}),
     ]
@@ -68,7 +68,7 @@ def test_an_answer_ends_the_deadline_and_reaches_the_incident() -> None:
     done, effects = decide(task(), Answered("chen", "street", Verdict.CONFIRM, "smoke"), NOON_US)
     assert done == task(state=TaskState.ANSWERED, verdict=Verdict.CONFIRM, answered_by="chen")
     assert effects == [
-        Sleep("task", "task", "rung"),
+        Sleep(Timer.RUNG, "task"),
         Save(Carry.OFFICE_TASK, "task"),
         Record("task.answered", "task", "street: confirm", "chen", {"note": "smoke"}),
         TellIncident("incident", OfficeAnswered("task", "street", "chen", Verdict.CONFIRM, "smoke")),
@@ -202,7 +202,7 @@ def test_withdrawing_takes_the_deadline_with_it_once() -> None:
     gone, effects = decide(task(), Withdrawn("closed"), NOON_US)
     assert gone == task(state=TaskState.WITHDRAWN)
     assert effects == [
-        Sleep("task", "task", "rung"),
+        Sleep(Timer.RUNG, "task"),
         Save(Carry.OFFICE_TASK, "task"),
         Record("task.withdrawn", "task", "closed"),
     ]

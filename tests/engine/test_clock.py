@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.domain.effects import Carry, Save, WakeAt
+from services.dispatcher.domain.effects import Carry, Save, Timer, WakeAt
 from services.dispatcher.engine import clock, leases
 from services.dispatcher.engine.clock import (
     APART_US,
@@ -261,8 +261,8 @@ def test_what_measures_a_duration_keeps_the_time_it_had_left(town: City, by_s: i
         (held,) = tx.claim([Carry.CANARY], "gateway", 5 * SECOND_US, 1)
         assert held.expires_us is not None
         left_us = held.expires_us - now_us
-        tx.wake_at(WakeAt("broadcast", "b-1", "prove", now_us + 30 * SECOND_US, now_us + 90 * SECOND_US))
-        tx.wake_at(WakeAt("broadcast", "b-1", "expires", now_us + 900 * SECOND_US, now_us + 990 * SECOND_US))
+        tx.wake_at(WakeAt(Timer.PROVE, "b-1", now_us + 30 * SECOND_US, now_us + 90 * SECOND_US))
+        tx.wake_at(WakeAt(Timer.EXPIRES, "b-1", now_us + 900 * SECOND_US, now_us + 990 * SECOND_US))
     town.jump(by_s)
     clock.clock_pass(town.gateway)
     confirm(town.web, town.serial(), "admin", "by the radio")
@@ -271,13 +271,13 @@ def test_what_measures_a_duration_keeps_the_time_it_had_left(town: City, by_s: i
         lease = read.get(Lease, "gw-0")
         assert lease is not None and lease.until_us == now_us + 3 * SECOND_US
         effects = {e.carry: e for e in read.open_effects()}
-        timers = {t.name: t.due_us for t in read.due_timers(2**62, 10)}
+        timers = {t.timer: t.due_us for t in read.due_timers(2**62, 10)}
     moved = effects[Carry.CANARY]
     assert (moved.leased_until_us, moved.expires_us) == (now_us + 5 * SECOND_US, now_us + left_us)
     free = effects[Carry.PUBLISH_STREAM]
     assert (free.not_before_us, free.wanted_us, free.leased_until_us, free.expires_us) == (now_us, now_us, 0, None)
-    assert timers["prove"] == now_us + 30 * SECOND_US
-    assert timers["expires"] == held.wanted_us + 900 * SECOND_US
+    assert timers[Timer.PROVE] == now_us + 30 * SECOND_US
+    assert timers[Timer.EXPIRES] == held.wanted_us + 900 * SECOND_US
 
 
 def test_a_lease_from_another_time_holds_nobody_up(town: City) -> None:

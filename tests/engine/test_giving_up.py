@@ -17,7 +17,7 @@ from services.dispatcher.domain.broadcasts import (
     content_hash,
     wire_order,
 )
-from services.dispatcher.domain.effects import Carry, Save
+from services.dispatcher.domain.effects import Carry, Save, Timer
 from services.dispatcher.domain.places import Speaker, Venue
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.polling import Poll, Round
@@ -415,7 +415,7 @@ def test_a_poll_that_nobody_takes_on_is_one_that_failed_and_is_due_again(town: T
     assert (silent.asked, silent.failures, silent.reason) == (False, 1, "workers_away")
     assert lane(town, Carry.POLL_FEED, "weather") is None
     with town.store.read() as read:
-        due = [t.due_us for t in read.due_timers(2**62, 100) if (t.subject_kind, t.subject) == ("poll", "weather")]
+        due = [t.due_us for t in read.due_timers(2**62, 100) if (t.timer, t.subject) == (Timer.POLL, "weather")]
     assert due == [silent.next_due_us]
 
 

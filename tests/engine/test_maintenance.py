@@ -13,6 +13,7 @@ from devices.protocols.sensor_mqtt import SensorKind, SensorMessage, SensorState
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.broadcasts import BroadcastState
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident, IncidentState, Verdict
 from services.dispatcher.domain.playbook import Corroboration, OnUnanswered
 from services.dispatcher.domain.refusals import AskedTwo, NotFound
@@ -310,7 +311,7 @@ def test_the_silence_of_one_of_the_two_decides_nothing(town: Town) -> None:
     street, desk = questions(town, incident)
     for rung in range(len(street.rungs)):
         town.clock.advance(60)
-        timer = TimerRow("task", street.id, "rung", town.get(Task, street.id).due_us, NOON_US + 24 * HOUR_US)
+        timer = TimerRow(Timer.RUNG, street.id, town.get(Task, street.id).due_us, NOON_US + 24 * HOUR_US)
         assert town.get(Task, street.id).rung == rung
         town.engine.handle([TimerDue(timer)])
     found = town.incident(incident)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Place, Signal, SignalKind, Use
 from services.dispatcher.engine.events import SignalArrived, TimerDue
@@ -180,4 +181,4 @@ def test_a_further_hazard_of_an_update_opens_its_own_incident(town: Town) -> Non
 
 
 def test_a_timer_of_a_withdrawal_that_is_gone_does_nothing(town: Town) -> None:
-    town.engine.handle([TimerDue(TimerRow("withdrawal", "gone", "end", 1, 2))])
+    town.engine.handle([TimerDue(TimerRow(Timer.WITHDRAWAL_END, "gone", 1, 2))])

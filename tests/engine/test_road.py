@@ -6,6 +6,7 @@ import pytest
 
 from devices.protocols.documents import Phase
 from services.dispatcher.domain.broadcasts import BroadcastState, Declined, Resumed, Stopped
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import IncidentState, Verdict
 from services.dispatcher.domain.places import OutOfService
 from services.dispatcher.domain.playbook import OnUnanswered
@@ -424,7 +425,7 @@ def test_an_unknown_broadcast_is_refused(town: Town, act: object) -> None:
 def test_a_timer_that_somebody_moved_on_meanwhile_does_nothing(town: Town) -> None:
     incident = town.signal(fire_signal())
     with town.store.read() as read:
-        stale = next(t for t in read.due_timers(2**62, 10) if t.subject_kind == "task")
+        stale = next(t for t in read.due_timers(2**62, 10) if t.timer == Timer.RUNG)
     town.clock.advance(60)
     town.engine.handle([TimerDue(stale)])
     before = town.get(Task, town.incident(incident).task)

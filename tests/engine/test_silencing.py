@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use
@@ -253,7 +254,7 @@ def test_a_person_ends_it_early_once(town: Town) -> None:
         town.engine.handle([SilenceEnded(id, "zhao", "again")])
     with pytest.raises(NotFound):
         town.engine.handle([SilenceEnded("unknown", "zhao", "again")])
-    town.engine.handle([TimerDue(TimerRow("silence", id, "end", 1, 2))])
+    town.engine.handle([TimerDue(TimerRow(Timer.SILENCE_END, id, 1, 2))])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.dispatcher.domain.broadcasts import Stopped
-from services.dispatcher.domain.effects import WakeAt
+from services.dispatcher.domain.effects import Timer, WakeAt
 from services.dispatcher.domain.incidents import Air
 from services.dispatcher.domain.playbook import OnUnanswered, Rung
 from services.dispatcher.engine.clock import APART_US, clock_pass, confirm
@@ -130,7 +130,7 @@ def test_after_a_confirmed_time_a_ladder_has_the_time_it_had_left(clock: TwoCloc
     timers.run()
     assert town.incident(incident).air is Air.ON_AIR
     with town.store.read() as read:
-        assert [t for t in read.due_timers(2**62, 100) if t.subject_kind == "task"] == []
+        assert [t for t in read.due_timers(2**62, 100) if t.timer == Timer.RUNG] == []
 
 
 def test_what_is_due_in_the_pass_in_which_the_time_was_put_forward_is_left_to_people(clock: TwoClocks) -> None:
@@ -187,7 +187,7 @@ def test_a_jump_counts_for_all_that_was_due_then_however_much_it_was(clock: TwoC
     town, incident = waiting_town(clock)
     with town.store.write() as tx:
         for number in range(DUE_MAX):
-            tx.wake_at(WakeAt("broadcast", f"none-{number:04}", "prove", NOON_US + 1, NOON_US + 2))
+            tx.wake_at(WakeAt(Timer.PROVE, f"none-{number:04}", NOON_US + 1, NOON_US + 2))
     timers = TimerPass(town.engine, town.store, clock)
     timers.run()
     clock.jumped_us = 10 * SECOND_US
@@ -200,7 +200,7 @@ def test_a_jump_counts_for_all_that_was_due_then_however_much_it_was(clock: TwoC
 def test_a_deadline_that_breaks_holds_up_no_other_and_is_on_record(clock: TwoClocks) -> None:
     town, incident = waiting_town(clock)
     with town.store.write() as tx:
-        tx.wake_at(WakeAt("task", "of nobody", "rung", clock.now_us(), clock.now_us() + 3_600 * SECOND_US))
+        tx.wake_at(WakeAt(Timer.RUNG, "of nobody", clock.now_us(), clock.now_us() + 3_600 * SECOND_US))
     clock.advance(60)
     timers = TimerPass(town.engine, town.store, clock)
     timers.run()

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.polling import Poll
 from services.dispatcher.domain.signals import Sensor, Use
 from services.dispatcher.engine.cities import CityInMemory, import_city
@@ -47,7 +48,7 @@ def poll(store: SqlStore) -> Poll | None:
 
 def timers(store: SqlStore) -> list[tuple[str, str, int]]:
     with store.read() as read:
-        return [(t.subject_kind, t.subject, t.due_us) for t in read.due_timers(read.now_us(), 10)]
+        return [(t.timer, t.subject, t.due_us) for t in read.due_timers(read.now_us(), 10)]
 
 
 def test_a_feed_is_polled_at_once_until_it_is_stopped(store: SqlStore) -> None:
@@ -55,7 +56,7 @@ def test_a_feed_is_polled_at_once_until_it_is_stopped(store: SqlStore) -> None:
     made = poll(store)
     assert made is not None
     assert made == Poll("weather", URL, 120, next_due_us=made.next_due_us)
-    assert timers(store) == [("poll", "weather", made.next_due_us)]
+    assert timers(store) == [(Timer.POLL, "weather", made.next_due_us)]
     assert run("poll", "weather", "--stop") == "weather is polled no more.\n"
     assert (poll(store), timers(store)) == (None, [])
     assert refused("poll", "weather", "--stop") == (1, "not_found")

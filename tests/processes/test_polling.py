@@ -15,7 +15,7 @@ import pytest
 from services.dispatcher.adapters.celery_app import make_celery
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.adapters.tasks import WorkerTasks
-from services.dispatcher.domain.effects import Carry, WakeAt
+from services.dispatcher.domain.effects import Carry, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.polling import USELESS_AFTER_US, Poll
 from services.dispatcher.domain.retries import RETRIES
@@ -70,7 +70,7 @@ class System:
     def due_again(self) -> None:
         with self.store.write() as tx:
             now_us = tx.now_us()
-            tx.wake_at(WakeAt("poll", "weather", "due", now_us, now_us + USELESS_AFTER_US))
+            tx.wake_at(WakeAt(Timer.POLL, "weather", now_us, now_us + USELESS_AFTER_US))
 
     def incidents(self) -> list[Incident]:
         with self.store.read() as read:

@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from services.dispatcher.adapters.city_pack import CityPack, read_city_pack
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.rhythm import GRACE_US, SENSORS_WIRE, Heard
 from services.dispatcher.domain.signals import Panel, Sensor, Use
 from services.dispatcher.engine.ports import Page
@@ -45,7 +46,7 @@ class Watched:
     def timers(self) -> list[tuple[str, int]]:
         with self.town.store.read() as read:
             due = read.due_timers(2 * NOON_US, 100)
-        return [(t.subject, t.due_us) for t in due if t.subject_kind == "source"]
+        return [(t.subject, t.due_us) for t in due if t.timer == Timer.SOURCE_SILENT]
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from services.dispatcher.domain.broadcasts import (
     sentences,
     wire_order,
 )
-from services.dispatcher.domain.effects import Sleep
+from services.dispatcher.domain.effects import Sleep, Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refusals import OverCap, UnknownOnAir
 from services.dispatcher.domain.sightings import Sighting
@@ -621,8 +621,8 @@ def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
             with self._store.write() as tx:
                 due = tx.due_timers(tx.now_us(), 10)
                 for timer in due:
-                    if timer.subject_kind == "task":
-                        tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name))
+                    if timer.timer == Timer.RUNG:
+                        tx.sleep(Sleep(Timer.RUNG, timer.subject))
             return super().run()
 
     assert 8 in laws_broken(Parts(timers=Loses), faults=())
@@ -678,7 +678,7 @@ class Eager(Engine):
     def handle(self, events: Sequence[Event]) -> Outcome:
         outcome = super().handle(events)
         for event in events:
-            if isinstance(event, TimerDue) and event.timer.subject_kind == "task":
+            if isinstance(event, TimerDue) and event.timer.timer == Timer.RUNG:
                 self._release_for(event.timer.subject)
         return outcome
 

@@ -341,11 +341,11 @@ class MemoryTx:
         return sorted(linked, key=lambda r: cast("int", r.link))[:limit]
 
     def wake_at(self, timer: WakeAt) -> None:
-        row = TimerRow(timer.subject_kind, timer.subject, timer.name, timer.due_us, timer.useless_after_us)
-        self._set(self._table("timer"), (timer.subject_kind, timer.subject, timer.name), row)
+        row = TimerRow(timer.timer, timer.subject, timer.due_us, timer.useless_after_us)
+        self._set(self._table("timer"), (timer.timer, timer.subject), row)
 
     def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
-        table, key = self._table("timer"), (timer.subject_kind, timer.subject, timer.name)
+        table, key = self._table("timer"), (timer.timer, timer.subject)
         row = table.get(key)
         if row is None or (due_us is not None and row.due_us != due_us):
             return False
@@ -353,7 +353,7 @@ class MemoryTx:
 
     def due_timers(self, now_us: int, limit: int) -> list[TimerRow]:
         due = [t for t in self._table("timer").values() if t.due_us <= now_us]
-        return sorted(due, key=lambda t: (t.due_us, t.subject_kind, t.subject, t.name))[:limit]
+        return sorted(due, key=lambda t: (t.due_us, t.timer, t.subject))[:limit]
 
     def next_timer_us(self) -> int | None:
         """When the next timer is due, for a clock that can jump there."""

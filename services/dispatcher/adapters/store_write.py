@@ -84,8 +84,8 @@ ON CONFLICT (lane) DO UPDATE SET wanted = effect.wanted + 1, expires_us = exclud
     ELSE excluded.not_before_us END
 """
 _WAKE_AT = """
-INSERT INTO timer (subject_kind, subject, name, due_us, useless_after_us) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (subject_kind, subject, name) DO UPDATE SET
+INSERT INTO timer (timer, subject, due_us, useless_after_us) VALUES (?, ?, ?, ?)
+ON CONFLICT (timer, subject) DO UPDATE SET
   due_us = excluded.due_us, useless_after_us = excluded.useless_after_us
 """
 
@@ -212,12 +212,12 @@ class SqlTx(SqlRead):
 
     def wake_at(self, timer: WakeAt) -> None:
         """Set a timer; one with the same subject and name moves."""
-        self._run(_WAKE_AT, (timer.subject_kind, timer.subject, timer.name, timer.due_us, timer.useless_after_us))
+        self._run(_WAKE_AT, (timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
 
     def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
         """Remove a timer, with `due_us` only if it is still due then; whether there was one."""
-        sql = "DELETE FROM timer WHERE subject_kind = ? AND subject = ? AND name = ?"
-        named = (timer.subject_kind, timer.subject, timer.name)
+        sql = "DELETE FROM timer WHERE timer = ? AND subject = ?"
+        named = (timer.timer, timer.subject)
         if due_us is None:
             return self._run(sql, named).rowcount == 1
         return self._run(f"{sql} AND due_us = ?", (*named, due_us)).rowcount == 1

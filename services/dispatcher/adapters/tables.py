@@ -240,9 +240,8 @@ RECEIPT = Table(
 TIMER = Table(
     "timer",
     METADATA,
-    Column("subject_kind", TEXT, primary_key=True),
+    Column("timer", TEXT, primary_key=True),
     Column("subject", TEXT, primary_key=True),
-    Column("name", TEXT, primary_key=True),
     _int("due_us"),
     _int("useless_after_us"),
     Index("timer_by_due_us", "due_us"),

@@ -11,7 +11,7 @@ from typing import assert_never
 from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase, stub
 from devices.protocols.selector import Selector
 
-from .effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, WakeAt
+from .effects import Carry, Effect, RecallPeople, Record, Save, Sleep, TellIncident, Timer, WakeAt
 from .incidents import AlertOver, AlertReleased, AlertStopped
 from .refusals import (
     AlreadyReleasedByYou,
@@ -334,8 +334,8 @@ def _on_air(b: Broadcast, now_us: int, why: str, person: str) -> tuple[Broadcast
     prove_us = now_us + b.prove_within_s * 1_000_000
     effects: list[Effect] = [
         _publish(b),
-        WakeAt("broadcast", b.id, "expires", expires_us, expires_us + TIMER_USELESS_US),
-        WakeAt("broadcast", b.id, "prove", prove_us, prove_us + TIMER_USELESS_US),
+        WakeAt(Timer.EXPIRES, b.id, expires_us, expires_us + TIMER_USELESS_US),
+        WakeAt(Timer.PROVE, b.id, prove_us, prove_us + TIMER_USELESS_US),
         Record(
             "broadcast.on_air", b.id, why, person, {"rev": on_air.rev, "content": b.content, "speakers": b.speakers}
         ),
@@ -352,7 +352,7 @@ def _stop(b: Broadcast, event: Stopped, now_us: int) -> tuple[Broadcast, list[Ef
     resume_us = now_us + RESUME_WITHIN_US
     return stopped, [
         _publish(b),
-        WakeAt("broadcast", b.id, "resume", resume_us, resume_us + TIMER_USELESS_US),
+        WakeAt(Timer.RESUME, b.id, resume_us, resume_us + TIMER_USELESS_US),
         Record("broadcast.stopped", b.id, event.why, event.person),
         RecallPeople(b.id, "it was stopped"),
         *_tell(b, AlertStopped(b.id)),
@@ -369,8 +369,8 @@ def _resume(b: Broadcast, event: Resumed, now_us: int) -> tuple[Broadcast, list[
     prove_us = now_us + b.prove_within_s * 1_000_000
     return resumed, [
         _publish(b),
-        Sleep("broadcast", b.id, "resume"),
-        WakeAt("broadcast", b.id, "prove", prove_us, prove_us + TIMER_USELESS_US),
+        Sleep(Timer.RESUME, b.id),
+        WakeAt(Timer.PROVE, b.id, prove_us, prove_us + TIMER_USELESS_US),
         Record("broadcast.resumed", b.id, "under the same release", event.person),
         *_tell(b, AlertReleased(b.id)),
     ]
@@ -380,7 +380,7 @@ def _given_up(b: Broadcast, why: str) -> tuple[Broadcast, list[Effect]]:
     """What was stopped stays withdrawn; speakers hold that revision already."""
     gone = replace(b, state=BroadcastState.WITHDRAWN)
     return gone, [
-        Sleep("broadcast", b.id, "resume"),
+        Sleep(Timer.RESUME, b.id),
         Record("broadcast.withdrawn", b.id, why),
         *_tell(b, AlertOver(b.id, why, answered=False)),
     ]
@@ -391,7 +391,7 @@ def _replaced(b: Broadcast, event: Replaced) -> tuple[Broadcast, list[Effect]]:
     why = f"{event.by} takes its place"
     return gone, [
         _publish(b),
-        Sleep("broadcast", b.id, "resume"),
+        Sleep(Timer.RESUME, b.id),
         Record("broadcast.withdrawn", b.id, why, event.person),
         RecallPeople(b.id, why),
         *_tell(b, AlertOver(b.id, why, answered=True)),
@@ -403,14 +403,14 @@ def _expired(b: Broadcast, now_us: int) -> tuple[Broadcast, list[Effect]]:
     if b.state not in live:
         return b, [Record("broadcast.timer_late", b.id, f"it is {b.state}: nothing is left to expire")]
     if now_us < b.expires_us:
-        return b, [WakeAt("broadcast", b.id, "expires", b.expires_us, b.expires_us + TIMER_USELESS_US)]
+        return b, [WakeAt(Timer.EXPIRES, b.id, b.expires_us, b.expires_us + TIMER_USELESS_US)]
     why = "its time is over"
     ended = replace(b, state=BroadcastState.ENDED)
     effects: list[Effect] = [_publish(b), Record("broadcast.ended", b.id, why)]
     if b.state is BroadcastState.WITHDRAWN:
         return ended, effects
     over = [
-        Sleep("broadcast", b.id, "resume"),
+        Sleep(Timer.RESUME, b.id),
         RecallPeople(b.id, why),
         *_tell(b, AlertOver(b.id, why, answered=False)),
     ]

@@ -20,6 +20,28 @@ class Carry(StrEnum):
     POLL_FEED = "poll_feed"
 
 
+class Timer(StrEnum):
+    """Every timer there is: what kind of subject it is of, and what it is for. One runs per subject."""
+
+    RUNG = "task/rung"
+    EXPIRES = "broadcast/expires"
+    PROVE = "broadcast/prove"
+    RESUME = "broadcast/resume"
+    REFRESH = "stream/refresh"
+    POLL = "poll/due"
+    SOURCE_SILENT = "source/silent"
+    LOOK = "sighting/look"
+    MINUTE = "incident/minute"
+    REDRAFT = "incident/redraft"
+    INHIBITION = "incident/inhibition"
+    SILENCE_END = "silence/end"
+    WITHDRAWAL_END = "withdrawal/end"
+    CANARY = "worker/canary"
+    PANEL_REQUEST = "panel_request/deadline"
+    PANEL_MAINTENANCE = "panel/maintenance"
+    SENSOR_MAINTENANCE = "sensor/maintenance"
+
+
 @dataclass(frozen=True, slots=True)
 class Save:
     """Save an effect for the relay, to be tried as `retries` says. One is open per lane; asking again while it is open
@@ -46,11 +68,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """A timer row. After `useless_after_us` its event says it came too late; `name` is unique within the subject."""
+    """A timer row. After `useless_after_us` its event says it came too late."""
 
-    subject_kind: str
+    timer: Timer
     subject: str
-    name: str
     due_us: int
     useless_after_us: int
 
@@ -59,9 +80,8 @@ class WakeAt:
 class Sleep:
     """Remove a timer that has lost its purpose."""
 
-    subject_kind: str
+    timer: Timer
     subject: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from .effects import (
     PrepareBroadcast,
     Record,
     ReleaseStanding,
+    Timer,
     WakeAt,
     WithdrawTask,
 )
@@ -159,7 +160,7 @@ def _shared_line(incident: Incident, count: _Count) -> list[Effect]:
     if incident.unlogged:
         return []
     due_us = count.minute_us + MINUTE_US
-    return [WakeAt("incident", incident.id, "minute", due_us, due_us + USELESS_NEVER_US)]
+    return [WakeAt(Timer.MINUTE, incident.id, due_us, due_us + USELESS_NEVER_US)]
 
 
 def _minute_over(incident: Incident) -> tuple[Incident, list[Effect]]:
@@ -227,7 +228,7 @@ def _signal(
         elif not rated.redraft_waits:
             rated = replace(rated, redraft_waits=True)
             due_us = now_us + REDRAFT_WAITS_US
-            effects.append(WakeAt("incident", incident.id, "redraft", due_us, due_us + USELESS_NEVER_US))
+            effects.append(WakeAt(Timer.REDRAFT, incident.id, due_us, due_us + USELESS_NEVER_US))
     if rated.air is Air.ON_AIR and (rating.level < incident.level or (event.place != incident.place and not storm)):
         grown = f"its alert on air was released for level {incident.level} and {', '.join(changed)} changed since"
         effects.append(Record("incident.outgrown", incident.id, f"{grown}: stop it to release a new one"))
@@ -251,7 +252,7 @@ def _said(incident: Incident, rated: Incident, signal: Signal, around: Circumsta
 
 def _inhibited(incident: Incident, event: Inhibited) -> tuple[Incident, list[Effect]]:
     muted = replace(incident, inhibited_by=event.by, inhibited_why=event.why)
-    wake = WakeAt("incident", incident.id, "inhibition", event.until_us, event.until_us + USELESS_NEVER_US)
+    wake = WakeAt(Timer.INHIBITION, incident.id, event.until_us, event.until_us + USELESS_NEVER_US)
     if incident.inhibited_by == event.by:
         return muted, [wake]
     effects: list[Effect] = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from .effects import Effect, Record, Sleep, WakeAt
+from .effects import Effect, Record, Sleep, Timer, WakeAt
 from .signals import Evidence, Panel, Place, Signal, SignalKind
 
 DUTY_BUTTON = "duty"
@@ -28,7 +28,6 @@ EARLY_ANSWER_US = 5_000_000
 CLOCK_OFF_US = 60_000_000
 """A panel's clock is set by itself beyond this: more than three repeats of one frame can make of it."""
 CLOCK_SET_EVERY_US = 86_400_000_000
-TIMER_KIND, TIMER_NAME = "panel_request", "deadline"
 ALWAYS_US = 10 * 365 * 86_400_000_000
 
 
@@ -185,11 +184,11 @@ def unattended(request: PanelRequest, panel: Panel, now_us: int) -> Signal:
 
 def _ended(request: PanelRequest, state: RequestState, why: str, now_us: int) -> tuple[PanelRequest, list[Effect]]:
     ended = replace(request, state=state, ended_us=now_us, taken_until_us=0)
-    return ended, [_record(request, str(state), why), Sleep(TIMER_KIND, request.id, TIMER_NAME)]
+    return ended, [_record(request, str(state), why), Sleep(Timer.PANEL_REQUEST, request.id)]
 
 
 def _due(request: PanelRequest, due_us: int) -> WakeAt:
-    return WakeAt(TIMER_KIND, request.id, TIMER_NAME, due_us, due_us + ALWAYS_US)
+    return WakeAt(Timer.PANEL_REQUEST, request.id, due_us, due_us + ALWAYS_US)
 
 
 def _record(request: PanelRequest, what: str, why: str, facts: dict[str, object] | None = None) -> Record:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias, assert_never
 
-from .effects import Record, WakeAt
+from .effects import Record, Timer, WakeAt
 
 EVERY_S_MIN = 10
 BACKOFF_S_MAX = 300
@@ -234,7 +234,7 @@ def _wait(poll: Poll, draw: float, now_us: int, at_least_s: int = 0) -> tuple[Po
 
 
 def _wake(poll: Poll) -> WakeAt:
-    return WakeAt("poll", poll.id, "due", poll.next_due_us, poll.next_due_us + USELESS_AFTER_US)
+    return WakeAt(Timer.POLL, poll.id, poll.next_due_us, poll.next_due_us + USELESS_AFTER_US)
 
 
 def wait_us(poll: Poll, draw: float) -> int:

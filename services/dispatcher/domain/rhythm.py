@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from .effects import Record, Sleep, WakeAt
+from .effects import Record, Sleep, Timer, WakeAt
 
 SOURCE_SILENT = "source_silent"
 """The hazard of an incident that silence makes. No feed may name it, and no playbook may answer it."""
@@ -25,7 +25,6 @@ SENSORS_WIRE = "wire/mqtt"
 """The row that says when the sensors' broker was last connected, and since when it is."""
 
 USELESS_AFTER_US = 10 * 365 * 86_400_000_000
-TIMER = ("source", "silent")
 _SECOND_US = 1_000_000
 
 
@@ -125,7 +124,7 @@ def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[R
         case Expected(rhythm_s) if rhythm_s == heard.rhythm_s:
             return heard, []
         case Expected(0):
-            return replace(heard, rhythm_s=0), [Sleep(TIMER[0], heard.id, TIMER[1])]
+            return replace(heard, rhythm_s=0), [Sleep(Timer.SOURCE_SILENT, heard.id)]
         case Expected(rhythm_s):
             counted = replace(heard, rhythm_s=rhythm_s, from_us=heard.from_us if heard.rhythm_s else now_us)
             # Whose silence is a case already is waited for, and for nothing else.
@@ -163,7 +162,7 @@ def _spoke(heard: Heard, event: Spoke) -> tuple[Heard, list[RhythmEffect]]:
 
 
 def _wake(heard: Heard) -> WakeAt:
-    return WakeAt(TIMER[0], heard.id, TIMER[1], heard.due_us, heard.due_us + USELESS_AFTER_US)
+    return WakeAt(Timer.SOURCE_SILENT, heard.id, heard.due_us, heard.due_us + USELESS_AFTER_US)
 
 
 def source_id(kind: SourceKind, id: str) -> str:

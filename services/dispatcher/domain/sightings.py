@@ -13,7 +13,6 @@ LEVEL_UNKNOWN_SOUNDS = 1
 SAID_BY_MAX = 8
 UNREAD_MAX = 3
 """How many of the messages about one sighting are kept as unread input; the others are only counted."""
-TIMER = ("sighting", "look")
 REST = "rest"
 """The id of the row under which is counted what comes when too much is listed."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from .effects import Carry, Effect, Record, Save, Sleep, TellIncident, WakeAt
+from .effects import Carry, Effect, Record, Save, Sleep, TellIncident, Timer, WakeAt
 from .incidents import LadderEnded, OfficeAnswered, Verdict
 from .playbook import Rung
 from .refusals import NotYourOffice
@@ -155,7 +155,7 @@ def _on_rung(task: Task, rung: int, now_us: int) -> tuple[Task, list[Effect]]:
     due_us = now_us + task.rungs[rung].answer_timeout_s * 1_000_000
     asked = replace(task, rung=rung, due_us=due_us, state=TaskState.ASKED)
     return asked, [
-        WakeAt("task", task.id, "rung", due_us, due_us + LATE_RUNG_USELESS_US),
+        WakeAt(Timer.RUNG, task.id, due_us, due_us + LATE_RUNG_USELESS_US),
         Save(Carry.OFFICE_TASK, task.id),
         Record("task.asked", task.id, f"{asked.office} is asked", facts={"rung": rung, "due_us": due_us}),
     ]
@@ -191,7 +191,7 @@ def _unsure(task: Task, event: Answered, now_us: int) -> tuple[Task, list[Effect
 
 
 def _asleep(task: Task) -> Sleep:
-    return Sleep("task", task.id, "rung")
+    return Sleep(Timer.RUNG, task.id)
 
 
 def short(rungs: tuple[Rung, ...]) -> tuple[Rung, ...]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from devices.protocols.documents import VERSION_AHEAD_MS_MAX
 
-from ..domain.effects import Record, WakeAt
+from ..domain.effects import Record, Timer, WakeAt
 from ..domain.refusals import Refused
 from ..domain.verification import Task
 from .ports import Clock, ClockState, Lease, Moment, Page, Read, Store, Stream, TimerRow, Tx
@@ -30,13 +30,13 @@ LOCK = "clock"
 ROW = "clock"
 
 _DURATIONS = {
-    ("task", "rung"),
-    ("broadcast", "prove"),
-    ("broadcast", "resume"),
-    ("incident", "minute"),
-    ("incident", "redraft"),
-    ("poll", "due"),
-    ("worker", "canary"),
+    Timer.RUNG,
+    Timer.PROVE,
+    Timer.RESUME,
+    Timer.MINUTE,
+    Timer.REDRAFT,
+    Timer.POLL,
+    Timer.CANARY,
 }
 """Timers that measure how long something has lasted. All others wait for a time that somebody named."""
 
@@ -332,15 +332,15 @@ def _shift(tx: Tx, by_us: int) -> None:
     for lease in tx.find(Lease, Page(limit=ROWS_MAX)):
         tx.put(replace(lease, until_us=lease.until_us + by_us))
     for timer in tx.due_timers(2**62, ROWS_MAX):
-        if (timer.subject_kind, timer.name) in _DURATIONS:
+        if timer.timer in _DURATIONS:
             _shift_timer(tx, timer, by_us)
 
 
 def _shift_timer(tx: Tx, timer: TimerRow, by_us: int) -> None:
     due_us, useless_us = timer.due_us + by_us, timer.useless_after_us + by_us
-    if timer.subject_kind == "task":
+    if timer.timer == Timer.RUNG:
         task = tx.get_locked(Task, timer.subject)
         if task is None or task.due_us != timer.due_us:
             return
         tx.put(replace(task, due_us=due_us))
-    tx.wake_at(WakeAt(timer.subject_kind, timer.subject, timer.name, due_us, useless_us))
+    tx.wake_at(WakeAt(timer.timer, timer.subject, due_us, useless_us))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from ..domain import broadcasts, verification
-from ..domain.effects import Carry, Save, Sleep, WakeAt
+from ..domain.effects import Carry, Save, Sleep, Timer, WakeAt
 from ..domain.incidents import Incident, MinuteOver, RedraftDue
+from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, sightings
 from .events import TimerDue
@@ -20,50 +23,52 @@ def due(work: Work, event: TimerDue) -> None:
     timer = event.timer
     if not _take(work.tx, timer):
         return
-    match timer.subject_kind, timer.name:
-        case "task", "rung":
+    match timer.timer:
+        case Timer.RUNG:
             task = work.tx.get_locked(Task, timer.subject)
             assert task is not None
             asking.tell(work, task.id, verification.RungTimedOut(task.rung, event.missed))
-        case "broadcast", "expires":
+        case Timer.EXPIRES:
             acts.tell(work, timer.subject, broadcasts.Expired())
-        case "broadcast", "prove":
+        case Timer.PROVE:
             proving.due(work, timer.subject)
-        case "broadcast", "resume":
+        case Timer.RESUME:
             acts.tell(work, timer.subject, broadcasts.ResumeEnded())
-        case "stream", "refresh":
+        case Timer.REFRESH:
             work.run([Save(Carry.PUBLISH_STREAM, timer.subject)])
-        case "poll", "due":
+        case Timer.POLL:
             polls.due(work, timer.subject)
-        case "source", "silent":
+        case Timer.SOURCE_SILENT:
             dead_man.due(work, timer, event.missed)
-        case "sighting", "look":
+        case Timer.LOOK:
             sightings.look(work, timer.subject)
-        case "incident", "minute":
+        case Timer.MINUTE:
             incidents.tell(work, timer.subject, MinuteOver())
-        case "incident", "redraft":
+        case Timer.REDRAFT:
             incidents.tell(work, timer.subject, RedraftDue())
-        case "incident", "inhibition":
+        case Timer.INHIBITION:
             muted = work.tx.get(Incident, timer.subject)
             if muted is not None:
                 work.run(muting.recheck(work.tx, muted, work.rules, work.city))
-        case "silence", "end":
+        case Timer.SILENCE_END:
             silencing.end(work, timer.subject, "", "its time is over")
-        case "withdrawal", "end":
+        case Timer.WITHDRAWAL_END:
             work.tx.delete(Withdrawal, timer.subject)
-        case "worker", "canary":
+        case Timer.CANARY:
             now_us = work.tx.now_us()
             next_us = now_us + 60_000_000
             work.run([Save(Carry.CANARY, "worker")])
-            work.run([WakeAt("worker", "worker", "canary", next_us, next_us + 10 * 365 * 86_400_000_000)])
-        case panels.TIMER_KIND, panels.TIMER_NAME:
+            work.run([WakeAt(Timer.CANARY, "worker", next_us, next_us + 10 * 365 * 86_400_000_000)])
+        case Timer.PANEL_REQUEST:
             panels.deadline(work, timer.subject)
-        case kind, maintenance.TIMER_NAME if kind in maintenance.KINDS:
-            maintenance.due(work, maintenance.KINDS[kind], timer.subject)
-        case kind, name:
-            raise AssertionError(f"no such timer: {kind}/{name}")
+        case Timer.PANEL_MAINTENANCE:
+            maintenance.due(work, Panel, timer.subject)
+        case Timer.SENSOR_MAINTENANCE:
+            maintenance.due(work, Sensor, timer.subject)
+        case unknown:
+            assert_never(unknown)
 
 
 def _take(tx: Tx, timer: TimerRow) -> bool:
     """Remove the timer if it is still the one that was due; somebody may have moved it on meanwhile."""
-    return tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name), timer.due_us)
+    return tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from devices.protocols.speaker_link import Manifest
 
-from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.effects import Record, Save, Sleep, Timer, WakeAt
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 
@@ -314,9 +314,8 @@ class StoredSignal:
 
 @dataclass(frozen=True, slots=True)
 class TimerRow:
-    subject_kind: str
+    timer: Timer
     subject: str
-    name: str
     due_us: int
     useless_after_us: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.effects import Record, Sleep, Timer, WakeAt
 from .clock import APART_US, in_words
 from .engine import Engine
 from .events import TimerDue
@@ -12,8 +12,8 @@ DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000
 BROKEN_AGAIN_US = 60_000_000
 WHY_CHARS_MAX = 500
-RELEASING = "task"
-"""The subject of the timers that may cause a release: a ladder that ends unanswered. Others go on through a jump."""
+RELEASING = Timer.RUNG
+"""The timer that may cause a release: a ladder that ends unanswered. Others go on through a jump."""
 
 
 class TimerPass:
@@ -44,7 +44,7 @@ class TimerPass:
             missed = ""
             if now_us > timer.useless_after_us or late_us > RELEASE_LATE_US:
                 missed = f"the timer came {late_us // 1_000_000} s late"
-            elif moment.state.since_us and timer.subject_kind == RELEASING:
+            elif moment.state.since_us and timer.timer == RELEASING:
                 missed = in_words(moment.state)
             elif jumped:
                 missed = jumped
@@ -59,11 +59,11 @@ class TimerPass:
     def _put_off(self, timer: TimerRow, fault: Exception) -> None:
         """On record, and tried again later; nothing is released by it any more."""
         with self._store.write() as tx:
-            if not tx.sleep(Sleep(timer.subject_kind, timer.subject, timer.name), timer.due_us):
+            if not tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us):
                 return
             later_us = tx.now_us() + BROKEN_AGAIN_US
-            tx.wake_at(WakeAt(timer.subject_kind, timer.subject, timer.name, later_us, 0))
-            facts: dict[str, object] = {"timer": f"{timer.subject_kind}/{timer.name}", "due_us": timer.due_us}
+            tx.wake_at(WakeAt(timer.timer, timer.subject, later_us, 0))
+            facts: dict[str, object] = {"timer": timer.timer, "due_us": timer.due_us}
             why = f"its deadline could not be kept: {type(fault).__name__}: {fault}"[:WHY_CHARS_MAX]
             tx.record(Record("timer.broke", timer.subject, why, facts=facts))
 

@@ -3,7 +3,8 @@
 Each row is judged by itself: good rows are accepted, and each bad one is a named problem with its row number.
 Key. `table/<feed>/<id>`. One id is one report through its whole life: an update or a cancel under the same id refers
 to the first row of that id. A row without an id is known by all that it says and by its time, which it then needs.
-An alert that is sent again under its id with other cells is not taken (`engine/signals/identifiers`): to change it, send an update.
+An alert that is sent again under its id with other cells is not taken (`engine/signals/identifiers`): to change it,
+send an update.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from devices.protocols.topics import NAME
 
 from ..adapters.broker import hash_secret, new_secret
 from ..adapters.http_poll import URL_CHARS_MAX
-from ..domain.effects import Record, Sleep, WakeAt
+from ..domain.effects import Record, Sleep, Timer, WakeAt
 from ..domain.places import Speaker, Venue
 from ..domain.polling import EVERY_S_MIN, USELESS_AFTER_US, Poll
 from ..domain.refusals import NotFound, Refused
@@ -57,7 +57,7 @@ def enrol_poll(
         seen = before.seen if before is not None else ()
         now_us = tx.now_us()
         tx.put(Poll(feed_id, url, every_s, next_due_us=now_us, seen=seen, plain_http=plain_http))
-        tx.wake_at(WakeAt("poll", feed_id, "due", now_us, now_us + USELESS_AFTER_US))
+        tx.wake_at(WakeAt(Timer.POLL, feed_id, now_us, now_us + USELESS_AFTER_US))
         tx.record(Record("feed.polled", feed_id, f"{url} every {every_s} s", by))
 
 
@@ -67,7 +67,7 @@ def stop_poll(store: Store, feed_id: str, by: str) -> None:
         if tx.get_locked(Poll, feed_id) is None:
             raise NotFound(f"poll {feed_id}")
         tx.delete(Poll, feed_id)
-        tx.sleep(Sleep("poll", feed_id, "due"))
+        tx.sleep(Sleep(Timer.POLL, feed_id))
         tx.record(Record("feed.polled_no_more", feed_id, "taken off", by))
 
 

@@ -38,7 +38,7 @@ from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
-from ..domain.effects import Carry, WakeAt
+from ..domain.effects import Carry, Timer, WakeAt
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
@@ -178,7 +178,7 @@ class Gateway:
         self.sensors.load()
         with self.store.write() as tx:
             now_us = tx.now_us()
-            tx.wake_at(WakeAt("worker", "worker", "canary", now_us, now_us + 10 * 365 * 86_400_000_000))
+            tx.wake_at(WakeAt(Timer.CANARY, "worker", now_us, now_us + 10 * 365 * 86_400_000_000))
         start_http_server(self.settings.gateway_metrics_port, self.settings.panel_host, self.registry)
         self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         for loop in self.loops:

@@ -6,7 +6,7 @@ from devices.protocols.documents import Phase
 
 from ...domain import broadcasts
 from ...domain.broadcasts import Broadcast, BroadcastState
-from ...domain.effects import Record, WakeAt
+from ...domain.effects import Record, Timer, WakeAt
 from ...domain.planning import silent_venues
 from ..tasks import asking
 from ..transaction import Work
@@ -28,7 +28,7 @@ def due(work: Work, broadcast_id: str) -> None:
         acts.tell(work, b.id, broadcasts.Retired(why, heard=True))
         return
     again_us = work.tx.now_us() + HEARD_AGAIN_US
-    work.run([WakeAt("broadcast", b.id, "prove", again_us, again_us + broadcasts.TIMER_USELESS_US)])
+    work.run([WakeAt(Timer.PROVE, b.id, again_us, again_us + broadcasts.TIMER_USELESS_US)])
 
 
 def _ask_the_ground(work: Work, b: Broadcast) -> None:

@@ -18,7 +18,7 @@ from devices.protocols.topics import parse_manifest_topic
 
 from ...domain import sightings
 from ...domain.broadcasts import Broadcast
-from ...domain.effects import WakeAt
+from ...domain.effects import Timer, WakeAt
 from ...domain.incidents import USELESS_NEVER_US, Incident, IncidentState
 from ...domain.sightings import SAID_BY_MAX, UNREAD_MAX, Listing, Sighting, order_id, stream_id
 from ...domain.signals import Unread
@@ -292,5 +292,4 @@ class _Listed:
 
 def wake(tx: Tx, row: Sighting) -> None:
     """Set the timer that looks at a row."""
-    kind, name = sightings.TIMER
-    tx.wake_at(WakeAt(kind, row.id, name, row.look_us, row.look_us + USELESS_NEVER_US))
+    tx.wake_at(WakeAt(Timer.LOOK, row.id, row.look_us, row.look_us + USELESS_NEVER_US))

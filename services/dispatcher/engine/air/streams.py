@@ -23,7 +23,7 @@ from ...domain.broadcasts import (
     whole_order,
     wire_order,
 )
-from ...domain.effects import Carry, Record, Save, WakeAt
+from ...domain.effects import Carry, Record, Save, Timer, WakeAt
 from ...domain.incidents import Air, Incident
 from ...domain.planning import City
 from ...domain.refusals import ChangedOnAir, NoKey, NotFound, UnknownOnAir
@@ -157,7 +157,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
         swept_us=swept_us, carried=bool(foreign and (carried or stream.carried)),
     )  # fmt: skip
     tx.put(signed)
-    tx.wake_at(WakeAt("stream", topic, "refresh", refresh_us, refresh_us + 365 * 86_400_000_000))
+    tx.wake_at(WakeAt(Timer.REFRESH, topic, refresh_us, refresh_us + 365 * 86_400_000_000))
     facts: dict[str, object] = {"version": version, "orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders]}
     tx.record(Record("stream.signed", topic, "what is in force changed or its freshness ran out", facts=facts))
     return Signed(topic, version, raw, True, refused)
@@ -359,7 +359,7 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
         tx.copy_expected(mine.original, mine.id)
     else:
         tx.plan_expected(mine.id, [row.speaker for row in tx.expected(mine.id)])
-    tx.wake_at(WakeAt("broadcast", mine.id, "expires", order.expires, order.expires + TIMER_USELESS_US))
+    tx.wake_at(WakeAt(Timer.EXPIRES, mine.id, order.expires, order.expires + TIMER_USELESS_US))
     if not silent:
         name = hashlib.sha256(f"{mine.id} {order.rev} {person}".encode()).hexdigest()[:32]
         why = "found on air and taken over"

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...domain.effects import Record, WakeAt
+from ...domain.effects import Record, Timer, WakeAt
 from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
 from ...domain.signals import Place, Signal, SignalKind, identity, message_of, witness_name
 from ...domain.silences import Silence, never_alone
@@ -170,7 +170,7 @@ def _wait_for_originals(work: Work, signal: Signal) -> None:
         if kept is None or kept.observed_us <= row.observed_us:
             work.tx.put(row)
             work.prefetched.not_withdrawn.discard(row.identity)
-            work.tx.wake_at(WakeAt("withdrawal", id, "end", until_us, until_us + USELESS_NEVER_US))
+            work.tx.wake_at(WakeAt(Timer.WITHDRAWAL_END, id, until_us, until_us + USELESS_NEVER_US))
 
 
 def _open(work: Work, id: str) -> bool:

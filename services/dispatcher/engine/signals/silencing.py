@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...domain.effects import Record, Sleep, WakeAt
+from ...domain.effects import Record, Sleep, Timer, WakeAt
 from ...domain.incidents import USELESS_NEVER_US, Incident
 from ...domain.playbook import Playbook
 from ...domain.refusals import NotFound, WrongState
@@ -36,7 +36,7 @@ def make(work: Work, silence: Silence) -> None:
     if len(active(tx)) >= ACTIVE_MAX:
         raise TooManySilences
     tx.put(silence)
-    tx.wake_at(WakeAt("silence", silence.id, "end", silence.until_us, silence.until_us + USELESS_NEVER_US))
+    tx.wake_at(WakeAt(Timer.SILENCE_END, silence.id, silence.until_us, silence.until_us + USELESS_NEVER_US))
     facts: dict[str, object] = {
         name: getattr(silence, name) for name in ("use", "reporter", "device", "hazard", "area", "until_us")
     }
@@ -52,7 +52,7 @@ def end(work: Work, id: str, person: str, why: str) -> None:
     if not silence.active:
         raise WrongState("the silence has ended already")
     tx.put(replace(silence, active=False, ended_by=person, ended_us=tx.now_us()))
-    tx.sleep(Sleep("silence", id, "end"))
+    tx.sleep(Sleep(Timer.SILENCE_END, id))
     work.forget(held)
     facts: dict[str, object] = {"silenced": silence.count, "passed": silence.passed}
     tx.record(Record("silence.ended", id, why, person, facts))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from ...domain.effects import Record, Sleep, WakeAt
+from ...domain.effects import Record, Sleep, Timer, WakeAt
 from ...domain.incidents import DevicesUntrusted, Incident
 from ...domain.panels import ALWAYS_US
 from ...domain.refusals import NotFound
@@ -22,10 +22,10 @@ from ..transaction import Work
 
 D = TypeVar("D", Panel, Sensor)
 
-TIMER_NAME = "maintenance"
 INCIDENTS_MAX = 200
 KINDS: dict[str, Maintained] = {"panel": Panel, "sensor": Sensor}
 """By the name that stands in timers and in lines of the log."""
+_TIMERS: dict[Maintained, Timer] = {Panel: Timer.PANEL_MAINTENANCE, Sensor: Timer.SENSOR_MAINTENANCE}
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -41,7 +41,7 @@ def change(work: Work, event: MaintenanceChanged) -> None:
     author, until_us = event.person, event.until_us
     _maintained(work, device, author, until_us, event.reason)
     work.tx.record(Record(f"{name}.maintenance", device.id, event.reason, author, {"until_us": until_us}))
-    work.tx.wake_at(WakeAt(name, device.id, TIMER_NAME, until_us, until_us + ALWAYS_US))
+    work.tx.wake_at(WakeAt(_TIMERS[event.kind], device.id, until_us, until_us + ALWAYS_US))
     if work.tx.now_us() < until_us:
         _distrust(work, event.kind, device.id)
 
@@ -60,7 +60,7 @@ def _end(work: Work, device: Panel | Sensor, person: str, why: str) -> None:
         return
     _maintained(work, device, "", None, "")
     work.tx.record(Record(f"{name}.maintenance_ended", device.id, why, person))
-    work.tx.sleep(Sleep(name, device.id, TIMER_NAME))
+    work.tx.sleep(Sleep(_TIMERS[type(device)], device.id))
 
 
 def _distrust(work: Work, kind: Maintained, id: str) -> None:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 
 from ...domain import panels
 from ...domain.effects import Record
-from ...domain.panels import OPEN, TIMER_KIND, TIMER_NAME, PanelRequest, RequestEvent, RequestKind, RequestState
+from ...domain.panels import OPEN, PanelRequest, RequestEvent, RequestKind, RequestState
 from ...domain.refusals import NotFound, Refused
 from ...domain.signals import Evidence, Panel, Signal
 from ..events import PanelAsked, PanelClockOff, PanelReplied
 from ..ports import Page, PanelLive, Store, Stranger
 from ..transaction import Work
 from .maintenance import carried_over
-
-__all__ = ["TIMER_KIND", "TIMER_NAME", "PanelOff", "StillAsking", "StrangerHeard"]
 
 STRANGERS_MAX = 10_000
 

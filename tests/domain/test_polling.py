@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.domain.effects import Record, Timer, WakeAt
+from services.dispatcher.domain.effects import Carry, Record, Save, Timer, WakeAt
 from services.dispatcher.domain.polling import (
     BACKOFF_S_MAX,
     ENTRIES_MAX,
@@ -19,16 +19,15 @@ from services.dispatcher.domain.polling import (
     SEEN_MAX,
     USELESS_AFTER_US,
     Answered,
-    Deliver,
     Due,
     Entry,
     Failed,
-    Fetch,
     Poll,
     PollEffect,
     PollEvent,
     Round,
     Settled,
+    conditions,
     decide,
     wait_us,
 )
@@ -39,6 +38,9 @@ T0 = 1_782_864_000_000_000
 S = 1_000_000
 A, B, C = (Entry(name, f"https://alerts.example.cn/{name}.xml") for name in "abc")
 VALIDATORS = {"etag": '"v1"', "last-modified": "Wed, 01 Jul 2026 00:00:00 GMT"}
+
+
+ASK = Save(Carry.POLL_FEED, "met")
 
 
 def wake(due_us: int) -> WakeAt:
@@ -55,19 +57,25 @@ def after(*events: PollEvent, poll: Poll = POLL) -> Poll:
     return poll
 
 
+def delivered(poll: Poll, event: PollEvent) -> str:
+    """The tokens of what is to be delivered, in their order."""
+    opened = decide(poll, event, T0)[0].round
+    return "" if opened is None else "".join(opened.left)
+
+
 def effects(poll: Poll, event: PollEvent) -> list[PollEffect]:
     return decide(poll, event, T0)[1]
 
 
 def test_a_first_poll_asks_for_the_whole_list_and_sets_the_next() -> None:
     asked, done = decide(POLL, Due(0.5), T0)
-    assert done == [wake(T0 + 60 * S), Fetch(URL, {})]
+    assert done == [wake(T0 + 60 * S), ASK]
     assert asked == replace(POLL, next_due_us=T0 + 60 * S, asked=True)
 
 
 def test_new_entries_are_delivered_and_nothing_is_seen_before_they_are_taken() -> None:
     answered, done = decide(POLL, listed(A, B), T0)
-    assert done == [wake(T0 + 60 * S), Deliver((A, B))]
+    assert done == [wake(T0 + 60 * S)]
     assert (answered.seen, answered.etag, answered.digest) == ((), "", "")
     assert answered.round == Round('"v1"', VALIDATORS["last-modified"], "d1", ("a", "b"), more=False)
 
@@ -77,22 +85,20 @@ def test_validators_are_kept_once_every_entry_is_taken() -> None:
     assert (half.seen, half.etag) == (("a",), "")
     whole = after(Settled(("b",)), poll=half)
     assert (whole.seen, whole.digest, whole.round) == (("a", "b"), "d1", None)
-    assert effects(whole, Due(0.5))[1] == Fetch(
-        URL, {"If-None-Match": '"v1"', "If-Modified-Since": VALIDATORS["last-modified"]}
-    )
+    assert conditions(whole) == {"If-None-Match": '"v1"', "If-Modified-Since": VALIDATORS["last-modified"]}
 
 
 def test_after_a_crash_between_answer_and_taking_the_list_is_asked_for_anew_and_delivered_again() -> None:
     crashed = after(listed(A, B), Due(0.5))
     assert crashed.round is None
-    assert effects(crashed, Due(0.5))[1] == Fetch(URL, {})
-    assert effects(crashed, listed(A, B))[1] == Deliver((A, B))
+    assert conditions(crashed) == {}
+    assert delivered(crashed, listed(A, B)) == "ab"
 
 
 def test_entries_taken_late_are_seen_though_their_round_is_over() -> None:
     late = after(listed(A, B), Due(0.5), Settled(("a",)))
     assert late.seen == ("a",)
-    assert effects(late, listed(A, B))[1] == Deliver((B,))
+    assert delivered(late, listed(A, B)) == "b"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,7 @@ def test_an_unchanged_list_delivers_nothing() -> None:
 
 
 def test_an_entry_twice_in_a_list_is_delivered_once() -> None:
-    assert effects(POLL, listed(A, A))[1] == Deliver((A,))
+    assert delivered(POLL, listed(A, A)) == "a"
 
 
 def test_not_modified_to_a_question_without_validators_is_a_failure() -> None:
@@ -150,17 +156,19 @@ def test_an_entry_that_is_had_at_last_starts_counting_anew() -> None:
 
 def test_a_long_list_comes_in_rounds_one_right_after_the_other() -> None:
     many = tuple(Entry(str(n)) for n in range(ENTRIES_PER_ROUND + 5))
-    poll, done = decide(POLL, listed(*many), T0)
-    assert done[1] == Deliver(many[:ENTRIES_PER_ROUND])
-    poll, done = decide(poll, Settled(tuple(entry.token for entry in many[:ENTRIES_PER_ROUND])), T0)
+    tokens = tuple(entry.token for entry in many)
+    poll = after(listed(*many))
+    assert poll.round is not None and poll.round.left == tokens[:ENTRIES_PER_ROUND]
+    poll, done = decide(poll, Settled(tokens[:ENTRIES_PER_ROUND]), T0)
     assert done == [wake(T0)]
     assert (poll.next_due_us, poll.etag) == (T0, "")
-    assert effects(poll, listed(*many))[1] == Deliver(many[ENTRIES_PER_ROUND:])
+    opened = decide(poll, listed(*many), T0)[0].round
+    assert opened is not None and opened.left == tokens[ENTRIES_PER_ROUND:]
 
 
 def test_entries_that_failed_before_wait_behind_those_never_tried() -> None:
     poll = after(listed(A), Settled(failed=(("a", "too_slow"),)))
-    assert effects(poll, listed(A, B, C))[1] == Deliver((B, C, A))
+    assert delivered(poll, listed(A, B, C)) == "bca"
 
 
 def test_failures_are_logged_when_they_begin_when_they_change_and_when_they_end() -> None:
@@ -279,8 +287,8 @@ def test_in_any_history_validators_never_outrun_what_was_taken_and_a_timer_is_al
             if isinstance(effect, WakeAt):
                 due_us = effect.due_us
                 assert now_us <= due_us <= now_us + RETRY_AFTER_S_MAX * S
-            if isinstance(effect, Deliver):
-                assert not {entry.token for entry in effect.entries} & set(poll.seen)
+        if poll.round is not None:
+            assert not set(poll.round.left) & set(poll.seen)
         assert shown[poll.digest] <= set(poll.seen) <= settled
         assert len(set(poll.seen)) == len(poll.seen)
         assert poll.next_due_us == (due_us or 0)

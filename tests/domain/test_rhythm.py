@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.domain.effects import Record, Sleep, Timer, WakeAt
+from services.dispatcher.domain.effects import EndSilence, RaiseSilence, Record, Sleep, Timer, WakeAt
 from services.dispatcher.domain.rhythm import (
     GRACE_US,
     USELESS_AFTER_US,
@@ -16,8 +16,6 @@ from services.dispatcher.domain.rhythm import (
     Expected,
     Heard,
     Listening,
-    Raise,
-    Recovered,
     RhythmEvent,
     SourceKind,
     Spoke,
@@ -71,12 +69,12 @@ def test_a_timer_that_finds_a_word_since_is_set_anew() -> None:
 
 
 def test_silence_beyond_rhythm_and_grace_is_raised() -> None:
-    assert decide(HEARD, Due(), DUE_US) == (HEARD, [Raise(T0)])
+    assert decide(HEARD, Due(), DUE_US) == (HEARD, [RaiseSilence(HEARD.id)])
 
 
 def test_a_source_that_never_spoke_is_raised_as_that() -> None:
     never = replace(HEARD, heard_us=0)
-    assert decide(never, Due(), DUE_US) == (never, [Raise(0)])
+    assert decide(never, Due(), DUE_US) == (never, [RaiseSilence(HEARD.id)])
 
 
 def test_a_case_that_is_open_is_not_raised_again() -> None:
@@ -94,7 +92,7 @@ def test_a_source_that_speaks_again_is_done_with_its_case_and_watched_anew() -> 
     )
     assert decide(CASE, Spoke(at_us), at_us) == (
         again,
-        [record, Recovered("i-1"), wake(at_us + HOUR_S * S + GRACE_US)],
+        [record, EndSilence("i-1"), wake(at_us + HOUR_S * S + GRACE_US)],
     )
 
 
@@ -107,13 +105,13 @@ def test_silence_under_maintenance_is_excused_and_a_whole_rhythm_given_after_it(
     later_us = DUE_US + HOUR_S * S + GRACE_US
     back, effects = decide(excused, Due(), later_us)
     assert (back.excused, effects) == (False, [wake(later_us + HOUR_S * S + GRACE_US)])
-    assert decide(back, Due(), later_us + HOUR_S * S + GRACE_US)[1] == [Raise(T0)]
+    assert decide(back, Due(), later_us + HOUR_S * S + GRACE_US)[1] == [RaiseSilence(HEARD.id)]
 
 
 def test_silence_counts_from_when_this_system_began_to_listen() -> None:
     later = replace(HEARD, from_us=T0 + 600 * S)
     assert decide(HEARD, Due(listening_us=T0 + 600 * S), DUE_US) == (later, [wake(DUE_US + 600 * S)])
-    assert decide(later, Due(listening_us=T0 + 600 * S), DUE_US + 600 * S) == (later, [Raise(T0)])
+    assert decide(later, Due(listening_us=T0 + 600 * S), DUE_US + 600 * S) == (later, [RaiseSilence(HEARD.id)])
 
 
 def test_a_wire_listens_anew_after_it_was_deaf() -> None:
@@ -172,7 +170,7 @@ def test_in_any_history_what_is_watched_has_a_timer_or_a_case(history: list[Rhyt
                     timer_us = effect.due_us
                 case Sleep():
                     timer_us = None
-                case Raise():
+                case RaiseSilence():
                     heard = replace(heard, incident="i-1")
         if heard.rhythm_s and not heard.incident:
             assert timer_us is not None

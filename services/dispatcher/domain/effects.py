@@ -155,6 +155,20 @@ class LearnVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class RaiseSilence:
+    """Make a case of a source's silence."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndSilence:
+    """A source of this incident speaks again: nothing is left of its part in it."""
+
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
 class TellIncident:
     """Pass an event on to the incident in the same transaction."""
 
@@ -175,5 +189,7 @@ Effect: TypeAlias = (
     | HoldBroadcast
     | RecallPeople
     | LearnVerdict
+    | RaiseSilence
+    | EndSilence
     | TellIncident
 )

@@ -8,12 +8,12 @@ intake makes repeats one. The deadline is a timer row: a poll that is never answ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias, assert_never
 
-from .effects import Record, Timer, WakeAt
+from .effects import Carry, Record, Save, Timer, WakeAt
 
 EVERY_S_MIN = 10
 BACKOFF_S_MAX = 300
@@ -115,22 +115,7 @@ class Settled:
 PollEvent: TypeAlias = Due | Answered | Failed | Settled
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Ask the server once, with these headers."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """Get these entries into the intake and say what became of them (`Settled`)."""
-
-    entries: tuple[Entry, ...]
-
-
-PollEffect: TypeAlias = Fetch | Deliver | WakeAt | Record
+PollEffect: TypeAlias = Save | WakeAt | Record
 
 
 def decide(poll: Poll, event: PollEvent, now_us: int) -> tuple[Poll, list[PollEffect]]:
@@ -139,7 +124,7 @@ def decide(poll: Poll, event: PollEvent, now_us: int) -> tuple[Poll, list[PollEf
         case Due():
             # A round that is still open was cut off, or is slow; its tokens are settled whenever that is said.
             asked, wake = _wait(replace(poll, round=None, asked=True), event.draw, now_us)
-            return asked, [wake, Fetch(poll.url, conditions(poll))]
+            return asked, [wake, Save(Carry.POLL_FEED, poll.id)]
         case Answered(status=200):
             return _list(poll, event, now_us)
         case Answered(status=304) if poll.etag or poll.last_modified:
@@ -161,7 +146,7 @@ def conditions(poll: Poll) -> dict[str, str]:
 
 
 def _list(poll: Poll, event: Answered, now_us: int) -> tuple[Poll, list[PollEffect]]:
-    """A list came: deliver what is new of it, at most one round's worth."""
+    """A list came: what is new of it is to be delivered (`Round.left`), at most one round's worth."""
     well, effects = _well(poll, event.draw, now_us)
     etag, last_modified = (_kept(event.headers.get(name, "")) for name in ("etag", "last-modified"))
     listed = {entry.token: entry for entry in event.entries[:ENTRIES_MAX]}
@@ -176,7 +161,7 @@ def _list(poll: Poll, event: Answered, now_us: int) -> tuple[Poll, list[PollEffe
     # What the list still shows must outlive in memory what it no longer shows, or it would come anew again and again.
     shown = tuple(token for token in listed if token in known)
     opened = Round(etag, last_modified, event.digest, left, more=len(new) > len(now))
-    return replace(well, seen=_remember(poll.seen, shown), round=opened), [*effects, Deliver(now)]
+    return replace(well, seen=_remember(poll.seen, shown), round=opened), effects
 
 
 def _settled(poll: Poll, event: Settled, now_us: int) -> tuple[Poll, list[PollEffect]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from .effects import Record, Sleep, Timer, WakeAt
+from .effects import EndSilence, RaiseSilence, Record, Sleep, Timer, WakeAt
 
 SOURCE_SILENT = "source_silent"
 """The hazard of an incident that silence makes. No feed may name it, and no playbook may answer it."""
@@ -96,21 +96,7 @@ class CaseClosed:
 RhythmEvent: TypeAlias = Spoke | Listening | Expected | Due | CaseClosed
 
 
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """Make a case of it: silent since `since_us`, which is 0 for never heard."""
-
-    since_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """It speaks again: nothing is left of its part in this incident."""
-
-    incident: str
-
-
-RhythmEffect: TypeAlias = Raise | Recovered | WakeAt | Sleep | Record
+RhythmEffect: TypeAlias = RaiseSilence | EndSilence | WakeAt | Sleep | Record
 
 
 def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[RhythmEffect]]:
@@ -144,7 +130,7 @@ def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[R
             return anew, [_wake(anew)]
         case Due(listening_us=listening_us):
             counted = replace(heard, from_us=max(heard.from_us, listening_us))
-            return counted, [_wake(counted) if counted.due_us > now_us else Raise(heard.heard_us)]
+            return counted, [_wake(counted) if counted.due_us > now_us else RaiseSilence(heard.id)]
         case _:
             assert_never(event)
 
@@ -158,7 +144,7 @@ def _spoke(heard: Heard, event: Spoke) -> tuple[Heard, list[RhythmEffect]]:
     why = f"it speaks again after {silent_s} s" if heard.heard_us else "it speaks for the first time"
     record = Record("source.heard_again", heard.id, why, facts={"incident": heard.incident, "silent_s": silent_s})
     wake = [_wake(again)] if again.rhythm_s else []
-    return again, [record, Recovered(heard.incident), *wake]
+    return again, [record, EndSilence(heard.incident), *wake]
 
 
 def _wake(heard: Heard) -> WakeAt:

@@ -7,9 +7,11 @@ from ..domain.effects import (
     AskOffice,
     AskTwo,
     Effect,
+    EndSilence,
     HoldBroadcast,
     LearnVerdict,
     PrepareBroadcast,
+    RaiseSilence,
     RecallPeople,
     Record,
     ReleaseStanding,
@@ -21,6 +23,7 @@ from ..domain.effects import (
 )
 from .air import preparing
 from .signals import incidents
+from .sources import dead_man
 from .tasks import asking
 from .transaction import Work
 
@@ -52,5 +55,9 @@ def carry(work: Work, effect: Effect) -> None:
             preparing.recall(work, effect)
         case LearnVerdict():
             incidents.learn(work, effect)
+        case RaiseSilence():
+            dead_man.raise_case(work, effect.source)
+        case EndSilence():
+            dead_man.end_case(work, effect.incident)
         case TellIncident():
             incidents.tell(work, effect.incident, effect.event)  # type: ignore[arg-type]

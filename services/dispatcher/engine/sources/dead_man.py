@@ -15,7 +15,7 @@ from ...domain.incidents import Close, Incident, IncidentState, SignalJoined
 from ...domain.places import OfficeKind
 from ...domain.planning import City
 from ...domain.polling import Answered
-from ...domain.rhythm import Heard, Raise, Recovered, RhythmEvent, SourceKind, Spoke
+from ...domain.rhythm import Heard, RhythmEvent, SourceKind, Spoke
 from ...domain.risk import Witness
 from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from ..clock import lately
@@ -116,7 +116,7 @@ def due(work: Work, timer: TimerRow, missed: str) -> None:
         work.tx.delete(Heard, heard.id)
         return
     listening_us, deaf = _listening(work, heard.id)
-    _decide(work, heard, rhythm.Due(source.excuse, missed or deaf, listening_us), source)
+    _decide(work, heard, rhythm.Due(source.excuse, missed or deaf, listening_us))
 
 
 def _listening(work: Work, id: str) -> tuple[int, str]:
@@ -128,20 +128,11 @@ def _listening(work: Work, id: str) -> tuple[int, str]:
     return wire.from_us, "the sensors' broker is away" if deaf else ""
 
 
-def _decide(work: Work, heard: Heard, event: RhythmEvent, source: _Source | None = None) -> None:
+def _decide(work: Work, heard: Heard, event: RhythmEvent) -> None:
     after, effects = rhythm.decide(heard, event, work.tx.now_us())
-    for effect in effects:
-        match effect:
-            case Raise():
-                assert source is not None, "only a timer raises"
-                after = replace(after, incident=_raised(work, after, source))
-            case Recovered():
-                work.tx.put(after)
-                _recovered(work, effect.incident)
-            case _:
-                work.run([effect])
     if after != heard:
         work.tx.put(after)
+    work.run(effects)
 
 
 def _source(work: Work, id: str) -> _Source | None:
@@ -160,8 +151,14 @@ def _source(work: Work, id: str) -> _Source | None:
     return _Source(id, row.name or row.id, row.use, Place(venue=row.venue), excuse)
 
 
+def raise_case(work: Work, id: str) -> None:
+    """A source's silence becomes an incident: a new one, or that of its neighbours."""
+    heard, source = work.tx.get_locked(Heard, id), _source(work, id)
+    assert heard is not None and source is not None
+    work.tx.put(replace(heard, incident=_raised(work, heard, source)))
+
+
 def _raised(work: Work, heard: Heard, source: _Source) -> str:
-    """The incident of this silence: a new one, or that of its neighbours."""
     tx, now_us = work.tx, work.tx.now_us()
     area = _area(source.place, work.city)
     tx.lock(f"join/{source.use}/{rhythm.SOURCE_SILENT}/{area}")
@@ -205,14 +202,13 @@ def _opened(work: Work, signal: Signal, source: _Source, area: str) -> Incident:
     return incident
 
 
-def _recovered(work: Work, incident_id: str) -> None:
+def end_case(work: Work, incident_id: str) -> None:
     """The last one that speaks again closes the incident."""
     # Locked first: of two that speak again at once, the second must see the first.
     incident = work.tx.get_locked(Incident, incident_id)
     if incident is None or not incident.open or work.tx.find(Heard, Page(limit=1), incident=incident_id):
         return
     incidents.tell(work, incident_id, Close("", "every source of it speaks again"))
-    work.run()
 
 
 def closed(work: Work, incident_id: str) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ...domain import polling
-from ...domain.effects import Carry, Save
-from ...domain.polling import Deliver, Fetch, Poll, PollEffect
+from ...domain.effects import Save
+from ...domain.polling import Poll, PollEffect
 from ...domain.signals import Feed
 from ..events import PollTold
 from ..transaction import Work
@@ -26,7 +26,7 @@ def due(work: Work, id: str) -> None:
     after, effects = polling.decide(poll, polling.Due(draw(id, work.tx.now_us())), work.tx.now_us())
     if not feed.enabled:
         after = replace(after, asked=False)
-        effects = [effect for effect in effects if not isinstance(effect, Fetch)]
+        effects = [effect for effect in effects if not isinstance(effect, Save)]
     _put(work, after, effects)
 
 
@@ -39,15 +39,7 @@ def told(work: Work, event: PollTold) -> None:
 
 def _put(work: Work, poll: Poll, effects: Iterable[PollEffect]) -> None:
     work.tx.put(poll)
-    for effect in effects:
-        match effect:
-            case Fetch():
-                work.run([Save(Carry.POLL_FEED, poll.id)])
-            case Deliver():
-                # The open round says what is to be delivered; whoever told of the answer reads it there.
-                continue
-            case _:
-                work.run([effect])
+    work.run(effects)
 
 
 def draw(id: str, now_us: int) -> float:

@@ -127,11 +127,6 @@ def sensor_topic(gateway: str, device: str) -> str:
     return f"{ROOT}/sensor/{gateway}/{device}"
 
 
-def gateway_sensors(gateway: str) -> str:
-    """The filter for every device behind a gateway; ValueError as above."""
-    return sensor_topic(gateway, "x")[:-1] + "+"
-
-
 def parse_sensor_topic(topic: str) -> tuple[str, str]:
     """(gateway, device) of a topic. Raises Refused(MALFORMED) for any other topic."""
     match topic.split("/"):

@@ -62,14 +62,6 @@ def read(data: bytes) -> Sound:
     return Sound(head.rate, _pcm((a + b) // 2 for a, b in zip(left, right, strict=True)))
 
 
-def length_ms(file: BinaryIO) -> int:
-    """Length of an open WAV file in ms, read from its header and its size only. Raises WavRefused."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = _head(file, size)
-    return round(head.frames * 1000 / head.rate)
-
-
 def write(sound: Sound) -> bytes:
     """The sound as a WAV file with a plain 44-byte header."""
     head = struct.pack(

@@ -5,8 +5,6 @@ Everything is a whole WAV file (16-bit mono) in bytes. Standard library only; de
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from devices.protocols import chime, wav
 from devices.protocols.chime import Pattern
 
@@ -26,14 +24,3 @@ def drill_tone(rate: int = RATE) -> bytes:
 def silence(ms: int, rate: int = RATE) -> bytes:
     """`ms` milliseconds of nothing."""
     return wav.write(wav.silence(ms, rate))
-
-
-def concat(*files: bytes) -> bytes:
-    """WAV files of one sample rate, one after the other. Raises wav.WavRefused, also when the rates differ."""
-    return wav.write(wav.joined(wav.read(file) for file in files))
-
-
-def wav_ms(path: str | Path) -> int:
-    """How long a WAV file plays, in ms, by its header and size alone. Raises OSError or wav.WavRefused."""
-    with open(path, "rb") as file:
-        return wav.length_ms(file)

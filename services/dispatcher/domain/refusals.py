@@ -37,12 +37,6 @@ class NotYourOffice(Refused):
     code = "not_your_office"
 
 
-class NotOnApprovedList(Refused):
-    """This item is not on the approved list, so it may not be given to a grid."""
-
-    code = "not_on_approved_list"
-
-
 class AlreadyReleasedByYou(Refused):
     """You have released this already; a second person must read it too."""
 
@@ -77,12 +71,6 @@ class WrongState(Refused):
     """This step does not fit the present state."""
 
     code = "wrong_state"
-
-
-class Refuted(Refused):
-    """The office has refuted this incident; it can't be released on that evidence."""
-
-    code = "refuted"
 
 
 class StillOnAir(Refused):
@@ -143,12 +131,6 @@ class KeyEndsTooSoon(Refused):
     """The key would end before what it puts on air can be ended: make its successor first."""
 
     code = "key_ends_too_soon"
-
-
-class ReleaseNotShown(Refused):
-    """The signer found no valid release for this order and did not sign."""
-
-    code = "release_not_shown"
 
 
 class PlanOutOfDate(Refused):

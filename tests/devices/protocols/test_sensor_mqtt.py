@@ -22,7 +22,6 @@ from devices.protocols.sensor_mqtt import (
     SensorState,
     decode,
     encode,
-    gateway_sensors,
     parse_sensor_topic,
     sensor_topic,
 )
@@ -143,7 +142,6 @@ def test_no_payload_does_more_than_be_refused(payload: bytes) -> None:
 
 def test_topics_are_built_and_taken_apart() -> None:
     assert sensor_topic("gw-1", "smoke-7") == "tocsin/v1/sensor/gw-1/smoke-7"
-    assert gateway_sensors("gw-1") == "tocsin/v1/sensor/gw-1/+"
     assert ALL_SENSORS == "tocsin/v1/sensor/+/+"
     assert parse_sensor_topic("tocsin/v1/sensor/gw-1/smoke-7") == ("gw-1", "smoke-7")
 

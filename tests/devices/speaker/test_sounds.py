@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from pathlib import Path
 
-import pytest
-
-from devices.protocols.wav import WavRefused
 from devices.speaker import sounds
 
 
@@ -31,19 +27,3 @@ def test_the_drill_tone_is_no_attention_chime_of_any_phase_or_hazard() -> None:
     }
     assert len(actual) == 5
     assert sounds.drill_tone(16_000) not in actual
-
-
-def test_the_length_of_a_joined_file_is_the_sum_of_its_parts(tmp_path: Path) -> None:
-    path = tmp_path / "joined.wav"
-    path.write_bytes(sounds.concat(sounds.silence(250), sounds.drill_tone(), sounds.silence(750)))
-    assert sounds.wav_ms(path) == 5_800
-
-
-def test_a_file_that_is_no_wav_has_no_length(tmp_path: Path) -> None:
-    path = tmp_path / "noise"
-    path.write_bytes(b"OggS" * 20)
-    with pytest.raises(WavRefused) as refused:
-        sounds.wav_ms(path)
-    assert refused.value.code == "not_wav"
-    with pytest.raises(FileNotFoundError):
-        sounds.wav_ms(tmp_path / "absent.wav")

@@ -42,7 +42,8 @@ SELECT count(*),
   COALESCE(SUM(CASE WHEN e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.refused <> '' THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.failed <> '' THEN 1 ELSE 0 END), 0),
-  COALESCE(SUM(CASE WHEN s.out_of_service_until_us > ? THEN 1 ELSE 0 END), 0)
+  COALESCE(SUM(CASE WHEN s.out_of_service_until_us > ? THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.doubted = 'after_stop' THEN 1 ELSE 0 END), 0)
 FROM expected e LEFT JOIN live l ON l.id = e.speaker LEFT JOIN speaker s ON s.id = e.speaker
 WHERE e.broadcast = ?
 """

@@ -22,6 +22,7 @@ from ..domain.signals import Evidence, Signal, SignalKind, Unread
 from ..domain.spots import Spot
 from ..domain.verification import Task
 from . import (
+    accounts,
     ahead,
     arrivals,
     endings,
@@ -32,6 +33,7 @@ from . import (
     panels,
     polls,
     queries,
+    refused_documents,
     reused,
     rhythm,
     scope,
@@ -42,6 +44,7 @@ from .cities import CityInMemory, set_service
 from .clock import APART_US
 from .drafts import wire_audio
 from .events import (
+    AccountTaken,
     AudioRendered,
     BroadcastAct,
     CanaryAnswered,
@@ -225,6 +228,8 @@ class Engine:
                 panels.clock_off(work, event)
             case MaintenanceChanged():
                 maintenance.change(work, event)
+            case AccountTaken():
+                accounts.taken(work, event)
             case _:
                 assert_never(event)
 
@@ -385,6 +390,8 @@ def _timer(work: Work, event: TimerDue) -> None:
             rhythm.due(work, timer, event.missed)
         case "sighting", "look":
             sightings.look(work, timer.subject)
+        case "refused", "look":
+            refused_documents.look(work)
         case "incident", "minute":
             work.incident(timer.subject, incidents.MinuteOver())
         case "incident", "redraft":

@@ -169,6 +169,16 @@ class MaintenanceChanged:
     until_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountTaken:
+    """The broker ended a connection of a gateway because somebody has connected under its client id: `account` is that
+    id, `gateway` the lease that it belongs to, and `owner` the process that held the connection."""
+
+    account: str
+    gateway: str
+    owner: str
+
+
 Event = (
     SignalArrived
     | UnreadArrived
@@ -189,4 +199,5 @@ Event = (
     | PanelReplied
     | PanelClockOff
     | MaintenanceChanged
+    | AccountTaken
 )

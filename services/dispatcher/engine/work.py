@@ -284,7 +284,7 @@ class Work:
         if there < after.rev:
             return after
         if after.state in SILENT_STATES:
-            return broadcasts.silenced_at(after, there + 1)
+            return broadcasts.silenced_at(after, there + 1, self.tx.now_us())
         if before.state is BroadcastState.ON_AIR:
             return after
         if after.phase is Phase.ALERT and undecided(self.tx, after.stream):

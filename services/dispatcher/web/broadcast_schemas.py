@@ -123,6 +123,7 @@ class CoverageView(View):
     refused: int
     failed: int
     out_of_service: int
+    after_stop: int = Field(description="Said that they still sounded it after it was taken off the air.")
 
     @classmethod
     def of(cls, c: Coverage) -> CoverageView:
@@ -137,6 +138,7 @@ class CoverageView(View):
             refused=c.refused,
             failed=c.failed,
             out_of_service=c.out_of_service,
+            after_stop=c.after_stop,
         )
 
 

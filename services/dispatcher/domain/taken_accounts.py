@@ -7,8 +7,14 @@ ACCOUNT_TAKEN = "account_taken"
 LEVEL_TAKEN = 1
 
 
-def headline(account: str) -> tuple[str, str]:
-    """What people read, English and Chinese, without a full stop."""
+def headline(account: str, said: bool) -> tuple[str, str]:
+    """What people read, English and Chinese, without a full stop; `said` is whether the broker itself named it."""
+    if not said:
+        return (
+            f"The broker ends the connection of the gateway's account {account} again and again, and lets it in again: "
+            "most likely somebody else uses it",
+            f"消息代理反复断开网关账号{account}又允许其重连：很可能有人正在使用该账号",
+        )
     return (
         f"Somebody else has connected to the broker with the gateway's account {account}, and so holds its secret",
         f"有人用网关账号{account}连接消息代理，其密钥可能已泄露",

@@ -1,8 +1,8 @@
 """Gateways' accounts at the broker that somebody else uses: a red incident at once, and red health while it goes on.
 
-The broker says with which reason it ends a connection, and "session taken over" (MQTT 5, 3.14.2.1, 0x8E) means that a
-client with the same id has connected. A gateway that took up the id of one that was frozen does so too: by then it has
-the lease of that id, which the frozen one finds out in this transaction.
+A broker may say with which reason it ends a connection: "session taken over" (MQTT 5, 3.14.2.1, 0x8E) means that a
+client with the same id has connected. A gateway that takes up the id of one that was frozen does so too, and by then it
+has the lease of that id, which this transaction sees.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LINE_EVERY_US = 3_600_000_000
 class AccountsHealth:
     """The accounts that somebody else uses now, and when one was last lost."""
 
-    taken: tuple[str, ...] = ()
+    taken: tuple[TakenAccount, ...] = ()
     last_us: int = 0
 
 
@@ -36,32 +36,39 @@ def taken(work: Work, event: AccountTaken) -> None:
     tx = work.tx
     now_us = tx.now_us()
     tx.lock(f"join/{ACCOUNT_TAKEN}")
-    lease = tx.get(Lease, event.gateway)
-    if lease is None or lease.holder != event.owner:
+    if not holds(tx, event.gateway, event.owner):
         # Whoever holds the lease connects under this id; this gateway ends as soon as it wants to renew it.
         tx.record(Record("gateway.succeeded", event.account, "another gateway of ours has taken its id up"))
         return
     before = tx.get_locked(TakenAccount, event.account) or TakenAccount(event.account, event.gateway, now_us, 0, 0)
-    after = replace(before, gateway=event.gateway, last_us=now_us, times=before.times + 1)
+    after = replace(
+        before, gateway=event.gateway, last_us=now_us, times=before.times + 1, said=before.said or event.said
+    )
     incident = tx.get_locked(Incident, before.incident) if before.incident else None
     if incident is None or incident.state not in OPEN:
-        after = replace(after, incident=_told(work, event.account, now_us).id)
+        after = replace(after, incident=_told(work, after, now_us).id)
     if now_us - before.last_us >= LINE_EVERY_US or after.incident != before.incident:
         facts: dict[str, object] = {"gateway": event.gateway, "times": after.times}
-        tx.record(Record("gateway.account_taken", event.account, headline(event.account)[0], facts=facts))
+        tx.record(Record("gateway.account_taken", event.account, headline(event.account, after.said)[0], facts=facts))
     tx.put(after)
 
 
-def _told(work: Work, account: str, now_us: int) -> Incident:
+def holds(read: Read, gateway: str, owner: str) -> bool:
+    """Whether nobody of ours has taken the client id up from this process, also where its lease has just run out."""
+    lease = read.get(Lease, gateway)
+    return lease is not None and lease.holder == owner
+
+
+def _told(work: Work, row: TakenAccount, now_us: int) -> Incident:
     """The incident that people see: one that is open, for whichever account, or a new one."""
     tx, city = work.tx, work.city
     for each in tx.find(Incident, Page(limit=1, order="-opened_us"), hazard=ACCOUNT_TAKEN, state=OPEN):
         return each
-    english, chinese = headline(account)
+    english, chinese = headline(row.id, row.said)
     do, do_zh = WHAT_TO_DO
-    signal = own_signal(f"account/{account}/{now_us}", ACCOUNT_TAKEN, LEVEL_TAKEN, city.code, chinese, english, now_us)
+    signal = own_signal(f"account/{row.id}/{now_us}", ACCOUNT_TAKEN, LEVEL_TAKEN, city.code, chinese, english, now_us)
     question = {"zh": f"{chinese}。{do_zh}", "en": f"{english}. {do}"}
-    return open_own(work, signal, question, {"account": account})
+    return open_own(work, signal, question, {"account": row.id})
 
 
 def health(read: Read) -> AccountsHealth:
@@ -69,7 +76,7 @@ def health(read: Read) -> AccountsHealth:
     now_us = read.now_us()
     rows = read.find(TakenAccount, Page(limit=ACCOUNTS_MAX))
     red = [row for row in rows if now_us - row.last_us < RED_US or _open(read, row.incident)]
-    return AccountsHealth(tuple(row.id for row in red), max((row.last_us for row in red), default=0))
+    return AccountsHealth(tuple(red), max((row.last_us for row in red), default=0))
 
 
 def _open(read: Read, id: str) -> bool:

@@ -138,7 +138,8 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class TakenAccount:
     """A gateway's account at the broker, under its client id, that somebody else has connected with: `gateway` is who
-    holds it, `times` how often its connection was taken over, `incident` what people were told."""
+    holds it, `times` how often its connection was taken over, `incident` what people were told. `said` is whether the
+    broker named that reason."""
 
     id: str
     gateway: str
@@ -146,6 +147,7 @@ class TakenAccount:
     last_us: int
     times: int
     incident: str = ""
+    said: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,8 @@ class Stranger:
 @dataclass(frozen=True, slots=True)
 class Expected:
     """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown.
-    `doubted` is why the first step that does not count, or proves nothing, was not believed."""
+    `doubted` is why the first step that does not count, or proves nothing, was not believed; that it sounded after a
+    stop outranks the others."""
 
     broadcast: str
     speaker: str

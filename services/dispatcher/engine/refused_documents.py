@@ -33,6 +33,7 @@ from ..domain.refused_documents import (
     what_to_do,
 )
 from ..domain.signing_keys import KeyState
+from .clock import SPEAKER_SILENT_US, lately
 from .own_incidents import OPEN, open_own, own_signal
 from .ports import NEVER_US, CitySettings, Live, Page, Read, Stream, Tx
 from .speaker_oddities import tell
@@ -150,7 +151,7 @@ def refused_now(read: Read, city: City | None) -> tuple[RefusedTopic, ...]:
     counts: dict[str, _Count] = defaultdict(_Count)
     for live in refusing:
         speaker = serving.get(live.id)
-        if speaker is None or not live.online:
+        if speaker is None or not live.online or not lately(live.heard_us, now_us, SPEAKER_SILENT_US):
             continue
         for topic, refused in live.refused.items():
             if refused.stands(now_us, live.online_us) and _is_for(topic, speaker, city):

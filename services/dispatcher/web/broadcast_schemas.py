@@ -174,7 +174,10 @@ class ExpectedView(View):
     refused: str
     failed: str
     proved: bool
-    doubted: str = Field(description="Why the first step that does not count, or proves nothing, was not believed.")
+    doubted: str = Field(
+        description="Why the first step that does not count, or proves nothing, was not believed; `after_stop`, that "
+        "it still sounded after it was taken off the air, outranks the others."
+    )
 
 
 class ExpectedPage(View):

@@ -34,10 +34,11 @@ class WriteProof:
     def fault(self, *, committed: bool) -> str:
         """Why nothing can be written now, "" where something was; `committed` says that a gateway has just done so."""
         now_us = self._clock.mono_us()
-        trying = self._trying
         if committed:
-            # A try that still waits is none of the database's doing any more.
+            # What an earlier try came to, or still comes to, says nothing of now.
+            self._trying = None
             return ""
+        trying = self._trying
         if trying is None:
             if now_us - self._proved_us < PROOF_LASTS_US:
                 return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ import pytest
 import sqlalchemy
 
 from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.domain.effects import Record
 from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
-from services.dispatcher.web.health_writes import WriteProof
+from services.dispatcher.engine.ports import StoreUnavailable
+from services.dispatcher.web.health_writes import WAITED_LASTS_US, WriteProof
 from tests import builders
+from tests.builders import SECOND_US
 from tests.web.api import Api
 
 WITHIN_S = 30.0
@@ -77,6 +81,7 @@ def until(api: Api, *, well: bool) -> None:
     by = time.monotonic() + WITHIN_S
     while database(api)[1] is not well:
         assert time.monotonic() < by
+        api.town.clock.advance(1)
         time.sleep(0.05)
 
 
@@ -105,6 +110,40 @@ def test_a_gateway_that_renews_its_lease_is_proof_enough_and_nothing_is_tried(da
     by = time.monotonic() + WITHIN_S
     while proof.fault(committed=False):
         assert time.monotonic() < by
+    store.close()
+
+
+def test_a_lock_on_what_no_gateway_writes_every_second_is_seen_too(postgresql_url: str) -> None:
+    store = SqlStore(postgresql_url)
+    clock = builders.StoppedClock()
+    proof = WriteProof(store, clock)
+    engine = sqlalchemy.create_engine(postgresql_url.replace("postgresql:", "postgresql+psycopg:"))
+
+    def waits() -> None:
+        with pytest.raises(StoreUnavailable), store.write() as tx:
+            tx.record(Record("test.waits", "test", "it waits"))
+
+    with engine.connect() as holder:
+        holder.exec_driver_sql("LOCK TABLE log IN EXCLUSIVE MODE")
+        waiting = threading.Thread(target=waits)
+        waiting.start()
+        by, fault = time.monotonic() + WITHIN_S, ""
+        while not fault:
+            assert time.monotonic() < by
+            assert hold(store, "gw-0", "host/1", GATEWAY_LEASE_US)
+            with store.read() as read:
+                fault = proof.fault(committed=True, waited_us=read.longest_wait_us())
+            time.sleep(0.05)
+        waiting.join(WITHIN_S)
+        holder.rollback()
+    engine.dispose()
+    assert fault.endswith(" s for another's lock")
+    with store.read() as read:
+        assert read.longest_wait_us() == 0
+    # It stays a while, so that it does not come and go with every try.
+    assert proof.fault(committed=True) == fault
+    clock.advance(WAITED_LASTS_US // SECOND_US)
+    assert proof.fault(committed=True) == ""
     store.close()
 
 

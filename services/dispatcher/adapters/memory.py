@@ -285,6 +285,9 @@ class MemoryTx:
         wanted = range(max(1, seq - RECEIPTS_KEPT_MAX + 1), seq + 1)
         return [n for n in wanted if (speaker, journal, n) not in held][:limit]
 
+    def longest_wait_us(self) -> int:
+        return 0
+
     def heard(self, rows: Sequence[Live]) -> None:
         self.put(*rows)
 

@@ -220,7 +220,7 @@ class _Watch:
                 settings = read.get(CitySettings, "city")
                 seen = queries.health(read, settings.name if settings else "", self.worker_seq)
                 keys, copies = signing_keys.health(read), broker_copies.health(read)
-                taken, measured = accounts.health(read), self.measure(read)
+                taken, measured, waited_us = accounts.health(read), self.measure(read), read.longest_wait_us()
         except StoreUnavailable as error:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
@@ -232,7 +232,7 @@ class _Watch:
         uses = [*map(_use_part, keys.uses)]
         if all(use.use != "actual" for use in keys.uses):
             uses.append(_no_actual_key(seen.now_us))
-        unwritable = self.writes.fault(committed=seen.gateway_until_us > seen.now_us)
+        unwritable = self.writes.fault(committed=seen.gateway_until_us > seen.now_us, waited_us=waited_us)
         parts = [
             _database_part(unwritable, seen.now_us),
             *_parts(seen, measured.percent),

@@ -1,8 +1,8 @@
 """Whether the database can be written, for health: it may answer every question while each write waits or fails.
 
-A gateway that renews its lease has just committed, so that nothing is tried while one runs; but others may wait for a
-lock on what it does not write. Without such a proof one
-tiny write is tried, by a thread of its own: health waits for it a moment, and never for a second one.
+A gateway that renews its lease has just committed, so that nothing is tried while one runs. Without such a proof one
+tiny write is tried, by a thread of its own: health waits for it a moment, and never for a second one. PostgreSQL also
+says who waits for a lock on what no gateway writes every second.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Ending:
         for speaker in self._speakers:
             mine = [h for h in speaker.heard if h.journal == speaker.disk.journal and h.plan.order == original]
             had = any(h.began_us < since_us for h in mine)
-            if not had or speaker.id not in planned or not self._reachable(speaker, since_us):
+            if not had or speaker.id not in planned or not self.reachable(speaker, since_us):
                 continue
             self._truth.counts["law4.checked"] += 1
             begun = any(h.plan.order == key and h.began_us >= since_us for h in speaker.heard)
@@ -76,7 +76,7 @@ class Ending:
             return
         for speaker in self._speakers:
             sounding = speaker.sounding
-            if sounding is None or not self._reachable(speaker, since_us):
+            if sounding is None or not self.reachable(speaker, since_us):
                 continue
             if sounding.plan.order == f"{row.use}/{row.id}":
                 self._truth.broken(4, broadcast_id, f"{speaker.id} still plays {broadcast_id} 5 s after its stop")
@@ -123,7 +123,7 @@ class Ending:
         planned = self._truth.database.rows("expected").get(alert_id, {})
         for speaker in self._speakers:
             config = speaker.state.papers.config
-            if speaker.id not in planned or not self._reachable(speaker, since_us) or config is None:
+            if speaker.id not in planned or not self.reachable(speaker, since_us) or config is None:
                 continue
             if not enrolled(self._truth.database, speaker.id) or not matches(row.selector, whereabouts(config)):
                 continue
@@ -133,7 +133,8 @@ class Ending:
             if not begun and not excused:
                 self._truth.broken(8, alert_id, f"{speaker.id} has not begun {alert_id} 60 s after its release")
 
-    def _reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
+    def reachable(self, speaker: SimulatedSpeaker, since_us: int) -> bool:
+        """Whether a speaker has been up and online since well before then."""
         config, link = speaker.state.papers.config, speaker.link
         return (
             speaker.alive
@@ -293,6 +294,10 @@ class Ending:
         if expected.doubted in TIME_DOUBTS and self._truth.error_us_max:
             # A clock that jumped makes true times impossible ones.
             self._truth.counts["excused.doubted"] += 1
+            missing, proved = missing - set(_SOUND), False
+        if expected.doubted == Doubt.AFTER_STOP:
+            # It was cut off and did not hear of the stop: what it sounded after that is shown and is no proof.
+            self._truth.counts["excused.after_stop"] += 1
             missing, proved = missing - set(_SOUND), False
         if StepKind.FINISHED in shown:
             # What hindered it on the way is no outcome of an order that was heard whole.

@@ -37,6 +37,7 @@ from simulators.endpoint import Decide, Heard, SimulatedSpeaker, Trouble
 from simulators.faults import EVERY_FAULT, JUMPED_US_MAX, Fault, Faults
 from simulators.liars import Liars
 from simulators.network import AUTOSAVE_US, Broker, Weather
+from simulators.obedience import Obedience
 from simulators.offices import Desk, Officers, Offices, Temper
 from simulators.sources import Bureau, Events, Fire, FirePanel, Programme
 
@@ -103,6 +104,7 @@ class World:
             for s in city.speakers()
         )
         self._ending = Ending(self._truth, self._ears, self.broker, self.speakers)
+        self._obedience = Obedience(self._truth, self.speakers, self._ending.reachable)
         self._gateways: list[Gateway] = []
         self._down = 0
         self._disturbed_us = START_US
@@ -570,6 +572,9 @@ class World:
             self._officers.look()
         if self._well(STEADY_US):
             self._books.look()
+            self._obedience.look(self.clock.us)
+        else:
+            self._obedience.forget()
 
     def _well(self, for_us: int) -> bool:
         """Whether everything has worked for as long, signing keys included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from devices.protocols.documents import Manifest, Order, OrderClass, OrderState, Phase, Use
 from devices.protocols.selector import Selector
@@ -12,6 +13,7 @@ from devices.protocols.speaker_link import manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner
 from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, UNREAD_MAX
+from services.dispatcher.domain.taken_accounts import ACCOUNT_TAKEN
 from tests.acceptance.running import Running, eventually, running
 
 WITHIN_S = 15.0
@@ -37,9 +39,35 @@ def test_an_order_that_nobody_gave_out_is_one_red_incident_within_seconds(tmp_pa
         assert [[order["id"] for order in s["unknown_on_air"]] for s in streams] == [[ROGUE]]
 
 
-def _alarms(town: Running) -> list[dict[str, object]]:
+def test_who_fights_for_the_gateway_s_account_is_seen_in_seconds_and_a_killed_gateway_is_not(tmp_path: Path) -> None:
+    with running(tmp_path) as town:
+        town.kill("gateway")
+        town.kill_broker()
+        eventually(lambda: _accounts(town)["seen_us"], "health answers again")
+        settings = town.system.settings
+        eventually(lambda: not town.rows("SELECT id FROM taken_account"), "nobody has taken anything")
+        thief = MqttLink("gw-0", settings.secret("gw-0"), [], lambda delivery: delivery.ack())
+        thief.start(settings.mqtt_host, settings.mqtt_port)
+        try:
+            eventually(lambda: not _accounts(town)["well"], "health says whose account is taken", 2 * WITHIN_S)
+            eventually(lambda: _alarms(town, ACCOUNT_TAKEN), "a red incident says so", WITHIN_S)
+        finally:
+            thief.stop()
+        (alarm,) = _alarms(town, ACCOUNT_TAKEN)
+        assert (alarm["level"], alarm["playbook"]) == (1, "")
+        assert "gw-0" in str(alarm["headline"])
+        assert "gw-0" in _accounts(town)["what"]
+
+
+def _accounts(town: Running) -> dict[str, Any]:
+    parts = town.person("duty").get("/api/health")["parts"]
+    found: dict[str, Any] = next(part for part in parts if part["part"] == "accounts")
+    return found
+
+
+def _alarms(town: Running, hazard: str = UNKNOWN_SOUNDS) -> list[dict[str, object]]:
     listed = town.person("duty").get("/api/incidents")["incidents"]
-    return [incident for incident in listed if incident["hazard"] == UNKNOWN_SOUNDS]
+    return [incident for incident in listed if incident["hazard"] == hazard]
 
 
 def _playing(town: Running) -> int:

@@ -212,3 +212,37 @@ def test_link_that_has_left_says_nothing_more(mosquitto: Mosquitto) -> None:
     assert not link.connected
     with pytest.raises(CarryFailed):
         link.publish(TOPIC, b"1")
+
+
+CONNACK, SAYS_TAKEN, SAYS_BUSY = b"\x20\x03\x00\x00\x00", b"\xe0\x02\x8e\x00", b"\xe0\x02\x89\x00"
+
+
+@pytest.mark.parametrize(("says", "told"), [(SAYS_TAKEN, [True]), (SAYS_BUSY, []), (b"", [])])
+def test_link_is_told_when_the_broker_says_that_another_client_has_its_id(says: bytes, told: list[bool]) -> None:
+    heard: queue.Queue[bool] = queue.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        link = MqttLink("gw-0", SECRET, [], lambda delivery: None, lambda: None, heard.put)
+        link.start("127.0.0.1", listening.getsockname()[1])
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4_096)
+            connection.sendall(CONNACK + says)
+        # The next connection begins when all of this one is over.
+        again, _ = listening.accept()
+        again.close()
+        link.stop()
+    assert [heard.get_nowait() for _ in range(heard.qsize())] == told
+
+
+def test_link_that_is_hung_up_on_and_let_in_again_is_told_so(mosquitto: Mosquitto) -> None:
+    heard: queue.Queue[bool] = queue.Queue()
+    assert mosquitto.port is not None
+    with linked(mosquitto.port) as thief:
+        thief.connected()
+        link = MqttLink("gw-0", SECRET, [], lambda delivery: None, lambda: None, heard.put)
+        link.start("127.0.0.1", mosquitto.port)
+        try:
+            # A newer Mosquitto says why it ends a connection, an older one only ends it.
+            assert heard.get(timeout=WITHIN_S) in (True, False)
+        finally:
+            link.stop()

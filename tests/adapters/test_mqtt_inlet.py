@@ -255,3 +255,28 @@ def test_leaving_says_so() -> None:
         connection.recv(4_096)
         made.close()
         assert connection.recv(4_096) == DISCONNECT
+
+
+def test_it_is_told_when_the_broker_says_that_another_client_has_its_id() -> None:
+    told: list[bool] = []
+    with accepted(CONNACK + SUBACK + b"\xe0\x02\x8e\x00") as (made, _):
+        made._on_taken = told.append
+        connect_or_lose(made)
+        assert (told, made.connected) == ([True], False)
+
+
+@pytest.mark.parametrize("end", [b"\xe0\x01\x8b", b"\xe0\x00"])
+def test_a_broker_that_ends_for_another_reason_takes_nothing(end: bytes) -> None:
+    told: list[bool] = []
+    with accepted(CONNACK + SUBACK + end) as (made, _):
+        made._on_taken = told.append
+        connect_or_lose(made)
+        assert (told, made.connected) == ([], False)
+
+
+def connect_or_lose(made: MqttInlet) -> None:
+    for _ in range(TAKES_MAX):
+        assert made.take(1, 0.01, 0.0) == []
+        if made._down:
+            return
+    raise AssertionError("the connection stayed")

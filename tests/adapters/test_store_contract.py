@@ -16,6 +16,7 @@ from services.dispatcher.domain.places import Area, Office, OfficeKind, OutOfSer
 from services.dispatcher.domain.planning import Coverage, Plan
 from services.dispatcher.domain.playbook import Rung
 from services.dispatcher.domain.polling import Poll, Round
+from services.dispatcher.domain.refused_documents import RefusedDocument
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.risk import Witness
 from services.dispatcher.domain.sightings import Sighting
@@ -52,6 +53,7 @@ from services.dispatcher.engine.ports import (
     TimerRow,
     Wording,
 )
+from tests import builders
 from tests.adapters.neighbours import INCIDENT
 
 BIG_US = 1_900_000_000_000_000
@@ -547,6 +549,32 @@ def test_the_first_doubt_stays_and_keeps_nothing_from_counting_later(store: Stor
         assert tx.expected("b-1") == [shown, Expected("b-1", "s-2")]
         tx.plan_expected("b-1", ["s-1", "s-9"])
         assert tx.expected("b-1") == [shown, Expected("b-1", "s-9", doubted="after_end")]
+
+
+def test_a_sound_after_the_stop_outranks_other_doubts_and_is_counted(store: Store) -> None:
+    with store.write() as tx:
+        tx.plan_expected("b-1", ["s-1", "s-2"])
+        for seq, doubted in enumerate(("in_future", "after_stop", "in_future"), 1):
+            tx.add_receipts([_receipt(name, seq, doubted=doubted) for name in ("s-1", "s-9")])
+        assert tx.expected("b-1") == [Expected("b-1", "s-1", doubted="after_stop"), Expected("b-1", "s-2")]
+        assert tx.coverage("b-1").after_stop == 1
+        tx.plan_expected("b-1", ["s-1", "s-9"])
+        assert tx.coverage("b-1").after_stop == 2
+
+
+def test_the_speakers_that_refuse_something_are_found_among_all(store: Store) -> None:
+    refused = {"t": RefusedDocument("stale", 0, 7, 5)}
+    plain = [builders.live(f"s-{number}") for number in range(3)]
+    with store.write() as tx:
+        tx.heard([*plain, replace(builders.live("s-9"), refused=refused, journals={"a": 3}, told={"x/": 1})])
+    with store.read() as read:
+        assert read.find(Live, refuses=True) == [
+            replace(builders.live("s-9"), refused=refused, journals={"a": 3}, told={"x/": 1})
+        ]
+    with store.write() as tx:
+        tx.heard([builders.live("s-9")])
+    with store.read() as read:
+        assert read.find(Live, refuses=True) == []
 
 
 def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store: Store) -> None:

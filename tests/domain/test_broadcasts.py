@@ -282,7 +282,7 @@ def test_holding_changes_nothing_else(state: BroadcastState) -> None:
 
 def test_stopping_withdraws_it_with_a_higher_revision_and_calls_people_back() -> None:
     off, effects = decide(on_air(), Stopped("li", DUTY, "wait"), NOON_US)
-    assert off == replace(stopped(), withdrawn_revs=(2,))
+    assert off == replace(stopped(), withdrawn_revs=(2,), silent_us=NOON_US)
     until_us = NOON_US + RESUME_WITHIN_US
     assert effects == [
         PUBLISH,

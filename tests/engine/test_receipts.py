@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -136,7 +137,9 @@ def test_the_refusal_of_a_whole_document_is_in_the_log(town: Town) -> None:
 def test_what_is_about_no_order_we_gave_is_shown_once_and_never_asked_for_again(town: Town) -> None:
     refusal = receipt("", Step(REFUSED, NOON_US + 1, "version_back"), stream="tocsin/v1/area/x", version=7)
     strange = receipt("f" * 32, Step(PLAYING, NOON_US + 20), seq=2)
-    assert keep(town, "mall-1", refusal, strange, strange) == Counted(stored=2, unknown=1)
+    assert keep(town, "mall-1", refusal, strange, strange) == Counted(
+        stored=2, unknown=1, refused=Counter(version_back=1)
+    )
     for _ in range(3):
         assert keep(town, "mall-1", strange, refusal) == Counted(stored=2)
     hear(town, "mall-1", state(seq=2))
@@ -341,7 +344,8 @@ def test_a_retained_copy_brings_what_was_said_while_the_gateway_was_away(town: T
     before = hear(town, "mall-1", state(connection=2, seq=5))
     town.clock.advance(60)
     live = hear_retained(town, "mall-1", state(connection=3, seq=6, streams={"a": 9}))
-    assert live == replace(before, connection=3, seq=6, streams={"a": 9})
+    since_us = NOON_US + 60 * SECOND_US
+    assert live == replace(before, connection=3, seq=6, streams={"a": 9}, unchanged_us=since_us, online_us=since_us)
     assert not hear_retained(town, "mall-1", state(connection=3, seq=6, online=False)).online
 
 

@@ -543,7 +543,7 @@ def test_no_crowd_of_forged_manifests_is_left_out_silently(town: Town, monkeypat
 def shown(town: Town, topic: str) -> tuple[Order, ...]:
     """What the desk is shown as unknown on air on a stream."""
     with town.store.read() as read:
-        return next(s.unknown_on_air for s in queries.streams_now(read) if s.stream.id == topic)
+        return next(s.unknown_on_air for s in queries.streams_now(read, None) if s.stream.id == topic)
 
 
 # Who is behind

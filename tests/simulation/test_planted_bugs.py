@@ -64,6 +64,7 @@ from simulators import city
 from simulators.checks import HOUR_US, Violation
 from simulators.city import CITY, KEY_LOST, START_US, Keys
 from simulators.dispatcher import Parts
+from simulators.ending import Ending
 from simulators.endpoint import Decide, Heard, SimulatedSpeaker
 from simulators.faults import EVERY_FAULT, Fault
 from simulators.offices import DUTY, PEOPLE, Temper
@@ -849,6 +850,34 @@ def test_law_1_catches_an_alarm_about_what_was_given_out_here() -> None:
     broken = found(Parts(keep_receipts=panics), faults=())
     assert {v.law for v in broken} == {1}
     assert all(v.sentence.endswith("is an alarm, and it was given out here") for v in broken)
+
+
+def signed_by_a_stranger(world: World) -> None:
+    """What the dispatcher signs for actual orders soon bears a key that no speaker knows; its canary does not tell."""
+    keys = world._keys
+    mine, own = keys.private["actual"], keys.sign_manifest
+
+    def sign(manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
+        keys.private["actual"] = keys.private["stranger"]
+        try:
+            return own(manifest, area_chain)
+        finally:
+            keys.private["actual"] = mine
+
+    world.clock.later(120_000_000, lambda: setattr(keys, "sign_manifest", sign))
+
+
+def test_law_11_catches_an_intake_that_shrugs_at_what_speakers_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shrugs(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
+        return keep_receipts(store, [a for a in arrived if a.receipt.order], *rest)
+
+    # That nothing sounds is another law's; here it is asked who says so.
+    for check in ("sounded", "stopped", "followed"):
+        monkeypatch.setattr(Ending, check, lambda *_: None)
+    broken = found(Parts(keep_receipts=shrugs), faults=(), prepare=signed_by_a_stranger)
+    assert {v.law for v in broken} == {11}
+    assert all("no red incident says so" in v.sentence for v in broken)
+    assert 11 not in laws_broken(faults=(), prepare=signed_by_a_stranger)
 
 
 def test_law_11_catches_an_intake_that_believes_every_microphone() -> None:

@@ -52,7 +52,7 @@ def test_both_drains_take_every_receipt_and_ours_makes_each_a_row() -> None:
     assert told["raw_per_s"] > 0 and told["ours_per_s"] > 0 and told["ratio"] > 0
     assert told["coverage"]["order-1"] == {
         "targeted": 20, "online": 20, "playing": 20, "proved": 2, "finished": 20, "refused": 0, "failed": 0,
-        "out_of_service": 0,
+        "out_of_service": 0, "after_stop": 0,
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def test_a_draft_shows_what_people_confirm_word_for_word(api: Api) -> None:
         "refused": 0,
         "failed": 0,
         "out_of_service": 0,
+        "after_stop": 0,
     }
     assert (page["correction"]["phase"], page["all_clear"]["phase"]) == ("correction", "all_clear")
 
@@ -226,6 +227,7 @@ def test_coverage_counts_what_speakers_have_shown(api: Api) -> None:
         "refused": 0,
         "failed": 0,
         "out_of_service": 1,
+        "after_stop": 0,
     }
 
 

@@ -75,6 +75,9 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
         ("key_config", True, NOON_US, ""),
         ("streams", True, NOON_US, ""),
         ("speakers", True, NOON_US, ""),
+        ("refused_actual", True, NOON_US, ""),
+        ("refused_exercise", True, NOON_US, ""),
+        ("accounts", True, NOON_US, ""),
     ]
     assert [key["kid"] for key in view["keys"]] == ["actual-city-1", "clock-city-1", "config-city-1"]
     assert view["keys"][0]["gateways"] == [

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from devices.protocols.asking import RECEIPTS_KEPT_MAX
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.judgement import Doubt
 from ..domain.places import Area, Speaker
 from ..domain.planning import Coverage
 from ..domain.retries import RETRIES
@@ -284,6 +285,9 @@ class MemoryTx:
         wanted = range(max(1, seq - RECEIPTS_KEPT_MAX + 1), seq + 1)
         return [n for n in wanted if (speaker, journal, n) not in held][:limit]
 
+    def longest_wait_us(self) -> int:
+        return 0
+
     def heard(self, rows: Sequence[Live]) -> None:
         self.put(*rows)
 
@@ -309,6 +313,7 @@ class MemoryTx:
             refused=sum(1 for r in rows if r.refused),
             failed=sum(1 for r in rows if r.failed),
             out_of_service=out,
+            after_stop=sum(1 for r in rows if r.doubted == Doubt.AFTER_STOP),
         )
 
     def record(self, record: Record) -> None:
@@ -463,5 +468,5 @@ def _moved(row: Expected, receipt: ReceiptRow | Expected) -> Expected:
         refused=(row.refused or receipt.refused) if finished_us is None else "",
         failed=(row.failed or receipt.failed) if finished_us is None else "",
         proved=row.proved or receipt.proved,
-        doubted=row.doubted or receipt.doubted,
+        doubted=receipt.doubted if receipt.doubted == Doubt.AFTER_STOP else row.doubted or receipt.doubted,
     )

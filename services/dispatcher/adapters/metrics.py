@@ -8,6 +8,8 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from ..domain.refused_documents import RefusedTopic
+from ..domain.signals import Use
 from ..engine.air.broker_copies import SAME
 from ..engine.air.receipts import Counted
 from ..engine.air.signing_keys import KeyReport
@@ -40,6 +42,15 @@ class GatewayMetrics:
         self.doubted = Counter(
             "tocsin_receipts_doubted", "Steps of receipts that were not believed.", ["reason"], registry=registry
         )
+        self.refused = Counter(
+            "tocsin_documents_refused", "Documents that speakers refused.", ["reason"], registry=registry
+        )
+        self.refusing_now = Gauge(
+            "tocsin_speakers_refusing", "Speakers that refuse the most refused topic.", ["use"], registry=registry
+        )
+        self.taken = Counter(
+            "tocsin_gateway_account_taken", "Connections lost to another client.", ["account"], registry=registry
+        )
         self.odd = Counter(
             "tocsin_speaker_connections_odd", "Connection numbers that can't be right.", ["what"], registry=registry
         )
@@ -61,8 +72,16 @@ class GatewayMetrics:
         self.receipts.labels("stored").inc(counted.stored)
         self.receipts.labels("unknown_order").inc(counted.unknown)
         self.receipts.labels("number_reused").inc(counted.reused)
+        for reason, times in counted.refused.items():
+            self.refused.labels(reason).inc(times)
         for reason, times in counted.doubted.items():
             self.doubted.labels(reason).inc(times)
+
+    def refusing(self, found: Sequence[RefusedTopic]) -> None:
+        """How many speakers refuse what is on the topic of each use that most of them refuse."""
+        for use in Use:
+            most = max((refused.speakers for refused in found if refused.use == use), default=0)
+            self.refusing_now.labels(str(use)).set(most)
 
     def connections_odd(self, odd: Mapping[str, int]) -> None:
         for what, times in odd.items():

@@ -35,6 +35,8 @@ RECEIVE_MAXIMUM = 2_000
 KEEPALIVE_S = 20
 SESSION_EXPIRY_S = 7 * 86_400
 PUBACK_TIMEOUT_S = 5.0
+SESSION_TAKEN_OVER = 0x8E
+"""With which the broker ends a connection when a client of the same id connects (MQTT 5, 3.14.2.1)."""
 RECONNECT_MIN_S = 1.0
 RECONNECT_MAX_S = 5
 LOOK_EVERY_S = 1.0
@@ -42,6 +44,8 @@ LOOK_EVERY_S = 1.0
 LEAVE_WITHIN_S = 2.0
 TOPICS_PER_PACKET = 100
 _WAKES_READ = 4_096
+_HUNG_UP = 0x80
+"""How paho names the end of a connection for which nobody gave a reason; a broker that gave no sign is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class Delivery:
 class MqttLink:
     """A connection under one fixed client id with a session that outlives it.
 
-    `on_delivery` runs in the network thread and must only queue; `on_connected` too. Started once and stopped once.
+    `on_delivery` runs in the network thread and must only queue; so do `on_connected`, and `on_taken`, which is told
+    that the broker has ended the connection: True when it says that another client has the id now, False when it hung
+    up without a word and let us in again at once, as brokers do that do not say it. Started once and stopped once.
     """
 
     def __init__(
@@ -67,13 +73,16 @@ class MqttLink:
         subscriptions: Sequence[tuple[str, int]],
         on_delivery: Callable[[Delivery], None],
         on_connected: Callable[[], None] = lambda: None,
+        on_taken: Callable[[bool], None] = lambda said: None,
     ) -> None:
         self.client_id = client_id
         self._subscriptions = list(subscriptions)
         self._on_delivery = on_delivery
         self._on_connected = on_connected
+        self._on_taken = on_taken
         self._connected = threading.Event()
         self._down = False
+        self._cut = False
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -154,6 +163,7 @@ class MqttLink:
                 try:
                     self._client.reconnect()
                 except OSError as failed:
+                    self._cut = False
                     self._away(f"it can't be reached: {failed}")
                 if self._serve():
                     wait_s = RECONNECT_MIN_S
@@ -228,6 +238,9 @@ class MqttLink:
             return
         log.info("connected to the broker", client=self.client_id)
         self._down = False
+        if self._cut:
+            self._cut = False
+            self._on_taken(False)
         # Retained messages come with every subscription, which is how the broker's copies are compared.
         options = [(topic, SubscribeOptions(qos=qos)) for topic, qos in self._subscriptions]
         if options:
@@ -243,9 +256,15 @@ class MqttLink:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
+        was_connected = self._connected.is_set()
         self._connected.clear()
         if reason.is_failure:
             self._away(str(reason))
+        if flags.is_disconnect_packet_from_server:
+            if reason.value == SESSION_TAKEN_OVER:
+                self._on_taken(True)
+        elif reason.value == _HUNG_UP:
+            self._cut = was_connected
 
     def _message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         mid, qos = message.mid, message.qos

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import structlog
 
 from . import mqtt_wire
-from .mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, RECONNECT_MAX_S, SESSION_EXPIRY_S
+from .mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, RECONNECT_MAX_S, SESSION_EXPIRY_S, SESSION_TAKEN_OVER
 from .mqtt_wire import Connected, Incoming, Message, Packet, Pong, Refusal, Subscribed, WireFault
 
 log = structlog.get_logger(__name__)
@@ -35,17 +35,27 @@ class MqttInlet:
     """
 
     def __init__(
-        self, client_id: str, password: str, topics: Sequence[str], host: str, port: int, *, retained: bool = True
+        self,
+        client_id: str,
+        password: str,
+        topics: Sequence[str],
+        host: str,
+        port: int,
+        *,
+        retained: bool = True,
+        on_taken: Callable[[bool], None] = lambda said: None,
     ) -> None:
+        """`on_taken` is told that the broker has ended the connection, as that of `mqtt.MqttLink`."""
         self.client_id = client_id
         self._password = password
         self._topics = list(topics)
         self._retained = retained
+        self._on_taken = on_taken
         self._address = (host, port)
         self._socket: socket.socket | None = None
         self._incoming = Incoming()
         self._subscribed = False
-        self._down = False
+        self._down = self._cut = False
         self._keepalive_s = KEEPALIVE_S
         self._sent_s = self._heard_s = 0.0
         self._reconnect_s = RECONNECT_MIN_S
@@ -99,6 +109,7 @@ class MqttInlet:
             self._socket = socket.create_connection(self._address, CONNECT_TIMEOUT_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as failed:
+            self._cut = False
             self._lost(f"it can't be reached: {failed}")
             return False
         self._incoming = Incoming()
@@ -129,6 +140,9 @@ class MqttInlet:
                 # 0 asks for no sign of life; it is given all the same, because a dead broker shows by it too.
                 self._keepalive_s = keepalive_s or KEEPALIVE_S
                 self._send(mqtt_wire.subscribe(self._topics, retained=self._retained))
+                if self._cut:
+                    self._cut = False
+                    self._on_taken(False)
             case Subscribed():
                 log.info("connected to the broker", client=self.client_id)
                 self._subscribed, self._down = True, False
@@ -138,6 +152,8 @@ class MqttInlet:
                 return
             case Refusal(kind, code):
                 self._lost(f"it refuses: {kind} with reason 0x{code:02x}")
+                if (kind, code) == ("DISCONNECT", SESSION_TAKEN_OVER):
+                    self._on_taken(True)
             case _:
                 assert_never(packet)
 
@@ -154,9 +170,11 @@ class MqttInlet:
                 self._lost("it gives no sign")
             return False
         except OSError as failed:
+            self._cut = self._subscribed
             self._lost(str(failed))
             return False
         if not data:
+            self._cut = self._subscribed
             self._lost("it hung up")
             return False
         self._heard_s = time.monotonic()

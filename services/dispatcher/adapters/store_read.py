@@ -43,12 +43,17 @@ SELECT count(*),
   COALESCE(SUM(CASE WHEN e.finished_us IS NOT NULL THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.refused <> '' THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN e.failed <> '' THEN 1 ELSE 0 END), 0),
-  COALESCE(SUM(CASE WHEN s.out_of_service_until_us > ? THEN 1 ELSE 0 END), 0)
+  COALESCE(SUM(CASE WHEN s.out_of_service_until_us > ? THEN 1 ELSE 0 END), 0),
+  COALESCE(SUM(CASE WHEN e.doubted = 'after_stop' THEN 1 ELSE 0 END), 0)
 FROM expected e LEFT JOIN live l ON l.id = e.speaker LEFT JOIN speaker s ON s.id = e.speaker
 WHERE e.broadcast = ?
 """
 
 
+_LONGEST_WAIT = """
+SELECT CAST(EXTRACT(EPOCH FROM max(clock_timestamp() - query_start)) * 1000000 AS bigint) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND wait_event_type = 'Lock'
+"""
 # A name that is the key stands only there: an index of what is unlike it is small, and quick in a storm.
 _NAMED = """
 SELECT body, incident, withdrawn FROM (
@@ -183,6 +188,14 @@ class SqlRead:
         row = self._first(_COVERAGE, (now_us - SPEAKER_SILENT_US, now_us + APART_US, now_us, broadcast))
         assert row is not None
         return Coverage(*(int(count) for count in row))
+
+    def longest_wait_us(self) -> int:
+        """How long a transaction of this account has been waiting for a lock, by PostgreSQL's own list; SQLite has
+        none."""
+        if not self._postgres:
+            return 0
+        waited = self._first(_LONGEST_WAIT, ())
+        return max(0, int(waited[0] or 0))
 
     def count_saying(self, broadcast: str) -> int:
         """How many speakers have said something of an order that nobody expected of them."""

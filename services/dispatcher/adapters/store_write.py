@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
+from ..domain.judgement import Doubt
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import GuardedClock
@@ -45,7 +46,7 @@ UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(
   playing_us = COALESCE(playing_us, ?), finished_us = COALESCE(finished_us, ?),
   refused = CASE WHEN COALESCE(finished_us, ?) IS NOT NULL THEN '' WHEN refused = '' THEN ? ELSE refused END,
   failed = CASE WHEN COALESCE(finished_us, ?) IS NOT NULL THEN '' WHEN failed = '' THEN ? ELSE failed END,
-  proved = proved OR ?, doubted = CASE WHEN doubted = '' THEN ? ELSE doubted END
+  proved = proved OR ?, doubted = CASE WHEN doubted = '' OR ? THEN ? ELSE doubted END
 WHERE broadcast = ? AND speaker = ?
 """
 _STEPS = "accepted_us, ready_us, playing_us, finished_us, refused, failed, proved, doubted"
@@ -61,7 +62,8 @@ ON CONFLICT (broadcast, speaker) DO UPDATE SET
   failed = CASE WHEN COALESCE(early.finished_us, excluded.finished_us) IS NOT NULL THEN ''
     WHEN early.failed = '' THEN excluded.failed ELSE early.failed END,
   proved = early.proved OR excluded.proved,
-  doubted = CASE WHEN early.doubted = '' THEN excluded.doubted ELSE early.doubted END
+  doubted = CASE WHEN early.doubted = '' OR excluded.doubted = 'after_stop' THEN excluded.doubted
+    ELSE early.doubted END
 """
 _DROP_SILENT = """
 DELETE FROM expected WHERE broadcast = ? AND COALESCE(accepted_us, ready_us, playing_us, finished_us) IS NULL
@@ -418,7 +420,7 @@ class SqlTx(SqlRead):
 def _moves(r: ReceiptRow) -> tuple[object, ...]:
     return (
         r.accepted_us, r.ready_us, r.playing_us, r.finished_us, r.finished_us, r.refused, r.finished_us, r.failed,
-        r.proved, r.doubted, r.broadcast, r.speaker,
+        r.proved, r.doubted == Doubt.AFTER_STOP, r.doubted, r.broadcast, r.speaker,
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from ..engine.ports import (
     Person,
     Stranger,
     Stream,
+    TakenAccount,
     Withdrawal,
     Wording,
 )
@@ -137,7 +138,13 @@ ENTITIES: dict[type, Table] = {
     Wording: _entity("wording", _text("lang")),
     ClockState: _entity("clock"),
     Lease: _entity("lease", _text("holder"), _int("until_us")),
-    Live: _entity("live", _bool("online"), _int("heard_us")),
+    Live: _entity(
+        "live",
+        _bool("online"),
+        _int("heard_us"),
+        Column("refuses", Boolean, nullable=False, server_default=false()),
+    ),
+    TakenAccount: _entity("taken_account", _int("last_us")),
     Sighting: _entity("sighting", _text("incident"), _int("last_us")),
 }
 """The table of every kind that `get`, `find`, `put` and `delete` know."""
@@ -170,6 +177,7 @@ for _kind, _columns in (
     (Broadcast, ("state",)),
     (Release, ("broadcast",)),
     (Person, ("name",)),
+    (Live, ("refuses",)),
     (Sighting, ("incident",)),
     (Login, ("person",)),
     (Login, ("expires_us",)),

@@ -54,7 +54,8 @@ class Broadcast:
 
     `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id
     and `planned_city` the version of the city whose speakers stand in its expected rows; `wordings` the ids of the
-    texts to render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds.
+    texts to render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds;
+    `silent_us` since when none of its revisions may sound, 0 while one may.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Broadcast:
     stopped_by: str = ""
     stopped_us: int = 0
     withdrawn_revs: tuple[int, ...] = ()
+    silent_us: int = 0
     version: int = 0
 
     @property
@@ -284,11 +286,11 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
         case ResumeEnded():
             return b, [Record("broadcast.timer_late", b.id, f"it is {b.state}: nothing waits to be resumed")]
         case Replaced() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED):
-            return _replaced(b, event)
+            return _replaced(b, event, now_us)
         case Replaced():
             return b, [Record("broadcast.withdrawn_late", b.id, f"it is {b.state} already", event.person)]
         case Retired() if b.state in (BroadcastState.ON_AIR, BroadcastState.STOPPED) and b.phase is not Phase.ALERT:
-            gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
+            gone = replace(silenced_at(b, b.rev + 1, now_us), state=BroadcastState.WITHDRAWN)
             return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
         case Retired():
             return b, [Record("broadcast.not_retired", b.id, f"it is {b.state}: {event.why}")]
@@ -347,7 +349,7 @@ def _stop(b: Broadcast, event: Stopped, now_us: int) -> tuple[Broadcast, list[Ef
     may_release(event.roles)
     if b.state is not BroadcastState.ON_AIR:
         raise WrongState(f"it is {b.state}")
-    silent = silenced_at(b, b.rev + 1)
+    silent = silenced_at(b, b.rev + 1, now_us)
     stopped = replace(silent, state=BroadcastState.STOPPED, stopped_by=event.person, stopped_us=now_us)
     resume_us = now_us + RESUME_WITHIN_US
     return stopped, [
@@ -365,7 +367,7 @@ def _resume(b: Broadcast, event: Resumed, now_us: int) -> tuple[Broadcast, list[
         raise WrongState(f"it is {b.state}")
     if event.person != b.stopped_by or now_us - b.stopped_us > RESUME_WITHIN_US or now_us >= b.expires_us:
         raise ResumeTooLate
-    resumed = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, stopped_by="", stopped_us=0)
+    resumed = replace(b, state=BroadcastState.ON_AIR, rev=b.rev + 1, stopped_by="", stopped_us=0, silent_us=0)
     prove_us = now_us + b.prove_within_s * 1_000_000
     return resumed, [
         _publish(b),
@@ -386,8 +388,8 @@ def _given_up(b: Broadcast, why: str) -> tuple[Broadcast, list[Effect]]:
     ]
 
 
-def _replaced(b: Broadcast, event: Replaced) -> tuple[Broadcast, list[Effect]]:
-    gone = replace(silenced_at(b, b.rev + 1), state=BroadcastState.WITHDRAWN)
+def _replaced(b: Broadcast, event: Replaced, now_us: int) -> tuple[Broadcast, list[Effect]]:
+    gone = replace(silenced_at(b, b.rev + 1, now_us), state=BroadcastState.WITHDRAWN)
     why = f"{event.by} takes its place"
     return gone, [
         _publish(b),
@@ -434,9 +436,10 @@ def _audio(b: Broadcast, event: AudioReady) -> tuple[Broadcast, list[Effect]]:
 _FINAL = (BroadcastState.DECLINED, BroadcastState.WITHDRAWN, BroadcastState.ENDED)
 
 
-def silenced_at(b: Broadcast, rev: int) -> Broadcast:
-    """The broadcast at a revision that takes it off the air."""
-    return replace(b, rev=rev, withdrawn_revs=(*b.withdrawn_revs, rev)[-WITHDRAWN_REVS_MAX:])
+def silenced_at(b: Broadcast, rev: int, now_us: int) -> Broadcast:
+    """The broadcast at a revision that takes it off the air now, or keeps it off."""
+    revs = (*b.withdrawn_revs, rev)[-WITHDRAWN_REVS_MAX:]
+    return replace(b, rev=rev, withdrawn_revs=revs, silent_us=b.silent_us or now_us)
 
 
 def may_release(roles: frozenset[str]) -> None:
@@ -452,8 +455,8 @@ def _publish(b: Broadcast) -> Save:
 def prepared_again(follower: Broadcast, id: str) -> Broadcast:
     """A correction or an all-clear as it lay ready, after one of the same words left the air without being heard."""
     return replace(
-        follower, id=id, state=BroadcastState.DRAFT, rev=0, withdrawn_revs=(), released_by=(), approved=False,
-        start_at_us=0, expires_us=0, stopped_by="", stopped_us=0, version=0,
+        follower, id=id, state=BroadcastState.DRAFT, rev=0, withdrawn_revs=(), silent_us=0, released_by=(),
+        approved=False, start_at_us=0, expires_us=0, stopped_by="", stopped_us=0, version=0,
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Timer(StrEnum):
     POLL = "poll/due"
     SOURCE_SILENT = "source/silent"
     LOOK = "sighting/look"
+    REFUSED = "refused/look"
     MINUTE = "incident/minute"
     REDRAFT = "incident/redraft"
     INHIBITION = "incident/inhibition"

@@ -42,17 +42,19 @@ from .incidents import (
 from .panels import HAZARD_UNATTENDED
 from .playbook import OnUnanswered, Playbook
 from .refusals import StillOnAir
+from .refused_documents import DOCUMENTS_REFUSED
 from .rhythm import SOURCE_SILENT
 from .risk import NOTHING_KNOWN, Circumstances, Rating, Witness, lone_detector, may_draft, rate
 from .sightings import UNKNOWN_SOUNDS
 from .signals import Place, Signal, SignalKind
 from .standing_orders import covers, untrusted
+from .taken_accounts import ACCOUNT_TAKEN
 
 WITNESSES_MAX = 64
 MINUTE_US = 60_000_000
 REDRAFT_WAITS_US = 5_000_000
 """How long a draft waits for more in a storm, so that many new places make one new draft."""
-OURS = (SOURCE_SILENT, HAZARD_UNATTENDED, UNKNOWN_SOUNDS)
+OURS = (SOURCE_SILENT, HAZARD_UNATTENDED, UNKNOWN_SOUNDS, DOCUMENTS_REFUSED, ACCOUNT_TAKEN)
 """Hazards that this system raises by itself."""
 QUIET_AFTER_REFUTED_US = 600_000_000
 """The same device reporting again within this time of a refutation says nothing new."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from devices.protocols.documents import Step
+from devices.protocols.documents import Step, StepKind
+from devices.protocols.refusals import Refusal
 
 from .broadcasts import Broadcast
 
@@ -22,18 +23,23 @@ BEHIND_US_MAX = 2_000_000
 """How long before an order's start a step of it may be said to have been, for the same reason."""
 RUNNING_REPEAT_US = 60_000_000
 """How long a repeat that began before its order expired may go on."""
+STOP_REACHES_US = 15_000_000
+"""How long after an order was taken off the air a sound of it may begin: it is signed and published within 5 s, a
+speaker cuts its sound within 500 ms, and its clock may be ahead by as much as above."""
 LATELY_US = 86_400_000_000
 """How long after an order's end a receipt of it still counts: a speaker may have been cut off meanwhile."""
 
 
 class Doubt(StrEnum):
-    """Why a step does not count, or why its microphone proves nothing."""
+    """Why a step does not count, or why its microphone proves nothing. `AFTER_STOP` outranks the others: it still
+    sounds there though the order was taken off the air."""
 
     NOT_ON_AIR = "not_on_air"
     REVISION_NOT_OURS = "revision_not_ours"
     REVISION_WITHDRAWN = "revision_withdrawn"
     BEFORE_START = "before_start"
     IN_FUTURE = "in_future"
+    AFTER_STOP = "after_stop"
     AFTER_END = "after_end"
     LONG_OVER = "long_over"
     NO_MICROPHONE = "no_microphone"
@@ -59,6 +65,8 @@ def judge_sound(step: Step, rev: int, order: Broadcast | None, microphone: bool,
     0, and that moment counts for it."""
     at_us = step.at or now_us
     doubt = _impossible(at_us, rev, order, now_us)
+    if doubt is None and order is not None and _sounds_after_stop(step, at_us, order):
+        doubt = Doubt.AFTER_STOP
     if doubt is not None:
         return Judged(None, doubt=str(doubt))
     evidence = step.evidence
@@ -76,6 +84,23 @@ def proves_unjudged(step: Step, microphone: bool) -> bool:
 
 def _heard(mic_db: object) -> bool:
     return type(mic_db) is int and MIC_DB_MIN <= mic_db <= MIC_DB_MAX
+
+
+def knew_of_stop(step: Step, order: Broadcast, held: int, unchanged_us: int) -> bool:
+    """Whether a sound after the stop was made by a speaker that had been told: it held a manifest of its stream that
+    was signed after the stop, and had said so `unchanged_us`, before the step. `held` is the version that it holds. A
+    speaker that was cut off could not know, and a step without a time may be of then."""
+    if step.kind not in (StepKind.PLAYING, StepKind.FINISHED) or not step.at or not unchanged_us:
+        return False
+    told = held >= order.silent_us // 1_000 and step.at > unchanged_us + RECEIPT_AHEAD_US_MAX
+    return told and _sounds_after_stop(step, step.at, order)
+
+
+def _sounds_after_stop(step: Step, at_us: int, order: Broadcast) -> bool:
+    """Whether a revision that was in force once sounds after the order was taken off the air. That it has expired where
+    the stop never came is no sound of that time."""
+    told_late = step.kind is StepKind.FINISHED and step.reason == Refusal.ORDER_EXPIRED
+    return bool(order.silent_us) and at_us > order.silent_us + STOP_REACHES_US and not told_late
 
 
 def _impossible(at_us: int, rev: int, order: Broadcast | None, now_us: int) -> Doubt | None:

@@ -120,7 +120,8 @@ def place_names(selector: Selector, city: City) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The four counts of an order, always all four, and those out of service beside them."""
+    """The four counts of an order, always all four, and those out of service beside them; `after_stop` are speakers
+    that said they sounded it after it was taken off the air."""
 
     targeted: int
     online: int
@@ -130,6 +131,7 @@ class Coverage:
     refused: int
     failed: int
     out_of_service: int
+    after_stop: int = 0
 
 
 @dataclass(frozen=True, slots=True)

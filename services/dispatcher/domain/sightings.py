@@ -1,4 +1,5 @@
-"""Sightings (不明播发): something on air that nobody here gave out, a version of a stream or an order. Pure data."""
+"""Sightings (不明播发): something on air that nobody here gave out, or took off the air: a version of a stream or an
+order. Pure data."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Listing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """What was seen: `id` is `<stream>@<version>`, `order/<id>`, or `order/<id>@<rev>` for a revision of a known order;
-    `account/<speaker>` and `rest` are rows of another `listing`.
+    `stopped/<id>` is an order of ours that sounds after it was stopped; `account/<speaker>` and `rest` are rows of
+    another `listing`.
 
     `orders` are the ids that a manifest on the broker named. `part_of` names the sighting of the stream that brought
     an order. `said_by` are the first speakers that said so, `said` counts their messages, `speakers` how many they
@@ -46,6 +48,7 @@ class Sighting:
     rev: int = 0
     orders: tuple[str, ...] = ()
     part_of: str = ""
+    after_stop: bool = False
     said_by: tuple[str, ...] = ()
     said: int = 0
     speakers: int = 0
@@ -71,6 +74,10 @@ def stream_id(stream: str, version: int) -> str:
 def order_id(order: str, rev: int = 0) -> str:
     """The sighting of an order that is unknown here; with `rev` that of a revision which a known order never had."""
     return f"order/{order}@{rev}" if rev else f"order/{order}"
+
+
+def stopped_id(order: str) -> str:
+    return f"stopped/{order}"
 
 
 def account_id(speaker: str) -> str:
@@ -100,6 +107,12 @@ def headline(s: Sighting) -> dict[str, str]:
 
 
 def _of_thing(s: Sighting, by_zh: str, by_en: str) -> dict[str, str]:
+    if s.after_stop:
+        return {
+            "zh": f"{s.speakers}个终端在指令{s.order}停播之后仍在播放，而它们已持有停播后的清单",
+            "en": f"{s.speakers} speakers still sound order {s.order} after it was stopped, though they hold the "
+            "manifest that stopped it",
+        }
     if s.carried:
         named = "、".join(s.orders[:3])
         return {

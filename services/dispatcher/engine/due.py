@@ -9,7 +9,7 @@ from ..domain.effects import Carry, Save, Sleep, Timer, WakeAt
 from ..domain.incidents import Incident, MinuteOver, RedraftDue
 from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
-from .air import acts, proving, sightings
+from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
 from .ports import TimerRow, Tx, Withdrawal
 from .signals import incidents, muting, silencing
@@ -42,6 +42,8 @@ def due(work: Work, event: TimerDue) -> None:
             dead_man.due(work, timer, event.missed)
         case Timer.LOOK:
             sightings.look(work, timer.subject)
+        case Timer.REFUSED:
+            refused_documents.look(work)
         case Timer.MINUTE:
             incidents.tell(work, timer.subject, MinuteOver())
         case Timer.REDRAFT:

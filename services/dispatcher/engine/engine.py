@@ -19,11 +19,12 @@ from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Signal, Unread
 from . import due, giving_up, prefetch, queries, taking
-from .air import acts, preparing
+from .air import accounts, acts, preparing
 from .carrying import carry
 from .cities import CityInMemory, set_service
 from .clock import APART_US
 from .events import (
+    AccountTaken,
     AudioRendered,
     BroadcastAct,
     CanaryAnswered,
@@ -206,6 +207,8 @@ class Engine:
                 panels.clock_off(work, event)
             case MaintenanceChanged():
                 maintenance.change(work, event)
+            case AccountTaken():
+                accounts.taken(work, event)
             case _:
                 assert_never(event)
 

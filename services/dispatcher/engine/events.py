@@ -169,6 +169,18 @@ class MaintenanceChanged:
     until_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountTaken:
+    """The broker ended a connection of a gateway because somebody has connected under its client id: `account` is that
+    id, `gateway` the lease that it belongs to, and `owner` the process that held the connection. `said` is False where
+    the broker only hangs up again and again."""
+
+    account: str
+    gateway: str
+    owner: str
+    said: bool = True
+
+
 Event = (
     SignalArrived
     | UnreadArrived
@@ -189,4 +201,5 @@ Event = (
     | PanelReplied
     | PanelClockOff
     | MaintenanceChanged
+    | AccountTaken
 )

@@ -16,6 +16,16 @@ def gateway_client(number: int) -> str:
     return f"{GATEWAY_PREFIX}{number}"
 
 
+WRITE_PROOF = "write-proof"
+"""Held by nobody: whoever wants to know whether the database can be written writes this row."""
+
+
+def prove_write(store: Store) -> None:
+    """Commit something tiny. Raises StoreUnavailable when the database can't be written."""
+    with store.write() as tx:
+        tx.put(Lease(WRITE_PROOF, "", tx.now_us()))
+
+
 def is_held(lease: Lease, now_us: int, lease_us: int = GATEWAY_LEASE_US) -> bool:
     """Whether somebody holds this name now. Nobody holds one for longer than a lease lasts: what says so was written
     by a wrong clock."""

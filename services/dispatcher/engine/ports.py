@@ -11,6 +11,7 @@ from devices.protocols.speaker_link import Manifest
 
 from ..domain.effects import Record, Save, Sleep, Timer, WakeAt
 from ..domain.planning import Coverage
+from ..domain.refused_documents import RefusedDocument
 from ..domain.signals import Signal, Unread
 
 T = TypeVar("T")
@@ -135,6 +136,21 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenAccount:
+    """A gateway's account at the broker, under its client id, that somebody else has connected with: `gateway` is who
+    holds it, `times` how often its connection was taken over, `incident` what people were told. `said` is whether the
+    broker named that reason."""
+
+    id: str
+    gateway: str
+    first_us: int
+    last_us: int
+    times: int
+    incident: str = ""
+    said: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClockState:
     """What is known of the clocks; the one row has the id "clock". `trusted_us` is the time to go by, when the clock
     that the database tells time by showed `raw_us`, the writer's own `host_us`, and the monotonic clock of `boot`
@@ -174,12 +190,19 @@ class Moment:
         return self.state.trusted_us
 
 
+NEVER_US = 0
+"""When a speaker was heard of whom no state has come yet, or only a retained copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
     """What is last known of a speaker: its retained state, and when it was heard.
 
-    `connection` is the number of the connection that counts; `streams` the versions that it holds. `cloned` and
-    `jumped` count what its numbers should not do, `oddity` names the newest such, "" once it has long been over.
+    `connection` is the number of the connection that counts; `streams` the versions that it holds, and `unchanged_us`
+    since when it has been online with these, `online_us` since when on this connection. `cloned` and `jumped` count
+    what its numbers should not do, `oddity` names the newest such, "" once it has long been over. `journals` are those
+    it had before the present one, with the highest connection number of each; `told` is when the log last had a line of
+    a kind that may come often; `refused` what it refuses, by topic. Times are µs UTC.
     """
 
     id: str
@@ -198,6 +221,16 @@ class Live:
     oddity: str = ""
     odd_us: int = 0
     streams: dict[str, int] = field(default_factory=dict)
+    unchanged_us: int = 0
+    online_us: int = 0
+    journals: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, RefusedDocument] = field(default_factory=dict)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses anything; a column, so that the few that do are found among many."""
+        return bool(self.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +259,8 @@ class Stranger:
 @dataclass(frozen=True, slots=True)
 class Expected:
     """One speaker that an order is meant for, and what it has shown so far; times µs UTC, None while not shown.
-    `doubted` is why the first step that does not count, or proves nothing, was not believed."""
+    `doubted` is why the first step that does not count, or proves nothing, was not believed; that it sounded after a
+    stop outranks the others."""
 
     broadcast: str
     speaker: str
@@ -391,6 +425,9 @@ class Read(Protocol):
     def open_effects(self) -> list[EffectRow]: ...
     def claimable(self, carries: Sequence[str]) -> bool: ...
     def due_timers(self, now_us: int, limit: int) -> list[TimerRow]: ...
+    def longest_wait_us(self) -> int:
+        """How long a transaction has been waiting for what another one holds; 0 where the store can't tell."""
+        ...
 
 
 class Tx(Read, Protocol):

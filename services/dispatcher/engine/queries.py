@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
 from typing import Generic, TypeVar
@@ -20,13 +20,16 @@ from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
 from ..domain.planning import City, Coverage, in_service
 from ..domain.refusals import NotFound
+from ..domain.refused_documents import RefusedTopic
 from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
 from .air.drafts import follower
 from .air.endings import no_room
+from .air.refused_documents import refused_now
 from .air.room import Room, measure
+from .air.speaker_oddities import CLONED
 from .air.streams import taken
 from .clock import APART_US, SPEAKER_SILENT_US, lately
 from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
@@ -50,6 +53,7 @@ PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
 LIVE_ROWS_MAX = 200_000
 LIVE_MAX = 10_000
+CLONED_SAID_MAX = 5
 NOTHING = Room(0, ())
 
 
@@ -240,19 +244,22 @@ def _sensor_source(id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamNow:
-    """A stream with the orders that a newer verified manifest on the broker holds and this database does not, and how
-    full it is."""
+    """A stream with the orders that a newer verified manifest on the broker holds and this database does not, how full
+    it is, and who refuses what is on it, None for nobody."""
 
     stream: Stream
     unknown_on_air: tuple[Order, ...]
     unknown_version: int
     room: Room
+    refused: RefusedTopic | None = None
 
 
-def streams_now(read: Read) -> tuple[StreamNow, ...]:
+def streams_now(read: Read, city: City | None) -> tuple[StreamNow, ...]:
     """Every stream of this dispatcher."""
     rooms = rooms_in_use(read)
-    return tuple(_stream_now(s, rooms.get(s.id, NOTHING)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+    refused = {each.topic: each for each in refused_now(read, city)}
+    found = (_stream_now(s, rooms.get(s.id, NOTHING)) for s in read.find(Stream, Page(limit=STREAMS_MAX)))
+    return tuple(replace(now, refused=refused.get(now.stream.id)) for now in found)
 
 
 def rooms_in_use(read: Read) -> dict[str, Room]:
@@ -383,10 +390,12 @@ def _late(effect: EffectRow, now_us: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SpeakersOnline:
-    """How many speakers are in service, and how many of those are online and were heard lately."""
+    """How many speakers are in service, and how many of those are online and were heard lately. `cloned` are a few of
+    those whose id two devices claim."""
 
     in_service: int
     online: int
+    cloned: tuple[str, ...] = ()
 
 
 def speakers_online(read: Read, city: City | None) -> SpeakersOnline:
@@ -396,7 +405,9 @@ def speakers_online(read: Read, city: City | None) -> SpeakersOnline:
     now_us = read.now_us()
     serving = {s.id for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
     heard = [live for live in read.find(Live, Page(limit=LIVE_ROWS_MAX)) if live.id in serving and live.online]
-    return SpeakersOnline(len(serving), sum(1 for live in heard if lately(live.heard_us, now_us, SPEAKER_SILENT_US)))
+    lately_heard = [live for live in heard if lately(live.heard_us, now_us, SPEAKER_SILENT_US)]
+    cloned = sorted(live.id for live in lately_heard if live.oddity == CLONED)
+    return SpeakersOnline(len(serving), len(lately_heard), tuple(cloned[:CLONED_SAID_MAX]))
 
 
 def health(read: Read, city: str, worker_seq: int = 0) -> Health:

@@ -42,6 +42,7 @@ from ..domain.effects import Carry, Timer, WakeAt
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
+from ..engine.air import refused_documents
 from ..engine.air.signing_keys import nothing_signs
 from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
@@ -55,6 +56,7 @@ from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account
 from .panel_desk import PanelDesk
 from .settings import Settings
+from .taken_accounts import TakenAccounts
 from .watch import WATCH_EVERY_S, Watch
 from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
 
@@ -66,6 +68,7 @@ PANELS_EVERY_S = 1.0
 CLOCK_EVERY_S = 0.5
 STAGE_AUDIO_EVERY_S = 10.0
 CANARY_LOOK_S = 0.5
+COUNT_REFUSING_EVERY_S = 10.0
 PANELS_MAX = 50_000
 CANARIES = ALL_CANARIES.removesuffix("+")
 
@@ -115,6 +118,11 @@ class Gateway:
         self.sensors = Sensors(self.store)
         self.client_id, alive_us = self._lease_client()
         self.desk = PanelDesk(self.store, self.engine, self.client_id, self._wake_desk)
+        self.taken = TakenAccounts(
+            self.store, self.engine, self.client_id, self.owner,
+            lambda account: self.metrics.taken.labels(account).inc(), lambda: self.taken_loop.wake(),
+        )  # fmt: skip
+        self.taken_loop = Loop("accounts", self.taken.step, 0.5)
         self.inlet = self._make_inlet()
         self.sensor_inlet = self._make_sensor_inlet()
         self.sensor_intake = SensorIntake(
@@ -169,6 +177,8 @@ class Gateway:
             Loop("canaries", self.canaries.step, CANARY_LOOK_S),
             Loop("copies", self.copies.step, 0.2),
             Loop("changes", self._watch, 0.0),
+            self.taken_loop,
+            Loop("refusing", self._count_refusing, COUNT_REFUSING_EVERY_S),
             self.desk_loop,
         ]
 
@@ -239,13 +249,19 @@ class Gateway:
         """What speakers say comes by a connection of its own, so that no herd of receipts holds a manifest up."""
         client_id = intake_account(self.client_id)
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
-        return MqttInlet(client_id, self.settings.secret(client_id), TOPICS, host, port)
+        return MqttInlet(
+            client_id, self.settings.secret(client_id), TOPICS, host, port,
+            on_taken=partial(self.taken.lost, client_id),
+        )  # fmt: skip
 
     def _make_sensor_inlet(self) -> MqttInlet:
         """Sensors have one too: an alarm never waits behind receipts. What is retained there is no news."""
         client_id = sensors_account(self.client_id)
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
-        return MqttInlet(client_id, self.settings.secret(client_id), SENSOR_TOPICS, host, port, retained=False)
+        return MqttInlet(
+            client_id, self.settings.secret(client_id), SENSOR_TOPICS, host, port, retained=False,
+            on_taken=partial(self.taken.lost, client_id),
+        )  # fmt: skip
 
     def _make_link(self) -> MqttLink:
         subscriptions = [
@@ -257,7 +273,8 @@ class Gateway:
             (ALL_CANARIES, 0),
         ]
         password = self.settings.secret(self.client_id)
-        return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected)
+        lost = partial(self.taken.lost, self.client_id)
+        return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected, lost)
 
     def _deliver(self, delivery: Delivery) -> None:
         """In the network thread: canaries that come home, and what the broker holds, to be compared."""
@@ -391,6 +408,11 @@ class Gateway:
             self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
             if stage_audio(self.store, city, self._standing_words):
                 self._wake()
+        return False
+
+    def _count_refusing(self) -> bool:
+        with self.store.read() as read:
+            self.metrics.refusing(refused_documents.refused_now(read, self.engine.city_of(read)))
         return False
 
     def _reconcile(self) -> bool:

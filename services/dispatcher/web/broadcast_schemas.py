@@ -112,6 +112,7 @@ class CoverageView(View):
     refused: int
     failed: int
     out_of_service: int
+    after_stop: int = Field(description="Said that they still sounded it after it was taken off the air.")
 
     @classmethod
     def of(cls, c: Coverage) -> CoverageView:
@@ -126,6 +127,7 @@ class CoverageView(View):
             refused=c.refused,
             failed=c.failed,
             out_of_service=c.out_of_service,
+            after_stop=c.after_stop,
         )
 
 
@@ -161,7 +163,10 @@ class ExpectedView(View):
     refused: str
     failed: str
     proved: bool
-    doubted: str = Field(description="Why the first step that does not count, or proves nothing, was not believed.")
+    doubted: str = Field(
+        description="Why the first step that does not count, or proves nothing, was not believed; `after_stop`, that "
+        "it still sounded after it was taken off the air, outranks the others."
+    )
 
 
 class ExpectedPage(View):

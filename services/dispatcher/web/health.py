@@ -17,20 +17,27 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
+from devices.protocols.documents import Use
+
+from ..domain.refused_documents import RefusedTopic
 from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
 from ..engine import queries
-from ..engine.air import broker_copies, signing_keys
+from ..engine.air import accounts, broker_copies, refused_documents, signing_keys
 from ..engine.air.broker_copies import CopiesHealth
 from ..engine.air.room import TELL_PERCENT
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
 from ..engine.ports import CitySettings, ClockState, Read, StoreUnavailable
 from ..engine.queries import Health, SpeakersOnline
+from . import health_obeyed
 from .deps import WebDeps
+from .health_obeyed import Said
+from .health_writes import WriteProof
 from .schemas import View
 
 SECOND_US = 1_000_000
 WORKER_SILENT_US = 180_000_000
 STREAMS_SAID_MAX = 3
+USES = (Use.ACTUAL, Use.EXERCISE)
 
 _WORDS = {
     "database": (
@@ -161,7 +168,7 @@ def health_router(deps: WebDeps) -> APIRouter:
 
     @router.get("/api/health")
     async def health(response: Response) -> HealthView:
-        """200 while the database answers, 503 when not; `parts` says the rest. Up to a second old."""
+        """200 while the database can be read and written, 503 when not; `parts` says the rest. Up to a second old."""
         view = await watch.view()
         if not view.parts[0].well:
             response.status_code = 503
@@ -174,6 +181,15 @@ def health_router(deps: WebDeps) -> APIRouter:
     return router
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """How full the fullest stream is, how many speakers are online, and what they refuse."""
+
+    percent: int
+    speakers: SpeakersOnline
+    refused: tuple[RefusedTopic, ...]
+
+
 @dataclass(slots=True)
 class _Watch:
     """The newest look at health, which serves everybody who asks soon after. One look at a time, however many ask."""
@@ -184,8 +200,12 @@ class _Watch:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     newest: HealthView | None = None
     looked_us: int = 0
-    measured: tuple[int, SpeakersOnline] | None = None
+    measured: _Measured | None = None
     measured_us: int = 0
+    writes: WriteProof = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writes = WriteProof(self.deps.store, self.deps.clock)
 
     async def view(self) -> HealthView:
         async with self.looking:
@@ -201,7 +221,7 @@ class _Watch:
                 settings = read.get(CitySettings, "city")
                 seen = queries.health(read, settings.name if settings else "", self.worker_seq)
                 keys, copies = signing_keys.health(read), broker_copies.health(read)
-                percent, speakers = self.measure(read)
+                taken, measured, waited_us = accounts.health(read), self.measure(read), read.longest_wait_us()
         except StoreUnavailable as error:
             if not self.outage:
                 _log.warning("the database can't be reached: %s", error)
@@ -213,16 +233,25 @@ class _Watch:
         uses = [*map(_use_part, keys.uses)]
         if all(use.use != "actual" for use in keys.uses):
             uses.append(_no_actual_key(seen.now_us))
-        parts = [*_parts(seen, percent), *uses, _streams_part(copies), _speakers_part(speakers, seen.now_us)]
+        unwritable = self.writes.fault(committed=seen.gateway_until_us > seen.now_us, waited_us=waited_us)
+        parts = [
+            _database_part(unwritable, seen.now_us),
+            *_parts(seen, measured.percent),
+            *uses,
+            _streams_part(copies),
+            _speakers_part(measured.speakers, seen.now_us),
+            *(_said_part(f"refused_{use}", health_obeyed.refused(measured.refused, use), seen.now_us) for use in USES),
+            _said_part("accounts", health_obeyed.accounts(taken), taken.last_us or seen.now_us),
+        ]
         return _all(parts, seen, [_key_view(key) for key in keys.keys])
 
-    def measure(self, read: Read) -> tuple[int, SpeakersOnline]:
-        """How full the fullest stream is, and how many speakers are online. Looked at less often than the rest: every
-        order on air is encoded for it, and every speaker's row is read."""
+    def measure(self, read: Read) -> _Measured:
+        """Looked at less often than the rest: every order on air is encoded for it, and every speaker's row is read."""
         now_us = self.deps.clock.mono_us()
         if self.measured is None or now_us - self.measured_us >= self.deps.settings.room_kept_s * SECOND_US:
-            online = queries.speakers_online(read, self.deps.engine.city_of(read))
-            self.measured, self.measured_us = (queries.fullest_percent(read), online), now_us
+            city = self.deps.engine.city_of(read)
+            online, refused = queries.speakers_online(read, city), refused_documents.refused_now(read, city)
+            self.measured, self.measured_us = _Measured(queries.fullest_percent(read), online, refused), now_us
         return self.measured
 
 
@@ -237,7 +266,6 @@ def _parts(seen: Health, percent: int) -> list[HealthPart]:
     now_us = seen.now_us
     worker = not seen.worker_silent and lately(seen.worker_seen_us, now_us, WORKER_SILENT_US)
     return [
-        _part("database", True, now_us),
         _part("gateway", seen.gateway_until_us > now_us, seen.gateway_until_us),
         _part("effects", seen.effects_late == 0, now_us),
         _part("worker", worker, seen.worker_seen_us),
@@ -245,6 +273,21 @@ def _parts(seen: Health, percent: int) -> list[HealthPart]:
         _part("room", percent < TELL_PERCENT, now_us),
         _part("city", bool(seen.city), now_us if seen.city else 0),
     ]
+
+
+def _database_part(unwritable: str, now_us: int) -> HealthPart:
+    """It has answered; whether it can be written, too."""
+    part = _part("database", not unwritable, now_us)
+    what_zh = f"数据库可读但无法写入：{unwritable}" if unwritable else ""
+    return part.model_copy(update={"what": unwritable, "what_zh": what_zh})
+
+
+def _said_part(name: str, said: Said, seen_us: int) -> HealthPart:
+    """A part with words of its own."""
+    return HealthPart(
+        part=name, well=said.well, seen_us=seen_us, still_works="" if said.well else said.do,
+        still_works_zh="" if said.well else said.do_zh, warned=said.warned, what=said.what, what_zh=said.what_zh,
+    )  # fmt: skip
 
 
 def _use_part(use: UseHealth) -> HealthPart:
@@ -266,7 +309,11 @@ def _speakers_part(speakers: SpeakersOnline, now_us: int) -> HealthPart:
     part = _part("speakers", speakers.online > 0 or not speakers.in_service, now_us)
     english = f"{speakers.online} of {speakers.in_service} speakers in service are online"
     chinese = f"在役终端{speakers.in_service}个，在线{speakers.online}个"
-    warned = part.well and speakers.online < speakers.in_service
+    if speakers.cloned:
+        named = ", ".join(speakers.cloned)
+        english += f"; two devices claim one id, so enrol it anew: {named}"
+        chinese += f"；两台设备使用同一编号，请重新注册：{named}"
+    warned = part.well and (speakers.online < speakers.in_service or bool(speakers.cloned))
     return part.model_copy(update={"warned": warned, "what": english, "what_zh": chinese})
 
 

@@ -11,8 +11,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ..domain import refused_documents
 from ..domain.incidents import IncidentState, Verdict
 from ..domain.places import OfficeKind, VenueKind
+from ..domain.refused_documents import RefusedTopic
 from ..domain.signals import Evidence, SignalKind, Use
 from ..domain.verification import Task, TaskKind, TaskState
 from ..engine.ports import LogRow, Stream
@@ -402,6 +404,37 @@ class UnknownOrder(View):
     texts: dict[str, str]
 
 
+class RefusedView(View):
+    """Speakers that refuse what was given out on a stream, and had time to mend."""
+
+    speakers: int
+    meant: int = Field(description="Speakers in service that the stream is for.")
+    many: bool = Field(description="Red: a twentieth of them, and two at least; or all.")
+    reasons: dict[str, int]
+    said_by: list[str] = Field(description="A few of them.")
+    what: str
+    what_zh: str
+    do: str = Field(description="What a person does about it.")
+    do_zh: str
+
+    @classmethod
+    def of(cls, refused: RefusedTopic) -> RefusedView:
+        """The counts, and the same in words."""
+        what, what_zh = refused_documents.headline(refused)
+        do, do_zh = refused_documents.what_to_do(refused)
+        return cls(
+            speakers=refused.speakers,
+            meant=refused.meant,
+            many=refused.many,
+            reasons=dict(refused.reasons),
+            said_by=list(refused.said_by),
+            what=what,
+            what_zh=what_zh,
+            do=do,
+            do_zh=do_zh,
+        )
+
+
 class StreamView(View):
     topic: str
     area: str
@@ -413,6 +446,7 @@ class StreamView(View):
     unknown_version: int = Field(description="Names what is unknown on air when it is decided on; 0 for nothing.")
     filled_percent: int = Field(description="How much of its room is kept; at 100 only red alerts and ends still fit.")
     filled_by: list[str] = Field(description="What keeps the room, the largest first.")
+    refused: RefusedView | None = Field(description="Who refuses what is on it; null when all obey.")
 
     @classmethod
     def of(cls, now: StreamNow) -> StreamView:
@@ -429,6 +463,7 @@ class StreamView(View):
             unknown_version=now.unknown_version,
             filled_percent=now.room.percent,
             filled_by=list(now.room.filled_by),
+            refused=RefusedView.of(now.refused) if now.refused else None,
         )
 
 

@@ -71,13 +71,14 @@ def speakers_router(deps: WebDeps, gate: Gate) -> APIRouter:
         _: Caller = reader,
         unknown: bool = Query(default=False, description="Only those with something unknown on air."),
     ) -> StreamList:
-        """Every stream, with what is on air at the broker but unknown here."""
+        """Every stream, with what is on air at the broker but unknown here, and who refuses what is on it."""
         found = streams_as_they_are()
         return StreamList(streams=[s for s in found.streams if s.unknown_on_air]) if unknown else found
 
     def streams_as_they_are() -> StreamList:
         with deps.store.read() as read:
-            return StreamList(streams=[StreamView.of(now) for now in queries.streams_now(read)])
+            found = queries.streams_now(read, deps.engine.city_of(read))
+        return StreamList(streams=[StreamView.of(now) for now in found])
 
     @router.get("/api/streams/behind")
     def behind(

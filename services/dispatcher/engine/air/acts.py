@@ -64,7 +64,7 @@ def _above_broker(work: Work, before: Broadcast, after: Broadcast) -> Broadcast:
     if there < after.rev:
         return after
     if after.state in SILENT_STATES:
-        return broadcasts.silenced_at(after, there + 1)
+        return broadcasts.silenced_at(after, there + 1, work.tx.now_us())
     if before.state is BroadcastState.ON_AIR:
         return after
     if after.phase is Phase.ALERT and undecided(work.tx, after.stream):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from devices.protocols.asking import ASKED_RECEIPTS_MAX, RECEIPTS_KEPT_MAX, SpeakerAnswer
 from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
@@ -16,25 +17,19 @@ from devices.protocols.speaker_link import Receipt, SpeakerState, Step, StepKind
 from ...domain import judgement
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Record, Save
+from ...domain.judgement import Doubt
 from ...domain.signals import Unread
 from .. import configs
-from ..ports import RECEIPT_GONE, Live, ReceiptRow, Store, Tx
-from . import sighted
+from ..ports import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Store, Tx
+from . import refused_documents, sighted
 from .sighted import SETTLED_US, Seen
+from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity
 
 BATCH_MAX = 500
 REUSED_UNREAD_MAX = 3
 """How many receipts of one batch and speaker, under numbers that are used already, are kept as unread input."""
 MISDIRECTED_UNREAD_MAX = 3
 """How many receipts of one batch about one order, from speakers it is not meant for, are kept as unread input."""
-CONNECTIONS_AHEAD_MAX = 1_000
-"""How far a connection number may be ahead of the last one: a speaker that lost its link for days is within it."""
-ODD_LASTS_US = 3_600_000_000
-"""How long after its last oddity a speaker's connection is shown as odd."""
-
-NEVER_US = 0
-"""When a speaker was heard of whom only a retained copy is known."""
-
 _SAYS_IT_HAS = frozenset({StepKind.ACCEPTED, StepKind.READY, StepKind.PLAYING, StepKind.FINISHED})
 
 
@@ -52,12 +47,14 @@ class Arrived:
 @dataclass(slots=True)
 class Counted:
     """What a batch of receipts was: rows as expected (repeats included), new ones about an order never given, how often
-    what was said was doubted, by reason, and how many came under a number that is stored with other bytes."""
+    what was said was doubted, by reason, how many came under a number that is stored with other bytes, and refused
+    documents by reason."""
 
     stored: int = 0
     unknown: int = 0
     doubted: Counter[str] = field(default_factory=Counter)
     reused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SETTLED_US) -> Counted:
@@ -72,17 +69,16 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         added = tx.add_receipts(rows)
         strangers = added.strangers
         _reused(tx, added.reused, now_us)
+        sighted.note(tx, _after_stop(tx, arrived, rows, orders), settled_us)
         if not strangers:
             return Counted(len(arrived), 0, doubted, len(added.reused))
         said = {(a.speaker, a.receipt.journal, a.receipt.seq, a.raw): a for a in reversed(arrived)}
         new = [said[r.speaker, r.journal, r.seq, r.raw] for r in strangers]
         _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
         sighted.note(tx, _sightings(tx, new, orders), settled_us)
-        for a in new:
-            if not a.receipt.order:
-                _document_refused(tx, a)
+        refused = refused_documents.note(tx, [(a.speaker, a.receipt) for a in new if not a.receipt.order])
         unknown = sum(1 for a in new if a.receipt.order)
-        return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused))
+        return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused), refused)
 
 
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
@@ -110,7 +106,8 @@ def _row(a: Arrived, order: Broadcast | None, now_us: int) -> ReceiptRow:
         if step.kind is StepKind.PLAYING or step.kind is StepKind.FINISHED:
             if given:
                 judged = judgement.judge_sound(step, r.rev, order, a.microphone, now_us)
-                at_us, proved, doubted = judged.at_us, proved or judged.proved, doubted or judged.doubt
+                at_us, proved = judged.at_us, proved or judged.proved
+                doubted = judged.doubt if judged.doubt == Doubt.AFTER_STOP else doubted or judged.doubt
             else:
                 proved = proved or judgement.proves_unjudged(step, a.microphone)
         elif step.kind is StepKind.REFUSED:
@@ -161,8 +158,25 @@ def _reused(tx: Tx, rows: Sequence[ReceiptRow], now_us: int) -> None:
             continue
         if live.oddity != REUSED:
             why = "receipts come under numbers that are used already"
-            tx.record(Record(f"speaker.{REUSED}", speaker, why, facts={"receipts": kept[speaker]}))
+            facts: dict[str, object] = {"receipts": kept[speaker]}
+            live = tell(tx, live, Record(f"speaker.{REUSED}", speaker, why, facts=facts), now_us)
         tx.put(replace(live, oddity=REUSED, odd_us=now_us))
+
+
+def _after_stop(
+    tx: Tx, arrived: Sequence[Arrived], rows: Sequence[ReceiptRow], orders: dict[str, Broadcast | None]
+) -> list[Seen]:
+    """Orders of ours that speakers sound though they had been told that these were taken off the air."""
+    seen = []
+    for a, row in zip(arrived, rows, strict=True):
+        order = orders.get(row.broadcast) if row.doubted == Doubt.AFTER_STOP else None
+        live = tx.get(Live, a.speaker) if order is not None else None
+        if order is None or live is None or not live.online:
+            continue
+        held = live.streams.get(order.stream, 0)
+        if any(judgement.knew_of_stop(step, order, held, live.unchanged_us) for step in a.receipt.steps):
+            seen.append(Seen(sighted.of_stopped(order.id, row.rev), a.speaker, a.raw))
+    return seen
 
 
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
@@ -177,12 +191,6 @@ def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | Non
     ]
     refused = [(a.speaker, {a.receipt.stream: a.receipt.version}) for a in new if a.receipt.stream]
     return seen + sighted.versions_above(tx, refused, {})
-
-
-def _document_refused(tx: Tx, a: Arrived) -> None:
-    reasons = ", ".join(step.reason for step in a.receipt.steps) or "refused"
-    facts: dict[str, object] = {"stream": a.receipt.stream, "version": a.receipt.version}
-    tx.record(Record("speaker.refuses", a.speaker, reasons, facts=facts))
 
 
 def hear_speakers(
@@ -206,24 +214,23 @@ def hear_speakers(
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
-        for speaker, state in states:
-            before = rows.get(speaker) or tx.get(Live, speaker)
+        # In the order of their ids, so that two transactions never wait for each other in a circle; what one speaker
+        # says stays in its order.
+        for speaker, state in sorted(states, key=itemgetter(0)):
+            before = rows.get(speaker) or tx.get_locked(Live, speaker)
             if retained and before is not None and _known(before, state):
                 continue
             heard_us = (before.heard_us if before is not None else NEVER_US) if retained else now_us
-            oddity = _oddity(before, state)
-            if before is not None and not state.online and (oddity or before.journal != state.journal):
+            odd_now = oddity(before, state)
+            if before is not None and not state.online and (odd_now or before.journal != state.journal):
                 continue
-            rows[speaker] = live = _with_oddity(tx, _live(speaker, state, heard_us), before, oddity, now_us)
-            odd.update([oddity] if oddity else ())
-            _changes(tx, before, live)
+            live = with_oddity(tx, _live(speaker, state, heard_us, before, now_us), before, odd_now, now_us)
+            odd.update([odd_now] if odd_now else ())
+            rows[speaker] = _changes(tx, before, refused_documents.still(tx, live), now_us)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
         sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
     return odd
-
-
-CLONED, JUMPED, REUSED = "cloned", "number_jumped", "receipts_reused"
 
 
 def _known(before: Live, state: SpeakerState) -> bool:
@@ -236,66 +243,49 @@ def _known(before: Live, state: SpeakerState) -> bool:
     return state.journal != before.journal or older or came_back
 
 
-def _oddity(before: Live | None, state: SpeakerState) -> str:
-    """What is odd about a connection number beside the last one of the same journal."""
-    if before is None or not before.journal or before.journal != state.journal:
-        # A wiped store counts connections anew.
-        return ""
-    if state.connection < before.connection:
-        return CLONED
-    return JUMPED if state.connection > before.connection + CONNECTIONS_AHEAD_MAX else ""
-
-
-def _with_oddity(tx: Tx, live: Live, before: Live | None, oddity: str, now_us: int) -> Live:
-    """The row with its oddities counted; the log has the first of an outage. One smaller number alone may be an older
-    message that came late: it is shown once there is another within an hour."""
-    if before is None:
-        return live
-    shown, odd_us = before.oddity, before.odd_us
-    if oddity:
-        late = oddity == CLONED and now_us - odd_us > ODD_LASTS_US
-        shown, odd_us = "" if late else oddity, now_us
-        if shown and before.oddity != shown:
-            why = {CLONED: "two connections claim this id", JUMPED: "its connection number jumped"}[oddity]
-            facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
-            tx.record(Record(f"speaker.{oddity}", live.id, why, facts=facts))
-    elif now_us - odd_us > ODD_LASTS_US:
-        shown = ""
-    return replace(
-        live, oddity=shown, odd_us=odd_us, cloned=before.cloned + (oddity == CLONED),
-        jumped=before.jumped + (oddity == JUMPED),
-    )  # fmt: skip
-
-
 def enrolled_anew(tx: Tx, speaker: str) -> None:
     """A speaker has a new secret: nothing that was heard under the old one is held against it."""
     live = tx.get_locked(Live, speaker)
     if live is not None:
-        tx.put(
-            replace(
-                live, online=False, connection=0, journal="", seq=0, cloned=0, jumped=0, oddity="", odd_us=0, streams={}
-            )
-        )
+        forgotten = replace(
+            live, online=False, connection=0, journal="", seq=0, cloned=0, jumped=0, oddity="", odd_us=0, streams={},
+            unchanged_us=0, online_us=0, journals={}, told={}, refused={},
+        )  # fmt: skip
+        tx.put(forgotten)
 
 
-def _live(speaker: str, state: SpeakerState, heard_us: int) -> Live:
-    return Live(
+def _live(speaker: str, state: SpeakerState, heard_us: int, before: Live | None, now_us: int) -> Live:
+    """What the state says, with what is remembered of the speaker."""
+    live = Live(
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
         volume=state.volume, power=state.power, heard_us=heard_us, streams=state.streams,
+        unchanged_us=now_us if state.online else 0, online_us=now_us if state.online else 0,
     )  # fmt: skip
+    if before is None:
+        return live
+    if before.online and live.online and (before.journal, before.connection) == (live.journal, live.connection):
+        same = before.streams == live.streams
+        live = replace(live, online_us=before.online_us, unchanged_us=before.unchanged_us if same else now_us)
+    return with_journals(replace(live, journals=before.journals, told=before.told, refused=before.refused), before)
 
 
-def _changes(tx: Tx, before: Live | None, live: Live) -> None:
+def _changes(tx: Tx, before: Live | None, live: Live, now_us: int) -> Live:
     if before is None or before.online != live.online:
-        tx.record(Record("speaker.online" if live.online else "speaker.offline", live.id, "its state says so"))
-    if before is not None and before.journal and before.journal != live.journal:
-        tx.record(Record("speaker.journal_lost", live.id, "it came back with a new journal"))
+        came = Record("speaker.online" if live.online else "speaker.offline", live.id, "its state says so")
+        if live.oddity == CLONED:
+            live = tell(tx, live, came, now_us)
+        else:
+            tx.record(came)
+    if before is not None and before.journal and before.journal != live.journal and live.oddity != CLONED:
+        lost = Record("speaker.journal_lost", live.id, "it came back with a new journal")
+        live = tell(tx, live, lost, now_us)
     if not live.online:
-        return
+        return live
     if tx.missing_receipts(live.id, live.journal, live.seq, 1):
         tx.save(Save(Carry.ASK_MISSING, live.id))
     configs.compare_with_held(tx, live)
+    return live
 
 
 def missing(store: Store, speaker: str) -> tuple[int, ...]:

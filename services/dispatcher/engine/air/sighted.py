@@ -59,6 +59,11 @@ def of_order(order: str, rev: int, known: Broadcast | None) -> Sighting:
     return Sighting(order_id(order, rev), order=order, rev=rev)
 
 
+def of_stopped(order: str, rev: int) -> Sighting:
+    """The sighting of an order of ours that sounds after it was stopped."""
+    return Sighting(sightings.stopped_id(order), order=order, rev=rev, after_stop=True)
+
+
 def of_stream(stream: str, version: int) -> Sighting:
     """The sighting of a version of a stream."""
     return Sighting(stream_id(stream, version), stream=stream, version=version)
@@ -83,7 +88,8 @@ def _said(tx: Tx, id: str, said: Sequence[Seen], settled_us: int) -> None:
     names = (*row.said_by, *(each.speaker for each in said if each.speaker))
     said_by = tuple(dict.fromkeys(names))[:SAID_BY_MAX]
     kept = [each for each in said if each.raw][: max(0, UNREAD_MAX - row.unread)]
-    tx.add_unread([Unread("mqtt", f"receipt/{e.speaker}", "receipt_unknown_order", e.raw, now_us) for e in kept])
+    reason = "receipt_after_stop" if row.after_stop else "receipt_unknown_order"
+    tx.add_unread([Unread("mqtt", f"receipt/{e.speaker}", reason, e.raw, now_us) for e in kept])
     look_us = row.look_us
     if not row.excuse:
         look_us = min(row.look_us, now_us + RECOUNT_US) if row.look_us else now_us + settled_us

@@ -13,15 +13,14 @@ from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain import sightings
 from ...domain.effects import Record
-from ...domain.incidents import Incident, IncidentState, SignalJoined
-from ...domain.places import OfficeKind
+from ...domain.incidents import Incident, SignalJoined
+from ...domain.judgement import Doubt
 from ...domain.planning import City
-from ...domain.risk import Witness
 from ...domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
-from ...domain.signals import Evidence, Place, Signal, SignalKind, Use
+from ...domain.signals import Signal
 from ..ports import Live, Page, Stream, Tx
 from ..signals import incidents
-from ..tasks import asking
+from ..tasks.own_incidents import OPEN, open_own, own_signal
 from ..transaction import Work
 from .sighted import FOUND_AT_START, KEPT_US, RECOUNT_US, wake
 
@@ -30,7 +29,6 @@ OPEN_MAX = 8
 TOGETHER_WITHIN_US = 60_000_000
 ACCOUNT_AGAIN_US = 3_600_000_000
 """An account that goes on lying after people were done with it is an incident again after so long."""
-_OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
 
 
 def look(work: Work, id: str) -> None:
@@ -103,6 +101,9 @@ def _speakers(tx: Tx, row: Sighting) -> int:
     few = len(row.said_by)
     if row.listing is not Listing.THING:
         return few
+    if row.after_stop:
+        # The row can name a few of them; who was cut off and could not know is among them, and sounded too.
+        return few if few < SAID_BY_MAX else sum(e.doubted == Doubt.AFTER_STOP for e in tx.expected(row.order))
     saying = max((tx.count_saying(order) for order in ((row.order,) if row.order else row.orders)), default=0)
     holding = 0
     if row.stream and not row.order and few >= SAID_BY_MAX:
@@ -133,13 +134,13 @@ def _raised(work: Work, row: Sighting) -> Sighting:
     """The sighting with its incident: a new one, or one that is open already and about the same or too much else."""
     tx, city = work.tx, work.city
     tx.lock(f"join/{UNKNOWN_SOUNDS}")
-    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=UNKNOWN_SOUNDS, state=_OPEN)
+    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=UNKNOWN_SOUNDS, state=OPEN)
     row = replace(row, speakers=len(row.said_by), raised_us=tx.now_us(), leads=False)
     for each in open_now:
         if len(open_now) < OPEN_MAX and not _same_cause(tx, each, row):
             continue
         incident = tx.get_locked(Incident, each.id)
-        if incident is not None and incident.state in _OPEN:
+        if incident is not None and incident.state in OPEN:
             signal = _told(tx, row, city)
             tx.add_signal(signal, incident.id)
             incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
@@ -164,31 +165,13 @@ def _same_cause(tx: Tx, incident: Incident, row: Sighting) -> bool:
 
 
 def _opened(work: Work, row: Sighting, signal: Signal) -> Incident:
-    tx, city = work.tx, work.city
-    (area,) = signal.place.areas
-    incident = Incident(
-        id=work.ids.new(), use=Use.ACTUAL, hazard=UNKNOWN_SOUNDS, event_code="", playbook="",
-        state=IncidentState.VERIFYING, level=sightings.LEVEL_UNKNOWN_SOUNDS, reasons=(signal.description,),
-        place=signal.place, venue=None, area=area, cell=f"area/{area}", lat_e7=None, lon_e7=None,
-        opened_us=tx.now_us(), last_signal_us=signal.received_us, signal_count=1, headline=signal.headline,
-        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, sightings.LEVEL_UNKNOWN_SOUNDS),),
-    )  # fmt: skip
-    tx.put(incident)
-    tx.add_signal(signal, incident.id)
-    facts: dict[str, object] = {"hazard": UNKNOWN_SOUNDS, "area": area, "sighting": row.id}
-    tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
     said_by = "、".join(row.said_by) or "无"
     question = {
         "zh": f"{signal.headline}。最先报告的终端：{said_by}。请立即到现场或电话核实：是否真的在播放？播放什么？",
         "en": f"{signal.description} First said by: {', '.join(row.said_by) or 'nobody'}. Go or call at once: does "
         "anything sound there, and what?",
     }
-    duty = tuple(o.id for o in city.offices if o.kind is OfficeKind.DUTY and o.area in city.tree.chain(area).all)
-    task = asking.ask_about_source(work, incident, duty, question)
-    if task is not None:
-        incident = replace(incident, task=task)
-        tx.put(incident)
-    return incident
+    return open_own(work, signal, question, {"sighting": row.id})
 
 
 def _counted(work: Work, row: Sighting) -> Sighting:
@@ -211,22 +194,9 @@ def _counted(work: Work, row: Sighting) -> Sighting:
 
 
 def _signal(row: Sighting, city: City, now_us: int) -> Signal:
-    words = sightings.headline(row)
-    return Signal(
-        key=f"sighting/{row.id}/{now_us}",
-        reporter="dispatcher",
-        use=Use.ACTUAL,
-        kind=SignalKind.ALERT,
-        evidence=Evidence.SYSTEM,
-        hazard=UNKNOWN_SOUNDS,
-        event_code="",
-        place=Place(areas=(_area(row, city),)),
-        observed_us=now_us,
-        received_us=now_us,
-        claimed_level=sightings.LEVEL_UNKNOWN_SOUNDS,
-        headline=words["zh"],
-        description=f"{words['en']}.",
-    )
+    words, key = sightings.headline(row), f"sighting/{row.id}/{now_us}"
+    level = sightings.LEVEL_UNKNOWN_SOUNDS
+    return own_signal(key, UNKNOWN_SOUNDS, level, _area(row, city), words["zh"], words["en"], now_us)
 
 
 def _area(row: Sighting, city: City) -> str:

@@ -352,7 +352,7 @@ def _take_over(tx: Tx, mine: Broadcast, order: Order, person: str) -> None:
     """Give a known broadcast the state that the broker holds. The person answers for it, as the log then shows."""
     silent = order.state is OrderState.WITHDRAWN
     state = BroadcastState.WITHDRAWN if silent else BroadcastState.ON_AIR
-    there = silenced_at(mine, order.rev) if silent else replace(mine, rev=order.rev)
+    there = silenced_at(mine, order.rev, tx.now_us()) if silent else replace(mine, rev=order.rev, silent_us=0)
     tx.put(replace(there, state=state, start_at_us=order.start_at, expires_us=order.expires))
     # What speakers have said of it since counts.
     if mine.original and not mine.on_manifest:

@@ -1,0 +1,268 @@
+"""What speakers refuse of what was given out here: noted at each speaker, counted per topic, and a red incident where
+many do. `domain/refused_documents` says what counts.
+
+A speaker's row holds a few topics at most, whatever it says; an incident never drafts anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from devices.protocols.documents import Receipt, Use
+from devices.protocols.refusals import Refused
+from devices.protocols.speaker_link import KEYS_TOPIC, config_topic
+from devices.protocols.topics import StreamKind, parse_manifest_topic
+
+from ...domain import refused_documents
+from ...domain.effects import Record, Timer, WakeAt
+from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
+from ...domain.places import Speaker
+from ...domain.planning import City, in_service
+from ...domain.refused_documents import (
+    ALL_CONFIGS,
+    DOCUMENTS_REFUSED,
+    LEVEL_REFUSED,
+    RefusedDocument,
+    RefusedTopic,
+    headline,
+    kind_of,
+    use_of,
+    waits_us,
+    what_to_do,
+)
+from ...domain.signing_keys import KeyState
+from ..clock import SPEAKER_SILENT_US, lately
+from ..ports import NEVER_US, CitySettings, Live, Page, Read, Stream, Tx
+from ..signals import incidents
+from ..tasks.own_incidents import OPEN, open_own, own_signal
+from ..transaction import Work
+from .speaker_oddities import tell
+
+TOPICS_MAX = 16
+"""How many topics one speaker's refusals are kept of: its area chain twice, its own, keys and config are fewer."""
+LIVE_ROWS_MAX = 200_000
+KEYS_MAX = 1_000
+SAID_BY_MAX = 8
+OPEN_MAX = 8
+"""Beyond so many open incidents of this kind, what is refused further joins the newest."""
+LOOK_EVERY_US = 30_000_000
+SLOT_US = 5_000_000
+"""Timers of refusals fall on multiples of this, so that a crowd that refuses sets few."""
+
+
+def note(tx: Tx, said: Sequence[tuple[str, Receipt]]) -> Counter[str]:
+    """Take in receipts of refused documents; how often each reason was given. The log has one line an hour of each
+    speaker and reason."""
+    now_us = tx.now_us()
+    counted: Counter[str] = Counter()
+    by_speaker: dict[str, list[Receipt]] = defaultdict(list)
+    for speaker, receipt in said:
+        by_speaker[speaker].append(receipt)
+    given_out = GivenOut(tx)
+    due_us: set[int] = set()
+    # In the order of their ids, so that two transactions never wait for each other in a circle.
+    for speaker in sorted(by_speaker):
+        live = tx.get_locked(Live, speaker) or Live(speaker, False, 0, "", 0, 0, 0, "", 0, "", NEVER_US)
+        for receipt in by_speaker[speaker]:
+            reason = next((step.reason for step in receipt.steps if step.reason), "refused")
+            kind = kind_of(reason)
+            counted[kind] += 1
+            facts: dict[str, object] = {"stream": receipt.stream, "version": receipt.version}
+            live = tell(tx, live, Record("speaker.refuses", speaker, reason, facts=facts), now_us, kind)
+            before = live
+            live = _refusing(live, receipt, kind, given_out.version(receipt.stream, speaker), now_us)
+            due_us |= {now_us + waits_us(kind)} if live is not before else set()
+        tx.put(live)
+    for each_us in due_us:
+        _wake(tx, each_us)
+    return counted
+
+
+def _refusing(live: Live, receipt: Receipt, kind: str, ours: int, now_us: int) -> Live:
+    """The row with what it refuses of ours; as it was where that is nothing of ours, or where it holds ours."""
+    topic = receipt.stream
+    before = live.refused.get(topic)
+    fresh = RefusedDocument(kind, receipt.version, ours, before.since_us if before else now_us)
+    if not ours or receipt.version > ours or fresh.answered(_held(live, topic), ours):
+        return live
+    others = {name: refused for name, refused in live.refused.items() if name != topic}
+    return replace(live, refused=dict([*others.items(), (topic, fresh)][-TOPICS_MAX:]))
+
+
+def still(read: Read, live: Live) -> Live:
+    """The speaker without the refusals that its state has answered."""
+    if not live.refused:
+        return live
+    given_out = GivenOut(read)
+    left = {
+        topic: refused
+        for topic, refused in live.refused.items()
+        if not refused.answered(_held(live, topic), given_out.version(topic, live.id))
+    }
+    return replace(live, refused=left)
+
+
+def _held(live: Live, topic: str) -> int:
+    if topic == KEYS_TOPIC:
+        return live.keys_version
+    return live.config_version if topic == config_topic(live.id) else live.streams.get(topic, 0)
+
+
+class GivenOut:
+    """The newest version that was given out here on a topic, 0 for none; each is looked up once in a transaction."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._known: dict[str, int] = {}
+
+    def version(self, topic: str, speaker: str) -> int:
+        if topic not in self._known:
+            self._known[topic] = self._look(topic, speaker)
+        return self._known[topic]
+
+    def _look(self, topic: str, speaker: str) -> int:
+        if topic == KEYS_TOPIC:
+            keys = self._read.find(KeyState, Page(limit=KEYS_MAX))
+            return max((at.document for key in keys for at in key.gateways.values()), default=0)
+        if topic == config_topic(speaker):
+            row = self._read.get(Speaker, speaker)
+            return row.config_version if row is not None else 0
+        stream, settings = self._read.get(Stream, topic), self._read.get(CitySettings, "city")
+        ours = stream is not None and settings is not None and stream.issuer == settings.issuer
+        return stream.manifest_version if stream is not None and ours else 0
+
+
+@dataclass(slots=True)
+class _Count:
+    version: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    said_by: list[str] = field(default_factory=list)
+
+
+def refused_now(read: Read, city: City | None) -> tuple[RefusedTopic, ...]:
+    """What speakers that are in service and online refuse, and had time to mend, by topic."""
+    refusing = [] if city is None else read.find(Live, Page(limit=LIVE_ROWS_MAX), refuses=True)
+    if city is None or not refusing:
+        return ()
+    now_us = read.now_us()
+    serving = {s.id: s for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
+    counts: dict[str, _Count] = defaultdict(_Count)
+    for live in refusing:
+        speaker = serving.get(live.id)
+        if speaker is None or not live.online or not lately(live.heard_us, now_us, SPEAKER_SILENT_US):
+            continue
+        for topic, refused in live.refused.items():
+            if refused.stands(now_us, live.online_us) and _is_for(topic, speaker, city):
+                count = counts[ALL_CONFIGS if topic == config_topic(live.id) else topic]
+                count.version = max(count.version, 0 if topic == config_topic(live.id) else refused.ours)
+                count.reasons[refused.reason] += 1
+                count.said_by.append(live.id)
+    meant = _meant(serving, city) if counts else Counter()
+    return tuple(
+        RefusedTopic(
+            topic, use_of(topic), count.version, _meant_by(topic, meant, len(serving)), count.reasons,
+            tuple(count.said_by[:SAID_BY_MAX]),
+        )
+        for topic, count in sorted(counts.items())
+    )  # fmt: skip
+
+
+def _is_for(topic: str, speaker: Speaker, city: City) -> bool:
+    """Whether a topic concerns this speaker; it may have moved, or lie."""
+    if topic in (KEYS_TOPIC, config_topic(speaker.id)):
+        return True
+    try:
+        where = parse_manifest_topic(topic)
+    except Refused:
+        return False
+    if where.kind is StreamKind.SPEAKER:
+        return where.name == speaker.id
+    return where.name in city.tree.chain(speaker.area).all
+
+
+def _meant(serving: Mapping[str, Speaker], city: City) -> Counter[str]:
+    """How many speakers in service each area's streams are for."""
+    per_area = Counter(s.area for s in serving.values())
+    meant: Counter[str] = Counter()
+    for area, speakers in per_area.items():
+        for name in city.tree.chain(area).all:
+            meant[name] += speakers
+    return meant
+
+
+def _meant_by(topic: str, meant: Counter[str], everybody: int) -> int:
+    if topic in (KEYS_TOPIC, ALL_CONFIGS):
+        return everybody
+    where = parse_manifest_topic(topic)
+    return 1 if where.kind is StreamKind.SPEAKER else meant[where.name]
+
+
+def look(work: Work) -> None:
+    """A timer of refusals is due: where many speakers refuse something actual, a red incident says so, once for each
+    topic, version and reason. Looked at again while anybody refuses anything."""
+    tx = work.tx
+    for refused in refused_now(tx, work.city):
+        if refused.many and refused.use == Use.ACTUAL:
+            _tell(work, refused)
+    if tx.find(Live, Page(limit=1), refuses=True):
+        _wake(tx, tx.now_us() + LOOK_EVERY_US)
+
+
+def _tell(work: Work, refused: RefusedTopic) -> None:
+    tx = work.tx
+    english, chinese = headline(refused)
+    key = f"refused/{refused.topic}@{refused.version}/{refused.reason}"
+    told = tx.signal_incident(key)
+    if told is not None:
+        _count_again(tx, told, refused)
+        return
+    now_us = tx.now_us()
+    tx.lock(f"join/{DOCUMENTS_REFUSED}")
+    signal = own_signal(key, DOCUMENTS_REFUSED, LEVEL_REFUSED, _area(refused, work.city), chinese, english, now_us)
+    facts: dict[str, object] = {"topic": refused.topic, "version": refused.version, "said_by": list(refused.said_by)}
+    tx.record(Record("refused.alarm", refused.topic, signal.description, facts=facts))
+    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=DOCUMENTS_REFUSED, state=OPEN)
+    begins = refused_documents.begins_zh(refused)
+    for each in open_now:
+        if not each.headline.startswith(begins) and len(open_now) < OPEN_MAX:
+            continue
+        incident = tx.get_locked(Incident, each.id)
+        if incident is not None and incident.state in OPEN:
+            tx.add_signal(signal, incident.id)
+            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
+            _count_again(tx, incident.id, refused)
+            return
+    do, do_zh = what_to_do(refused)
+    said_by = ", ".join(refused.said_by)
+    question = {
+        "zh": f"{chinese}。{do_zh}最先报告的终端：{said_by}。",
+        "en": f"{english}. {do} First said by: {said_by}.",
+    }
+    open_own(work, signal, question, facts)
+
+
+def _count_again(tx: Tx, id: str, refused: RefusedTopic) -> None:
+    """An open incident about this topic says how many there are now."""
+    english, chinese = headline(refused)
+    incident = tx.get_locked(Incident, id)
+    mine = incident is not None and incident.headline.startswith(refused_documents.begins_zh(refused))
+    if incident is not None and incident.state in OPEN and mine and incident.headline != chinese:
+        tx.put(replace(incident, headline=chinese, reasons=(f"{english}.",)))
+
+
+def _area(refused: RefusedTopic, city: City) -> str:
+    """Where its office is sought."""
+    if refused.topic in (KEYS_TOPIC, ALL_CONFIGS):
+        return city.code
+    where = parse_manifest_topic(refused.topic)
+    if where.kind is StreamKind.SPEAKER:
+        return city.speakers[where.name].area
+    return where.name if where.name in city.tree.areas else city.code
+
+
+def _wake(tx: Tx, due_us: int) -> None:
+    """Look then, or a little later together with others: a refusal that comes meanwhile puts nothing off."""
+    due_us += -due_us % SLOT_US
+    tx.wake_at(WakeAt(Timer.REFUSED, str(due_us), due_us, due_us + USELESS_NEVER_US))

@@ -1,0 +1,62 @@
+"""Red incidents about the service itself: without playbook, so that nothing of them can ever be aired."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...domain.effects import Record
+from ...domain.incidents import Incident, IncidentState
+from ...domain.places import OfficeKind
+from ...domain.planning import City
+from ...domain.risk import Witness
+from ...domain.signals import Evidence, Place, Signal, SignalKind, Use
+from ..transaction import Work
+from . import asking
+
+OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
+
+
+def own_signal(key: str, hazard: str, level: int, area: str, zh: str, en: str, now_us: int) -> Signal:
+    """What the dispatcher itself reports."""
+    return Signal(
+        key=key,
+        reporter="dispatcher",
+        use=Use.ACTUAL,
+        kind=SignalKind.ALERT,
+        evidence=Evidence.SYSTEM,
+        hazard=hazard,
+        event_code="",
+        place=Place(areas=(area,)),
+        observed_us=now_us,
+        received_us=now_us,
+        claimed_level=level,
+        headline=zh,
+        description=f"{en}.",
+    )
+
+
+def open_own(work: Work, signal: Signal, question: dict[str, str], facts: dict[str, object]) -> Incident:
+    """Open an incident for such a signal, and ask the duty desk and the offices of its area."""
+    tx, city, level = work.tx, work.city, signal.claimed_level
+    assert level is not None
+    (area,) = signal.place.areas
+    incident = Incident(
+        id=work.ids.new(), use=Use.ACTUAL, hazard=signal.hazard, event_code="", playbook="",
+        state=IncidentState.VERIFYING, level=level, reasons=(signal.description,),
+        place=signal.place, venue=None, area=area, cell=f"area/{area}", lat_e7=None, lon_e7=None,
+        opened_us=tx.now_us(), last_signal_us=signal.received_us, signal_count=1, headline=signal.headline,
+        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, level),),
+    )  # fmt: skip
+    tx.put(incident)
+    tx.add_signal(signal, incident.id)
+    facts = {"hazard": signal.hazard, "area": area, **facts}
+    tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
+    task = asking.ask_about_source(work, incident, _duty_desks(city, area), question)
+    if task is not None:
+        incident = replace(incident, task=task)
+        tx.put(incident)
+    return incident
+
+
+def _duty_desks(city: City, area: str) -> tuple[str, ...]:
+    return tuple(o.id for o in city.offices if o.kind is OfficeKind.DUTY and o.area in city.tree.chain(area).all)

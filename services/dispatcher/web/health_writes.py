@@ -1,0 +1,75 @@
+"""Whether the database can be written, for health: it may answer every question while each write waits or fails.
+
+A gateway that renews its lease has just committed, so that nothing is tried while one runs. Without such a proof one
+tiny write is tried, by a thread of its own: health waits for it a moment, and never for a second one. PostgreSQL also
+says who waits for a lock on what no gateway writes every second.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ..engine.leases import prove_write
+from ..engine.ports import Clock, Store, StoreUnavailable
+
+WAIT_S = 1.0
+PROOF_LASTS_US = 10_000_000
+WAITED_US_MAX = 2_000_000
+"""How long a transaction may wait for another one."""
+WAITED_LASTS_US = 10_000_000
+"""For how long one that waited longer is shown: each gives up after 5 s, and is tried again."""
+
+
+@dataclass(slots=True)
+class _Try:
+    begun_us: int
+    ended: threading.Event = field(default_factory=threading.Event)
+    fault: str = ""
+
+
+class WriteProof:
+    """Looks whether something was committed lately, or commits something. Called by one thread at a time."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._trying: _Try | None = None
+        self._proved_us = -PROOF_LASTS_US
+        self._waited: tuple[int, int] | None = None
+
+    def fault(self, *, committed: bool, waited_us: int = 0) -> str:
+        """Why something can't be written now, "" where it can; `committed` says that a gateway has just done so,
+        `waited_us` how long a transaction waits for another one's lock."""
+        now_us = self._clock.mono_us()
+        if waited_us > WAITED_US_MAX:
+            self._waited = now_us, waited_us
+        if self._waited is not None and now_us - self._waited[0] < WAITED_LASTS_US:
+            return f"it answers, but a write has waited for {self._waited[1] // 1_000_000} s for another's lock"
+        if committed:
+            # What an earlier try came to, or still comes to, says nothing of now.
+            self._trying = None
+            return ""
+        trying = self._trying
+        if trying is None:
+            if now_us - self._proved_us < PROOF_LASTS_US:
+                return ""
+            trying = self._trying = _Try(now_us)
+            threading.Thread(target=self._write, args=(trying,), name="write proof", daemon=True).start()
+        if not trying.ended.wait(WAIT_S):
+            return f"it answers, but a write has waited for {(self._clock.mono_us() - trying.begun_us) // 1_000_000} s"
+        self._trying = None
+        if trying.fault:
+            return f"it answers, but can't be written: {trying.fault}"
+        self._proved_us = now_us
+        return ""
+
+    def _write(self, trying: _Try) -> None:
+        try:
+            prove_write(self._store)
+        except StoreUnavailable as away:
+            trying.fault = str(away)
+        except Exception as broken:
+            trying.fault = f"{type(broken).__name__}: {broken}"
+            raise
+        finally:
+            trying.ended.set()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from devices.protocols import asking, speaker_link
+from devices.protocols import asking, jws, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
@@ -168,5 +168,5 @@ class Voice:
                 self._send(topic, stream.signed, retain=True)
             return
         with self._store.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            verdict = streams.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
             sighted.found(tx, manifest, verdict, at_start=not self.compared)

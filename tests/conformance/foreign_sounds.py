@@ -150,6 +150,8 @@ class Book:
         if reason != "not_mine" and mark["accepted"] < order["rev"] and now < order["expires"]:
             mark["accepted"] = order["rev"]
             self.say(key, order["rev"], "accepted", wait=secrets.randbelow(config["accepted_spread_ms"] + 1) * 1_000)
+        if self.sounds(key) and self.sound and self.sound["rev"] > order["rev"]:
+            self.cut(key, "withdrawn", now)
         if reason == "not_mine" or (reason == "withdrawn" and mark["withdrawn"] < order["rev"]):
             open_still = mark["accepted"] and not mark["over"] and mark["heard"] < order.get("repeat", 1)
             told = self.cut(key, reason, now)

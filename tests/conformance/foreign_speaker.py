@@ -32,8 +32,8 @@ class ForeignSpeaker:
         self.file = folder / "journal.json"
         root = {"kid": given["root_kid"], "x": given["root_key"], "alg": "Ed25519", "not_after": 2**53 - 1}
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
-        blank |= {"roots": [root], "keys": None, "config": None, "digests": {}, "streams": {}, "orders": {}}
-        self.j: Json = blank | {"marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        blank |= {"roots": [root], "keys": None, "config": None, "digests": {}, "accepted": {}, "streams": {}}
+        self.j: Json = blank | {"orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():
             self.j = json.loads(self.file.read_text("utf-8"))
@@ -176,7 +176,12 @@ class ForeignSpeaker:
         self.newer(topic, keys, digest, version)
         self.j["roots"] = [root, *([keys["root"]] if "root" in keys else [])]
         self.j["keys"] = keys
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
+        page.end_unvouched(self.j["orders"], self.listed())
         return True
+
+    def listed(self) -> set[str]:
+        return {key["x"] for key in self.j["keys"]["keys"]}
 
     def take_config(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         if self.j["keys"] is None:
@@ -188,7 +193,8 @@ class ForeignSpeaker:
             self.client.unsubscribe(gone)
         self.subscribe(*(each for each in self.areas() if each not in before))
         own = (*config["area_chain"], *config["overlay"], self.id)
-        self.j["streams"] = {t: held for t, held in self.j["streams"].items() if t.split("/")[3] in own}
+        self.j["accepted"] = {t: held for t, held in self.j["accepted"].items() if t.split("/")[3] in own}
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
         return True
 
     def newer(self, topic: str, document: Json, digest: str, version: list[int]) -> None:
@@ -211,8 +217,10 @@ class ForeignSpeaker:
             self.ask_soon()
         if refusal := page.freshness(manifest, digest, self.now(), *held[:2]):
             raise Refused(refusal)
-        self.j["streams"][topic] = [manifest["version"], digest, manifest["chain_head"]]
-        for code in page.take_orders(self.j["orders"], manifest, key["area"], self.j["config"]):
+        now, before = [manifest["version"], digest, manifest["chain_head"]], self.j["accepted"].get(topic, {})
+        self.j["accepted"][topic] = page.next_accepted(before, key["x"], now, self.listed())
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
+        for code in page.take_orders(self.j, manifest, key, self.listed()):
             self.refuse(topic, manifest["version"], code)
         return True
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from devices.protocols.documents import KeyDocument, Order, OrderState, Use
+from devices.protocols.documents import HelloAnswer, KeyDocument, Order, OrderState, Use
 from devices.protocols.jws import SigningKey
-from devices.protocols.speaker_link import KEYS_TOPIC, manifest_topic, sign
+from devices.protocols.speaker_link import (
+    KEYS_TOPIC,
+    config_topic,
+    decode_receipt,
+    hello_answer_topic,
+    manifest_topic,
+    sign,
+)
 from devices.speaker import events as e
+from devices.speaker.machine import blank, decide
 from devices.speaker.state import lists
+from tests.data.speaker_link import make
 from tests.devices.speaker.world import (
     ACTUAL,
     CITY,
@@ -290,3 +302,53 @@ def test_a_removal_in_one_line_of_the_journal_is_whole_or_not_at_all() -> None:
     (persist,) = (effect for effect in effects if isinstance(effect, e.Persist))
     assert {("doc", "keys"), ("order", "actual/thief")} <= {(entry.kind, entry.key) for entry in persist.entries}
     assert world.state.orders["actual/thief"].order.expires == T0 + HOUR
+
+
+# The published vectors
+
+DATA = Path(make.__file__).parent
+PUBLISHED: dict[str, Any] = json.loads((DATA / "world.json").read_text("utf-8"))
+VECTORS: list[dict[str, Any]] = json.loads((DATA / "removed_keys.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: str(case["name"]))
+@either
+def test_published_vector(case: dict[str, Any], between: Restart) -> None:
+    events = 0
+    state = blank(make.SPEAKER, make.ROOT)
+    facts: list[e.Entry] = []
+    said: list[str] = []
+
+    def feed(event: e.Event) -> None:
+        nonlocal state
+        state, effects = decide(state, event)
+        for effect in effects:
+            facts.extend(effect.entries if isinstance(effect, e.Persist) else ())
+            if isinstance(effect, e.Persist):
+                receipts = [decode_receipt(x.value.encode()) for x in effect.entries if x.kind == "receipt" and x.value]
+                said.extend(step.reason for receipt in receipts if receipt.stream for step in receipt.steps)
+
+    def message(topic: str, raw: bytes) -> None:
+        nonlocal events
+        events += 1
+        feed(e.Message(at_us=0, mono_us=events, topic=topic, payload=raw))
+
+    def boot() -> None:
+        feed(e.Booted(0, events, e.Image("journal-1", tuple(facts)), f"seed-{events}"))
+        feed(e.Connecting(0, events))
+        feed(e.Connected(0, events))
+        message(KEYS_TOPIC, PUBLISHED["keys"].encode())
+        message(config_topic(make.SPEAKER), PUBLISHED["config"].encode())
+        answer = HelloAnswer(state.clock.nonce, make.NOW, {})
+        message(hello_answer_topic(make.SPEAKER), sign(answer, make.signing_key("clock-city")))
+
+    boot()
+    for document in case["documents"]:
+        message(document["topic"], document["raw"].encode())
+        if between is restarts and document["topic"] == KEYS_TOPIC:
+            boot()
+    held = {topic: stream.version for topic, stream in state.papers.streams.items()}
+    orders = {key: [standing.order.rev, str(standing.order.state)] for key, standing in state.orders.items()}
+    assert (held, orders) == (case["held"], case["orders"])
+    # After a restart the broker sends the first key document again, which is refused as well.
+    assert [reason for reason in said if between is stays_up] == [r for r in case["reported"] if between is stays_up]

@@ -127,8 +127,11 @@ class Voice:
                 self._send(stream.id, stream.signed, retain=True)
         self._publish_lost_configs(seen)
         if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
-            self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
+            self.publish_keys()
         self.compared = True
+
+    def publish_keys(self) -> None:
+        self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
 
     def look(self, holds: Callable[[str], bytes | None]) -> dict[str, str]:
         """Ask the broker afresh what it holds of every occupied stream, and mend what is lost or another; what was

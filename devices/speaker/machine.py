@@ -36,11 +36,11 @@ from devices.speaker.state import (
     State,
     blank,
     draft_of,
+    held_of,
     latest,
     mark_of,
     order_of,
     recounted,
-    stream_of,
     without,
 )
 from devices.speaker.turn import Turn, spread
@@ -229,7 +229,8 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
         t.sound = replace(t.sound, store_reason="document_unread")
     stored = Papers(
         root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",
-        accepted={topic: stream_of(text) for topic, text in facts.get("stream", {}).items()},
+        configs=held_of(docs.get("configs", "{}")),
+        accepted={topic: held_of(text) for topic, text in facts.get("stream", {}).items()},
         said={topic: tuple((v, r) for v, r in json.loads(text)) for topic, text in facts.get("said", {}).items()},
     )  # fmt: skip
     return recounted(stored)

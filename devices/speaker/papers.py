@@ -36,7 +36,7 @@ from devices.protocols.speaker_link import (
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
 from devices.speaker.standing import claim, end_unvouched, retarget, sweep
-from devices.speaker.state import STREAMS_MAX, Held, lists, packed, recounted, stream_entry, without
+from devices.speaker.state import STREAMS_MAX, Held, counting, held_text, kept, packed, recounted, without
 from devices.speaker.turn import Turn
 
 _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
@@ -161,14 +161,18 @@ def _read_config(t: Turn) -> bool:
     except Refused as refused:
         receipts.refuse_document(t, topic, 0, refused.reason)
         return False
-    held = papers.config.version if papers.config else None
-    refusal = version_refusal(config.version, digest(raw), held, papers.config_digest)
+    held = counting(papers, papers.configs)
+    refusal = version_refusal(
+        config.version, digest(raw), held.version if held else None, held.digest if held else None
+    )
     if refusal is not None:
         receipts.refuse_document(t, topic, config.version, refusal)
         return False
     before = filters(t.speaker, papers.config)
-    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"")
+    configs = {**kept(papers, papers.configs), _signer(t, raw).x: Held(config.version, digest(raw), "")}
+    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
     t.fact("doc", "config", raw.decode())
+    t.fact("doc", "configs", held_text(configs))
     _move(t, before, filters(t.speaker, config))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)
@@ -234,23 +238,15 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
     held, signer = Held(manifest.version, digest(raw), manifest.chain_head, raw), _signer(t, raw)
-    by_key = {**_before(t, topic), signer.x: held}
+    by_key = {**kept(t.papers, t.papers.accepted.get(topic, {})), signer.x: held}
     accepted, waiting = {**t.papers.accepted, topic: by_key}, without(t.papers.waiting, topic)
     t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))
-    t.keep(stream_entry(topic, by_key))
+    t.fact("stream", topic, held_text(by_key))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)
     _claim_all(t, manifest, signer)
     end_unvouched(t)
     retarget(t)
-
-
-def _before(t: Turn, topic: str) -> dict[str, Held]:
-    """What stays of a stream when its next manifest is accepted: the highest version under each listed key, and the
-    highest under a removed one, which counts again if that key was removed by mistake and is listed once more."""
-    by_key = {x: replace(held, raw=b"") for x, held in t.papers.accepted.get(topic, {}).items()}
-    removed = sorted((x for x in by_key if not lists(t.papers, x)), key=lambda x: by_key[x].version)
-    return {x: held for x, held in by_key.items() if x not in removed[:-1]}
 
 
 def _claim_all(t: Turn, manifest: Manifest, signer: LinkKey) -> None:

@@ -59,8 +59,8 @@ class Papers:
     """The signed documents: accepted ones, and the newest bytes of those that cannot be accepted yet.
 
     `accepted` holds per stream, under the public half of the signing key, the highest manifest of that key. `streams`
-    follows from it and from `keys`: per stream the highest manifest whose key is listed. `said` holds per topic the
-    (version, reason) pairs whose refusal has been receipted.
+    follows from it and from `keys`: per stream the highest manifest whose key is listed. `configs` holds the same of
+    the configs. `said` holds per topic the (version, reason) pairs whose refusal has been receipted.
     """
 
     root: LinkKey
@@ -70,6 +70,7 @@ class Papers:
     config: SpeakerConfig | None = None
     config_digest: bytes = b""
     config_waiting: bytes = b""
+    configs: dict[str, Held] = field(default_factory=dict)
     accepted: dict[str, dict[str, Held]] = field(default_factory=dict)
     streams: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, bytes] = field(default_factory=dict)
@@ -272,17 +273,28 @@ def recounted(papers: Papers) -> Papers:
 
     A key that is past its `not_after` is listed still, so that nothing falls back when a key expires.
     """
-    counting = {topic: [h for x, h in of.items() if lists(papers, x)] for topic, of in papers.accepted.items()}
-    streams = {topic: max(found, key=lambda h: h.version) for topic, found in counting.items() if found}
+    streams = {topic: found for topic, of in papers.accepted.items() if (found := counting(papers, of)) is not None}
     return replace(papers, streams=streams)
 
 
-def stream_entry(topic: str, by_key: dict[str, Held]) -> Entry:
-    """The fact of a stream: version, digest and chain head under each key."""
-    return Entry("stream", topic, packed({x: [h.version, h.digest.hex(), h.chain_head] for x, h in by_key.items()}))
+def counting(papers: Papers, by_key: dict[str, Held]) -> Held | None:
+    """The highest of what was accepted under keys that are listed, None where there is none."""
+    return max((h for x, h in by_key.items() if lists(papers, x)), key=lambda h: h.version, default=None)
 
 
-def stream_of(text: str) -> dict[str, Held]:
+def kept(papers: Papers, by_key: dict[str, Held]) -> dict[str, Held]:
+    """What stays when the next document is accepted: the highest version under each listed key, and the highest under a
+    removed one, which counts again if that key was removed by mistake and is listed once more."""
+    removed = sorted((x for x in by_key if not lists(papers, x)), key=lambda x: by_key[x].version)
+    return {x: replace(held, raw=b"") for x, held in by_key.items() if x not in removed[:-1]}
+
+
+def held_text(by_key: dict[str, Held]) -> str:
+    """A fact: version, digest and chain head under each key."""
+    return packed({x: [h.version, h.digest.hex(), h.chain_head] for x, h in by_key.items()})
+
+
+def held_of(text: str) -> dict[str, Held]:
     return {x: Held(version, bytes.fromhex(d), head) for x, (version, d, head) in json.loads(text).items()}
 
 

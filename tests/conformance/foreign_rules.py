@@ -117,13 +117,13 @@ def read_keys(raw: bytes, roots: list[Json], now: int | None = None) -> tuple[Js
     return value, key
 
 
-def read_config(raw: bytes, speaker: str, keys: list[Json], now: int | None, held: Json | None) -> Json:
+def read_config(raw: bytes, speaker: str, keys: list[Json], now: int | None, held: Json | None) -> tuple[Json, Json]:
     value, key = opened(raw, "config", keys)
     need(value["speaker"] == speaker, "stream_mismatch")
     need(key["use"] == "config", "key_use")
     need(now is None or now <= key["not_after"], "key_expired")
     need(all(key["area"] in each["area_chain"] for each in (value, held) if each), "key_area")
-    return value
+    return value, key
 
 
 def read_answer(raw: bytes, nonce: str, keys: list[Json]) -> Json:
@@ -157,6 +157,11 @@ def version_refusal(version: int, digest: str, held: int | None, held_digest: st
     if held is None or version > held:
         return None
     return "version_back" if version < held else None if digest == held_digest else "version_conflict"
+
+
+def newer(version: int, digest: str, held: int | None, held_digest: str | None) -> None:
+    refusal = version_refusal(version, digest, held, held_digest)
+    need(refusal is None, refusal or "")
 
 
 def freshness(manifest: Json, digest: str, now: int | None, held: int | None, held_digest: str | None) -> str | None:

@@ -18,7 +18,7 @@ Case = dict[str, Any]
 WORLD: Case = json.loads((DATA / "world.json").read_text("utf-8"))
 ROOTS = [WORLD["root"], WORLD["next_root"]]
 KEYS = foreign.read_keys(WORLD["keys"].encode(), ROOTS)[0]["keys"]
-CONFIG = foreign.read_config(WORLD["config"].encode(), "sp-0001", KEYS, WORLD["now"], None)
+CONFIG = foreign.read_config(WORLD["config"].encode(), "sp-0001", KEYS, WORLD["now"], None)[0]
 
 
 def cases(*files: str) -> list[Any]:

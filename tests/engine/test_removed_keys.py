@@ -10,6 +10,7 @@ from devices.protocols import speaker_link
 from devices.protocols.documents import OrderState
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine import removed_keys, signing_keys, streams
@@ -189,3 +190,14 @@ def test_a_gateway_that_was_away_has_everything_signed_anew_when_it_reports_the_
     signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
     with town.store.read() as read_only:
         assert {key.id for key in read_only.find(KeyState)} == {HELD.id}
+
+
+def test_every_config_is_published_again_when_a_config_key_is_removed(town: Town) -> None:
+    with town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_CONFIG], "test", SECOND_US, 100))
+    removed_keys.take_back(town.store, [STOLEN])
+    assert not any(lane.startswith("publish_config:") for lane in town.lanes())
+    removed_keys.take_back(town.store, [replace(STOLEN, use="config")])
+    asked = {lane.partition(":")[2] for lane in town.lanes() if lane.startswith("publish_config:")}
+    with town.store.read() as read_only:
+        assert asked == {s.id for s in read_only.find(Speaker) if s.enrolled} != set()

@@ -27,10 +27,13 @@ from tests.data.speaker_link import make
 from tests.devices.speaker.world import (
     ACTUAL,
     CITY,
+    CONFIG,
     DISTRICT,
     HOUR,
     KEYS,
     ROOT,
+    SETUP,
+    SPEAKER,
     STREET,
     T0,
     S,
@@ -302,6 +305,48 @@ def test_a_removal_in_one_line_of_the_journal_is_whole_or_not_at_all() -> None:
     (persist,) = (effect for effect in effects if isinstance(effect, e.Persist))
     assert {("doc", "keys"), ("order", "actual/thief")} <= {(entry.kind, entry.key) for entry in persist.entries}
     assert world.state.orders["actual/thief"].order.expires == T0 + HOUR
+
+
+# Configs
+
+
+OTHER_CONFIG = key("config-2")
+
+
+def config_keys(version: int, *signers: SigningKey) -> bytes:
+    others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
+    return sign(KeyDocument(version, T0, (*others, *(link_key(s, Use.CONFIG) for s in signers))), ROOT)
+
+
+def config(signer: SigningKey, **changes: Any) -> bytes:
+    return sign(replace(SETUP, **changes), signer)
+
+
+@either
+def test_a_configs_version_counts_no_longer_when_its_key_is_removed(between: Restart) -> None:
+    world = World().up().publish(KEYS_TOPIC, config_keys(2, CONFIG, OTHER_CONFIG))
+    world.message(config_topic(SPEAKER), config(CONFIG, version=REV_MAX, volume_max=1)).advance(1)
+    ours = config(OTHER_CONFIG, version=5)
+    world.retained[config_topic(SPEAKER)] = ours
+    between(world).message(config_topic(SPEAKER), ours).advance(1)
+    assert (world.state.papers.config, reasons(world)) == (
+        replace(SETUP, version=REV_MAX, volume_max=1), ["version_back"],
+    )  # fmt: skip
+    between(world).publish(KEYS_TOPIC, config_keys(3, OTHER_CONFIG)).advance(1)
+    assert world.state.papers.config == replace(SETUP, version=5)
+    older = config(OTHER_CONFIG, version=4, volume_max=2)
+    between(world).message(config_topic(SPEAKER), older).advance(1)
+    assert world.state.papers.config == replace(SETUP, version=5)
+
+
+@either
+def test_a_config_whose_key_is_removed_stays_in_force_until_another_comes(between: Restart) -> None:
+    world = World().up().publish(KEYS_TOPIC, config_keys(2, OTHER_CONFIG)).advance(1)
+    world.retained.pop(config_topic(SPEAKER))
+    between(world).advance(1)
+    assert world.state.papers.config == SETUP
+    between(world).order(an_order()).advance(30)
+    assert world.sounds() == ["o-1#1"]
 
 
 # The published vectors

@@ -37,8 +37,9 @@ types: setup-test
 imports: setup-test
 	$(BIN)/lint-imports
 
+# Two processes, each taking a file after the other.
 pytest: setup-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # TOCSIN_SEEDS is how many seeds the simulation plays; tests/conftest.py holds hypothesis's long search.
 campaign: setup-test

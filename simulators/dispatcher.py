@@ -111,6 +111,7 @@ class Gateway:
             Carry.ASK_MISSING: self.voice.ask_missing,
             Carry.OFFICE_TASK: self._office_task,
             Carry.RENDER_AUDIO: self._render,
+            Carry.RENDER_AHEAD: self._render,
         }
         on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.voice.publish_stream}
         owner = f"{client}/{rng.getrandbits(32):08x}"

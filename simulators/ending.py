@@ -27,6 +27,7 @@ SOUND_US = 60_000_000
 SETTLED_US = 600_000_000
 MISSED = '"missed"'
 TIME_DOUBTS = (Doubt.BEFORE_START, Doubt.IN_FUTURE, Doubt.AFTER_END)
+RENDERING = (Carry.RENDER_AUDIO, Carry.RENDER_AHEAD)
 RENDERED_US = 60_000_000
 
 
@@ -209,7 +210,7 @@ class Ending:
         """What is saved and not carried out yet. A draft made just now waits for its audio: the worker was asked, and
         has some seconds."""
         effects: list[EffectRow] = list(self._truth.database.rows("effect").values())
-        return [e for e in effects if e.carry != Carry.RENDER_AUDIO or self._late(e)]
+        return [e for e in effects if e.carry not in RENDERING or self._late(e)]
 
     def _late(self, effect: EffectRow) -> bool:
         return self._truth.database.now_us() - effect.wanted_us > RENDERED_US

@@ -10,7 +10,9 @@ from services.dispatcher.domain.retries import RETRIES, GivenUp, Retry, failed_l
 
 def test_every_kind_of_effect_has_a_row_and_an_answer_of_its_own() -> None:
     assert set(RETRIES) == set(Carry)
-    assert sorted(retry.then for retry in RETRIES.values()) == sorted(GivenUp)
+    # The same words are missed in the same way, whoever asked for them first.
+    answers = [retry.then for carry, retry in RETRIES.items() if carry is not Carry.RENDER_AHEAD]
+    assert sorted(answers) == sorted(GivenUp)
 
 
 @pytest.mark.parametrize("carry", Carry)

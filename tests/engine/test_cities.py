@@ -100,7 +100,7 @@ def test_standing_orders_find_plan_and_words_ready_in_both_uses(town: Town) -> N
     assert stage(town.store, town.engine.read_city(), playbooks) == 0
     plan = town.get(Plan, "fire-underground/mall")
     assert (plan.speakers, plan.stream_area) == (("mall-1",), builders.OTHER_STREET)
-    assert sum(lane.startswith(Carry.RENDER_AUDIO) for lane in town.lanes()) == 4
+    assert sum(lane.startswith(Carry.RENDER_AHEAD) for lane in town.lanes()) == 4
 
 
 def test_plans_are_made_anew_for_a_changed_city_and_when_they_are_a_day_old(town: Town) -> None:

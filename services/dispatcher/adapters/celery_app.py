@@ -27,6 +27,8 @@ TASK_S_MAX = 120
 # Redis gives an unacknowledged task to another worker after this; sooner than TASK_S_MAX it would always run twice.
 REDELIVER_S = 2 * TASK_S_MAX
 BROKER_S_MAX = 5.0
+# Over Redis each step is a list of its own, and workers look at them in this order.
+NOW, IDLE = 0, 9
 
 Payload: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[dict[str, Any]], None]
@@ -74,6 +76,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=BROKER_S_MAX,
         broker_transport_options={
+            "priority_steps": [NOW, IDLE],
             "visibility_timeout": REDELIVER_S,
             "socket_timeout": BROKER_S_MAX,
             "socket_connect_timeout": BROKER_S_MAX,
@@ -98,8 +101,9 @@ def register_tasks(app: Celery, *, render: Work, canary: Work, poll: Work) -> No
         app.task(_one_payload(work), name=name.value, shared=False)
 
 
-def enqueue(app: Celery, task: Task, payload: Payload, *, expires_s: float) -> None:
-    """Hand a payload to whichever worker is free; one that finds it older than `expires_s` drops it.
+def enqueue(app: Celery, task: Task, payload: Payload, *, expires_s: float, idle: bool = False) -> None:
+    """Hand a payload to whichever worker is free; one that finds it older than `expires_s` drops it. What is for `idle`
+    workers waits until the rest of the queue is empty.
 
     Raises QueueAway when Redis can't take it now, PayloadRefused when it is no JSON object of at most 64 kB."""
     try:
@@ -110,7 +114,9 @@ def enqueue(app: Celery, task: Task, payload: Payload, *, expires_s: float) -> N
     if size > PAYLOAD_BYTES_MAX:
         raise PayloadRefused(f"{size} bytes, at most {PAYLOAD_BYTES_MAX}")
     try:
-        app.send_task(task.value, args=(given,), expires=expires_s, queue=QUEUE, retry=False)
+        app.send_task(
+            task.value, args=(given,), expires=expires_s, queue=QUEUE, priority=IDLE if idle else NOW, retry=False
+        )
     except (OperationalError, KombuError, ConnectionError) as error:
         raise QueueAway(type(error).__name__) from error
 

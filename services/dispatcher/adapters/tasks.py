@@ -31,6 +31,13 @@ class WorkerTasks:
 
     def render(self, effect: EffectRow) -> None:
         """Ask for a wording's audio, again and again until its asset is there."""
+        self._render(Carry.RENDER_AUDIO, effect)
+
+    def render_ahead(self, effect: EffectRow) -> None:
+        """The same for what no broadcast says yet: it waits until the workers have nothing else to do."""
+        self._render(Carry.RENDER_AHEAD, effect)
+
+    def _render(self, carry: Carry, effect: EffectRow) -> None:
         with self._store.read() as read:
             wording = read.get(Wording, effect.subject)
             asset = read.get(Asset, effect.subject)
@@ -38,7 +45,7 @@ class WorkerTasks:
             return
         if left := unfilled(wording.text):
             raise CarryFailed(PlaceholderLeft(left).sentence, again=False)
-        self._hand_on(Carry.RENDER_AUDIO, Task.RENDER, asdict(wording))
+        self._hand_on(carry, Task.RENDER, asdict(wording), idle=carry is Carry.RENDER_AHEAD)
 
     def canary(self, effect: EffectRow) -> None:
         """Send the canary; its coming back is a log line, its staying away an alert on that line's age."""
@@ -54,15 +61,15 @@ class WorkerTasks:
             return
         self._hand_on(Carry.POLL_FEED, Task.POLL, {"feed": poll.id})
 
-    def _hand_on(self, carry: Carry, task: Task, payload: dict[str, object]) -> NoReturn:
+    def _hand_on(self, carry: Carry, task: Task, payload: dict[str, object], *, idle: bool = False) -> NoReturn:
         """Enqueue for as long as the relay waits before it asks anew, so that copies don't pile up."""
         waits_us = self._retries[carry].handed_on_us
         assert waits_us is not None
-        self._enqueue(task, payload, waits_us / 1e6)
+        self._enqueue(task, payload, waits_us / 1e6, idle=idle)
         raise NotYet
 
-    def _enqueue(self, task: Task, payload: dict[str, object], expires_s: float) -> None:
+    def _enqueue(self, task: Task, payload: dict[str, object], expires_s: float, *, idle: bool = False) -> None:
         try:
-            enqueue(self._app, task, payload, expires_s=expires_s)
+            enqueue(self._app, task, payload, expires_s=expires_s, idle=idle)
         except QueueAway as away:
             raise CarryFailed(away.sentence) from away

@@ -15,6 +15,7 @@ class Carry(StrEnum):
     OFFICE_TASK = "office_task"
     ASK_MISSING = "ask_missing"
     RENDER_AUDIO = "render_audio"
+    RENDER_AHEAD = "render_ahead"
     CANARY = "canary"
     POLL_FEED = "poll_feed"
 

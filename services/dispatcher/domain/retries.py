@@ -69,6 +69,10 @@ RETRIES: Mapping[Carry, Retry] = {
     Carry.RENDER_AUDIO: Retry(
         GivenUp.SPEAKERS_SAY_IT, 8, 100_000, 30 * SECOND_US, handed_on_us=30 * SECOND_US, late_us=60 * SECOND_US
     ),
+    # Of a whole city it takes the workers hours: what waits in their queue is not handed on again every half minute.
+    Carry.RENDER_AHEAD: Retry(
+        GivenUp.SPEAKERS_SAY_IT, 8, 100_000, 30 * SECOND_US, handed_on_us=600 * SECOND_US, late_us=86_400 * SECOND_US
+    ),
     Carry.POLL_FEED: Retry(
         GivenUp.FEED_SILENT, 8, 100_000, 15 * SECOND_US, handed_on_us=15 * SECOND_US, late_us=300 * SECOND_US
     ),

@@ -16,7 +16,7 @@ from ..domain.incidents import Incident, IncidentState
 from ..domain.planning import City, Plan, make_plan, plan_id
 from ..domain.playbook import Playbook
 from ..domain.wordings import filled
-from .ports import Asset, Ids, Page, Tx, Wording
+from .ports import Asset, Ids, Page, Read, Tx, Wording
 
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 
@@ -51,9 +51,8 @@ def draft(
     if old is None or old.plan != plan.id or old.planned_city != plan.city_version:
         tx.plan_expected(alert.id, plan.speakers, early=False)
     for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
-        follower_id = follower(tx, alert_id, phase) or ids.new()
-        body = _broadcast(follower_id, incident, playbook, plan, city, phase, alert_id)
-        kept = tx.get(Broadcast, follower_id)
+        kept = follower(tx, alert_id, phase)
+        body = _broadcast(kept.id if kept else ids.new(), incident, playbook, plan, city, phase, alert_id)
         tx.put(_worded(tx, replace(body, version=kept.version if kept else 0), effects))
     effects.append(
         Record(
@@ -64,10 +63,10 @@ def draft(
     return alert, effects
 
 
-def follower(tx: Tx, original: str, phase: Phase) -> str | None:
-    """The id of the prepared correction or all-clear of an alert."""
-    found = tx.find(Broadcast, Page(limit=1, order="-id"), original=original, phase=phase)
-    return found[0].id if found else None
+def follower(read: Read, original: str, phase: Phase) -> Broadcast | None:
+    """The prepared correction or all-clear of an alert."""
+    found = read.find(Broadcast, Page(limit=1, order="-id"), original=original, phase=phase)
+    return found[0] if found else None
 
 
 def _broadcast(

@@ -25,6 +25,7 @@ from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
 from .clock import APART_US, SPEAKER_SILENT_US, lately
+from .drafts import follower
 from .endings import no_room
 from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
 from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
@@ -126,12 +127,6 @@ def broadcast_story(read: Read, id: str) -> BroadcastStory:
         follower(read, id, Phase.ALL_CLEAR) if alert else None,
         no_room(read, b) if alert and b.state is BroadcastState.DRAFT else "",
     )
-
-
-def follower(read: Read, original: str, phase: Phase) -> Broadcast | None:
-    """The prepared correction or all-clear of an alert."""
-    found = read.find(Broadcast, Page(limit=1, order="-id"), original=original, phase=phase)
-    return found[0] if found else None
 
 
 def expected_page(read: Read, broadcast: str, after: str, size: int, *, silent_only: bool) -> Rows[Expected]:

@@ -58,7 +58,7 @@ def _stage_venue(tx: Tx, city: City, playbook: Playbook, venue: Venue) -> bool:
     for wording in _words(playbook, plan.place_names):
         if tx.get(Asset, wording.id) is None:
             tx.put(wording)
-            tx.save(Save(Carry.RENDER_AUDIO, wording.id))
+            tx.save(Save(Carry.RENDER_AHEAD, wording.id))
     return True
 
 

@@ -284,6 +284,7 @@ class Gateway:
         }
         work: dict[str, Carrier] = {
             Carry.RENDER_AUDIO: tasks.render,
+            Carry.RENDER_AHEAD: tasks.render_ahead,
             Carry.CANARY: tasks.canary,
             Carry.POLL_FEED: tasks.poll,
         }

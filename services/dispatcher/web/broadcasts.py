@@ -17,7 +17,7 @@ from ..domain.broadcasts import (
 )
 from ..domain.refusals import NotFound
 from ..domain.signals import Use
-from ..engine import queries
+from ..engine import drafts, queries
 from ..engine.events import BroadcastAct
 from ..engine.people import Role
 from .auth import DESK, Caller, Gate
@@ -119,7 +119,7 @@ def acts_router(deps: WebDeps, gate: Gate) -> APIRouter:
 
 def _follower(deps: WebDeps, original: str, phase: Phase) -> str:
     with deps.store.read() as read:
-        prepared = queries.follower(read, original, phase)
+        prepared = drafts.follower(read, original, phase)
     if prepared is None:
         raise NotFound(f"no {phase} is prepared for broadcast {original}")
     return prepared.id

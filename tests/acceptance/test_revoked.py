@@ -159,4 +159,4 @@ def test_after_a_stolen_key_is_revoked_its_order_is_over_and_the_next_release_pl
             assert [(key["kid"] != stolen, key["fault"]) for key in listed if key["use"] == "exercise"] == [(True, "")]
             well = {part["part"]: part["well"] for part in town.person("duty").get("/api/health")["parts"]}
             assert well["key_exercise"], well
-            assert not [s for s in town.person("duty").get("/api/streams")["streams"] if s["unknown_on_air"]]
+            assert town.person("duty").get("/api/streams", unknown="true")["streams"] == []

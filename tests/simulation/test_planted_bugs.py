@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -389,6 +390,16 @@ def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
     assert any(violation.sentence.endswith("after it expired") for violation in broken)
 
 
+def a_theft(world: World) -> None:
+    """Somebody has a key after five minutes, and people revoke it two minutes later."""
+
+    def steal() -> None:
+        order = world.steal_key(Random("theft"))
+        world.clock.later(120_000_000, lambda: world.revoke_key(order))
+
+    world.clock.later(300_000_000, steal)
+
+
 def test_law_5_catches_a_speaker_that_keeps_the_version_of_a_removed_key() -> None:
     def keeps_versions(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
         """Holds what a removed key signed as if the newest key had signed it."""
@@ -401,7 +412,7 @@ def test_law_5_catches_a_speaker_that_keeps_the_version_of_a_removed_key() -> No
         accepted = {topic: {newest: held} for topic, held in highest.items()}
         return replace(after, papers=recounted(replace(after.papers, accepted=accepted))), effects
 
-    broken = found(machine=keeps_versions, faults=(Fault.KEY_STOLEN,))
+    broken = found(machine=keeps_versions, faults=(), rough_s=600, prepare=a_theft)
     assert {violation.law for violation in broken} == {5}
     assert "still holds version" in broken[0].sentence
 
@@ -415,7 +426,7 @@ def test_law_5_catches_a_gateway_that_signs_nothing_anew_when_a_key_is_removed()
         gone = [replace(each, fault="absent") for id, each in known.items() if id not in listed]
         signing_keys.report(store, gateway, [*found, *gone], document)
 
-    broken = found(Parts(report_keys=forgets_no_key), faults=(Fault.KEY_STOLEN,))
+    broken = found(Parts(report_keys=forgets_no_key), faults=(), rough_s=600, prepare=a_theft)
     assert {violation.law for violation in broken} == {5}
     assert "has been removed" in broken[0].sentence
 
@@ -947,5 +958,5 @@ def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: p
             world.clock.later(260_000_000, speaker.boot)
 
     assert found(faults=(), seeds=range(100, 102), prepare=asleep_over_the_stop) == ()
-    monkeypatch.setattr(papers, "sweep", lambda t, manifest: None)
+    monkeypatch.setattr(papers, "sweep", lambda t, manifest, signer: None)
     assert 5 in laws_broken(faults=(), prepare=asleep_over_the_stop)

@@ -98,6 +98,7 @@ class _Obeyed:
     versions: dict[str, dict[str, int]] = field(default_factory=dict)
     accepted: dict[str, set[bytes]] = field(default_factory=dict)
     vouches: dict[str, str] = field(default_factory=dict)
+    taken_back: set[str] = field(default_factory=set)
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
     brought_by: dict[str, str] = field(default_factory=dict)
@@ -253,7 +254,8 @@ class Ears:
         firsts: dict[str, int] = {}
         for each in speaker.heard:
             said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
-            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order)
+            back = each.plan.order in self._of(each.journal).taken_back
+            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order) and not back
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
         if firsts.get(heard.plan.order) != heard.began_us:
@@ -359,7 +361,8 @@ class Ears:
                 truth.counts["order.swept"] += 1
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
             elif obeyed.brought_by[key] == topic and key not in listed and obeyed.vouches[key] not in listed_kids:
-                truth.counts["order.taken_back"] += 1
+                truth.counts["order.taken_back"] += order.state is OrderState.IN_FORCE
+                obeyed.taken_back |= {key} if order.state is OrderState.IN_FORCE else set()
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
     def _of(self, journal: str) -> _Obeyed:

@@ -18,6 +18,7 @@ from devices.protocols.order_of_sounds import Contender
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic
+from devices.speaker import limits
 from devices.speaker.state import ORDERS_KEPT_MAX, Standing, lists, order_entry, order_key
 from devices.speaker.turn import Turn
 
@@ -107,11 +108,13 @@ def sweep(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
 
 
 def end_unvouched(t: Turn) -> None:
-    """Withdraw what only a removed key vouches for, once a listed key has spoken on the same stream without it."""
+    """Withdraw what only a removed key vouches for, once a listed key has spoken on the same stream without it. Its
+    start no longer counts against the rate limit, so that a thief's many orders hold back none of ours."""
     for key, standing in tuple(t.orders.items()):
         unvouched = not lists(t.papers, standing.signer) and lists(t.papers, standing.unlisted_by)
         if unvouched and not withdrawn(standing):
             _end(t, key, standing)
+            limits.give_back(t, key)
 
 
 def _end(t: Turn, key: str, standing: Standing) -> None:

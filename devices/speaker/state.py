@@ -137,13 +137,15 @@ class Severity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe.
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, and of
+    which order.
 
     `at_us` is the verified UTC of a start before this run that has not been aged yet, else 0.
     """
 
     mono_us: int
     severity: Severity
+    order: str
     at_us: int = 0
 
 

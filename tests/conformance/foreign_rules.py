@@ -262,7 +262,7 @@ def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list
         if held["stream"] == manifest["stream"] and order["id"] not in ids:
             held["missed"] = signer["x"]
             order["state"] = "withdrawn" if order["start_at"] < manifest.get("swept", 0) else order["state"]
-    end_unvouched(orders, listed)
+    end_unvouched(j, listed)
     return codes
 
 
@@ -274,10 +274,11 @@ def _reopen(mark: Json, old: Json, order: Json) -> None:
         mark["heard"] = 0
 
 
-def end_unvouched(orders: Json, listed: set[str]) -> None:
-    for held in orders.values():
-        if held["x"] not in listed and held["missed"] in listed:
+def end_unvouched(j: Json, listed: set[str]) -> None:
+    for key, held in j["orders"].items():
+        if held["x"] not in listed and held["missed"] in listed and held["order"]["state"] == "in_force":
             held["order"]["state"] = "withdrawn"
+            j["starts"] = [each for each in j["starts"] if each[2] != key]
 
 
 def contains(config: Json, outer: str, inner: str) -> bool:

@@ -180,7 +180,7 @@ class ForeignSpeaker:
         self.j["roots"] = [root, *([keys["root"]] if "root" in keys else [])]
         self.j["keys"] = keys
         self.j["streams"] = page.counting(self.j["accepted"], self.listed())
-        page.end_unvouched(self.j["orders"], self.listed())
+        page.end_unvouched(self.j, self.listed())
         return True
 
     def listed(self) -> set[str]:

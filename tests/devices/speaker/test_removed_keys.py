@@ -202,6 +202,19 @@ def test_the_key_that_lists_an_order_last_vouches_for_it(between: Restart) -> No
 
 
 @either
+def test_what_a_removed_key_began_holds_back_nothing_of_ours(between: Restart) -> None:
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND))
+    many = [an_order(f"thief-{number}", level=1, start_at=T0 + number) for number in range(SETUP.starts_per_hour_max)]
+    world.order(*many).advance(120)
+    ours = an_order("ours", level=1, start_at=T0 + 130 * S)
+    assert len({sound for sound in world.sounds() if sound.startswith("thief")}) == SETUP.starts_per_hour_max
+    between(world).order(*many, ours).advance(30)
+    assert world.steps("ours")[-1] == "refused:rate_limited"
+    between(world.publish(KEYS_TOPIC, keys(3, SECOND)).order(ours, signer=SECOND)).advance(30)
+    assert world.sounds()[-1] == "ours#1"
+
+
+@either
 def test_another_streams_manifest_ends_nothing_of_a_removed_key(between: Restart) -> None:
     world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(an_order(repeat=9)).advance(2)
     world.publish(KEYS_TOPIC, keys(3, SECOND)).order(area=STREET, signer=SECOND).advance(1)

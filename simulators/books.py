@@ -38,9 +38,9 @@ def is_signed(keys: Keys, stream: Stream | None, b: Broadcast) -> bool:
     said = [keys.genuine[stream.signed].manifest] if stream.signed in keys.genuine else []
     if unknown_on_air(stream):
         version = document_json.decode_manifest(stream.foreign).version
-        said += [
-            g.manifest for g in keys.genuine.values() if (g.manifest.stream, g.manifest.version) == (stream.id, version)
-        ]
+        # A thief's manifest waits as well, until the key is removed.
+        found = (g.manifest for g in (*keys.genuine.values(), *keys.stolen.values()))
+        said += [manifest for manifest in found if (manifest.stream, manifest.version) == (stream.id, version)]
     revisions = [order.rev for manifest in said for order in manifest.orders if order.id == b.id]
     if revisions:
         return max(revisions) >= b.rev

@@ -46,6 +46,10 @@ class SimulatedCanaries:
         found = [self._tried(key, mono_us, connected) for key in document.keys]
         self._report(self._store, self._gateway, found, document.version)
 
+    def round_now(self) -> None:
+        """The files of the keys have changed: they are tried at the next step."""
+        self._at_us = 0
+
     def _tried(self, listed: LinkKey, mono_us: int, connected: bool) -> KeyReport:
         lost = KeyTrouble.EMPTY if self._keys.lost(listed.use) else ""
         fault = KeyTrouble.ABSENT if listed.kid not in self._keys.own_kids else lost

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from devices.protocols.documents import Order, OrderClass, OrderState, Phase
 from devices.protocols.gb26875 import Frame
+from devices.protocols.jws import header
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
-from devices.protocols.speaker_link import digest, whereabouts
+from devices.protocols.speaker_link import KEYS_TOPIC, digest, whereabouts
 from devices.speaker.events import SegmentKind
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Act, Broadcast, Release, content_hash
@@ -50,10 +51,18 @@ class Violation:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stolen:
+    """Where a thief put an order of his own, and under which key of the dispatcher's."""
+
+    stream: str
+    kid: str
+
+
 @dataclass(slots=True)
 class Truth:
     """What the world knows for certain. `pressed` holds (person, broadcast, content) of every release asked for,
-    `unknown` the orders that speakers were made to say they play."""
+    `unknown` the orders that speakers were made to say they play, `stolen` those that somebody with a key gave out."""
 
     clock: VirtualClock
     database: Database
@@ -63,6 +72,7 @@ class Truth:
     lost: list[Database] = field(default_factory=list)
     pressed: set[tuple[str, str, str]] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    stolen: dict[str, Stolen] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     error_us_max: int = 0
@@ -82,10 +92,13 @@ class Truth:
 
 @dataclass(slots=True)
 class _Obeyed:
-    """What one journal of a speaker took in: per topic the version, per order the newest revision with the topic that
-    brought it, and what came."""
+    """What one journal of a speaker took in: per topic and key the version, and every manifest; per order the newest
+    revision with the topic that brought it and the key that vouches for it; and what came."""
 
-    versions: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, dict[str, int]] = field(default_factory=dict)
+    accepted: dict[str, set[bytes]] = field(default_factory=dict)
+    vouches: dict[str, str] = field(default_factory=dict)
+    taken_back: set[str] = field(default_factory=set)
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
     brought_by: dict[str, str] = field(default_factory=dict)
@@ -109,6 +122,9 @@ class Ears:
         if name.startswith(EVIL):
             truth.broken(5, speaker.id, f"{speaker.id} plays {name}, which the attacker made")
             return
+        if name in truth.stolen:
+            self._stolen(speaker, name, heard)
+            return
         truth.counts[f"sound.{use}"] += 1
         self._released(speaker, name, heard)
         self._drill(speaker, name, heard)
@@ -116,6 +132,14 @@ class Ears:
         self._once(speaker, heard)
         self._limited(speaker, heard)
         self._first(speaker, heard)
+
+    def _stolen(self, speaker: SimulatedSpeaker, name: str, heard: Heard) -> None:
+        """What somebody with a key gave out sounds until a key that is listed has spoken without it."""
+        self._truth.counts["sound.stolen"] += 1
+        newest = self._of(heard.journal).newest.get(heard.plan.order)
+        if newest is not None and newest.state is OrderState.WITHDRAWN:
+            kid = self._truth.stolen[name].kid
+            self._truth.broken(5, speaker.id, f"{speaker.id} plays {name}, and {kid} has been removed")
 
     def _rows(self, name: str) -> list[tuple[Database, Broadcast]]:
         found = [(db, db.rows(Broadcast).get(name)) for db in self._truth.databases()]
@@ -230,7 +254,8 @@ class Ears:
         firsts: dict[str, int] = {}
         for each in speaker.heard:
             said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
-            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order)
+            back = each.plan.order in self._of(each.journal).taken_back
+            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order) and not back
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
         if firsts.get(heard.plan.order) != heard.began_us:
@@ -284,7 +309,8 @@ class Ears:
     def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None:
         """A speaker has had a message; `whole` is False when it died over it."""
         obeyed = self._of(speaker.disk.journal)
-        genuine = self._truth.keys.genuine.get(payload)
+        keys = self._truth.keys
+        genuine = keys.genuine.get(payload) or keys.stolen.get(payload)
         if genuine is not None and genuine.manifest.stream == topic:
             self._by_digest.setdefault(digest(payload), genuine)
             for order in genuine.manifest.orders:
@@ -294,10 +320,16 @@ class Ears:
             return
         for name in before.papers.streams:
             if name not in streams:
+                # It has moved off the chain, or nobody who is listed has ever spoken there.
                 obeyed.versions.pop(name, None)
+                obeyed.accepted.pop(name, None)
         for name, held in streams.items():
             old = before.papers.streams.get(name)
-            if old is None or old.digest != held.digest:
+            if old is not None and old.digest == held.digest:
+                continue
+            if held.digest in obeyed.accepted.get(name, set()) and topic == KEYS_TOPIC:
+                self._truth.counts["version.fell_back"] += 1
+            else:
                 self._accepted(speaker, name, held.digest, obeyed)
 
     def _accepted(self, speaker: SimulatedSpeaker, topic: str, found: bytes, obeyed: _Obeyed) -> None:
@@ -307,19 +339,30 @@ class Ears:
             return
         manifest = genuine.manifest
         truth.counts["manifest.accepted"] += 1
-        if manifest.version <= obeyed.versions.get(topic, 0):
+        kid, keys = header(genuine.raw).kid, speaker.state.papers.keys
+        listed_kids = {key.kid for key in keys.keys} if keys is not None else set[str]()
+        versions = obeyed.versions.setdefault(topic, {})
+        if manifest.version <= max((v for k, v in versions.items() if k in listed_kids), default=0):
             truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
         if truth.clock.us > manifest.fresh_until + truth.slack_us:
             truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
-        obeyed.versions[topic] = manifest.version
+        versions[kid] = manifest.version
+        obeyed.accepted.setdefault(topic, set()).add(found)
         for order in manifest.orders:
             key = f"{order.status}/{order.id}"
-            if key not in obeyed.newest or obeyed.newest[key].rev < order.rev:
+            taken_back = obeyed.vouches.get(key, kid) not in listed_kids
+            if key not in obeyed.newest or obeyed.newest[key].rev < order.rev or taken_back:
                 obeyed.newest[key], obeyed.brought_by[key] = order, topic
+            if obeyed.brought_by[key] == topic:
+                obeyed.vouches[key] = kid
         listed = {f"{order.status}/{order.id}" for order in manifest.orders}
         for key, order in obeyed.newest.items():
             if obeyed.brought_by[key] == topic and key not in listed and order.start_at < manifest.swept:
                 truth.counts["order.swept"] += 1
+                obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
+            elif obeyed.brought_by[key] == topic and key not in listed and obeyed.vouches[key] not in listed_kids:
+                truth.counts["order.taken_back"] += order.state is OrderState.IN_FORCE
+                obeyed.taken_back |= {key} if order.state is OrderState.IN_FORCE else set()
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
     def _of(self, journal: str) -> _Obeyed:

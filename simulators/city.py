@@ -202,6 +202,8 @@ class Keys:
         )
         self.signed_document = sign(self.document, self.private["root"])
         self.genuine: dict[bytes, Genuine] = {}
+        # What a thief signed with a key of the dispatcher's, by its bytes.
+        self.stolen: dict[bytes, Genuine] = {}
         # The manifest keys that sign nothing now, by use: why, and since when.
         self.broken: dict[str, tuple[str, int]] = {}
         self.heads: list[str] = []
@@ -210,6 +212,16 @@ class Keys:
         self, name: str, use: Use, issuer: str = ISSUER, area: str = CITY, levels: tuple[int, ...] = LEVELS
     ) -> LinkKey:
         return self.private[name].public_link_key(use, issuer, area, levels, START_US + YEARS_US)
+
+    def revoke(self, use: str, now_us: int) -> None:
+        """People make the successor of a use's key and take the key away: a new document says both."""
+        old = self.private[use]
+        number = int(old.kid.rpartition("-")[2]) + 1
+        self.private[use] = SigningKey.from_seed(f"{use}-{number}", self._rng.randbytes(32))
+        kept = tuple(key for key in self.document.keys if key.kid != old.kid)
+        version = max(self.document.version + 1, now_us // 1_000)
+        self.document = KeyDocument(version, now_us, (*kept, self._public(use, Use(use))))
+        self.signed_document = sign(self.document, self.private["root"])
 
     @property
     def own_kids(self) -> frozenset[str]:

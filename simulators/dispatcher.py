@@ -379,6 +379,20 @@ class Gateway:
         """One step of the loop of canaries."""
         self._canaries.step(self._connection is not None and self._connection.passes)
 
+    def keys_changed(self) -> None:
+        """The key document is another one: it is published at once, and the keys are tried."""
+        self._canaries.round_now()
+        self.later(100_000, self._take_keys)
+
+    def _take_keys(self) -> None:
+        if self.voice.compared:
+            try:
+                self.voice.publish_keys()
+            except CarryFailed:
+                self._world.say(self.client, "could not publish the key document")
+        self.watch_keys()
+        self.wake()
+
     # Fire panels
 
     def panel_connects(self, panel: str, answer: Callable[[bytes], None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from devices.protocols.documents import Order, OrderClass, Phase, Step, StepKind
 from devices.protocols.selector import matches
-from devices.protocols.speaker_link import decode_receipt, whereabouts
+from devices.protocols.speaker_link import decode_receipt, parse_manifest_topic, whereabouts
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, wire_order
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.incidents import Incident
@@ -98,9 +98,34 @@ class Ending:
     def _no_false_alarm(self) -> None:
         """Law 1: what was given out here is no alarm; what a restore has lost may be."""
         for seen in self._truth.database.rows(Sighting).values():
-            if not seen.incident or seen.order in self._truth.unknown or self._lost(seen):
+            if not seen.incident or seen.order in self._truth.unknown or self._lost(seen) or self._thiefs(seen):
                 continue
             self._truth.broken(1, seen.id, f"{seen.id} is an alarm, and it was given out here")
+
+    def _thiefs(self, seen: Sighting) -> bool:
+        """Whether it is a version that somebody with a key of the dispatcher's signed, or said by who heard it."""
+        if seen.listing is not Listing.THING:
+            return bool(self._truth.stolen)
+        signed = self._truth.keys.stolen.values()
+        return any((seen.stream, seen.version) == (g.manifest.stream, g.manifest.version) for g in signed)
+
+    def taken_back(self, order: str, since_us: int) -> None:
+        """Law 5: some time after a stolen key was removed, no reachable speaker begins what only that key vouched for,
+        or holds its version."""
+        where = self._truth.stolen[order]
+        ahead = {g.manifest.version for g in self._truth.keys.stolen.values() if g.manifest.stream == where.stream}
+        key = f"{parse_manifest_topic(where.stream).use}/{order}"
+        for speaker in self._speakers:
+            if not self._reachable(speaker, since_us):
+                continue
+            self._truth.counts["key.taken_back"] += 1
+            held = speaker.state.papers.streams.get(where.stream)
+            if held is not None and held.version in ahead:
+                said = f"{speaker.id} still holds version {held.version} of {where.stream}"
+                self._truth.broken(5, speaker.id, f"{said}, and {where.kid} has been removed")
+            if speaker.sounding is not None and speaker.sounding.plan.order == key:
+                said = f"{speaker.id} still plays {order}"
+                self._truth.broken(5, speaker.id, f"{said}, and {where.kid} has been removed")
 
     def _lost(self, seen: Sighting) -> bool:
         """Whether a restore has taken away what explained it: an order that only a lost database gave out, or a version

@@ -45,6 +45,7 @@ class Fault(StrEnum):
     ATTACK = "attack"
     KEY_LOST = "key_lost"
     KEY_EXPIRED = "key_expired"
+    KEY_STOLEN = "key_stolen"
     COPY_LOST = "copy_lost"
     SPEAKER_LIES = "speaker_lies"
     UNKNOWN_ORDER = "unknown_order"
@@ -80,6 +81,8 @@ class Victims(Protocol):
     def strike(self) -> None: ...
     def break_key(self, use: str, why: str) -> None: ...
     def mend_key(self, use: str) -> None: ...
+    def steal_key(self, rng: Random) -> str: ...
+    def revoke_key(self, order: str) -> None: ...
     def lose_copy(self, rng: Random) -> None: ...
     def lie(self, rng: Random) -> None: ...
     def play_unknown(self, rng: Random) -> None: ...
@@ -121,6 +124,7 @@ class Faults:
             Fault.ATTACK: (6, lambda rng: self._v.strike()),
             Fault.KEY_LOST: (25, lambda rng: self._key_fails(rng, city.KEY_LOST)),
             Fault.KEY_EXPIRED: (40, lambda rng: self._key_fails(rng, city.KEY_EXPIRED)),
+            Fault.KEY_STOLEN: (40, self._key_stolen),
             Fault.COPY_LOST: (10, self._v.lose_copy),
             Fault.SPEAKER_LIES: (4, self._v.lie),
             Fault.UNKNOWN_ORDER: (25, self._v.play_unknown),
@@ -253,6 +257,11 @@ class Faults:
         use = rng.choice(("actual", "exercise"))
         self._v.break_key(use, why)
         self._end(rng, 30, 600, lambda: self._v.mend_key(use))
+
+    def _key_stolen(self, rng: Random) -> None:
+        """Somebody has a key and signs with it; people revoke it within minutes."""
+        order = self._v.steal_key(rng)
+        self._end(rng, 30, 240, lambda: self._v.revoke_key(order))
 
     def _panel_loses(self, rng: Random) -> None:
         error_us = rng.choice((0, 0, -90 * MINUTE_US))

@@ -47,6 +47,7 @@ class Town(Protocol):
     def web(self) -> tuple[Process, Engine]: ...
     def acted(self, person: str, act: BroadcastAct, done: bool) -> None: ...
     def refused(self, act: BroadcastAct, code: str) -> None: ...
+    def stolen(self, kid: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,8 @@ class Officers:
                 self._handled.add((b.id, b.state))
                 self._on_air(b)
         for stream in streams:
+            if self._town.stolen(stream.foreign_kid):
+                continue  # It is an incident, and people adopt nothing of it.
             if stream.foreign and (stream.id, "foreign") not in self._handled:
                 self._handled.add((stream.id, "foreign"))
                 if self._chance(70, 100):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from devices.protocols import asking, speaker_link
+from devices.protocols import asking, jws, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.effects import Carry, Save
@@ -128,8 +128,11 @@ class Voice:
                 self._send(stream.id, stream.signed, retain=True)
         self._publish_lost_configs(seen)
         if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
-            self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
+            self.publish_keys()
         self.compared = True
+
+    def publish_keys(self) -> None:
+        self._send(speaker_link.KEYS_TOPIC, self._keys.signed_document, retain=True)
 
     def look(self, holds: Callable[[str], bytes | None]) -> dict[str, str]:
         """Ask the broker afresh what it holds of every occupied stream, and mend what is lost or another; what was
@@ -169,5 +172,5 @@ class Voice:
                 self._send(topic, stream.signed, retain=True)
             return
         with self._store.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            verdict = streams.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
             sighted.found(tx, manifest, verdict, at_start=not self.compared)

@@ -10,7 +10,7 @@ from random import Random
 
 from devices.protocols.documents import Phase
 from devices.protocols.gb26875 import Frame
-from devices.protocols.speaker_link import decode_receipt
+from devices.protocols.speaker_link import decode_receipt, parse_manifest_topic
 from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven
@@ -40,6 +40,7 @@ from simulators.network import AUTOSAVE_US, Broker, Weather
 from simulators.obedience import Obedience
 from simulators.offices import Desk, Officers, Offices, Temper
 from simulators.sources import Bureau, Events, Fire, FirePanel, Programme
+from simulators.thief import Thief
 
 S = 1_000_000
 FAULTS_FROM_S = 90
@@ -52,6 +53,7 @@ WELL_US = 45 * S
 COPIES_US = 130 * S
 KEYS_SEEN_US = 200 * S
 """Longer than a canary counts, a round, and the time in which a key document that was overwritten is put back."""
+TAKEN_BACK_US = 90 * S
 LINES_MAX = 200_000
 
 
@@ -130,6 +132,7 @@ class World:
         self._programme = Programme(waterworks, self.clock, self._chance("programme"))
         names = tuple(s.id for s in self.speakers)
         self._liars = Liars(self._truth, self.broker, self.speakers, self.count)
+        self._thief = Thief(self._truth, self.broker, self._keys, self.count)
         self._attacker = Attacker(self.broker, self._keys, self.clock, self, names, self._chance("attacker"))
 
     def _chance(self, name: str) -> Random:
@@ -212,6 +215,8 @@ class World:
             speaker.boot()
         for use in tuple(self._keys.broken):
             self.mend_key(use)
+        for order in self._unrevoked():
+            self.revoke_key(order)
         self.panels_lose(0, 0)
         self._offices.temper = self._officers.temper = Temper(calm=True)
         self.disturb()
@@ -503,6 +508,40 @@ class World:
             for gateway in self._gateways:
                 gateway.wake()
 
+    def steal_key(self, rng: Random) -> str:
+        """Somebody has a key of the dispatcher's and a place at the broker; the id of his order."""
+        order = self._thief.steal(rng)
+        self.say("thief", f"publishes {order} on {self._truth.stolen[order].stream}")
+        self.disturb()
+        return order
+
+    def revoke_key(self, order: str) -> None:
+        """People make the key's successor and take the key out of the key document, unless that was done already."""
+        where = self._truth.stolen[order]
+        use = str(parse_manifest_topic(where.stream).use)
+        if self._keys.private[use].kid == where.kid:
+            self._keys.revoke(use, self.clock.us)
+            self.say("keys", f"{where.kid} has been revoked")
+            self._keys_changed_us = self.clock.us
+            for gateway in self._gateways:
+                gateway.keys_changed()
+        self.disturb()
+        since_us = self.clock.us
+        self.clock.later(TAKEN_BACK_US, lambda: self._if_steady(order, since_us))
+
+    def _if_steady(self, order: str, since_us: int) -> None:
+        if self._steady(self.clock.us - since_us - S) and self._struck_us < since_us:
+            self._ending.taken_back(order, since_us)
+
+    def _unrevoked(self) -> list[str]:
+        """The thief's orders whose key is listed still."""
+        listed = {key.kid for key in self._keys.document.keys}
+        return [order for order, where in self._truth.stolen.items() if where.kid in listed]
+
+    def stolen(self, kid: str) -> bool:
+        """Whether people know that somebody else has this key."""
+        return any(where.kid == kid for where in self._truth.stolen.values())
+
     def lose_copy(self, rng: Random) -> None:
         """The broker loses what it held of an occupied stream, and tells nobody."""
         chance = rng.random()
@@ -578,7 +617,7 @@ class World:
 
     def _well(self, for_us: int) -> bool:
         """Whether everything has worked for as long, signing keys included."""
-        whole = not self._keys.broken and self._keys_changed_us < self.clock.us - for_us
+        whole = not self._keys.broken and not self._unrevoked() and self._keys_changed_us < self.clock.us - for_us
         return whole and self._steady(for_us)
 
     def _steady(self, for_us: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from devices.conformance.bench import Bench, RunStopped
 from devices.conformance.finding import Check, Finding, Part, starts
+from devices.conformance.key_checks import REMOVED_KEY
 from devices.conformance.link_checks import AFTER_SOUNDS, before_sounds, connects
 from devices.conformance.papers import BenchPapers
 from devices.conformance.sound_checks import SOUNDS
@@ -38,7 +39,7 @@ def parts(speaker: str) -> tuple[Part, ...]:
     named = BenchPapers(speaker, SigningKey.generate("names"))
     for topic in named.streams():
         named.signed(topic)
-    return *before_sounds(named), *SOUNDS, *AFTER_SOUNDS
+    return *before_sounds(named), *SOUNDS, REMOVED_KEY, *AFTER_SOUNDS
 
 
 def all_checks(speaker: str) -> list[Check]:

@@ -78,6 +78,7 @@ class BenchPapers:
         until = now_us() + 30 * DAY
         scopes: dict[str, tuple[Use, str, str, tuple[int, ...], int]] = {
             "exercise": (Use.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
+            "stolen": (Use.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
             "config": (Use.CONFIG, ISSUER, CHAIN[0], (), until),
             "clock": (Use.CLOCK, ISSUER, CHAIN[0], (), until),
             "elsewhere": (Use.EXERCISE, "bench-elsewhere", ELSEWHERE, LEVELS, until),
@@ -99,6 +100,12 @@ class BenchPapers:
 
     def signed_keys(self) -> bytes:
         return link.sign(self.document, self.root)
+
+    def remove_key(self, name: str) -> bytes:
+        """The next key document, which no longer lists this key."""
+        kept = tuple(key for key in self.document.keys if key.kid != self.keys[name].kid)
+        self.document = replace(self.document, version=self.version(link.KEYS_TOPIC), issued=now_us(), keys=kept)
+        return self.signed_keys()
 
     def signed_config(self) -> bytes:
         return link.sign(self.config, self.keys["config"])

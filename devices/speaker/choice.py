@@ -110,6 +110,9 @@ def _review(t: Turn, key: str, now_us: int) -> None:
         _silence(t, key, Obstacle.NOT_MINE, now_us)
     elif st.withdrawn(standing) and mark.withdrawn_rev < order.rev:
         _withdraw(t, key, now_us)
+    elif _sounding_rev(t, key) > order.rev:
+        # The revision that sounds was signed by a key that has been removed since, and a listed key knows a lower one.
+        _silence(t, key, Obstacle.WITHDRAWN, now_us)
     if now_us < order.expires:
         t.wake_at_utc(order.expires)
     elif t.clock.verified and not _sounds(t, key):
@@ -147,6 +150,11 @@ def _silence(t: Turn, key: str, reason: str, now_us: int) -> bool:
         s.cut(t, reason, now_us)
         return True
     return False
+
+
+def _sounding_rev(t: Turn, key: str) -> int:
+    sounding = t.sound.sounding
+    return sounding.rev if sounding is not None and sounding.key == key else 0
 
 
 def _sounds(t: Turn, key: str) -> bool:

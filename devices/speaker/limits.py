@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from devices.protocols.documents import OrderClass, Phase
-from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, packed
+from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, order_key, packed
 from devices.speaker.turn import Turn
 
 
@@ -37,15 +37,23 @@ def held_back_until(t: Turn, standing: Standing) -> int | None:
 def count(t: Turn, standing: Standing) -> None:
     """An order begins."""
     recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    t.starts = (*recent, Start(t.mono_us, severity(standing)))
+    t.starts = (*recent, Start(t.mono_us, severity(standing), order_key(standing.order.status, standing.order.id)))
     _keep(t)
+
+
+def give_back(t: Turn, key: str) -> None:
+    """An order is over that nobody may have given out: what it used up of the limit is there again."""
+    left = tuple(s for s in t.starts if s.order != key)
+    if left != t.starts:
+        t.starts = left
+        _keep(t)
 
 
 def stored(text: str, known_us: int, booted_us: int) -> tuple[Start, ...]:
     """The starts that the journal holds, no older than is certain: `known_us` is the last time that was verified."""
     starts = tuple(
-        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), Severity(*severity), at_us)
-        for at_us, severity in json.loads(text)
+        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), Severity(*severity), order, at_us)
+        for at_us, severity, order in json.loads(text)
     )
     return tuple(s for s in starts if s.mono_us > booted_us - STARTS_WINDOW_US)
 
@@ -65,5 +73,5 @@ def _keep(t: Turn) -> None:
     t.fact(
         "self",
         "starts",
-        packed([[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity] for s in t.starts]),
+        packed([[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity, s.order] for s in t.starts]),
     )

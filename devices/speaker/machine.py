@@ -29,7 +29,6 @@ from devices.speaker.receipts import is_final
 from devices.speaker.standing import retarget
 from devices.speaker.state import (
     Clock,
-    Held,
     Letter,
     Mail,
     Papers,
@@ -37,9 +36,11 @@ from devices.speaker.state import (
     State,
     blank,
     draft_of,
+    held_of,
     latest,
     mark_of,
     order_of,
+    recounted,
     without,
 )
 from devices.speaker.turn import Turn, spread
@@ -226,16 +227,13 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
         config = read_accepted_config(config_raw, t.speaker) if config_raw else None
     except Refused:
         t.sound = replace(t.sound, store_reason="document_unread")
-    return Papers(
+    stored = Papers(
         root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",
-        streams={topic: _held(text) for topic, text in facts.get("stream", {}).items()},
+        configs=held_of(docs.get("configs", "{}")),
+        accepted={topic: held_of(text) for topic, text in facts.get("stream", {}).items()},
         said={topic: tuple((v, r) for v, r in json.loads(text)) for topic, text in facts.get("said", {}).items()},
     )  # fmt: skip
-
-
-def _held(text: str) -> Held:
-    version, digest_hex, chain_head = json.loads(text)
-    return Held(version, bytes.fromhex(digest_hex), chain_head)
+    return recounted(stored)
 
 
 def _key(members: dict[str, Any]) -> LinkKey:

@@ -35,8 +35,8 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
-from devices.speaker.standing import claim, retarget, sweep
-from devices.speaker.state import STREAMS_MAX, Held, packed, without
+from devices.speaker.standing import claim, end_unvouched, retarget, sweep
+from devices.speaker.state import STREAMS_MAX, Held, counting, held_text, kept, packed, recounted, without
 from devices.speaker.turn import Turn
 
 _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
@@ -55,7 +55,8 @@ def filters(speaker: str, config: SpeakerConfig | None) -> tuple[str, ...]:
 
 
 def take_keys(t: Turn, raw: bytes) -> None:
-    """A key document: the newest one that the root signed is held, and everything is read again with it."""
+    """A key document: the newest one that the root signed is held, and everything is read again with it. What a key
+    that it no longer lists has signed counts for no version from now on."""
     papers = t.papers
     if not raw:
         return receipts.refuse_document(t, KEYS_TOPIC, 0, Refusal.EMPTY_PAYLOAD)
@@ -71,7 +72,7 @@ def take_keys(t: Turn, raw: bytes) -> None:
     if refusal is not None:
         return receipts.refuse_document(t, KEYS_TOPIC, keys.version, refusal)
     root, next_root = roots_after(raw, keys, papers.root, papers.next_root)
-    t.papers = replace(papers, root=root, next_root=next_root, keys=keys, keys_digest=found)
+    t.papers = recounted(replace(papers, root=root, next_root=next_root, keys=keys, keys_digest=found))
     t.fact("doc", "keys", raw.decode())
     t.fact("doc", "roots", packed([_plain(root), _plain(next_root) if next_root else None]))
     receipts.refusals_settled(t, KEYS_TOPIC)
@@ -134,6 +135,7 @@ def _reread_manifests(t: Turn) -> None:
     for topic, held in t.papers.streams.items():
         if held.raw:
             _claim_again(t, topic, held.raw)
+    end_unvouched(t)
     retarget(t)
 
 
@@ -145,7 +147,7 @@ def _claim_again(t: Turn, topic: str, raw: bytes) -> None:
     try:
         manifest = read_manifest(raw, topic, papers.keys, papers.config, None)
     except Refused:
-        return  # The key was taken away after the orders were accepted; they stand until withdrawn or expired.
+        return  # The key has lost its right to this stream since; the orders stand until withdrawn or expired.
     _claim_all(t, manifest, _signer(t, raw))
 
 
@@ -159,14 +161,18 @@ def _read_config(t: Turn) -> bool:
     except Refused as refused:
         receipts.refuse_document(t, topic, 0, refused.reason)
         return False
-    held = papers.config.version if papers.config else None
-    refusal = version_refusal(config.version, digest(raw), held, papers.config_digest)
+    held = counting(papers, papers.configs)
+    refusal = version_refusal(
+        config.version, digest(raw), held.version if held else None, held.digest if held else None
+    )
     if refusal is not None:
         receipts.refuse_document(t, topic, config.version, refusal)
         return False
     before = filters(t.speaker, papers.config)
-    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"")
+    configs = {**kept(papers, papers.configs), _signer(t, raw).x: Held(config.version, digest(raw), "")}
+    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
     t.fact("doc", "config", raw.decode())
+    t.fact("doc", "configs", held_text(configs))
     _move(t, before, filters(t.speaker, config))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)
@@ -185,9 +191,10 @@ def _move(t: Turn, before: tuple[str, ...], after: tuple[str, ...]) -> None:
             t.effect(e.Subscribe(new))
     assert t.papers.config is not None
     areas = t.papers.config.area_chain + t.papers.config.overlay
-    off = [topic for topic in (*t.papers.streams, *t.papers.waiting) if not _on_chain(topic, areas)]
+    off = [topic for topic in (*t.papers.accepted, *t.papers.waiting) if not _on_chain(topic, areas)]
     for topic in off:
-        t.papers = replace(t.papers, streams=without(t.papers.streams, topic), waiting=without(t.papers.waiting, topic))
+        accepted, waiting = without(t.papers.accepted, topic), without(t.papers.waiting, topic)
+        t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))
         t.fact("stream", topic, None)
         receipts.refusals_settled(t, topic)
 
@@ -218,7 +225,7 @@ def _read_manifest(t: Turn, topic: str, known: bool = True) -> Refusal | None:
     )
     if refusal is not None:
         return _refused(t, topic, manifest.version, refusal)
-    if held is None and len(papers.streams) >= STREAMS_MAX:
+    if topic not in papers.accepted and len(papers.accepted) >= STREAMS_MAX:
         return _refused(t, topic, manifest.version, Refusal.OVER_CAP)
     _accept(t, topic, raw, manifest)
     return None
@@ -230,12 +237,15 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
-    held = Held(manifest.version, digest(raw), manifest.chain_head, raw)
-    t.papers = replace(t.papers, streams={**t.papers.streams, topic: held}, waiting=without(t.papers.waiting, topic))
-    t.fact("stream", topic, packed([held.version, held.digest.hex(), held.chain_head]))
+    held, signer = Held(manifest.version, digest(raw), manifest.chain_head, raw), _signer(t, raw)
+    by_key = {**kept(t.papers, t.papers.accepted.get(topic, {})), signer.x: held}
+    accepted, waiting = {**t.papers.accepted, topic: by_key}, without(t.papers.waiting, topic)
+    t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))
+    t.fact("stream", topic, held_text(by_key))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)
-    _claim_all(t, manifest, _signer(t, raw))
+    _claim_all(t, manifest, signer)
+    end_unvouched(t)
     retarget(t)
 
 
@@ -244,7 +254,7 @@ def _claim_all(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
         refusal = claim(t, manifest.stream, signer, order, manifest.audio_base)
         if refusal is not None:
             receipts.refuse_document(t, manifest.stream, manifest.version, refusal)
-    sweep(t, manifest)
+    sweep(t, manifest, signer)
 
 
 def _signer(t: Turn, raw: bytes) -> LinkKey:

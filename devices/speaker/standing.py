@@ -18,7 +18,8 @@ from devices.protocols.order_of_sounds import Contender
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic
-from devices.speaker.state import ORDERS_KEPT_MAX, Standing, order_entry, order_key
+from devices.speaker import limits
+from devices.speaker.state import ORDERS_KEPT_MAX, Standing, lists, order_entry, order_key
 from devices.speaker.turn import Turn
 
 
@@ -28,19 +29,25 @@ def claim(t: Turn, stream: str, signer: LinkKey, order: Order, audio_base: str) 
     A stub takes the words along that the speaker holds of the order: only revision, state and end are news.
 
     The result does not depend on which of two claims came first: an area's stream stands above the speaker's own,
-    a wider key above a narrower one, and between equals the higher revision.
+    a wider key above a narrower one, and between equals the higher revision. What only a removed key vouches for
+    stands against no claim of a listed one, whatever its revision.
     """
     key = order_key(order.status, order.id)
     held = t.orders.get(key)
-    new = Standing(order, stream, signer.area, audio_base)
+    new = Standing(order, stream, signer.area, audio_base, signer.x)
     if held is not None:
         if as_listed(held.order) == order and held.stream == stream:
-            if audio_base not in ("", held.audio_base):
-                _hold(t, key, replace(held, audio_base=audio_base))
+            # A manifest signed again: from now on its key is the one that vouches for the order.
+            again = replace(new, order=held.order, audio_base=audio_base or held.audio_base)
+            if again != replace(held, mine=False, height=0):
+                _hold(t, key, again)
             return None
-        refusal, takes_over = _judge(t, held, new)
-        if not takes_over:
-            return refusal
+        if lists(t.papers, held.signer):
+            refusal, takes_over = _judge(t, held, new)
+            if not takes_over:
+                return refusal
+        else:
+            _reopen(t, key, held.order, order)
         if withdrawn(new):
             kept = replace(held.order, rev=order.rev, state=order.state, expires=order.expires)
             new = replace(new, order=kept, audio_base=held.audio_base)
@@ -70,13 +77,48 @@ def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool
     return None, new.order.rev > held.order.rev
 
 
-def sweep(t: Turn, manifest: Manifest) -> None:
-    """Withdraw what the stream no longer lists and says is over."""
+def _reopen(t: Turn, key: str, held: Order, order: Order) -> None:
+    """An order that only a removed key vouched for is a listed key's now. What was said of revisions that no longer
+    count is open again, and what was heard of other words under such a revision does not count as heard."""
+    mark, said_max = t.mark(key), order.rev - 1
+    forged = order.rev <= held.rev and order.state is OrderState.IN_FORCE
+    other_words = forged and (order.texts, order.audio) != (held.texts, held.audio)
+    reopened = replace(
+        mark,
+        heard=0 if other_words else mark.heard,
+        accepted_rev=min(mark.accepted_rev, said_max),
+        withdrawn_rev=min(mark.withdrawn_rev, said_max),
+        limited_rev=min(mark.limited_rev, said_max),
+        told_rev=min(mark.told_rev, said_max),
+        closed_rev=min(mark.closed_rev, said_max),
+    )
+    t.set_mark(key, reopened)
+
+
+def sweep(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
+    """Note which orders in force the stream no longer lists, and withdraw those that it says are over."""
     listed = {order_key(order.status, order.id) for order in manifest.orders}
     for key, standing in tuple(t.orders.items()):
-        unlisted = standing.stream == manifest.stream and key not in listed
-        if unlisted and standing.order.start_at < manifest.swept and not withdrawn(standing):
-            _hold(t, key, replace(standing, order=replace(standing.order, state=OrderState.WITHDRAWN)))
+        if standing.stream != manifest.stream or key in listed or withdrawn(standing):
+            continue
+        if standing.order.start_at < manifest.swept:
+            _end(t, key, standing)
+        elif standing.unlisted_by != signer.x and standing.order.expires > manifest.issued:
+            _hold(t, key, replace(standing, unlisted_by=signer.x))
+
+
+def end_unvouched(t: Turn) -> None:
+    """Withdraw what only a removed key vouches for, once a listed key has spoken on the same stream without it. Its
+    start no longer counts against the rate limit, so that a thief's many orders hold back none of ours."""
+    for key, standing in tuple(t.orders.items()):
+        unvouched = not lists(t.papers, standing.signer) and lists(t.papers, standing.unlisted_by)
+        if unvouched and not withdrawn(standing):
+            _end(t, key, standing)
+            limits.give_back(t, key)
+
+
+def _end(t: Turn, key: str, standing: Standing) -> None:
+    _hold(t, key, replace(standing, order=replace(standing.order, state=OrderState.WITHDRAWN)))
 
 
 def contains(config: SpeakerConfig | None, outer: str, inner: str) -> bool:

@@ -45,7 +45,8 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The manifest in force for one stream. `raw` is empty after a restart: its orders are in the journal."""
+    """The highest manifest of a stream that was accepted under one key. `raw` is only there for the one that was
+    accepted last on its stream, and not after a restart: its orders are in the journal."""
 
     version: int
     digest: bytes
@@ -57,7 +58,9 @@ class Held:
 class Papers:
     """The signed documents: accepted ones, and the newest bytes of those that cannot be accepted yet.
 
-    `said` holds per topic the (version, reason) pairs whose refusal has been receipted.
+    `accepted` holds per stream, under the public half of the signing key, the highest manifest of that key. `streams`
+    follows from it and from `keys`: per stream the highest manifest whose key is listed. `configs` holds the same of
+    the configs. `said` holds per topic the (version, reason) pairs whose refusal has been receipted.
     """
 
     root: LinkKey
@@ -67,6 +70,8 @@ class Papers:
     config: SpeakerConfig | None = None
     config_digest: bytes = b""
     config_waiting: bytes = b""
+    configs: dict[str, Held] = field(default_factory=dict)
+    accepted: dict[str, dict[str, Held]] = field(default_factory=dict)
     streams: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, bytes] = field(default_factory=dict)
     said: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
@@ -77,6 +82,9 @@ class Standing:
     """One order as this speaker holds it, the stream that claims it, the area that the signing key covers, and the
     base address of its recordings. A withdrawn order keeps the words that the speaker had of it.
 
+    `signer` is the public half of the key that listed the order last. `unlisted_by` is that of the key whose manifest
+    was the last one accepted on the stream, where that manifest does not list the order, else "".
+
     `mine`, and the `height` by which it ranks, follow from the config and are made anew whenever it or the orders
     change.
     """
@@ -85,6 +93,8 @@ class Standing:
     stream: str
     scope: str
     audio_base: str = ""
+    signer: str = ""
+    unlisted_by: str = ""
     mine: bool = False
     height: int = 0
 
@@ -127,13 +137,15 @@ class Severity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot) and how severe.
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, and of
+    which order.
 
     `at_us` is the verified UTC of a start before this run that has not been aged yet, else 0.
     """
 
     mono_us: int
     severity: Severity
+    order: str
     at_us: int = 0
 
 
@@ -253,6 +265,41 @@ def blank(speaker: str, root: LinkKey) -> State:
     return State(speaker, Papers(root))
 
 
+def lists(papers: Papers, x: str) -> bool:
+    """Whether the key document that is held lists the key with this public half."""
+    return papers.keys is not None and any(key.x == x for key in papers.keys.keys)
+
+
+def recounted(papers: Papers) -> Papers:
+    """The papers after `keys` or `accepted` changed: what a removed key signed no longer counts on any stream.
+
+    A key that is past its `not_after` is listed still, so that nothing falls back when a key expires.
+    """
+    streams = {topic: found for topic, of in papers.accepted.items() if (found := counting(papers, of)) is not None}
+    return replace(papers, streams=streams)
+
+
+def counting(papers: Papers, by_key: dict[str, Held]) -> Held | None:
+    """The highest of what was accepted under keys that are listed, None where there is none."""
+    return max((h for x, h in by_key.items() if lists(papers, x)), key=lambda h: h.version, default=None)
+
+
+def kept(papers: Papers, by_key: dict[str, Held]) -> dict[str, Held]:
+    """What stays when the next document is accepted: the highest version under each listed key, and the highest under a
+    removed one, which counts again if that key was removed by mistake and is listed once more."""
+    removed = sorted((x for x in by_key if not lists(papers, x)), key=lambda x: by_key[x].version)
+    return {x: replace(held, raw=b"") for x, held in by_key.items() if x not in removed[:-1]}
+
+
+def held_text(by_key: dict[str, Held]) -> str:
+    """A fact: version, digest and chain head under each key."""
+    return packed({x: [h.version, h.digest.hex(), h.chain_head] for x, h in by_key.items()})
+
+
+def held_of(text: str) -> dict[str, Held]:
+    return {x: Held(version, bytes.fromhex(d), head) for x, (version, d, head) in json.loads(text).items()}
+
+
 def order_key(use: str, order: str) -> str:
     """The name under which orders are kept."""
     return f"{use}/{order}"
@@ -273,17 +320,18 @@ def order_entry(key: str, standing: Standing) -> Entry:
     withdrawn = order.state is OrderState.WITHDRAWN and bool(order.texts or order.audio)
     listed = replace(order, state=OrderState.IN_FORCE) if withdrawn else order
     manifest = Manifest(standing.stream, 1, 0, 0, "", (listed,), audio_base=standing.audio_base)
-    return Entry("order", key, packed([standing.scope, document_json.encode(manifest).decode(), withdrawn]))
+    text = document_json.encode(manifest).decode()
+    return Entry("order", key, packed([standing.scope, standing.signer, standing.unlisted_by, text, withdrawn]))
 
 
 def order_of(text: str) -> Standing:
     """Raises Refused or ValueError when the journal holds something that is no order."""
-    scope, manifest_json, withdrawn = json.loads(text)
+    scope, signer, unlisted_by, manifest_json, withdrawn = json.loads(text)
     manifest = document_json.decode_manifest(manifest_json.encode())
     order = manifest.orders[0]
     if withdrawn:
         order = replace(order, state=OrderState.WITHDRAWN)
-    return Standing(order, manifest.stream, scope, manifest.audio_base)
+    return Standing(order, manifest.stream, scope, manifest.audio_base, signer, unlisted_by)
 
 
 def mark_entry(key: str, mark: Mark) -> Entry:

@@ -117,13 +117,13 @@ def read_keys(raw: bytes, roots: list[Json], now: int | None = None) -> tuple[Js
     return value, key
 
 
-def read_config(raw: bytes, speaker: str, keys: list[Json], now: int | None, held: Json | None) -> Json:
+def read_config(raw: bytes, speaker: str, keys: list[Json], now: int | None, held: Json | None) -> tuple[Json, Json]:
     value, key = opened(raw, "config", keys)
     need(value["speaker"] == speaker, "stream_mismatch")
     need(key["use"] == "config", "key_use")
     need(now is None or now <= key["not_after"], "key_expired")
     need(all(key["area"] in each["area_chain"] for each in (value, held) if each), "key_area")
-    return value
+    return value, key
 
 
 def read_answer(raw: bytes, nonce: str, keys: list[Json]) -> Json:
@@ -157,6 +157,11 @@ def version_refusal(version: int, digest: str, held: int | None, held_digest: st
     if held is None or version > held:
         return None
     return "version_back" if version < held else None if digest == held_digest else "version_conflict"
+
+
+def newer(version: int, digest: str, held: int | None, held_digest: str | None) -> None:
+    refusal = version_refusal(version, digest, held, held_digest)
+    need(refusal is None, refusal or "")
 
 
 def freshness(manifest: Json, digest: str, now: int | None, held: int | None, held_digest: str | None) -> str | None:
@@ -199,14 +204,33 @@ def _inside(shape: Json, lat: int, lon: int) -> bool:
     return odd
 
 
-def claim(held: Json | None, new: Json, config: Json) -> tuple[Json | None, str]:
+def counting(accepted: Json, listed: set[str]) -> Json:
+    """What is held of each stream: the highest of what was accepted under the keys that are listed."""
+    found = {topic: [held for x, held in of.items() if x in listed] for topic, of in accepted.items()}
+    return {topic: max(helds) for topic, helds in found.items() if helds}
+
+
+def next_accepted(before: Json, x: str, held: list[Any], listed: set[str]) -> Json:
+    """What is kept of a stream: a version for each listed key, and the highest of the removed ones."""
+    removed = sorted((each[0], key) for key, each in before.items() if key not in listed)[:-1]
+    return {key: each for key, each in before.items() if (each[0], key) not in removed} | {x: held}
+
+
+def claim(held: Json | None, new: Json, config: Json, listed: set[str]) -> tuple[Json | None, str]:
     """The order to hold from now on, None when the claim changes nothing, and why a claim is refused.
 
-    A claim is `{order, stream, area}`, `area` being the signing key's.
+    A claim is `{order, stream, area, x, missed}`, `area` and `x` being the signing key's, `missed` the key whose
+    manifest, the last one accepted on the stream, does not list it.
     """
     if held is None:
         return new, ""
     old, order = held["order"], new["order"]
+    if order == held.get("said", old) and held["stream"] == new["stream"]:
+        return {**held, "area": new["area"], "x": new["x"], "missed": ""}, ""
+    kept = {**old, **{name: order[name] for name in ("rev", "state", "expires")}}
+    taken = {**new, "order": kept if order["state"] == "withdrawn" else order, "said": order}
+    if held["x"] not in listed:
+        return taken, ""
     kinds = held["stream"].split("/")[2], new["stream"].split("/")[2]
     if kinds[0] != kinds[1]:
         return (new, "") if kinds[1] == "area" else (None, "")
@@ -217,24 +241,44 @@ def claim(held: Json | None, new: Json, config: Json) -> tuple[Json | None, str]
             return new, ""
     if order["rev"] <= old["rev"]:
         return None, "version_conflict" if order["rev"] == old["rev"] and order != held.get("said", old) else ""
-    kept = {**old, **{name: order[name] for name in ("rev", "state", "expires")}}
-    return {**new, "order": kept if order["state"] == "withdrawn" else order, "said": order}, ""
+    return taken, ""
 
 
-def take_orders(orders: Json, manifest: Json, area: str, config: Json) -> list[str]:
-    """Take an accepted manifest's orders into `orders`, by use and id; why some of them are refused."""
-    codes = []
+def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list[str]:
+    """Take an accepted manifest's orders into the journal, by use and id; why some of them are refused."""
+    codes, orders = [], j["orders"]
+    claimed = {"stream": manifest["stream"], "area": signer["area"], "x": signer["x"], "missed": ""}
     for order in manifest["orders"]:
         key = f"{order['status']}/{order['id']}"
-        taken, code = claim(orders.get(key), {"order": order, "stream": manifest["stream"], "area": area}, config)
+        held = orders.get(key)
+        taken, code = claim(held, claimed | {"order": order}, j["config"], listed)
+        if taken and held and held["x"] not in listed and key in j["marks"]:
+            _reopen(j["marks"][key], held["order"], taken["order"])
         orders.update({key: taken} if taken else {})
         codes += [code] if code else []
-    listed = {order["id"] for order in manifest["orders"]}
+    ids = {order["id"] for order in manifest["orders"]}
     for held in orders.values():
         order = held["order"]
-        over = order["id"] not in listed and order["start_at"] < manifest.get("swept", 0)
-        order["state"] = "withdrawn" if over and held["stream"] == manifest["stream"] else order["state"]
+        if held["stream"] == manifest["stream"] and order["id"] not in ids:
+            held["missed"] = signer["x"]
+            order["state"] = "withdrawn" if order["start_at"] < manifest.get("swept", 0) else order["state"]
+    end_unvouched(j, listed)
     return codes
+
+
+def _reopen(mark: Json, old: Json, order: Json) -> None:
+    """A listed key has an order that only a removed one vouched for: what was said of its revisions is open again."""
+    for name in ("accepted", "told", "withdrawn"):
+        mark[name] = min(mark[name], order["rev"] - 1)
+    if order["rev"] <= old["rev"] and any(old.get(name) != order.get(name) for name in ("texts", "audio")):
+        mark["heard"] = 0
+
+
+def end_unvouched(j: Json, listed: set[str]) -> None:
+    for key, held in j["orders"].items():
+        if held["x"] not in listed and held["missed"] in listed and held["order"]["state"] == "in_force":
+            held["order"]["state"] = "withdrawn"
+            j["starts"] = [each for each in j["starts"] if each[2] != key]
 
 
 def contains(config: Json, outer: str, inner: str) -> bool:

@@ -150,6 +150,8 @@ class Book:
         if reason != "not_mine" and mark["accepted"] < order["rev"] and now < order["expires"]:
             mark["accepted"] = order["rev"]
             self.say(key, order["rev"], "accepted", wait=secrets.randbelow(config["accepted_spread_ms"] + 1) * 1_000)
+        if self.sounds(key) and self.sound and self.sound["rev"] > order["rev"]:
+            self.cut(key, "withdrawn", now)
         if reason == "not_mine" or (reason == "withdrawn" and mark["withdrawn"] < order["rev"]):
             open_still = mark["accepted"] and not mark["over"] and mark["heard"] < order.get("repeat", 1)
             told = self.cut(key, reason, now)
@@ -166,7 +168,7 @@ class Book:
             return "resting"
         if not reason and not mark["admitted"] and order["phase"] == "alert":
             mine = severity(order)
-            recent = [s for at, s in self.j["starts"] if at > now - HOUR and s >= mine and s[1] >= mine[1]]
+            recent = [s for at, s, _ in self.j["starts"] if at > now - HOUR and s >= mine and s[1] >= mine[1]]
             reason = "rate_limited" if len(recent) >= config["starts_per_hour_max"] else ""
         if reason in ("missed", "original_not_heard", "rate_limited") and mark["told"] < order["rev"]:
             mark["told"] = order["rev"]
@@ -196,7 +198,9 @@ class Book:
             self.cut(self.sound["key"], "preempted", now)
         order, mark = self.j["orders"][key]["order"], self.mark(key)
         if not mark["admitted"]:
-            self.j["starts"] = [each for each in self.j["starts"] if each[0] > now - HOUR] + [[now, severity(order)]]
+            self.j["starts"] = [each for each in self.j["starts"] if each[0] > now - HOUR] + [
+                [now, severity(order), key]
+            ]
         mark.update(running=mark["heard"] + 1, percent=0, began=mark["began"] or now, admitted=1)
         level = self.j["config"]["volume_max"]
         volume = {"mute": 0, "unchanged": min(self.j["volume"], level)}.get(order["volume"], order["volume"])

@@ -32,8 +32,9 @@ class ForeignSpeaker:
         self.file = folder / "journal.json"
         root = {"kid": given["root_kid"], "x": given["root_key"], "alg": "Ed25519", "not_after": 2**53 - 1}
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
-        blank |= {"roots": [root], "keys": None, "config": None, "digests": {}, "streams": {}, "orders": {}}
-        self.j: Json = blank | {"marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": {}, "accepted": {}}
+        blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        self.j: Json = blank
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():
             self.j = json.loads(self.file.read_text("utf-8"))
@@ -173,30 +174,34 @@ class ForeignSpeaker:
 
     def take_keys(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         keys, root = page.read_keys(raw, self.j["roots"], self.now())
-        self.newer(topic, keys, digest, version)
+        version[0] = keys["version"]
+        page.newer(version[0], digest, *self.j["held"])
+        self.j["held"] = [version[0], digest]
         self.j["roots"] = [root, *([keys["root"]] if "root" in keys else [])]
         self.j["keys"] = keys
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
+        page.end_unvouched(self.j, self.listed())
         return True
+
+    def listed(self) -> set[str]:
+        return {key["x"] for key in self.j["keys"]["keys"]}
 
     def take_config(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         if self.j["keys"] is None:
             return False
-        config = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), self.j["config"])
-        self.newer(topic, config, digest, version)
+        config, key = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), self.j["config"])
+        version[0] = config["version"]
+        page.newer(version[0], digest, *page.counting({topic: self.j["configs"]}, self.listed()).get(topic, [None] * 2))
+        now = [version[0], digest]
+        self.j["configs"] = page.next_accepted(self.j["configs"], key["x"], now, self.listed())
         before, self.j["config"] = self.areas(), config
         if self.client is not None and (gone := [each for each in before if each not in self.areas()]):
             self.client.unsubscribe(gone)
         self.subscribe(*(each for each in self.areas() if each not in before))
         own = (*config["area_chain"], *config["overlay"], self.id)
-        self.j["streams"] = {t: held for t, held in self.j["streams"].items() if t.split("/")[3] in own}
+        self.j["accepted"] = {t: held for t, held in self.j["accepted"].items() if t.split("/")[3] in own}
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
         return True
-
-    def newer(self, topic: str, document: Json, digest: str, version: list[int]) -> None:
-        held = self.j["digests"].get(topic, [None, None])
-        version[0] = document["version"]
-        if refusal := page.version_refusal(document["version"], digest, *held):
-            raise Refused(refusal)
-        self.j["digests"][topic] = [document["version"], digest]
 
     def take_manifest(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         held = self.j["streams"].get(topic, [None, None, ""])
@@ -211,8 +216,10 @@ class ForeignSpeaker:
             self.ask_soon()
         if refusal := page.freshness(manifest, digest, self.now(), *held[:2]):
             raise Refused(refusal)
-        self.j["streams"][topic] = [manifest["version"], digest, manifest["chain_head"]]
-        for code in page.take_orders(self.j["orders"], manifest, key["area"], self.j["config"]):
+        now, before = [manifest["version"], digest, manifest["chain_head"]], self.j["accepted"].get(topic, {})
+        self.j["accepted"][topic] = page.next_accepted(before, key["x"], now, self.listed())
+        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
+        for code in page.take_orders(self.j, manifest, key, self.listed()):
             self.refuse(topic, manifest["version"], code)
         return True
 

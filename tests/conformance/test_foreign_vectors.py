@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from tests.conformance import foreign_rules as foreign
-from tests.conformance.foreign_sounds import sequence
+from tests.conformance.foreign_sounds import mono, sequence
+from tests.conformance.foreign_speaker import ForeignSpeaker
 
 DATA = Path(__file__).parents[1] / "data" / "speaker_link"
 Case = dict[str, Any]
 WORLD: Case = json.loads((DATA / "world.json").read_text("utf-8"))
 ROOTS = [WORLD["root"], WORLD["next_root"]]
 KEYS = foreign.read_keys(WORLD["keys"].encode(), ROOTS)[0]["keys"]
-CONFIG = foreign.read_config(WORLD["config"].encode(), "sp-0001", KEYS, WORLD["now"], None)
+CONFIG = foreign.read_config(WORLD["config"].encode(), "sp-0001", KEYS, WORLD["now"], None)[0]
 
 
 def cases(*files: str) -> list[Any]:
@@ -79,6 +80,22 @@ def test_order_of_sounds(case: Case) -> None:
         return (may | over).get(f"{order['status']}/{order.get('corrects')}")
 
     assert sequence(may, original, CONFIG) == case["sequence"]
+
+
+@pytest.mark.parametrize("case", cases("removed_keys"))
+def test_removed_key(case: Case, tmp_path: Path) -> None:
+    root = {"root_kid": WORLD["root"]["kid"], "root_key": WORLD["root"]["x"]}
+    speaker = ForeignSpeaker({"id": "sp-0001", **root}, tmp_path)
+    speaker.offset = WORLD["now"] - mono()
+    speaker.take("tocsin/v1/keys", WORLD["keys"].encode())
+    speaker.take(speaker.topic("config"), WORLD["config"].encode())
+    for document in case["documents"]:
+        speaker.take(document["topic"], document["raw"].encode())
+    held = {topic: each[0] for topic, each in speaker.j["streams"].items()}
+    orders = {key: [each["order"]["rev"], each["order"]["state"]] for key, each in speaker.j["orders"].items()}
+    letters = [json.loads(letter) for letter in speaker.j["letters"].values()]
+    reported = [step["reason"] for letter in letters if "stream" in letter for step in letter["steps"]]
+    assert (held, orders, reported) == (case["held"], case["orders"], case["reported"])
 
 
 def _claimed(orders: list[Case]) -> dict[str, Case]:

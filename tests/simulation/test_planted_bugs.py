@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ import pytest
 from devices.protocols.documents import Manifest, Order, OrderClass, OrderState
 from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
-from devices.protocols.speaker_link import Phase
+from devices.protocols.speaker_link import KEYS_TOPIC, Phase
 from devices.speaker import events as e
 from devices.speaker import papers
 from devices.speaker.events import SegmentKind
 from devices.speaker.machine import decide
-from devices.speaker.state import State
+from devices.speaker.state import State, recounted
 from services.dispatcher.domain.broadcasts import (
     Act,
     Broadcast,
@@ -388,6 +389,47 @@ def test_law_5_catches_a_speaker_that_believes_the_time_it_stored() -> None:
     )
     assert {violation.law for violation in broken} == {5}
     assert any(violation.sentence.endswith("after it expired") for violation in broken)
+
+
+def a_theft(world: World) -> None:
+    """Somebody has a key after five minutes, and people revoke it two minutes later."""
+
+    def steal() -> None:
+        order = world.steal_key(Random("theft"))
+        world.clock.later(120_000_000, lambda: world.revoke_key(order))
+
+    world.clock.later(300_000_000, steal)
+
+
+def test_law_5_catches_a_speaker_that_keeps_the_version_of_a_removed_key() -> None:
+    def keeps_versions(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        """Holds what a removed key signed as if the newest key had signed it."""
+        after, effects = decide(state, event)
+        if not isinstance(event, e.Message) or event.topic != KEYS_TOPIC or after.papers.keys is state.papers.keys:
+            return after, effects
+        assert after.papers.keys is not None
+        newest = after.papers.keys.keys[-1].x
+        highest = {topic: max(of.values(), key=lambda h: h.version) for topic, of in after.papers.accepted.items()}
+        accepted = {topic: {newest: held} for topic, held in highest.items()}
+        return replace(after, papers=recounted(replace(after.papers, accepted=accepted))), effects
+
+    broken = found(machine=keeps_versions, faults=(), rough_s=600, prepare=a_theft)
+    assert {violation.law for violation in broken} == {5}
+    assert "still holds version" in broken[0].sentence
+
+
+def test_law_5_catches_a_gateway_that_signs_nothing_anew_when_a_key_is_removed() -> None:
+    known: dict[str, KeyReport] = {}
+
+    def forgets_no_key(store: Store, gateway: str, found: Sequence[KeyReport], document: int) -> None:
+        listed = {each.key.id for each in found}
+        known.update({each.key.id: each for each in found})
+        gone = [replace(each, fault="absent") for id, each in known.items() if id not in listed]
+        signing_keys.report(store, gateway, [*found, *gone], document)
+
+    broken = found(Parts(report_keys=forgets_no_key), faults=(), rough_s=600, prepare=a_theft)
+    assert {violation.law for violation in broken} == {5}
+    assert "has been removed" in broken[0].sentence
 
 
 # Law 5: the order of sounds
@@ -945,5 +987,5 @@ def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: p
             world.clock.later(260_000_000, speaker.boot)
 
     assert found(faults=(), seeds=range(100, 102), prepare=asleep_over_the_stop) == ()
-    monkeypatch.setattr(papers, "sweep", lambda t, manifest: None)
+    monkeypatch.setattr(papers, "sweep", lambda t, manifest, signer: None)
     assert 5 in laws_broken(faults=(), prepare=asleep_over_the_stop)

@@ -35,6 +35,7 @@ SITUATIONS = """
     restore request.died broker.keeps_all broker.keeps_saved broker.keeps_nothing speaker.moved
     refused.no_usable_key log.broadcast.no_usable_key key.seen_red key.seen_well
     law4.checked refused.over_cap log.stream.filling log.broadcast.retired
+    sound.stolen order.taken_back key.taken_back
     heard.all timer.task/rung timer.broadcast/expires timer.broadcast/prove timer.stream/refresh
 """.split()
 

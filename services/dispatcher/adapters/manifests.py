@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from devices.protocols import asking, speaker_link
+from devices.protocols import asking, jws, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
@@ -314,7 +314,7 @@ class SpeakerSide:
                 self.say_again(stream)
             return
         with self._store.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest)
+            verdict = streams.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
             sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":

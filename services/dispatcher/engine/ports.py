@@ -61,7 +61,8 @@ class BrokerAccount:
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
-    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know.
+    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know, and
+    `foreign_kid` the key that had signed it, "" once a person has decided about it.
     Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
     our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
     time that a restored backup has lost."""
@@ -75,6 +76,7 @@ class Stream:
     signed: bytes = b""
     refresh_us: int = 0
     foreign: bytes = b""
+    foreign_kid: str = ""
     swept_us: int = 0
     carried: bool = False
     lost_until: int = 0

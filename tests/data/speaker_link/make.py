@@ -19,7 +19,7 @@ from devices.protocols import speaker_link as link
 from devices.protocols.jws import SigningKey, Typ
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import Use
-from tests.data.speaker_link import forms, sounds
+from tests.data.speaker_link import forms, removed, sounds
 
 HERE = Path(__file__).parent
 Json = dict[str, Any]
@@ -47,6 +47,7 @@ SCOPES: dict[str, tuple[Use, str, str, tuple[int, ...], int]] = {
     "actual-district": (Use.ACTUAL, "district-202", DISTRICT, (3, 4), NOW + DAY),
     "actual-other": (Use.ACTUAL, "district-203", OTHER_DISTRICT, (1, 2, 3, 4), NOW + DAY),
     "actual-zone": (Use.ACTUAL, "port", ZONE, (1, 2, 3, 4), NOW + DAY),
+    "actual-city-2": (Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY),
     "actual-old": (Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW - 1),
     "config-city": (Use.CONFIG, "city", CITY, (), NOW + DAY),
     "config-other": (Use.CONFIG, "district-203", OTHER_DISTRICT, (), NOW + DAY),
@@ -449,6 +450,7 @@ FILES: dict[str, Callable[[], object]] = {
     "selectors.json": forms.selectors,
     "reports.json": forms.reports,
     "order_of_sounds.json": sounds.cases,
+    "removed_keys.json": lambda: removed.cases(KEYS, replace(MANIFEST, orders=()), ORDER, signing_key),
 }
 
 

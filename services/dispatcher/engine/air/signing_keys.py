@@ -28,6 +28,7 @@ from ...domain.signing_keys import (
 from ..leases import GATEWAY_PREFIX
 from ..ports import CitySettings, Lease, Page, Read, Store, Tx
 from .broker_copies import on_air
+from .removed_keys import take_back
 
 KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
@@ -58,8 +59,10 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     """Write down what this gateway has found of every key that its key document of this version lists.
 
     The newest document that any gateway has reported decides: a key that it does not list is gone, whoever knew it, and
-    an older document neither brings a key back nor changes its limits.
+    an older document neither brings a key back nor changes its limits. What a key that is gone could sign is signed
+    anew first.
     """
+    take_back(store, _gone(store, gateway, {each.key.id for each in found}, document))
     with store.write() as tx:
         tx.lock("keys")
         now_us = tx.now_us()
@@ -75,7 +78,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
             row = before if before is not None and newer else each.key
             tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
-            _unlisted(tx, row, others[row.id], document)
+            _unlisted(tx, row, gateway, document)
 
 
 def nothing_signs(store: Store) -> None:
@@ -183,10 +186,22 @@ def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     )
 
 
-def _unlisted(tx: Tx, row: KeyState, others: dict[str, KeyAtGateway], document: int) -> None:
+def _gone(store: Store, gateway: str, found: Collection[str], document: int) -> list[KeyState]:
+    """The keys that this report makes forgotten."""
+    with store.read() as read:
+        rows = read.find(KeyState, Page(limit=KEYS_MAX))
+    return [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
+
+
+def _known_elsewhere(row: KeyState, gateway: str, document: int) -> dict[str, KeyAtGateway]:
+    """What other gateways with a document that is no older know of a key."""
+    return {name: view for name, view in row.gateways.items() if name != gateway and view.document >= document}
+
+
+def _unlisted(tx: Tx, row: KeyState, gateway: str, document: int) -> None:
     """Keep of a key that a document of this version does not list what gateways with a newer one know; a key that no
     such gateway knows is gone."""
-    newer = {name: view for name, view in others.items() if view.document >= document}
+    newer = _known_elsewhere(row, gateway, document)
     if newer:
         tx.put(replace(row, gateways=newer))
     else:

@@ -39,6 +39,9 @@ KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000
 STREAMS_MAX = 10_000
 AHEAD = "ahead of the time"
+REV_AHEAD_MAX = 1_000
+"""How far a revision that only the broker knows may lie above ours. A revision is one act of people or of a timer: what
+jumps further is made up, and our signature under it could never be outdone."""
 LEVEL_WORDS = {1: "red", 2: "orange", 3: "yellow", 4: "blue"}
 ALERT_MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD)
 FOLLOWER_STATES = (BroadcastState.ON_AIR, BroadcastState.STOPPED)
@@ -132,7 +135,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     chain = city.tree.chain(stream.area).all
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
-    carried = sighted.carried(tx, _manifest_found(stream)) if unknown_on_air(stream) else ()
+    carried = _carried(tx, stream, known) if unknown_on_air(stream) else ()
     if carried:
         why = "a person has neither adopted nor withdrawn them"
         tx.record(Record("stream.carries_unknown", topic, why, facts={"orders": list(carried)}))
@@ -161,6 +164,12 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     facts: dict[str, object] = {"version": version, "orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders]}
     tx.record(Record("stream.signed", topic, "what is in force changed or its freshness ran out", facts=facts))
     return Signed(topic, version, raw, True, refused)
+
+
+def _carried(tx: Tx, stream: Stream, known: list[Order]) -> tuple[str, ...]:
+    """The orders in force of a manifest on the broker that our own signature is about to carry on."""
+    orders = tuple(_foreign(stream, known, tx.now_us()))
+    return sighted.carried(tx, replace(_manifest_found(stream), orders=orders))
 
 
 def _adds_nothing(shown: list[Broadcast], foreign: list[Order]) -> bool:
@@ -219,11 +228,12 @@ def keeps_foreign(stream: Stream, now_us: int) -> bool:
 
 def _foreign(stream: Stream, known: list[Order], now_us: int) -> list[Order]:
     """The orders that only the broker knew and whose time is not over, by id; and of the known ones those that the
-    broker's manifest has swept, as withdrawn."""
+    broker's manifest has swept, as withdrawn. None whose revision jumps."""
     if not stream.foreign:
         return []
     manifest = document_json.decode_manifest(stream.foreign)
-    found = [order for order in manifest.orders if order.expires > now_us]
+    revisions = {order.id: order.rev for order in known}
+    found = [o for o in manifest.orders if o.expires > now_us and not _jumps(o, revisions.get(o.id, 0))]
     return sorted([*found, *_swept(manifest, known)], key=lambda order: order.id)
 
 
@@ -236,10 +246,16 @@ def _swept(manifest: Manifest, known: list[Order]) -> list[Order]:
     return [stub(replace(order, rev=order.rev + 1)) for order in over]
 
 
-def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
-    """Compare the broker's verified copy with the row: "same"; "republish" (ours is newer, or a person has decided
-    about it); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes it); "unknown here";
-    "newer number" (it has nothing else that we don't); or "another issuer's", which is no business of ours."""
+def _jumps(order: Order, ours: int) -> bool:
+    """Whether a revision lies too far above ours, 0 for an order that is not ours, to be one of ours."""
+    return order.rev > ours + REV_AHEAD_MAX
+
+
+def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest, kid: str = "") -> str:
+    """Compare the broker's verified copy, signed by the key `kid`, with the row: "same"; "republish" (ours is newer, or
+    a person has decided about it); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes
+    it); "unknown here"; "newer number" (it has nothing else that we don't); or "another issuer's", which is no business
+    of ours."""
     city = tx.get(CitySettings, "city")
     if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
         # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
@@ -259,8 +275,10 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest) -> str:
         # Where `orders` is empty, what was signed last is no longer what the version says.
         return "not ours" if row.orders and row.manifest_version == manifest.version else "republish"
     known = [wire_order(b) for b in _on_stream(tx, topic)]
-    found = replace(row, foreign=document_json.encode(manifest), carried=False)
-    if row.signed and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
+    found = replace(row, foreign=document_json.encode(manifest), foreign_kid=kid, carried=False)
+    revisions = {order.id: order.rev for order in known}
+    made_up = any(_jumps(order, revisions.get(order.id, 0)) for order in manifest.orders)
+    if row.signed and not made_up and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
         # Only its number is news, as after an older backup: what is signed next goes above it.
         tx.put(_above(row, manifest))
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
@@ -287,7 +305,7 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
     manifest = _unknown(tx, topic)
     for order in (*manifest.orders, *_swept(manifest, [wire_order(b) for b in _on_stream(tx, topic)])):
         mine = tx.get_locked(Broadcast, order.id)
-        if mine is not None and mine.rev < order.rev and _same_words(mine, order):
+        if mine is not None and mine.rev < order.rev and not _jumps(order, mine.rev) and _same_words(mine, order):
             _take_over(tx, mine, order, person)
     stream = tx.get_locked(Stream, topic)
     assert stream is not None
@@ -304,6 +322,9 @@ def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
     for order in (*manifest.orders, *_swept(manifest, [wire_order(b) for b in _on_stream(tx, topic)])):
         mine = tx.get_locked(Broadcast, order.id)
         if order.expires <= now_us or (mine is not None and mine.rev >= order.rev):
+            continue
+        if _jumps(order, mine.rev if mine is not None else 0):
+            # No revision of ours goes above it; it ends when the key that signed it is removed.
             continue
         if order.state is OrderState.IN_FORCE:
             order = stub(replace(order, rev=order.rev + 1))
@@ -335,7 +356,28 @@ def _above(stream: Stream, manifest: Manifest) -> Stream:
     """The stream so that it is signed anew, above the version of this manifest. From then on nothing unknown
     waits on it for a person."""
     version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
-    return replace(stream, manifest_version=version, orders="", swept_us=swept_us, carried=False)
+    return replace(stream, manifest_version=version, orders="", foreign_kid="", swept_us=swept_us, carried=False)
+
+
+def without_foreign(tx: Tx, stream: Stream) -> tuple[Stream, tuple[Order, ...]]:
+    """The stream, locked, without what only the broker knew of it, and that. What our own signature has said of it
+    meanwhile is outdone: of our orders by a higher revision, of the others by the sweep."""
+    manifest = _manifest_found(stream)
+    known = {b.id: b for b in _on_stream(tx, stream.id)}
+    there = _foreign(stream, [wire_order(b) for b in known.values()], tx.now_us())
+    swept_us = stream.swept_us
+    for order in there:
+        b = known.get(order.id)
+        if b is None:
+            swept_us = max(swept_us, order.start_at + 1)
+        elif b.rev < order.rev:
+            locked = tx.get_locked(Broadcast, b.id)
+            assert locked is not None
+            rev = order.rev + 1
+            tx.put(silenced_at(locked, rev) if locked.state in SILENT_STATES else replace(locked, rev=rev))
+    if manifest.version > stream.manifest_version:
+        swept_us = stream.swept_us
+    return replace(stream, foreign=b"", foreign_kid="", carried=False, swept_us=swept_us), manifest.orders
 
 
 def _same_words(mine: Broadcast, order: Order) -> bool:

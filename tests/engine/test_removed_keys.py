@@ -1,0 +1,203 @@
+"""A key that goes from the key document: what only it had signed is given up, and every stream is signed anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from devices.protocols import speaker_link
+from devices.protocols.documents import OrderState
+from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Stopped, wire_order
+from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.places import Speaker
+from services.dispatcher.domain.refusals import UnknownOnAir
+from services.dispatcher.domain.signing_keys import KeyState
+from services.dispatcher.engine import removed_keys, signing_keys, streams
+from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.signing_keys import KeyReport
+from tests import builders
+from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
+from tests.engine.signing import Keys, read, sign, states
+
+STOLEN = KeyState("actual-city-1", "actual", "city", CITY, (1, 2, 3, 4), NOON_US * 2)
+HELD = KeyState("actual-city-2", "actual", "city", CITY, (1, 2, 3, 4), NOON_US * 2)
+KEYS = Keys()
+REV_MAX = 2**53 - 1
+
+
+@pytest.fixture
+def town() -> Town:
+    made = builders.town()
+    signing_keys.report(made.store, "gw-0", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
+    return made
+
+
+def remove(town: Town) -> None:
+    """A gateway reports a newer key document, which lists only the successor."""
+    signing_keys.report(town.store, "gw-0", [KeyReport(HELD, "", 0)], 2)
+
+
+def row(town: Town, topic: str) -> Stream:
+    return town.get(Stream, topic)
+
+
+def test_every_stream_of_the_keys_use_and_issuer_is_signed_anew(town: Town) -> None:
+    alert = town.on_air()
+    before = sign(town, alert.stream, KEYS)
+    assert not sign(town, alert.stream, KEYS).fresh
+    remove(town)
+    assert f"publish_stream:{alert.stream}" in town.lanes()
+    after = sign(town, alert.stream, KEYS)
+    assert (after.fresh, after.version > before.version) == (True, True)
+    assert states(read(after, KEYS)) == states(read(before, KEYS))
+
+
+def test_a_key_of_another_use_or_issuer_signs_nothing_anew(town: Town) -> None:
+    alert = town.on_air()
+    sign(town, alert.stream, KEYS)
+    for other in (replace(STOLEN, use="exercise"), replace(STOLEN, issuer="coast")):
+        removed_keys.take_back(town.store, [other])
+    assert not sign(town, alert.stream, KEYS).fresh
+
+
+def test_what_only_the_removed_key_had_signed_no_longer_waits_for_a_person(town: Town) -> None:
+    alert = town.on_air()
+    strange = replace(wire_order(town.get(Broadcast, alert.id)), id="evil")
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    forged = replace(mine, version=mine.version + 500_000, orders=(*mine.orders, strange))
+    with town.store.write() as tx:
+        assert streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id) == "unknown here"
+    with pytest.raises(UnknownOnAir):
+        sign(town, alert.stream, KEYS)
+    remove(town)
+    assert not streams.waits(row(town, alert.stream))
+    signed = sign(town, alert.stream, KEYS)
+    assert mine.version < signed.version < forged.version
+    assert states(read(signed, KEYS)) == states(mine)
+    (why,) = town.whys(alert.stream, "stream.key_removed")
+    assert "has been removed" in why
+
+
+def test_what_another_key_had_signed_goes_on_waiting(town: Town) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    strange = replace(mine.orders[0], id="unknown")
+    found = replace(mine, version=mine.version + 60, orders=(*mine.orders, strange))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, found.stream, b"found", found, HELD.id)
+    remove(town)
+    assert streams.waits(row(town, alert.stream))
+
+
+def test_a_stream_that_only_the_removed_key_ever_used_is_signed_empty(town: Town) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    topic = speaker_link.manifest_topic(CITY, "actual", "city")
+    forged = replace(mine, stream=topic, orders=(replace(mine.orders[0], id="evil"),))
+    with town.store.write() as tx:
+        assert streams.found_on_broker(tx, topic, b"forged", forged, STOLEN.id) == "unknown here"
+    remove(town)
+    assert f"publish_stream:{topic}" in town.lanes()
+    assert read(sign(town, topic, KEYS), KEYS).orders == ()
+
+
+def test_what_our_own_signature_carried_on_is_swept(town: Town) -> None:
+    first = town.on_air()
+    mine = read(sign(town, first.stream, KEYS), KEYS)
+    strange = replace(mine.orders[0], id="evil")
+    forged = replace(mine, version=mine.version + 500_000, orders=(*mine.orders, strange))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+    town.clock.advance(5)
+    town.act(first.id, Stopped("wang", DUTY, "wait"))
+    carried = read(sign(town, first.stream, KEYS), KEYS)
+    assert states(carried)["evil"] == (1, "in_force")
+    remove(town)
+    after = read(sign(town, first.stream, KEYS), KEYS)
+    assert list(states(after)) == [first.id]
+    assert after.swept > strange.start_at
+    assert after.version > carried.version
+
+
+def test_our_order_that_our_own_signature_withdrew_for_the_thief_comes_back_above_it(town: Town) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    silenced = speaker_link.stub(replace(mine.orders[0], rev=40))
+    forged = replace(mine, version=mine.version + 500_000, orders=(silenced,))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+    remove(town)
+    after = read(sign(town, alert.stream, KEYS), KEYS)
+    assert states(after) == {alert.id: (41, "in_force")}
+    stopped = town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    assert (stopped.state, stopped.rev) == (BroadcastState.STOPPED, 42)
+
+
+@pytest.mark.parametrize("state", [OrderState.IN_FORCE, OrderState.WITHDRAWN])
+def test_a_revision_that_jumps_is_never_under_our_signature_and_stops_nothing_of_ours(
+    town: Town, state: OrderState
+) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    raised = replace(mine.orders[0], rev=REV_MAX, state=state)
+    raised = speaker_link.stub(raised) if state is OrderState.WITHDRAWN else raised
+    strange = replace(mine.orders[0], id="evil", rev=REV_MAX)
+    forged = replace(mine, version=mine.version + 500_000, orders=(raised, strange))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+    town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    assert states(read(sign(town, alert.stream, KEYS), KEYS)) == {alert.id: (2, "withdrawn")}
+
+
+@pytest.mark.parametrize("decide", [streams.adopt, streams.withdraw_unknown])
+def test_no_decision_of_a_person_gives_our_order_a_revision_that_jumps(town: Town, decide: object) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    strange = replace(mine.orders[0], id="evil", rev=REV_MAX)
+    forged = replace(mine, version=mine.version + 500_000, orders=(replace(mine.orders[0], rev=REV_MAX), strange))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+    with town.store.write() as tx:
+        decide(tx, alert.stream, "wang")  # type: ignore[operator]
+    assert town.get(Broadcast, alert.id).rev == 1
+    assert states(read(sign(town, alert.stream, KEYS), KEYS)) == {alert.id: (1, "in_force")}
+
+
+def test_what_a_person_adopted_stays_when_its_key_is_removed(town: Town) -> None:
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    strange = replace(mine.orders[0], id="unknown")
+    found = replace(mine, version=mine.version + 60, orders=(*mine.orders, strange))
+    with town.store.write() as tx:
+        streams.found_on_broker(tx, found.stream, b"found", found, STOLEN.id)
+        streams.adopt(tx, found.stream, "wang")
+    remove(town)
+    assert states(read(sign(town, alert.stream, KEYS), KEYS))["unknown"] == (1, "in_force")
+
+
+def test_a_gateway_that_was_away_has_everything_signed_anew_when_it_reports_the_newer_document(town: Town) -> None:
+    alert = town.on_air()
+    sign(town, alert.stream, KEYS)
+    with town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_STREAM], "test", SECOND_US, 100))
+    signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
+    assert f"publish_stream:{alert.stream}" not in town.lanes()
+    remove(town)
+    assert f"publish_stream:{alert.stream}" in town.lanes()
+    sign(town, alert.stream, KEYS)
+    # One that has not yet seen the newer document brings the key back to nobody.
+    signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
+    with town.store.read() as read_only:
+        assert {key.id for key in read_only.find(KeyState)} == {HELD.id}
+
+
+def test_every_config_is_published_again_when_a_config_key_is_removed(town: Town) -> None:
+    with town.store.write() as tx:
+        tx.done(*tx.claim([Carry.PUBLISH_CONFIG], "test", SECOND_US, 100))
+    removed_keys.take_back(town.store, [STOLEN])
+    assert not any(lane.startswith("publish_config:") for lane in town.lanes())
+    removed_keys.take_back(town.store, [replace(STOLEN, use="config")])
+    asked = {lane.partition(":")[2] for lane in town.lanes() if lane.startswith("publish_config:")}
+    with town.store.read() as read_only:
+        assert asked == {s.id for s in read_only.find(Speaker) if s.enrolled} != set()

@@ -116,7 +116,7 @@ class Ending:
         ahead = {g.manifest.version for g in self._truth.keys.stolen.values() if g.manifest.stream == where.stream}
         key = f"{parse_manifest_topic(where.stream).use}/{order}"
         for speaker in self._speakers:
-            if not self._reachable(speaker, since_us):
+            if not self.reachable(speaker, since_us):
                 continue
             self._truth.counts["key.taken_back"] += 1
             held = speaker.state.papers.streams.get(where.stream)

@@ -374,7 +374,7 @@ def without_foreign(tx: Tx, stream: Stream) -> tuple[Stream, tuple[Order, ...]]:
             locked = tx.get_locked(Broadcast, b.id)
             assert locked is not None
             rev = order.rev + 1
-            tx.put(silenced_at(locked, rev) if locked.state in SILENT_STATES else replace(locked, rev=rev))
+            tx.put(silenced_at(locked, rev, tx.now_us()) if locked.state in SILENT_STATES else replace(locked, rev=rev))
     if manifest.version > stream.manifest_version:
         swept_us = stream.swept_us
     return replace(stream, foreign=b"", foreign_kid="", carried=False, swept_us=swept_us), manifest.orders

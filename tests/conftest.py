@@ -14,7 +14,7 @@ settings.register_profile("suite", deadline=None)
 settings.register_profile("campaign", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
-LONGEST = ("simulation", "acceptance", "conformance")
+LONGEST = ("planted", "simulation", "acceptance", "conformance")
 """Folders whose files take minutes. They go first, so that no process is left alone with one of them at the end."""
 
 

@@ -13,9 +13,9 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine import removed_keys, signing_keys, streams
+from services.dispatcher.engine.air import removed_keys, signing_keys, streams
+from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.ports import Stream
-from services.dispatcher.engine.signing_keys import KeyReport
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
 from tests.engine.signing import Keys, read, sign, states

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from devices.protocols.documents import Use
 
-from ..domain.effects import Carry, Record, Save
-from ..domain.places import Speaker
-from ..domain.signing_keys import KeyState
-from .ports import Page, Store, Stream, Tx
+from ...domain.effects import Carry, Record, Save
+from ...domain.places import Speaker
+from ...domain.signing_keys import KeyState
+from ..ports import Page, Store, Stream, Tx
 from .streams import without_foreign
 
 STREAMS_MAX = 10_000

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from devices.protocols import document_json
 from devices.protocols.documents import Phase
 from services.dispatcher.domain.broadcasts import Act, Broadcast, BroadcastState, Declined, Release, Stopped
-from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.effects import Carry, Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.playbook import OnUnanswered, Playbook
 from services.dispatcher.domain.refusals import OverCap
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import chain
-from services.dispatcher.engine.air.streams import unknown_on_air
+from services.dispatcher.engine.air.foreign import unknown_on_air
 from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
 from services.dispatcher.engine.ports import LogRow, Stream
 from simulators.checks import Ears, Truth
@@ -125,12 +125,12 @@ class Books:
         timers = database.rows("timer")
         for task in database.rows(Task).values():
             if task.state is TaskState.ASKED:
-                timer = timers.get(("task", task.id, "rung"))
+                timer = timers.get((Timer.RUNG, task.id))
                 if timer is None or timer.due_us != task.due_us:
                     self.truth.broken(8, task.id, f"the task {task.id} waits on rung {task.rung} without a deadline")
             self._climbs(task)
         for b in database.rows(Broadcast).values():
-            if b.state is BroadcastState.ON_AIR and ("broadcast", b.id, "expires") not in timers:
+            if b.state is BroadcastState.ON_AIR and (Timer.EXPIRES, b.id) not in timers:
                 self.truth.broken(8, b.id, f"{b.id} is on air and nothing will end it")
 
     def _climbs(self, task: Task) -> None:
@@ -215,7 +215,7 @@ class Books:
         database, now_us = self.truth.database, self.truth.database.now_us()
         for timer in database.rows("timer").values():
             if timer.due_us < now_us - OVERDUE_US:
-                self.truth.broken(8, timer.subject, f"the deadline {timer.name} of {timer.subject} was passed over")
+                self.truth.broken(8, timer.subject, f"the deadline {timer.timer} of {timer.subject} was passed over")
         for effect in database.rows("effect").values():
             if max(effect.not_before_us, effect.leased_until_us) < now_us - OVERDUE_US:
                 self.truth.broken(8, effect.subject, f"the effect {effect.lane} lies unsent")

@@ -13,7 +13,7 @@ from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
-from services.dispatcher.engine.air import broker_copies, receipts, sighted, streams
+from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, streams
 from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
 from services.dispatcher.engine.relay import CarryFailed
 from simulators.city import Keys
@@ -124,7 +124,7 @@ class Voice:
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
         for stream in rows:
-            if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
+            if stream.signed and stream.id not in seen and not foreign.unknown_on_air(stream):
                 self._send(stream.id, stream.signed, retain=True)
         self._publish_lost_configs(seen)
         if seen.get(speaker_link.KEYS_TOPIC) != self._keys.signed_document:
@@ -172,5 +172,5 @@ class Voice:
                 self._send(topic, stream.signed, retain=True)
             return
         with self._store.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
+            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
             sighted.found(tx, manifest, verdict, at_start=not self.compared)

@@ -8,7 +8,7 @@ import pytest
 
 from services.dispatcher.domain.broadcasts import Broadcast, Stopped
 from services.dispatcher.domain.effects import Carry
-from services.dispatcher.engine.air import broker_copies, streams
+from services.dispatcher.engine.air import broker_copies, compared
 from services.dispatcher.engine.air.broker_copies import SAME, CopiesHealth
 from services.dispatcher.engine.ports import BrokerCopy, Page, Stream
 from tests import builders
@@ -152,7 +152,7 @@ def unknown(town: Town) -> str:
     newer = replace(known, version=known.version + 60_000, orders=(strange,))
     raw = KEYS.sign_manifest(newer, (builders.CITY,))
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, alert.stream, raw, newer) == "unknown here"
+        assert compared.found_on_broker(tx, alert.stream, raw, newer) == "unknown here"
     return alert.stream
 
 
@@ -160,7 +160,7 @@ def test_what_is_unknown_on_air_is_not_well_until_a_person_has_decided(town: Tow
     topic = unknown(town)
     assert (health(town).unknown, health(town).well, occupied(town)) == ((topic,), False, [])
     with town.store.write() as tx:
-        streams.withdraw_unknown(tx, topic, "li")
+        compared.withdraw_unknown(tx, topic, "li")
     assert (health(town).unknown, health(town).well) == ((), True)
     town.clock.advance(6)
     assert not health(town).well
@@ -171,7 +171,7 @@ def test_what_is_unknown_on_air_is_not_well_until_a_person_has_decided(town: Tow
 def test_what_a_person_has_withdrawn_occupies_its_stream_until_it_expires(town: Town) -> None:
     topic = unknown(town)
     with town.store.write() as tx:
-        streams.withdraw_unknown(tx, topic, "li")
+        compared.withdraw_unknown(tx, topic, "li")
     published(town, topic)
     with town.store.read() as reads:
         alert = next(b for b in reads.find(Broadcast, Page(), stream=topic) if b.on_manifest)

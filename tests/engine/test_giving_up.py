@@ -25,7 +25,7 @@ from services.dispatcher.domain.refusals import PlaceholderLeft
 from services.dispatcher.domain.retries import RETRIES, GivenUp
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import desk, queries
-from services.dispatcher.engine.air import streams
+from services.dispatcher.engine.air import compared
 from services.dispatcher.engine.air.staging import stage
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import AudioRendered, CanaryAnswered, EffectGaveUp
@@ -196,7 +196,7 @@ def test_what_a_person_withdrew_is_published_again_while_the_broker_still_holds_
     carriers.pass_(5)
     assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is None
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, manifest.stream, b"signed", manifest) == "republish"
+        assert compared.found_on_broker(tx, manifest.stream, b"signed", manifest) == "republish"
     assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is not None
 
 
@@ -206,7 +206,7 @@ def unknown_on_air(town: Town) -> Manifest:
     order = replace(wire_order(draft), id="rogue", rev=1, start_at=NOON_US, expires=NOON_US + 3_600 * SECOND_US)
     said = Manifest(draft.stream, NOON_US // 1_000 + 7, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, said.stream, b"signed", said) == "unknown here"
+        assert compared.found_on_broker(tx, said.stream, b"signed", said) == "unknown here"
     return said
 
 

@@ -13,7 +13,7 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine.air import removed_keys, signing_keys, streams
+from services.dispatcher.engine.air import compared, foreign, removed_keys, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.ports import Stream
 from tests import builders
@@ -67,11 +67,11 @@ def test_what_only_the_removed_key_had_signed_no_longer_waits_for_a_person(town:
     mine = read(sign(town, alert.stream, KEYS), KEYS)
     forged = replace(mine, version=mine.version + 500_000, orders=(*mine.orders, strange))
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id) == "unknown here"
+        assert compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id) == "unknown here"
     with pytest.raises(UnknownOnAir):
         sign(town, alert.stream, KEYS)
     remove(town)
-    assert not streams.waits(row(town, alert.stream))
+    assert not foreign.waits(row(town, alert.stream))
     signed = sign(town, alert.stream, KEYS)
     assert mine.version < signed.version < forged.version
     assert states(read(signed, KEYS)) == states(mine)
@@ -85,9 +85,9 @@ def test_what_another_key_had_signed_goes_on_waiting(town: Town) -> None:
     strange = replace(mine.orders[0], id="unknown")
     found = replace(mine, version=mine.version + 60, orders=(*mine.orders, strange))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, found.stream, b"found", found, HELD.id)
+        compared.found_on_broker(tx, found.stream, b"found", found, HELD.id)
     remove(town)
-    assert streams.waits(row(town, alert.stream))
+    assert foreign.waits(row(town, alert.stream))
 
 
 def test_a_stream_that_only_the_removed_key_ever_used_is_signed_empty(town: Town) -> None:
@@ -96,7 +96,7 @@ def test_a_stream_that_only_the_removed_key_ever_used_is_signed_empty(town: Town
     topic = speaker_link.manifest_topic(CITY, "actual", "city")
     forged = replace(mine, stream=topic, orders=(replace(mine.orders[0], id="evil"),))
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, topic, b"forged", forged, STOLEN.id) == "unknown here"
+        assert compared.found_on_broker(tx, topic, b"forged", forged, STOLEN.id) == "unknown here"
     remove(town)
     assert f"publish_stream:{topic}" in town.lanes()
     assert read(sign(town, topic, KEYS), KEYS).orders == ()
@@ -108,7 +108,7 @@ def test_what_our_own_signature_carried_on_is_swept(town: Town) -> None:
     strange = replace(mine.orders[0], id="evil")
     forged = replace(mine, version=mine.version + 500_000, orders=(*mine.orders, strange))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+        compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
     town.clock.advance(5)
     town.act(first.id, Stopped("wang", DUTY, "wait"))
     carried = read(sign(town, first.stream, KEYS), KEYS)
@@ -126,7 +126,7 @@ def test_our_order_that_our_own_signature_withdrew_for_the_thief_comes_back_abov
     silenced = speaker_link.stub(replace(mine.orders[0], rev=40))
     forged = replace(mine, version=mine.version + 500_000, orders=(silenced,))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+        compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
     remove(town)
     after = read(sign(town, alert.stream, KEYS), KEYS)
     assert states(after) == {alert.id: (41, "in_force")}
@@ -145,19 +145,19 @@ def test_a_revision_that_jumps_is_never_under_our_signature_and_stops_nothing_of
     strange = replace(mine.orders[0], id="evil", rev=REV_MAX)
     forged = replace(mine, version=mine.version + 500_000, orders=(raised, strange))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+        compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
     town.act(alert.id, Stopped("wang", DUTY, "wait"))
     assert states(read(sign(town, alert.stream, KEYS), KEYS)) == {alert.id: (2, "withdrawn")}
 
 
-@pytest.mark.parametrize("decide", [streams.adopt, streams.withdraw_unknown])
+@pytest.mark.parametrize("decide", [compared.adopt, compared.withdraw_unknown])
 def test_no_decision_of_a_person_gives_our_order_a_revision_that_jumps(town: Town, decide: object) -> None:
     alert = town.on_air()
     mine = read(sign(town, alert.stream, KEYS), KEYS)
     strange = replace(mine.orders[0], id="evil", rev=REV_MAX)
     forged = replace(mine, version=mine.version + 500_000, orders=(replace(mine.orders[0], rev=REV_MAX), strange))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+        compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
     with town.store.write() as tx:
         decide(tx, alert.stream, "wang")  # type: ignore[operator]
     assert town.get(Broadcast, alert.id).rev == 1
@@ -170,8 +170,8 @@ def test_what_a_person_adopted_stays_when_its_key_is_removed(town: Town) -> None
     strange = replace(mine.orders[0], id="unknown")
     found = replace(mine, version=mine.version + 60, orders=(*mine.orders, strange))
     with town.store.write() as tx:
-        streams.found_on_broker(tx, found.stream, b"found", found, STOLEN.id)
-        streams.adopt(tx, found.stream, "wang")
+        compared.found_on_broker(tx, found.stream, b"found", found, STOLEN.id)
+        compared.adopt(tx, found.stream, "wang")
     remove(town)
     assert states(read(sign(town, alert.stream, KEYS), KEYS))["unknown"] == (1, "in_force")
 

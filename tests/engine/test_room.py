@@ -24,7 +24,7 @@ from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Res
 from services.dispatcher.domain.incidents import Verdict
 from services.dispatcher.domain.playbook import Playbook, Spoken
 from services.dispatcher.domain.refusals import OverCap, WrongState
-from services.dispatcher.engine.air import endings, receipts, room, streams
+from services.dispatcher.engine.air import compared, endings, receipts, room
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.room import Family, Taken
 from services.dispatcher.engine.ports import Stream
@@ -317,9 +317,9 @@ def test_a_restored_database_does_not_revive_what_the_broker_has_swept(keys: Key
         before, version=before.version + 60_000, issued=later_us, fresh_until=later_us, orders=(), swept=later_us
     )
     with town.store.write() as tx:
-        assert streams.found_on_broker(tx, alert.stream, b"newer", newer) == "unknown here"
+        assert compared.found_on_broker(tx, alert.stream, b"newer", newer) == "unknown here"
     with town.store.write() as tx:
-        streams.adopt(tx, alert.stream, "wang")
+        compared.adopt(tx, alert.stream, "wang")
     assert town.get(Broadcast, alert.id).state is WITHDRAWN
     manifest = signed(town, keys, alert)
     assert manifest.swept >= newer.swept

@@ -17,7 +17,7 @@ from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, UNREAD_MAX, Sig
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import desk, queries
-from services.dispatcher.engine.air import receipts, sighted, streams
+from services.dispatcher.engine.air import compared, receipts, sighted
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.sighted import LISTED_MAX, LISTED_PER_ACCOUNT_MAX
 from services.dispatcher.engine.air.sightings import OPEN_MAX
@@ -84,7 +84,7 @@ def rogue(town: Town, id: str = "rogue") -> Order:
 
 def on_broker(town: Town, said: Manifest, *, at_start: bool = False) -> str:
     with town.store.write() as tx:
-        verdict = streams.found_on_broker(tx, said.stream, b"signed", said)
+        verdict = compared.found_on_broker(tx, said.stream, b"signed", said)
         sighted.found(tx, said, verdict, at_start=at_start)
     return verdict
 

@@ -24,9 +24,10 @@ from services.dispatcher.domain.refusals import NoKey, NotFound, PlanOutOfDate, 
 from services.dispatcher.domain.signals import Place
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine import desk
-from services.dispatcher.engine.air import receipts, streams
+from services.dispatcher.engine.air import compared, foreign, receipts
+from services.dispatcher.engine.air.listing import KEPT_AFTER_EXPIRY_US
 from services.dispatcher.engine.air.receipts import Arrived
-from services.dispatcher.engine.air.streams import FRESH_US, KEPT_AFTER_EXPIRY_US, REFRESH_US
+from services.dispatcher.engine.air.streams import FRESH_US, REFRESH_US
 from services.dispatcher.engine.ports import Page, Stream
 from simulators.database import Database
 from tests import builders
@@ -277,7 +278,7 @@ def lost(keys: Keys) -> tuple[Town, Manifest, bytes]:
 
 def found(town: Town, manifest: Manifest, raw: bytes) -> str:
     with town.store.write() as tx:
-        return streams.found_on_broker(tx, manifest.stream, raw, manifest)
+        return compared.found_on_broker(tx, manifest.stream, raw, manifest)
 
 
 def stream_of(town: Town, topic: str) -> Stream:
@@ -311,7 +312,7 @@ def test_a_newer_unknown_copy_is_shown_and_nothing_is_published_over_it(keys: Ke
     assert found(town, manifest, raw) == "unknown here"
     assert found(town, manifest, raw) == "unknown here"
     assert len(town.whys(manifest.stream, "stream.unknown_on_air")) == 1
-    assert streams.unknown_on_air(stream_of(town, manifest.stream))
+    assert foreign.unknown_on_air(stream_of(town, manifest.stream))
     with pytest.raises(UnknownOnAir):
         sign(town, manifest.stream, keys)
 
@@ -428,7 +429,7 @@ def test_merging_never_revives_a_withdrawn_order(town: Town, keys: Keys, rev: in
     withdrawn = speaker_link.stub(replace(manifest.orders[0], rev=3))
     old = replace(manifest, orders=(replace(manifest.orders[0], rev=rev),))
     stream = replace(stream_of(town, alert.stream), foreign=document_json.encode(old))
-    assert streams.merged([withdrawn], stream, NOON_US) == [withdrawn]
+    assert foreign.merged([withdrawn], stream, NOON_US) == [withdrawn]
 
 
 def test_merging_keeps_the_withdrawal_that_only_the_broker_knew(town: Town, keys: Keys) -> None:
@@ -438,8 +439,8 @@ def test_merging_keeps_the_withdrawal_that_only_the_broker_knew(town: Town, keys
     stream = replace(
         stream_of(town, alert.stream), foreign=document_json.encode(replace(manifest, orders=(withdrawn,)))
     )
-    assert streams.merged(list(manifest.orders), stream, NOON_US) == [withdrawn]
-    assert streams.merged(list(manifest.orders), stream, manifest.orders[0].expires) == list(manifest.orders)
+    assert foreign.merged(list(manifest.orders), stream, NOON_US) == [withdrawn]
+    assert foreign.merged(list(manifest.orders), stream, manifest.orders[0].expires) == list(manifest.orders)
 
 
 def test_an_old_plan_is_refused_even_for_the_second_of_two_people(town: Town) -> None:
@@ -493,7 +494,7 @@ def test_whoever_withdraws_what_is_unknown_also_learns_what_is_over(town: Town, 
     over = speaker_link.stub(replace(before.orders[0], rev=5))
     assert found(town, replace(before, version=before.version + 60, orders=(over,)), b"newer") == "unknown here"
     with town.store.write() as tx:
-        streams.withdraw_unknown(tx, alert.stream, "wang")
+        compared.withdraw_unknown(tx, alert.stream, "wang")
     now = town.get(Broadcast, alert.id)
     assert (now.state, now.rev) == (WITHDRAWN, 5)
     clear = town.release(town.follower(alert.id, Phase.ALL_CLEAR).id, "wang")
@@ -508,7 +509,7 @@ def test_an_all_clear_given_in_a_lost_time_and_withdrawn_by_people_can_be_given_
     over = speaker_link.stub(replace(before.orders[0], rev=2))
     assert found(town, replace(before, version=before.version + 60, orders=(over, given)), b"newer") == "unknown here"
     with town.store.write() as tx:
-        streams.withdraw_unknown(tx, alert.stream, "wang")
+        compared.withdraw_unknown(tx, alert.stream, "wang")
     again = town.release(town.follower(alert.id, Phase.ALL_CLEAR).id, "wang")
     listed = states(read(sign(town, alert.stream, keys), keys))
     assert (again.id != clear.id, listed[again.id], listed[clear.id]) == (True, (1, "in_force"), (2, "withdrawn"))

@@ -10,7 +10,8 @@ from devices.protocols.speaker_link import Manifest, Order, OrderClass, OrderSta
 from devices.protocols.topics import manifest_topic
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine import queries
-from services.dispatcher.engine.air.streams import found_on_broker, merged
+from services.dispatcher.engine.air.compared import found_on_broker
+from services.dispatcher.engine.air.foreign import merged
 from services.dispatcher.engine.ports import Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US

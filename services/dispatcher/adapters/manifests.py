@@ -20,7 +20,7 @@ from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import receipts, sighted, streams
+from ..engine.air import compared, foreign, receipts, sighted, streams
 from ..engine.air.streams import Signed
 from ..engine.ports import EffectRow, Page, Store, Stream
 from ..engine.relay import LEASE_US, CarryFailed, Finish
@@ -282,10 +282,10 @@ class SpeakerSide:
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
         for stream in rows:
-            if stream.signed and stream.id not in seen and not streams.unknown_on_air(stream):
+            if stream.signed and stream.id not in seen and not foreign.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self.say_again(stream)
-        self._unknown(sum(1 for stream in rows if streams.waits(stream)))
+        self._unknown(sum(1 for stream in rows if foreign.waits(stream)))
         self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
@@ -314,7 +314,7 @@ class SpeakerSide:
                 self.say_again(stream)
             return
         with self._store.write() as tx:
-            verdict = streams.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
+            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
             sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":
@@ -322,7 +322,7 @@ class SpeakerSide:
         if verdict == "unknown here":
             log.warning("on air but unknown here: adopt or withdraw", stream=topic, version=manifest.version)
             with self._store.read() as read:
-                self._unknown(len(streams.unknown_topics(read)))
+                self._unknown(len(foreign.unknown_topics(read)))
 
     def _config(self, speaker: Speaker, city: City, version: int) -> SpeakerConfig:
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged

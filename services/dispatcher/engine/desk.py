@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..domain.effects import Record
 from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Panel, Sensor
-from .air import streams
+from .air import compared
 from .ports import BrokerAccount, Store
 
 
@@ -15,16 +15,16 @@ def adopt_stream(store: Store, topic: str, person: str, version: int | None = No
     """Take over what the broker holds on a stream that this database does not know; `version` is the manifest's that
     the person has read. Raises NotFound, or ChangedOnAir when it is another by now."""
     with store.write() as tx:
-        streams.check_unknown(tx, topic, version)
-        streams.adopt(tx, topic, person)
+        compared.check_unknown(tx, topic, version)
+        compared.adopt(tx, topic, person)
 
 
 def withdraw_stream(store: Store, topic: str, person: str, version: int | None = None) -> None:
     """Take off the air what the broker holds on a stream and this database does not know; `version` and refusals as in
     `adopt_stream`."""
     with store.write() as tx:
-        streams.check_unknown(tx, topic, version)
-        streams.withdraw_unknown(tx, topic, person)
+        compared.check_unknown(tx, topic, version)
+        compared.withdraw_unknown(tx, topic, person)
 
 
 def renew_feed_key(store: Store, id: str, key_hash: str, keep_old_until_us: int | None, by: str) -> None:

@@ -14,8 +14,8 @@ from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
 from . import queries
-from .air import streams
-from .air.streams import ON_AIR_STATES
+from .air import foreign
+from .air.listing import ON_AIR_STATES
 from .air.wanted import WantedWords, wanted_words
 from .events import EffectGaveUp, PollTold
 from .ports import Page, Wording
@@ -69,7 +69,7 @@ def _not_published(work: Work, topic: str, reason: str) -> bool:
     for b in sounding:
         why = f"speakers do not have revision {b.rev}: {reason}. Announce by hand-held loudspeaker"
         work.tx.record(Record("broadcast.not_published", b.id, why, facts={"rev": b.rev, "state": b.state}))
-    unknown = streams.unknown_orders(work.tx, topic)
+    unknown = foreign.unknown_orders(work.tx, topic)
     if unknown:
         why = f"what was decided about orders that are unknown here does not reach speakers: {reason}"
         work.tx.record(Record("stream.not_published", topic, why, facts={"orders": [o.id for o in unknown]}))

@@ -11,7 +11,7 @@ from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.domain.effects import Sleep, Timer
 from services.dispatcher.domain.refusals import UnknownOnAir
-from services.dispatcher.engine.air import streams
+from services.dispatcher.engine.air import foreign, streams
 from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
 from services.dispatcher.engine.ports import (
     ClockState,
@@ -120,7 +120,7 @@ def test_law_8_catches_a_signer_that_gives_up_while_the_broker_holds_what_is_unk
     def gives_up(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
         """Leaves a stream alone until a person has decided, also when there is something new to say."""
         stream = tx.get(Stream, topic)
-        if stream is not None and streams.unknown_on_air(stream):
+        if stream is not None and foreign.unknown_on_air(stream):
             raise UnknownOnAir(topic)
         return streams.sign_stream(tx, topic, signer, city, base)
 

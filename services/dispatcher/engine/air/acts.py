@@ -15,7 +15,8 @@ from ..ports import Page
 from ..transaction import Work
 from . import endings, signing_keys
 from .drafts import wire_audio
-from .streams import SILENT_STATES, revision_on_broker, undecided
+from .foreign import revision_on_broker, undecided
+from .listing import SILENT_STATES
 
 MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)
 

@@ -12,7 +12,8 @@ from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Save
 from ..clock import lately
 from ..ports import BrokerCopy, Page, Read, Store, Stream, Tx
-from .streams import ON_AIR_STATES, keeps_foreign, unknown_on_air, unknown_topics
+from .foreign import keeps_foreign, unknown_on_air, unknown_topics
+from .listing import ON_AIR_STATES
 
 BROADCASTS_MAX = 10_000
 STREAMS_MAX = 10_000

@@ -16,7 +16,7 @@ from ...domain.effects import Carry, Record, Save
 from ...domain.places import Speaker
 from ...domain.signing_keys import KeyState
 from ..ports import Page, Store, Stream, Tx
-from .streams import without_foreign
+from .compared import without_foreign
 
 STREAMS_MAX = 10_000
 STREAMS_AT_ONCE = 200

@@ -15,7 +15,7 @@ from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import chain
 from services.dispatcher.engine.air.foreign import unknown_on_air
 from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
-from services.dispatcher.engine.ports import LogRow, Stream
+from services.dispatcher.engine.rows import LogRow, Stream
 from simulators.checks import Ears, Truth
 from simulators.city import Keys
 

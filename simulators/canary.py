@@ -15,7 +15,8 @@ from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import KEYS_TOPIC, read_keys
 from services.dispatcher.domain.signing_keys import CANARY_AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
 from services.dispatcher.engine.air.signing_keys import KeyReport
-from services.dispatcher.engine.ports import Clock, Lease, Store
+from services.dispatcher.engine.ports import Clock, Store
+from services.dispatcher.engine.rows import Lease
 from simulators.city import Keys
 from simulators.network import Broker
 

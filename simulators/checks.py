@@ -22,7 +22,7 @@ from services.dispatcher.domain.broadcasts import Act, Broadcast, Release, conte
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.signals import Signal, Use
-from services.dispatcher.engine.ports import Asset
+from services.dispatcher.engine.rows import Asset
 from simulators.attacker import EVIL
 from simulators.city import Genuine, Keys
 from simulators.clock import VirtualClock

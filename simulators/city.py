@@ -24,7 +24,7 @@ from services.dispatcher.domain.playbook import (
 from services.dispatcher.domain.refusals import NoKey
 from services.dispatcher.domain.signals import Panel
 from services.dispatcher.domain.signals import Use as SignalUse
-from services.dispatcher.engine.ports import CitySettings
+from services.dispatcher.engine.rows import CitySettings
 
 START_US = 1_800_000_000_000_000
 YEARS_US = 20 * 365 * 86_400_000_000

@@ -29,8 +29,9 @@ from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SignalArrived
-from services.dispatcher.engine.ports import Asset, Clock, EffectRow, Ids, Store, StoreUnavailable
+from services.dispatcher.engine.ports import Clock, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
+from services.dispatcher.engine.rows import Asset, EffectRow
 from services.dispatcher.engine.timers import TimerPass
 from simulators.canary import Report, SimulatedCanaries
 from simulators.city import Keys

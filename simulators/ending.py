@@ -13,7 +13,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import Doubt
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Listing, Sighting, order_id
 from services.dispatcher.engine.air.foreign import unknown_on_air
-from services.dispatcher.engine.ports import Asset, EffectRow, Expected, Stream
+from services.dispatcher.engine.rows import Asset, EffectRow, Expected, Stream
 from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled, said_limited, said_of
 from simulators.endpoint import Heard, SimulatedSpeaker
 from simulators.network import Broker

@@ -11,7 +11,7 @@ from devices.protocols.documents import Use
 from devices.protocols.topics import parse_manifest_topic
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refused_documents import DOCUMENTS_REFUSED, MANY_MIN
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from simulators.checks import Truth
 from simulators.endpoint import SimulatedSpeaker
 

@@ -27,7 +27,8 @@ from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.engine.desk import adopt_stream
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, IncidentClosed, TaskAnswered
-from services.dispatcher.engine.ports import Page, StoreUnavailable, Stream
+from services.dispatcher.engine.ports import Page, StoreUnavailable
+from services.dispatcher.engine.rows import Stream
 from simulators.clock import VirtualClock
 from simulators.database import Killed, Process
 

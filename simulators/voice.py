@@ -14,8 +14,9 @@ from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
 from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, streams
-from services.dispatcher.engine.ports import EffectRow, Page, Store, Stream
+from services.dispatcher.engine.ports import Page, Store
 from services.dispatcher.engine.relay import CarryFailed
+from services.dispatcher.engine.rows import EffectRow, Stream
 from simulators.city import Keys
 
 STARTS_PER_HOUR_MAX = 3

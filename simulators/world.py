@@ -23,7 +23,8 @@ from services.dispatcher.engine.air import broker_copies, signing_keys
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import AudioRendered, BroadcastAct, Event
-from services.dispatcher.engine.ports import Asset, ClockState, StoreUnavailable, Wording
+from services.dispatcher.engine.ports import StoreUnavailable
+from services.dispatcher.engine.rows import Asset, ClockState, Wording
 from simulators import city
 from simulators.attacker import Attacker
 from simulators.books import Books

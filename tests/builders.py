@@ -28,7 +28,8 @@ from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, SignalArrived, TaskAnswered, TimerDue
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import CitySettings, Live, Page, Person, Store, TimerRow
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import CitySettings, Live, Person, TimerRow
 
 T = TypeVar("T")
 NOON_US = 1_750_000_000_000_000

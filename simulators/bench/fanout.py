@@ -25,7 +25,7 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, IncidentClosed, SignalArrived, TimerDue
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import Stream, TimerRow
+from services.dispatcher.engine.rows import Stream, TimerRow
 from services.dispatcher.processes.wiring import make_engine
 from simulators.bench import town, wire
 from simulators.bench.crowd import Crowd

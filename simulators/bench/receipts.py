@@ -37,7 +37,7 @@ from services.dispatcher.domain.planning import City, Coverage
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.air.receipts import Counted
 from services.dispatcher.engine.cities import CityInMemory, import_city
-from services.dispatcher.engine.ports import Live
+from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import intake_account, intake_login

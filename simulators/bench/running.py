@@ -17,7 +17,8 @@ from services.dispatcher.domain.broadcasts import Broadcast
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import Role, create_person, fresh_secret
-from services.dispatcher.engine.ports import Live, Page, Store
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto, Redis, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import (

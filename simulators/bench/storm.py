@@ -27,7 +27,8 @@ from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import EVENTS_MAX, Engine
 from services.dispatcher.engine.events import SignalArrived
 from services.dispatcher.engine.people import Role, create_person, fresh_secret
-from services.dispatcher.engine.ports import Footprint, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Footprint
 from services.dispatcher.processes.children import Child, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import Settings

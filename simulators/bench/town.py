@@ -6,7 +6,7 @@ import time
 
 from services.dispatcher.domain.places import Area, Office, OfficeKind, Speaker, Venue, VenueKind
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use
-from services.dispatcher.engine.ports import CitySettings
+from services.dispatcher.engine.rows import CitySettings
 
 CITY, ISSUER = "990000000000", "city"
 DISTRICTS = tuple(f"9900{number:02}000000" for number in range(1, 11))

@@ -21,7 +21,8 @@ from services.dispatcher.domain.effects import Carry, Record
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.signals import Place, Use
 from services.dispatcher.engine.chain import chain_pass
-from services.dispatcher.engine.ports import Conflict, ReceiptRow, Store, Tx
+from services.dispatcher.engine.ports import Conflict, Store, Tx
+from services.dispatcher.engine.rows import ReceiptRow
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = 40

@@ -24,8 +24,9 @@ from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.air import receipts
-from services.dispatcher.engine.ports import EffectRow, Live, Store
+from services.dispatcher.engine.ports import Store
 from services.dispatcher.engine.relay import Carrier, Relay
+from services.dispatcher.engine.rows import EffectRow, Live
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, NOON_US, StoppedClock, Town

@@ -27,7 +27,8 @@ from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine.air import signing_keys
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import EffectRow, Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import EffectRow, Stream
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town

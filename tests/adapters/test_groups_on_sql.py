@@ -17,8 +17,7 @@ from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.signals import Signal, SignalKind, identity
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.ports import Outcome
+from services.dispatcher.engine.events import Outcome, SignalArrived
 from services.dispatcher.processes.wiring import TimeOrderedIds
 from tests import builders
 from tests.builders import NOON_US, StoppedClock, fire_playbook, fire_signal, storm_playbook, storm_signal

@@ -150,7 +150,7 @@ def test_a_lock_on_what_no_gateway_writes_every_second_is_seen_too(postgresql_ur
 _FULL = """
 import resource, sys
 from services.dispatcher.adapters.store import SqlStore, SystemClock
-from services.dispatcher.engine.ports import Lease
+from services.dispatcher.engine.rows import Lease
 from services.dispatcher.web.health_writes import WriteProof
 
 store = SqlStore(sys.argv[1])

@@ -28,7 +28,8 @@ from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.mqtt_wire import Message
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import NotFound
-from services.dispatcher.engine.ports import Conflict, Live, StoreUnavailable, Tx
+from services.dispatcher.engine.ports import Conflict, StoreUnavailable, Tx
+from services.dispatcher.engine.rows import Live
 from tests.builders import NOON_US, Town, town
 
 

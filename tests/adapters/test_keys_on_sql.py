@@ -7,7 +7,8 @@ from dataclasses import replace
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine.air import broker_copies, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
-from services.dispatcher.engine.ports import BrokerCopy, Page, Store, Stream
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import BrokerCopy, Stream
 
 KEY = KeyState("actual-city-1", "actual", "city", "210200000000", (1, 2, 3, 4), 2**52)
 

@@ -24,8 +24,9 @@ from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting
 from services.dispatcher.domain.signals import Use as SignalUse
 from services.dispatcher.engine import desk
-from services.dispatcher.engine.ports import Conflict, EffectRow, Stream
+from services.dispatcher.engine.ports import Conflict
 from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
+from services.dispatcher.engine.rows import EffectRow, Stream
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town

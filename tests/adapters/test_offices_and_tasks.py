@@ -9,8 +9,8 @@ from services.dispatcher.adapters.offices import OfficeTasks
 from services.dispatcher.adapters.tasks import WorkerTasks
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.verification import Task
-from services.dispatcher.engine.ports import Asset, EffectRow, Wording
 from services.dispatcher.engine.relay import CarryFailed, Finish
+from services.dispatcher.engine.rows import Asset, EffectRow, Wording
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town, fire_signal
 

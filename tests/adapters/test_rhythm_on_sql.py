@@ -16,7 +16,7 @@ from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, SourceHeard, TimerDue
-from services.dispatcher.engine.ports import TimerRow
+from services.dispatcher.engine.rows import TimerRow
 from services.dispatcher.engine.sources import dead_man
 from services.dispatcher.engine.timers import TimerPass
 from services.dispatcher.processes.wiring import TimeOrderedIds

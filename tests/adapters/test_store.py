@@ -21,7 +21,8 @@ from services.dispatcher.domain.effects import Carry, Record, Save
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Venue
 from services.dispatcher.domain.signals import Place, Signal
-from services.dispatcher.engine.ports import Conflict, Page, StoreUnavailable, Stream
+from services.dispatcher.engine.ports import Conflict, Page, StoreUnavailable
+from services.dispatcher.engine.rows import Stream
 from tests.adapters.neighbours import INCIDENT
 from tests.adapters.test_store_contract import SIGNAL
 from tests.postgres import PostgresServer

@@ -10,7 +10,7 @@ import pytest
 from services.dispatcher.adapters.store import SqlStore, SystemClock, machine_boot
 from services.dispatcher.domain.effects import Carry, Record, Save, Timer, WakeAt
 from services.dispatcher.engine import clock
-from services.dispatcher.engine.ports import ClockState, Moment
+from services.dispatcher.engine.rows import ClockState, Moment
 from tests.builders import SECOND_US
 from tests.postgres import PostgresServer
 

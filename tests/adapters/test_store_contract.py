@@ -33,7 +33,8 @@ from services.dispatcher.domain.signals import (
     Use,
 )
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
-from services.dispatcher.engine.ports import (
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import (
     RECEIPT_GONE,
     Added,
     Asset,
@@ -43,11 +44,9 @@ from services.dispatcher.engine.ports import (
     Lease,
     Live,
     Login,
-    Page,
     PanelLive,
     Person,
     ReceiptRow,
-    Store,
     Stranger,
     Stream,
     TimerRow,

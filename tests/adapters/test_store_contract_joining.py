@@ -12,7 +12,8 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.risk import History
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use, identity
 from services.dispatcher.domain.silences import Silence, SilencedWord
-from services.dispatcher.engine.ports import Conflict, Footprint, Page, Store, StoredSignal, Withdrawal
+from services.dispatcher.engine.ports import Conflict, Page, Store
+from services.dispatcher.engine.rows import Footprint, StoredSignal, Withdrawal
 from tests.adapters.neighbours import INCIDENT
 from tests.builders import storm_signal
 

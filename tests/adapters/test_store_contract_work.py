@@ -10,7 +10,8 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.chain import chain_pass, verify
-from services.dispatcher.engine.ports import EffectRow, Expected, LogRow, Store, TimerRow
+from services.dispatcher.engine.ports import Store
+from services.dispatcher.engine.rows import EffectRow, Expected, LogRow, TimerRow
 from tests.adapters.neighbours import INCIDENT, TIMES
 
 

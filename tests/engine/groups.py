@@ -20,12 +20,14 @@ from services.dispatcher.engine.events import (
     Event,
     IncidentClosed,
     MaintenanceChanged,
+    Outcome,
     SignalArrived,
     SilenceMade,
     TaskAnswered,
     TimerDue,
 )
-from services.dispatcher.engine.ports import Footprint, Outcome, Page, Read, Store, Withdrawal
+from services.dispatcher.engine.ports import Page, Read, Store
+from services.dispatcher.engine.rows import Footprint, Withdrawal
 from tests import builders
 from tests.builders import (
     NOON_US,

@@ -13,7 +13,8 @@ from services.dispatcher.domain.judgement import STOP_REACHES_US, Doubt
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, stopped_id
 from services.dispatcher.engine.air import receipts
 from services.dispatcher.engine.air.receipts import Arrived
-from services.dispatcher.engine.ports import Expected, Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Expected, Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town
 

@@ -22,7 +22,8 @@ from services.dispatcher.domain.silences import Silence
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, IncidentClosed, SignalArrived, SilenceMade, TaskAnswered
-from services.dispatcher.engine.ports import Footprint, Page, Store
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import Footprint
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
 from tests.builders import (

@@ -10,7 +10,8 @@ from services.dispatcher.domain.broadcasts import Broadcast, Stopped
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.air import broker_copies, compared
 from services.dispatcher.engine.air.broker_copies import SAME, CopiesHealth
-from services.dispatcher.engine.ports import BrokerCopy, Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import BrokerCopy, Stream
 from tests import builders
 from tests.builders import DUTY, NOON_US, SECOND_US, Town
 from tests.engine.signing import Keys, read, sign

@@ -8,7 +8,7 @@ import pytest
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.domain.effects import Record
 from services.dispatcher.engine.chain import FIRST, LINK_BATCH, Verified, chain_now, chain_pass, row_hash, verify
-from services.dispatcher.engine.ports import LogRow
+from services.dispatcher.engine.rows import LogRow
 from tests.builders import NOON_US, StoppedClock
 
 

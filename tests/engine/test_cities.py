@@ -12,7 +12,8 @@ from services.dispatcher.engine.air.staging import stage, stage_audio, standing_
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.events import AudioRendered, ServiceChanged
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import Asset, CitySettings, Page, Wording
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Asset, CitySettings, Wording
 from tests import builders
 from tests.builders import (
     DISTRICT,

@@ -21,7 +21,7 @@ from services.dispatcher.engine.clock import (
     confirm,
     step,
 )
-from services.dispatcher.engine.ports import ClockState, Lease, Stream
+from services.dispatcher.engine.rows import ClockState, Lease, Stream
 from simulators.database import Database, Process
 from tests.builders import NOON_US, SECOND_US
 

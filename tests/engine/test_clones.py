@@ -10,7 +10,7 @@ from devices.protocols.documents import SpeakerState
 from services.dispatcher.engine import queries
 from services.dispatcher.engine.air import receipts
 from services.dispatcher.engine.air.speaker_oddities import CLONED, JOURNALS_MAX
-from services.dispatcher.engine.ports import Live
+from services.dispatcher.engine.rows import Live
 from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import NOON_US, Town

@@ -29,8 +29,8 @@ from services.dispatcher.engine.air import compared
 from services.dispatcher.engine.air.staging import stage
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import AudioRendered, CanaryAnswered, EffectGaveUp
-from services.dispatcher.engine.ports import Asset, EffectRow, LogRow, Wording
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
+from services.dispatcher.engine.rows import Asset, EffectRow, LogRow, Wording
 from tests import builders
 from tests.builders import (
     BOTH,

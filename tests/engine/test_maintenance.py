@@ -29,7 +29,8 @@ from services.dispatcher.engine.events import (
     TaskAnswered,
     TimerDue,
 )
-from services.dispatcher.engine.ports import Page, TimerRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import TimerRow
 from services.dispatcher.engine.sources.panels import enrol
 from services.dispatcher.feeds import mqtt_sensor
 from services.dispatcher.processes.cli_migrate import upgrade

@@ -29,7 +29,8 @@ from services.dispatcher.engine.events import (
     SignalArrived,
     TimerDue,
 )
-from services.dispatcher.engine.ports import Page, PanelLive, Stranger
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import PanelLive, Stranger
 from services.dispatcher.engine.sources.panels import (
     STRANGERS_MAX,
     PanelOff,

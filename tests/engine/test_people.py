@@ -14,7 +14,8 @@ from services.dispatcher.engine.people import (
     Role,
     WrongPassword,
 )
-from services.dispatcher.engine.ports import Login, Page, Person
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Login, Person
 from tests import builders
 from tests.builders import NOON_US, PASSWORD, Town
 

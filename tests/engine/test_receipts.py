@@ -28,7 +28,7 @@ from services.dispatcher.engine import desk, queries
 from services.dispatcher.engine.air import compared, receipts
 from services.dispatcher.engine.air.receipts import Arrived, Counted
 from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.ports import Expected, Live
+from services.dispatcher.engine.rows import Expected, Live
 from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town

@@ -11,7 +11,8 @@ from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.signals import Place, Signal, SignalKind, Use
 from services.dispatcher.engine.events import SignalArrived, TimerDue
-from services.dispatcher.engine.ports import Page, TimerRow, Withdrawal
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import TimerRow, Withdrawal
 from tests import builders
 from tests.builders import NOON_US, OTHER_STREET, SECOND_US, STREET, StoppedClock, Town, storm_signal
 

@@ -26,7 +26,8 @@ from services.dispatcher.engine.air import receipts, refused_documents
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.refused_documents import TOPICS_MAX
 from services.dispatcher.engine.events import IncidentClosed, ServiceChanged
-from services.dispatcher.engine.ports import Live, Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Live, Stream
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US, Town
 

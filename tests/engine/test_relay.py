@@ -9,7 +9,7 @@ import pytest
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.retries import RETRIES
-from services.dispatcher.engine.ports import Conflict, EffectRow, StoreUnavailable, Tx
+from services.dispatcher.engine.ports import Conflict, StoreUnavailable, Tx
 from services.dispatcher.engine.relay import (
     CLAIM_MAX,
     GROUP_US,
@@ -21,6 +21,7 @@ from services.dispatcher.engine.relay import (
     NotYet,
     Relay,
 )
+from services.dispatcher.engine.rows import EffectRow
 from tests import builders
 from tests.builders import SECOND_US, Town
 

@@ -15,7 +15,7 @@ from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine.air import compared, foreign, removed_keys, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
 from tests.engine.signing import Keys, read, sign, states

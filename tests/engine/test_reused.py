@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.domain.signals import BY_HAND, Evidence, Problem, Signal, SignalKind, Use
-from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.ports import Outcome
+from services.dispatcher.engine.events import Outcome, SignalArrived
 from services.dispatcher.engine.signals.identifiers import BY_SENDER
 from services.dispatcher.engine.signals.scope import FROM_FEEDS
 from services.dispatcher.feeds import FEEDS

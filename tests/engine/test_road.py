@@ -29,7 +29,8 @@ from services.dispatcher.engine.events import (
     SignalArrived,
     TimerDue,
 )
-from services.dispatcher.engine.ports import Asset, Page, ReceiptRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Asset, ReceiptRow
 from tests import builders
 from tests.builders import (
     BOTH,

@@ -27,7 +27,7 @@ from services.dispatcher.domain.refusals import OverCap, WrongState
 from services.dispatcher.engine.air import compared, endings, receipts, room
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.room import Family, Taken
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from tests import builders
 from tests.builders import DUTY, SECOND_US, Town, storm_playbook, storm_signal
 from tests.engine.signing import Keys, read, sign, states

@@ -22,7 +22,8 @@ from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.sighted import LISTED_MAX, LISTED_PER_ACCOUNT_MAX
 from services.dispatcher.engine.air.sightings import OPEN_MAX
 from services.dispatcher.engine.events import IncidentClosed
-from services.dispatcher.engine.ports import Live, Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Live, Stream
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US, STREET, Town
 from tests.engine.signing import Keys, sign, states

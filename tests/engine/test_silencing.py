@@ -12,7 +12,8 @@ from services.dispatcher.domain.refusals import NotFound, WrongState
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use
 from services.dispatcher.domain.silences import ACTIVE_MAX, Silence, SilenceRefused, TooManySilences
 from services.dispatcher.engine.events import SignalArrived, SilenceEnded, SilenceMade, TimerDue
-from services.dispatcher.engine.ports import Page, TimerRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import TimerRow
 from services.dispatcher.engine.signals.corrections import PASSED_LOGGED_MAX
 from tests import builders
 from tests.builders import (

@@ -12,7 +12,8 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.joining import PLACE_SHAPES_MAX
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind
 from services.dispatcher.engine.events import IncidentClosed, SignalArrived
-from services.dispatcher.engine.ports import Footprint, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Footprint
 from tests import builders
 from tests.builders import MALL, SECOND_US, StoppedClock, Town, fire_signal, storm_signal
 

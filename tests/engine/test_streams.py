@@ -28,7 +28,8 @@ from services.dispatcher.engine.air import compared, foreign, receipts
 from services.dispatcher.engine.air.listing import KEPT_AFTER_EXPIRY_US
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.streams import FRESH_US, REFRESH_US
-from services.dispatcher.engine.ports import Page, Stream
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Stream
 from simulators.database import Database
 from tests import builders
 from tests.builders import DUTY, NOON_US, SECOND_US, STREET, Town, storm_signal

@@ -8,7 +8,7 @@ from services.dispatcher.domain.incidents import Air
 from services.dispatcher.domain.playbook import OnUnanswered, Rung
 from services.dispatcher.engine.clock import APART_US, clock_pass, confirm
 from services.dispatcher.engine.events import BroadcastAct
-from services.dispatcher.engine.ports import ClockState
+from services.dispatcher.engine.rows import ClockState
 from services.dispatcher.engine.timers import BROKEN_AGAIN_US, DUE_MAX, RELEASE_LATE_US, TimerPass
 from tests import builders
 from tests.builders import (

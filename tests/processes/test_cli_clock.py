@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.engine import clock
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from services.dispatcher.processes.cli_clock import clock_app
 from tests.builders import SECOND_US
 

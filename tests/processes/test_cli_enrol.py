@@ -18,7 +18,8 @@ from services.dispatcher.engine import people
 from services.dispatcher.engine.air import receipts
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.people import WrongPassword
-from services.dispatcher.engine.ports import BrokerAccount, Live, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import BrokerAccount, Live
 from services.dispatcher.processes.cli_enrol import enrol_app
 from services.dispatcher.processes.enrolment import broker_logins
 from services.dispatcher.processes.private import write_private

@@ -16,7 +16,8 @@ from services.dispatcher.adapters.passwords import Argon2Passwords
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.signals import REQUESTS_PER_MINUTE, Datum, Evidence, Feed, Use
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.engine.ports import CitySettings, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import CitySettings
 from services.dispatcher.feeds import FEEDS
 from services.dispatcher.processes import cli_city
 from services.dispatcher.processes.cli_enrol import enrol_app

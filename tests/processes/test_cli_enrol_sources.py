@@ -12,7 +12,7 @@ from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.polling import Poll
 from services.dispatcher.domain.signals import Sensor, Use
 from services.dispatcher.engine.cities import CityInMemory, import_city
-from services.dispatcher.engine.ports import BrokerAccount
+from services.dispatcher.engine.rows import BrokerAccount
 from services.dispatcher.processes.cli_enrol import enrol_app
 from services.dispatcher.processes.enrolment import broker_logins
 from tests import builders

@@ -21,7 +21,8 @@ from services.dispatcher.adapters.rows import encode
 from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.domain.signals import Place
-from services.dispatcher.engine.ports import CitySettings, Footprint, StoreUnavailable
+from services.dispatcher.engine.ports import StoreUnavailable
+from services.dispatcher.engine.rows import CitySettings, Footprint
 from services.dispatcher.processes.cli_migrate import MIGRATIONS, Tables, migrate_app, status, upgrade
 from tests import builders
 from tests.adapters.neighbours import INCIDENT

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.signals import Panel
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.engine.ports import PanelLive
+from services.dispatcher.engine.rows import PanelLive
 from services.dispatcher.engine.sources.panels import StrangerHeard, note_heard, note_strangers
 from services.dispatcher.processes.cli_panel import panel_app
 from tests import builders

@@ -19,7 +19,8 @@ from services.dispatcher.domain.panels import PanelRequest, RequestKind, Request
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.engine.events import PanelAsked, SignalArrived
-from services.dispatcher.engine.ports import Page, PanelLive, Stranger
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import PanelLive, Stranger
 from services.dispatcher.feeds.gb26875 import signals
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.panel_desk import PanelDesk

@@ -24,8 +24,8 @@ from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, SignalArrived
-from services.dispatcher.engine.ports import Asset, EffectRow, Wording
 from services.dispatcher.engine.relay import Carrier, NotYet, Relay
+from services.dispatcher.engine.rows import Asset, EffectRow, Wording
 from services.dispatcher.processes.children import Child, Redis, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.worker import TASKS_AT_ONCE

@@ -21,7 +21,7 @@ from services.dispatcher.domain.incidents import Air, Incident
 from services.dispatcher.domain.rhythm import Heard
 from services.dispatcher.domain.signals import Sensor, Use
 from services.dispatcher.engine.cities import CityInMemory, import_city
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from services.dispatcher.processes.children import Child, Mosquitto, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import broker_logins, enrol_gateway

@@ -18,7 +18,8 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.taken_accounts import ACCOUNT_TAKEN
 from services.dispatcher.engine.air import accounts
 from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
-from services.dispatcher.engine.ports import Lease, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Lease
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.enrolment import intake_login
 from services.dispatcher.processes.taken_accounts import TakenAccounts

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from services.dispatcher.engine.people import Role, token_hash
-from services.dispatcher.engine.ports import Login, Page
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Login
 from services.dispatcher.web.auth import TRIES_PER_NAME_MAX
 from services.dispatcher.web.deps import WebSettings
 from tests import builders

@@ -6,7 +6,8 @@ from services.dispatcher.engine import people
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.events import AudioRendered, EffectGaveUp
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import Asset, Page, ReceiptRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import Asset, ReceiptRow
 from tests import builders
 from tests.builders import NOON_US
 from tests.web.api import Api, refusal

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.web.api import Api, refusal

@@ -17,7 +17,8 @@ from services.dispatcher.engine.air import broker_copies, receipts, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.events import CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.leases import hold
-from services.dispatcher.engine.ports import Lease, Read, StoreUnavailable, Tx
+from services.dispatcher.engine.ports import Read, StoreUnavailable, Tx
+from services.dispatcher.engine.rows import Lease
 from services.dispatcher.web.deps import WebSettings
 from tests import builders
 from tests.builders import NOON_US, SECOND_US

@@ -16,7 +16,7 @@ from services.dispatcher.engine.air import receipts, refused_documents
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.events import AccountTaken
 from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from tests.builders import CITY, NOON_US
 from tests.web.api import Api
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.domain.refusals import NotFound
-from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.ports import Outcome
+from services.dispatcher.engine.events import Outcome, SignalArrived
 from services.dispatcher.web.intake import Intake, Taken
 from tests import builders
 

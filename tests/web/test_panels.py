@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from services.dispatcher.domain.panels import Confirmed, Taken
 from services.dispatcher.engine.events import PanelReplied
-from services.dispatcher.engine.ports import PanelLive
+from services.dispatcher.engine.rows import PanelLive
 from services.dispatcher.engine.sources.panels import StrangerHeard, note_heard, note_strangers
 from tests import builders
 from tests.builders import NOON_US, SECOND_US

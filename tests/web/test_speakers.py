@@ -12,7 +12,7 @@ from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine import queries
 from services.dispatcher.engine.air.compared import found_on_broker
 from services.dispatcher.engine.air.foreign import merged
-from services.dispatcher.engine.ports import Stream
+from services.dispatcher.engine.rows import Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US
 from tests.web.api import Api, refusal

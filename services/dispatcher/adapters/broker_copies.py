@@ -16,8 +16,9 @@ from devices.protocols import speaker_link
 
 from ..engine.air import broker_copies
 from ..engine.air.broker_copies import SAME
-from ..engine.ports import Store, Stream
+from ..engine.ports import Store
 from ..engine.relay import CarryFailed
+from ..engine.rows import Stream
 from .keystore import KeySigner
 from .manifests import SpeakerSide
 from .mqtt import MqttLink

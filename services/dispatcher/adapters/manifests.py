@@ -22,8 +22,9 @@ from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
 from ..engine.air import compared, foreign, receipts, sighted, streams
 from ..engine.air.streams import Signed
-from ..engine.ports import EffectRow, Page, Store, Stream
+from ..engine.ports import Page, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
+from ..engine.rows import EffectRow, Stream
 from .keystore import KeySigner
 from .mqtt import MqttLink
 

@@ -22,10 +22,10 @@ from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import ROW as CLOCK_ROW
 from ..engine.clock import SPEAKER_SILENT_US, ClockReading, GuardedClock, lately
-from ..engine.ports import (
+from ..engine.ports import Clock, Page, Read, Tx
+from ..engine.rows import (
     RECEIPT_GONE,
     Added,
-    Clock,
     ClockState,
     EffectRow,
     Expected,
@@ -33,12 +33,9 @@ from ..engine.ports import (
     Live,
     LogRow,
     Moment,
-    Page,
-    Read,
     ReceiptRow,
     StoredSignal,
     TimerRow,
-    Tx,
 )
 
 T = TypeVar("T")

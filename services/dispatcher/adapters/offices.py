@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..domain.verification import Task
-from ..engine.ports import EffectRow, Store
+from ..engine.ports import Store
 from ..engine.relay import Finish
+from ..engine.rows import EffectRow
 
 PublishSoon = Callable[[str, bytes], Finish]
 

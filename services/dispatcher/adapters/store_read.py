@@ -19,7 +19,8 @@ from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
 from ..engine.clock import APART_US, SPEAKER_SILENT_US, ClockReading, GuardedClock
 from ..engine.clock import ROW as CLOCK_ROW
-from ..engine.ports import ClockState, EffectRow, Expected, LogRow, Moment, Page, StoredSignal, TimerRow
+from ..engine.ports import Page
+from ..engine.rows import ClockState, EffectRow, Expected, LogRow, Moment, StoredSignal, TimerRow
 from .rows import check_fields, column, decode, decode_entity, names_of, order_of
 from .tables import EFFECT, ENTITIES, EXPECTED, LOG, TIMER, UNREAD
 

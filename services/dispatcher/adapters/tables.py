@@ -22,7 +22,7 @@ from ..domain.signals import Feed, Panel, Sensor
 from ..domain.signing_keys import KeyState
 from ..domain.silences import Silence, SilencedWord
 from ..domain.verification import Task
-from ..engine.ports import (
+from ..engine.rows import (
     Asset,
     BrokerAccount,
     BrokerCopy,

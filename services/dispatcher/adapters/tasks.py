@@ -14,8 +14,9 @@ from ..domain.refusals import PlaceholderLeft
 from ..domain.retries import RETRIES, Retry
 from ..domain.signals import Feed
 from ..domain.wordings import unfilled
-from ..engine.ports import Asset, EffectRow, Store, Wording
+from ..engine.ports import Store
 from ..engine.relay import CarryFailed, NotYet
+from ..engine.rows import Asset, EffectRow, Wording
 from .celery_app import QueueAway, Task, enqueue
 
 CANARY_S = 50.0

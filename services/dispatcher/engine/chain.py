@@ -6,7 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from .ports import LogRow, Read, Store, Tx
+from .ports import Read, Store, Tx
+from .rows import LogRow
 
 LINK_BATCH = 1_000
 BATCHES_MAX = 1_000

@@ -11,7 +11,8 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, WrongState
 from .configs import newer_version
 from .events import ServiceChanged
-from .ports import CitySettings, Page, Read, Tx
+from .ports import Page, Read, Tx
+from .rows import CitySettings
 
 ROWS_MAX = 200_000
 

@@ -17,7 +17,8 @@ from devices.protocols.documents import VERSION_AHEAD_MS_MAX
 from ..domain.effects import Record, Timer, WakeAt
 from ..domain.refusals import Refused
 from ..domain.verification import Task
-from .ports import Clock, ClockState, Lease, Moment, Page, Read, Store, Stream, TimerRow, Tx
+from .ports import Clock, Page, Read, Store, Tx
+from .rows import ClockState, Lease, Moment, Stream, TimerRow
 
 APART_US = 5_000_000
 DRIFT_OF = 2_000

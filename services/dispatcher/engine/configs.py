@@ -15,7 +15,8 @@ from devices.protocols.documents import SpeakerConfig
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker
-from .ports import Live, Tx
+from .ports import Tx
+from .rows import Live
 
 AHEAD_MS_MAX = 10 * 365 * 86_400_000
 """A speaker that says it holds a version further ahead of the time is broken, and is not followed there."""

@@ -8,7 +8,8 @@ from ..domain.effects import Record
 from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Panel, Sensor
 from .air import compared
-from .ports import BrokerAccount, Store
+from .ports import Store
+from .rows import BrokerAccount
 
 
 def adopt_stream(store: Store, topic: str, person: str, version: int | None = None) -> None:

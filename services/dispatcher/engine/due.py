@@ -11,7 +11,8 @@ from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
-from .ports import TimerRow, Tx, Withdrawal
+from .ports import Tx
+from .rows import TimerRow, Withdrawal
 from .signals import incidents, muting, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking

@@ -33,6 +33,7 @@ from .events import (
     IncidentClosed,
     MaintenanceChanged,
     NotBroadcast,
+    Outcome,
     PanelAsked,
     PanelClockOff,
     PanelReplied,
@@ -46,7 +47,7 @@ from .events import (
     TimerDue,
     UnreadArrived,
 )
-from .ports import Conflict, Ids, Outcome, Read, Store, StoreUnavailable
+from .ports import Conflict, Ids, Read, Store, StoreUnavailable
 from .signals import incidents, joining, scope, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..domain.broadcasts import BroadcastEvent
 from ..domain.incidents import Verdict
@@ -10,7 +10,7 @@ from ..domain.panels import RequestEvent, RequestKind
 from ..domain.polling import PollEvent
 from ..domain.signals import Panel, Sensor, Signal, Unread
 from ..domain.silences import Silence
-from .ports import Asset, TimerRow
+from .rows import Asset, TimerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +203,15 @@ Event = (
     | MaintenanceChanged
     | AccountTaken
 )
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch did, for metrics and answers. `reused` are signals that came under the key of another report,
+    `tried_on` the lanes of effects that people were told of and that are still wanted."""
+
+    created: list[str] = field(default_factory=list)
+    repeated: int = 0
+    incidents: list[str] = field(default_factory=list)
+    reused: list[Signal] = field(default_factory=list)
+    tried_on: list[str] = field(default_factory=list)

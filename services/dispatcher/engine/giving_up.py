@@ -18,7 +18,8 @@ from .air import foreign
 from .air.listing import ON_AIR_STATES
 from .air.wanted import WantedWords, wanted_words
 from .events import EffectGaveUp, PollTold
-from .ports import Page, Wording
+from .ports import Page
+from .rows import Wording
 from .sources import polls
 from .tasks import asking
 from .transaction import Work

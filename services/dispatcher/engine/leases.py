@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .clock import APART_US
-from .ports import Lease, Store
+from .ports import Store
+from .rows import Lease
 
 GATEWAY_PREFIX = "gw-"
 """The client ids of gateways, which are the names of their leases, begin with it."""

@@ -18,7 +18,8 @@ from typing import Protocol
 from ..domain.effects import Record
 from ..domain.places import Office
 from ..domain.refusals import NotFound, Refused
-from .ports import Login, Page, Person, Read, Store, Tx
+from .ports import Page, Read, Store, Tx
+from .rows import Login, Person
 
 NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 12

@@ -9,7 +9,8 @@ from ..domain.incidents import Incident
 from ..domain.risk import History, history_id
 from ..domain.signals import Panel, Signal
 from ..domain.spots import venue_cell
-from .ports import Footprint, Page, Tx, Withdrawal
+from .ports import Page, Tx
+from .rows import Footprint, Withdrawal
 from .signals.joining import names_of, of_panel
 from .transaction import Prefetched
 

@@ -33,7 +33,8 @@ from .air.speaker_oddities import CLONED
 from .air.streams import taken
 from .clock import APART_US, SPEAKER_SILENT_US, lately
 from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
-from .ports import ClockState, EffectRow, Expected, Lease, Live, LogRow, Page, PanelLive, Person, Read, Stream
+from .ports import Page, Read
+from .rows import ClockState, EffectRow, Expected, Lease, Live, LogRow, PanelLive, Person, Stream
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)

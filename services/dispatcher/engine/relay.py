@@ -10,7 +10,8 @@ from ..domain.effects import Carry
 from ..domain.retries import RETRIES, Retry, failed_long_enough, late_enough
 from .engine import EVENTS_MAX, Engine
 from .events import EffectGaveUp
-from .ports import Clock, Conflict, EffectRow, Store
+from .ports import Clock, Conflict, Store
+from .rows import EffectRow
 
 LEASE_US = 5_000_000
 CLAIM_MAX = 500

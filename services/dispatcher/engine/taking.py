@@ -6,7 +6,7 @@ from ..domain.effects import Record
 from ..domain.incidents import Incident
 from ..domain.signals import Evidence, Signal, SignalKind
 from ..domain.spots import Spot
-from .ports import Outcome
+from .events import Outcome
 from .signals import corrections, identifiers, incidents, joining, silencing
 from .sources import panels
 from .transaction import Work

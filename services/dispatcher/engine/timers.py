@@ -6,7 +6,8 @@ from ..domain.effects import Record, Sleep, Timer, WakeAt
 from .clock import APART_US, in_words
 from .engine import Engine
 from .events import TimerDue
-from .ports import Clock, Store, StoreUnavailable, TimerRow
+from .ports import Clock, Store, StoreUnavailable
+from .rows import TimerRow
 
 DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000

@@ -16,7 +16,8 @@ from ..domain.risk import History
 from ..domain.rules import Rules
 from ..domain.signals import Panel, Signal
 from ..domain.spots import Spot, spot_of
-from .ports import Footprint, Ids, Tx
+from .ports import Ids, Tx
+from .rows import Footprint
 
 T = TypeVar("T")
 EFFECTS_MAX = 100_000

@@ -14,7 +14,8 @@ from devices.protocols import speaker_link
 from ..adapters.keystore import KeyFolder
 from ..domain.refusals import NotFound, Refused
 from ..engine.chain import verify as verify_chain
-from ..engine.ports import LogRow, Page, Read, Stream
+from ..engine.ports import Page, Read
+from ..engine.rows import LogRow, Stream
 from .commands import opened_store
 from .settings import Settings
 

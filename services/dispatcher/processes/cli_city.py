@@ -11,7 +11,8 @@ import typer
 
 from ..adapters.city_pack import CityPack, FeedWords, PackRefused, read_city_pack
 from ..engine.cities import import_city
-from ..engine.ports import CitySettings, Store
+from ..engine.ports import Store
+from ..engine.rows import CitySettings
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
 from .commands import my_name, opened_store

@@ -27,7 +27,8 @@ from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evi
 from ..engine import desk, people
 from ..engine.leases import GATEWAY_PREFIX, gateway_client
 from ..engine.people import Role, fresh_secret
-from ..engine.ports import BrokerAccount, Page, Person, Store, StoreUnavailable
+from ..engine.ports import Page, Store, StoreUnavailable
+from ..engine.rows import BrokerAccount, Person
 from . import cli_enrol_sources as sources
 from .cli_city import as_lines, feed_words
 from .commands import in_line

@@ -11,7 +11,8 @@ from ..domain.panels import MINUTES_MAX, RequestKind
 from ..domain.signals import Panel
 from ..engine import queries
 from ..engine.events import Event, PanelAsked
-from ..engine.ports import Page, Stranger
+from ..engine.ports import Page
+from ..engine.rows import Stranger
 from .cli_maintenance import add_maintenance, engine_handles
 from .commands import my_name, opened_store, show, when, when_or_none
 

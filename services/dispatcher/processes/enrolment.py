@@ -26,7 +26,8 @@ from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evi
 from ..engine import desk
 from ..engine.air import receipts
 from ..engine.leases import GATEWAY_PREFIX
-from ..engine.ports import BrokerAccount, Page, Store
+from ..engine.ports import Page, Store
+from ..engine.rows import BrokerAccount
 from ..engine.sources import panels
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER

@@ -16,7 +16,8 @@ from ..domain.polling import EVERY_S_MIN, USELESS_AFTER_US, Poll
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Feed, Sensor
 from ..engine.leases import GATEWAY_PREFIX
-from ..engine.ports import BrokerAccount, Page, Store
+from ..engine.ports import Page, Store
+from ..engine.rows import BrokerAccount
 from ..engine.sources.maintenance import carried_over
 from ..feeds.hazards import BY_NAME, OTHER
 from .enrolment import RHYTHM_S_MAX, keep_use

@@ -49,8 +49,9 @@ from ..engine.chain import chain_pass
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
-from ..engine.ports import EffectRow, Page, StoreUnavailable, Wording
+from ..engine.ports import Page, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
+from ..engine.rows import EffectRow, Wording
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import intake_account, sensors_account

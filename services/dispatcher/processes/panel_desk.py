@@ -34,7 +34,8 @@ from ..domain.panels import (
 from ..domain.rhythm import SourceKind, source_id
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import PanelClockOff, PanelReplied, SourceHeard
-from ..engine.ports import Page, PanelLive, Store
+from ..engine.ports import Page, Store
+from ..engine.rows import PanelLive
 from ..engine.sources.panels import StrangerHeard, note_heard, note_strangers
 
 SET_CLOCK_TYPE, DUTY_CHECK_TYPE = 90, 91

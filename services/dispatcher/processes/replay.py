@@ -20,7 +20,8 @@ from ..domain.signals import Panel, Sensor, Signal
 from ..domain.silences import Silence
 from ..engine.engine import Engine
 from ..engine.events import SignalArrived, TimerDue
-from ..engine.ports import CitySettings, Page, Read, TimerRow
+from ..engine.ports import Page, Read
+from ..engine.rows import CitySettings, TimerRow
 
 ROWS_MAX = 200_000
 CHUNK = 500

@@ -29,7 +29,7 @@ from ..domain.planning import City
 from ..engine.cities import CityInMemory
 from ..engine.leases import gateway_client
 from ..engine.people import Role, create_person, fresh_secret
-from ..engine.ports import CitySettings, Person
+from ..engine.rows import CitySettings, Person
 from .children import Child, ChildWontStart, Mosquitto, Redis, free_port
 from .cli_city import as_lines, put_in
 from .cli_keys import expiry_lines, key_line

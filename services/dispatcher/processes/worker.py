@@ -29,7 +29,7 @@ from ..domain.signals import Use
 from ..engine.clock import GuardedClock
 from ..engine.engine import Engine
 from ..engine.events import AudioRendered, CanaryAnswered
-from ..engine.ports import Asset, Wording
+from ..engine.rows import Asset, Wording
 from .poller import Poller, feed_of, one_of
 from .settings import Settings
 from .wiring import make_engine, make_store, start_logging

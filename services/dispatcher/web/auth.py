@@ -14,7 +14,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from ..domain.refusals import NotAllowed
 from ..engine import people
 from ..engine.people import NotLoggedIn, Role, WrongPassword
-from ..engine.ports import Person
+from ..engine.rows import Person
 from .deps import WebDeps
 from .problems import CsrfHeaderMissing
 from .schemas import LoginRequest, LoginView, MeView

@@ -11,8 +11,8 @@ from devices.protocols.documents import OrderClass, Phase
 from ..domain.broadcasts import Act, Broadcast, BroadcastState, sentences
 from ..domain.planning import Coverage
 from ..domain.signals import Use
-from ..engine.ports import Expected
 from ..engine.queries import BroadcastStory, IncidentStory
+from ..engine.rows import Expected
 from .schemas import Asked, CircleView, IncidentView, LogLine, Names, RingView, SignalView, TaskView, View, WitnessView
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ..engine import clock
 from ..engine.people import Role
-from ..engine.ports import ClockState
+from ..engine.rows import ClockState
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .schemas import Asked, View, Why

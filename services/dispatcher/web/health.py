@@ -26,8 +26,9 @@ from ..engine.air import accounts, broker_copies, refused_documents, signing_key
 from ..engine.air.broker_copies import CopiesHealth
 from ..engine.air.room import TELL_PERCENT
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
-from ..engine.ports import CitySettings, ClockState, Read, StoreUnavailable
+from ..engine.ports import Read, StoreUnavailable
 from ..engine.queries import Health, SpeakersOnline
+from ..engine.rows import CitySettings, ClockState
 from . import health_obeyed
 from .deps import WebDeps
 from .health_obeyed import Said

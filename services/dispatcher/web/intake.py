@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..engine.engine import EVENTS_MAX
-from ..engine.events import SignalArrived
-from ..engine.ports import Outcome
+from ..engine.events import Outcome, SignalArrived
 
 
 @dataclass(frozen=True, slots=True)

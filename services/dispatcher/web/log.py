@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..engine import queries
 from ..engine.people import Role
-from ..engine.ports import CitySettings
+from ..engine.rows import CitySettings
 from ..feeds.report import clean
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps

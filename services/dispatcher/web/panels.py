@@ -9,7 +9,8 @@ from ..domain.signals import Panel
 from ..engine import queries
 from ..engine.events import PanelAsked
 from ..engine.people import Role
-from ..engine.ports import Page, Stranger
+from ..engine.ports import Page
+from ..engine.rows import Stranger
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
 from .maintenance import MaintenanceRequest, begin_maintenance, finish_maintenance

@@ -17,8 +17,8 @@ from ..domain.places import OfficeKind, VenueKind
 from ..domain.refused_documents import RefusedTopic
 from ..domain.signals import Evidence, SignalKind, Use
 from ..domain.verification import Task, TaskKind, TaskState
-from ..engine.ports import LogRow, Stream
 from ..engine.queries import SpeakerNow, StreamNow
+from ..engine.rows import LogRow, Stream
 from ..engine.signals.identifiers import SignalState
 
 NAME_CHARS_MAX = 64

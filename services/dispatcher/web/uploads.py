@@ -17,7 +17,8 @@ from ..domain.refusals import ContentChanged, NotFound
 from ..domain.signals import BY_HAND, Evidence, Feed, Problem, Reading, Signal
 from ..engine import desk
 from ..engine.people import Role
-from ..engine.ports import Page, Person
+from ..engine.ports import Page
+from ..engine.rows import Person
 from ..engine.signals import identifiers
 from ..feeds import FEEDS
 from ..feeds.detect import detect

@@ -21,12 +21,9 @@ from services.dispatcher.engine.air import sighted, streams
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.air.sighted import Seen
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import BroadcastAct, Event
-from services.dispatcher.engine.ports import (
-    LogRow,
-    Outcome,
-    Page,
-)
+from services.dispatcher.engine.events import BroadcastAct, Event, Outcome
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import LogRow
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from simulators.world import World

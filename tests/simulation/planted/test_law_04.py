@@ -18,11 +18,8 @@ from services.dispatcher.domain.broadcasts import (
 from services.dispatcher.domain.refusals import OverCap
 from services.dispatcher.engine.air import endings, streams
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import Event
-from services.dispatcher.engine.ports import (
-    Outcome,
-    Page,
-)
+from services.dispatcher.engine.events import Event, Outcome
+from services.dispatcher.engine.ports import Page
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from tests.simulation.planted.planting import laws_broken

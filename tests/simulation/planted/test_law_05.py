@@ -28,10 +28,7 @@ from services.dispatcher.domain.signals import SignalKind, Use
 from services.dispatcher.engine.air import room, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.events import BroadcastAct
-from services.dispatcher.engine.ports import (
-    Page,
-    Store,
-)
+from services.dispatcher.engine.ports import Page, Store
 from simulators import city
 from simulators.checks import HOUR_US
 from simulators.city import CITY, Keys

@@ -12,10 +12,7 @@ from devices.speaker.machine import decide
 from devices.speaker.state import State
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import Event, SignalArrived
-from services.dispatcher.engine.ports import (
-    Outcome,
-)
+from services.dispatcher.engine.events import Event, Outcome, SignalArrived
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from simulators.world import World

@@ -13,14 +13,9 @@ from services.dispatcher.domain.effects import Sleep, Timer
 from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.engine.air import foreign, streams
 from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
-from services.dispatcher.engine.ports import (
-    ClockState,
-    Conflict,
-    EffectRow,
-    Moment,
-    Stream,
-)
+from services.dispatcher.engine.ports import Conflict
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
+from services.dispatcher.engine.rows import ClockState, EffectRow, Moment, Stream
 from services.dispatcher.engine.timers import TimerPass
 from simulators.dispatcher import Parts
 from simulators.faults import Fault

@@ -13,11 +13,8 @@ from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import BroadcastAct, Event, TimerDue
-from services.dispatcher.engine.ports import (
-    Outcome,
-    Page,
-)
+from services.dispatcher.engine.events import BroadcastAct, Event, Outcome, TimerDue
+from services.dispatcher.engine.ports import Page
 from simulators.dispatcher import Parts
 from simulators.offices import Temper
 from simulators.sources import Fire

@@ -12,9 +12,7 @@ from devices.protocols.documents import Manifest
 from services.dispatcher.engine.air import signing_keys
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.air.signing_keys import KeyReport
-from services.dispatcher.engine.ports import (
-    Store,
-)
+from services.dispatcher.engine.ports import Store
 from simulators.city import KEY_LOST, START_US
 from simulators.dispatcher import Parts
 from simulators.ending import Ending

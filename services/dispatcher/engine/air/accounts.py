@@ -13,7 +13,8 @@ from ...domain.effects import Record
 from ...domain.incidents import Incident
 from ...domain.taken_accounts import ACCOUNT_TAKEN, LEVEL_TAKEN, WHAT_TO_DO, headline
 from ..events import AccountTaken
-from ..ports import Lease, Page, Read, TakenAccount
+from ..ports import Page, Read
+from ..rows import Lease, TakenAccount
 from ..tasks.own_incidents import OPEN, open_own, own_signal
 from ..transaction import Work
 

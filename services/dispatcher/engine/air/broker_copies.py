@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Save
 from ..clock import lately
-from ..ports import BrokerCopy, Page, Read, Store, Stream, Tx
+from ..ports import Page, Read, Store, Tx
+from ..rows import BrokerCopy, Stream
 from .foreign import keeps_foreign, unknown_on_air, unknown_topics
 from .listing import ON_AIR_STATES
 

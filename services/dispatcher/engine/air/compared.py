@@ -23,7 +23,8 @@ from ...domain.broadcasts import (
 from ...domain.effects import Carry, Record, Save, Timer, WakeAt
 from ...domain.incidents import Air, Incident
 from ...domain.refusals import ChangedOnAir, NotFound
-from ..ports import CitySettings, Stream, Tx
+from ..ports import Tx
+from ..rows import CitySettings, Stream
 from .foreign import foreign_orders, foreign_version, jumps, manifest_found, merged, swept_orders, unknown_on_air
 from .listing import SILENT_STATES, new_stream, on_stream
 

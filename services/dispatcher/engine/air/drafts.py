@@ -16,7 +16,8 @@ from ...domain.incidents import Incident, IncidentState
 from ...domain.planning import City, Plan, make_plan, plan_id
 from ...domain.playbook import Playbook
 from ...domain.wordings import filled
-from ..ports import Asset, Ids, Page, Read, Tx, Wording
+from ..ports import Ids, Page, Read, Tx
+from ..rows import Asset, Wording
 
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 

@@ -8,7 +8,8 @@ from devices.protocols import document_json
 from devices.protocols.speaker_link import Manifest, Order, OrderState, stub
 
 from ...domain.broadcasts import Broadcast, wire_order
-from ..ports import Page, Read, Stream, Tx
+from ..ports import Page, Read, Tx
+from ..rows import Stream
 
 STREAMS_MAX = 10_000
 REV_AHEAD_MAX = 1_000

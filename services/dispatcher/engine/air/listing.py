@@ -5,7 +5,8 @@ from __future__ import annotations
 from devices.protocols.topics import parse_manifest_topic
 
 from ...domain.broadcasts import Broadcast, BroadcastState
-from ..ports import Page, Read, Stream
+from ..ports import Page, Read
+from ..rows import Stream
 
 KEPT_AFTER_EXPIRY_US = 60_000_000
 ROWS_MAX = 1_000

@@ -20,7 +20,8 @@ from ...domain.effects import Carry, Record, Save
 from ...domain.judgement import Doubt
 from ...domain.signals import Unread
 from .. import configs
-from ..ports import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Store, Tx
+from ..ports import Store, Tx
+from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow
 from . import refused_documents, sighted
 from .sighted import SETTLED_US, Seen
 from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity

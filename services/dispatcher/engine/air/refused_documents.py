@@ -34,7 +34,8 @@ from ...domain.refused_documents import (
 )
 from ...domain.signing_keys import KeyState
 from ..clock import SPEAKER_SILENT_US, lately
-from ..ports import NEVER_US, CitySettings, Live, Page, Read, Stream, Tx
+from ..ports import Page, Read, Tx
+from ..rows import NEVER_US, CitySettings, Live, Stream
 from ..signals import incidents
 from ..tasks.own_incidents import OPEN, open_own, own_signal
 from ..transaction import Work

@@ -15,7 +15,8 @@ from devices.protocols.documents import Use
 from ...domain.effects import Carry, Record, Save
 from ...domain.places import Speaker
 from ...domain.signing_keys import KeyState
-from ..ports import Page, Store, Stream, Tx
+from ..ports import Page, Store, Tx
+from ..rows import Stream
 from .compared import without_foreign
 
 STREAMS_MAX = 10_000

@@ -22,7 +22,8 @@ from ...domain.effects import Timer, WakeAt
 from ...domain.incidents import USELESS_NEVER_US, Incident, IncidentState
 from ...domain.sightings import SAID_BY_MAX, UNREAD_MAX, Listing, Sighting, order_id, stream_id
 from ...domain.signals import Unread
-from ..ports import CitySettings, Page, Stream, Tx
+from ..ports import Page, Tx
+from ..rows import CitySettings, Stream
 
 SETTLED_US = 3_000_000
 """How long after the first report a sighting is looked at: the broker's copy has been compared by then."""

@@ -18,7 +18,8 @@ from ...domain.judgement import Doubt
 from ...domain.planning import City
 from ...domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
 from ...domain.signals import Signal
-from ..ports import Live, Page, Stream, Tx
+from ..ports import Page, Tx
+from ..rows import Live, Stream
 from ..signals import incidents
 from ..tasks.own_incidents import OPEN, open_own, own_signal
 from ..transaction import Work

@@ -26,7 +26,8 @@ from ...domain.signing_keys import (
     words,
 )
 from ..leases import GATEWAY_PREFIX
-from ..ports import CitySettings, Lease, Page, Read, Store, Tx
+from ..ports import Page, Read, Store, Tx
+from ..rows import CitySettings, Lease
 from .broker_copies import on_air
 from .removed_keys import take_back
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from devices.protocols.speaker_link import SpeakerState
 
 from ...domain.effects import Record
-from ..ports import Live, Tx
+from ..ports import Tx
+from ..rows import Live
 
 CLONED, JUMPED, REUSED = "cloned", "number_jumped", "receipts_reused"
 CONNECTIONS_AHEAD_MAX = 1_000

@@ -17,7 +17,8 @@ from ...domain.signals import Place, Use
 from ...domain.wordings import filled, unfilled
 from ..cities import city_changed
 from ..configs import newer_version
-from ..ports import Asset, Page, Read, Store, Tx, Wording
+from ..ports import Page, Read, Store, Tx
+from ..rows import Asset, Wording
 from .drafts import wire_audio, wording_for
 
 VENUES_A_PASS = 100

@@ -23,7 +23,8 @@ from ...domain.planning import City
 from ...domain.refusals import NoKey, UnknownOnAir
 from ...domain.wordings import unfilled
 from ..chain import chain_now
-from ..ports import Page, Read, Signer, Stream, Tx
+from ..ports import Page, Read, Signer, Tx
+from ..rows import Stream
 from . import room, sighted
 from .foreign import foreign_orders, foreign_version, manifest_found, merged, unknown_on_air
 from .listing import ROWS_MAX, SILENT_STATES, new_stream, on_stream

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ...domain.broadcasts import Broadcast, BroadcastState
 from ...domain.planning import City
 from ...domain.playbook import Playbook
-from ..ports import Page, Read, Wording
+from ..ports import Page, Read
+from ..rows import Wording
 from . import staging
 
 BROADCASTS_MAX = 1_000

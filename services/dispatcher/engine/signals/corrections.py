@@ -12,7 +12,9 @@ from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
 from ...domain.signals import Place, Signal, SignalKind, identity, message_of, witness_name
 from ...domain.silences import Silence, never_alone
 from ...domain.spots import Spot, spot_of
-from ..ports import Outcome, Page, StoredSignal, Withdrawal
+from ..events import Outcome
+from ..ports import Page
+from ..rows import StoredSignal, Withdrawal
 from ..transaction import Work
 from . import incidents, joining, silencing
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...domain.incidents import Incident
 from ...domain.planning import City
 from ...domain.spots import listed_cells
-from ..ports import Footprint, Page, Tx
+from ..ports import Page, Tx
+from ..rows import Footprint
 from ..transaction import Prefetched
 
 CELLS_MAX = 1_000

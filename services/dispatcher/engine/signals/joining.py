@@ -13,7 +13,8 @@ from ...domain.risk import Witness
 from ...domain.rules import Rules
 from ...domain.signals import Evidence, Panel, Place, Sensor, Signal, SignalKind, identity, is_further_group, message_of
 from ...domain.spots import Spot, lock_cells, look_cells, venue_cell
-from ..ports import Footprint, Ids, Page, Read, StoredSignal
+from ..ports import Ids, Page, Read
+from ..rows import Footprint, StoredSignal
 from .scope import FROM_FEEDS
 
 CANDIDATES_MAX = 200

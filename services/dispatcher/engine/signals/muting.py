@@ -9,7 +9,8 @@ from ...domain.effects import Effect, TellIncident
 from ...domain.incidents import Incident, Inhibited, Uninhibited
 from ...domain.planning import City
 from ...domain.rules import Rules
-from ..ports import Footprint, Page, Read
+from ..ports import Page, Read
+from ..rows import Footprint
 
 GREATER_MAX = 50
 LESSER_MAX = 500

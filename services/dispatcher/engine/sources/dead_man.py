@@ -20,7 +20,8 @@ from ...domain.risk import Witness
 from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from ..clock import lately
 from ..events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
-from ..ports import Page, Store, TimerRow
+from ..ports import Page, Store
+from ..rows import TimerRow
 from ..signals import incidents
 from ..tasks import asking
 from ..transaction import Work

@@ -16,7 +16,8 @@ from ...domain.refusals import NotFound
 from ...domain.signals import Panel, Sensor
 from ...domain.spots import venue_cell
 from ..events import Maintained, MaintenanceChanged
-from ..ports import Footprint, Page
+from ..ports import Page
+from ..rows import Footprint
 from ..signals import incidents, witnesses
 from ..transaction import Work
 

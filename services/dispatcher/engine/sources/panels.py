@@ -11,7 +11,8 @@ from ...domain.panels import OPEN, PanelRequest, RequestEvent, RequestKind, Requ
 from ...domain.refusals import NotFound, Refused
 from ...domain.signals import Evidence, Panel, Signal
 from ..events import PanelAsked, PanelClockOff, PanelReplied
-from ..ports import Page, PanelLive, Store, Stranger
+from ..ports import Page, Store
+from ..rows import PanelLive, Stranger
 from ..transaction import Work
 from .maintenance import carried_over
 

@@ -15,7 +15,7 @@ from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
 from devices.speaker.receipts import say
-from devices.speaker.state import Standing, order_key
+from devices.speaker.state import Standing, lists, order_key
 from devices.speaker.turn import Turn
 
 FINISH_US_MAX = 60_000_000
@@ -110,8 +110,8 @@ def _review(t: Turn, key: str, now_us: int) -> None:
         _silence(t, key, Obstacle.NOT_MINE, now_us)
     elif st.withdrawn(standing) and mark.withdrawn_rev < order.rev:
         _withdraw(t, key, now_us)
-    elif _sounding_rev(t, key) > order.rev:
-        # The revision that sounds was signed by a key that has been removed since, and a listed key knows a lower one.
+    elif _sounds_false(t, key):
+        # What sounds was signed by a key that has been removed since, and a listed key knows another revision.
         _silence(t, key, Obstacle.WITHDRAWN, now_us)
     if now_us < order.expires:
         t.wake_at_utc(order.expires)
@@ -152,9 +152,14 @@ def _silence(t: Turn, key: str, reason: str, now_us: int) -> bool:
     return False
 
 
-def _sounding_rev(t: Turn, key: str) -> int:
-    sounding = t.sound.sounding
-    return sounding.rev if sounding is not None and sounding.key == key else 0
+def _sounds_false(t: Turn, key: str) -> bool:
+    """Whether what sounds of this order counts for nothing: its revision is gone, or its words were a removed key's."""
+    sounding, standing = t.sound.sounding, t.orders[key]
+    if sounding is None or sounding.key != key:
+        return False
+    other = sounding.words != st.words(standing.order)
+    taken_back = lists(t.papers, standing.signer) and not lists(t.papers, sounding.signer)
+    return sounding.rev > standing.order.rev or (other and taken_back)
 
 
 def _sounds(t: Turn, key: str) -> bool:
@@ -294,8 +299,9 @@ def _choose(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> None:
         s.drop_loading(t)
         return
     loading = t.sound.loading
-    fits = loading is not None and (loading.key, loading.rev, loading.repeat) == (
-        wanted, t.orders[wanted].order.rev, t.mark(wanted).heard + 1,
+    order = t.orders[wanted].order
+    fits = loading is not None and (loading.key, loading.rev, loading.words, loading.repeat) == (
+        wanted, order.rev, st.words(order), t.mark(wanted).heard + 1,
     )  # fmt: skip
     if not fits:
         s.load(t, wanted)

@@ -35,7 +35,7 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
-from devices.speaker.standing import claim, end_unvouched, retarget, sweep
+from devices.speaker.standing import claim, end_unvouched, retarget, sweep, unhear
 from devices.speaker.state import STREAMS_MAX, Held, counting, held_text, kept, packed, recounted, without
 from devices.speaker.turn import Turn
 
@@ -136,6 +136,7 @@ def _reread_manifests(t: Turn) -> None:
         if held.raw:
             _claim_again(t, topic, held.raw)
     end_unvouched(t)
+    unhear(t)
     retarget(t)
 
 
@@ -246,6 +247,7 @@ def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
     receipts.state_changed(t)
     _claim_all(t, manifest, signer)
     end_unvouched(t)
+    unhear(t)
     retarget(t)
 
 

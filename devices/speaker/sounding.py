@@ -81,7 +81,11 @@ def load(t: Turn, key: str, depth: int = 0) -> None:
     ticket = t.sound.ticket + 1
     source = next(_SOURCES[segment.kind] for segment in wanted.segments if segment.kind in _SOURCES)
     asked = wanted.segments if depth == 0 else plan(t, key, 0).segments
-    loading = Loading(key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume, asked)
+    order = t.orders[key].order
+    loading = Loading(
+        key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume, asked,
+        (order.texts, order.audio),
+    )  # fmt: skip
     t.sound = replace(t.sound, ticket=ticket, loading=loading)
     t.effect(e.Load(ticket, wanted))
     t.wake(t.mono_us + LOAD_US_MAX)
@@ -140,7 +144,8 @@ def start(t: Turn, now_us: int) -> None:
     t.set_mark(loading.key, replace(mark, started_us=mark.started_us or now_us))
     sounding = Sounding(
         loading.key, loading.rev, loading.repeat, loading.ticket, loading.source, t.mono_us,
-        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume, loading.asked,
+        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume, loading.asked, loading.words,
+        t.orders[loading.key].signer,
     )  # fmt: skip
     t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
     t.effect(e.Play(loading.ticket))

@@ -19,7 +19,7 @@ from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic
 from devices.speaker import limits
-from devices.speaker.state import ORDERS_KEPT_MAX, Standing, lists, order_entry, order_key
+from devices.speaker.state import ORDERS_KEPT_MAX, Standing, Words, lists, order_entry, order_key
 from devices.speaker.turn import Turn
 
 
@@ -47,10 +47,11 @@ def claim(t: Turn, stream: str, signer: LinkKey, order: Order, audio_base: str) 
             if not takes_over:
                 return refusal
         else:
-            _reopen(t, key, held.order, order)
+            _reopen(t, key, order)
         if withdrawn(new):
             kept = replace(held.order, rev=order.rev, state=order.state, expires=order.expires)
             new = replace(new, order=kept, audio_base=held.audio_base)
+        _doubt(t, key, held, new)
     _hold(t, key, new)
     _make_room(t, key)
     return None
@@ -77,15 +78,19 @@ def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool
     return None, new.order.rev > held.order.rev
 
 
-def _reopen(t: Turn, key: str, held: Order, order: Order) -> None:
+def _doubt(t: Turn, key: str, held: Standing, new: Standing) -> None:
+    """What sounded so far had other words: should the key that vouched for them be removed, it was never heard."""
+    mark = t.mark(key)
+    if words(new.order) != words(held.order) and (mark.heard or mark.running):
+        t.set_mark(key, replace(mark, doubts=tuple(sorted({*mark.doubts, held.signer}))))
+
+
+def _reopen(t: Turn, key: str, order: Order) -> None:
     """An order that only a removed key vouched for is a listed key's now. What was said of revisions that no longer
-    count is open again, and what was heard of other words under such a revision does not count as heard."""
+    count is open again."""
     mark, said_max = t.mark(key), order.rev - 1
-    forged = order.rev <= held.rev and order.state is OrderState.IN_FORCE
-    other_words = forged and (order.texts, order.audio) != (held.texts, held.audio)
     reopened = replace(
         mark,
-        heard=0 if other_words else mark.heard,
         accepted_rev=min(mark.accepted_rev, said_max),
         withdrawn_rev=min(mark.withdrawn_rev, said_max),
         limited_rev=min(mark.limited_rev, said_max),
@@ -102,9 +107,19 @@ def sweep(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
         if standing.stream != manifest.stream or key in listed or withdrawn(standing):
             continue
         if standing.order.start_at < manifest.swept:
-            _end(t, key, standing)
+            # Its key answers for the end: once it is removed, the order is any listed key's again.
+            _end(t, key, replace(standing, signer=signer.x, unlisted_by=""))
         elif standing.unlisted_by != signer.x and standing.order.expires > manifest.issued:
             _hold(t, key, replace(standing, unlisted_by=signer.x))
+
+
+def unhear(t: Turn) -> None:
+    """Count no repeat of an order as heard where a key that has been removed may have put other words into it, whichever
+    revision was the higher one."""
+    for key, standing in t.orders.items():
+        mark = t.mark(key)
+        if mark.doubts and lists(t.papers, standing.signer) and not all(lists(t.papers, x) for x in mark.doubts):
+            t.set_mark(key, replace(mark, heard=0, failed_repeat=0, tries=0, doubts=()))
 
 
 def end_unvouched(t: Turn) -> None:
@@ -202,6 +217,11 @@ def unheard(t: Turn, standing: Standing) -> bool:
         return False
     started = t.mark(order_key(order.status, order.corrects)).started_us
     return not started and not lost(t, original(t, standing), order)
+
+
+def words(order: Order) -> Words:
+    """What is said: two revisions of an order may differ in it."""
+    return order.texts, order.audio
 
 
 def withdrawn(standing: Standing) -> bool:

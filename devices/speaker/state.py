@@ -11,10 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from devices.protocols import document_json
-from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Order, OrderState, SpeakerConfig, Step, StepKind
+from devices.protocols.documents import (
+    Audio,
+    KeyDocument,
+    LinkKey,
+    Manifest,
+    Order,
+    OrderState,
+    SpeakerConfig,
+    Step,
+    StepKind,
+)
 from devices.speaker.events import Entry, Image, Segment
 
 T = TypeVar("T")
+Words = tuple[dict[str, str], tuple[Audio, ...]]
 
 ORDERS_KEPT_MAX = 512
 STREAMS_MAX = 64
@@ -106,7 +117,8 @@ class Mark:
     `over` is the reason why it will not sound again, whatever its revision. `due_us` (UTC) is since when a daily order
     waits, 0 for its start_at. `reached_us` (UTC by the verified clock, 0 without one) is when the running repeat had
     come to `percent`. The `_rev` fields name the newest revision of which something was said: accepted, withdrawn, held
-    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted.
+    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted. `doubts` are the
+    keys that vouched for other words than it has now, when some of it had sounded.
     """
 
     heard: int = 0
@@ -125,6 +137,7 @@ class Mark:
     failed_repeat: int = 0
     tries: int = 0
     admitted: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 class Severity(NamedTuple):
@@ -154,7 +167,7 @@ class Loading:
     """A plan that is being made ready, or is ready. `depth` is 0 recordings, 1 local speech, 2 phrases and chime.
 
     `source` names what it is really made of: recording, speech or phrase. `asked` are the segments of the plan at depth
-    0, by which its length is remembered.
+    0, by which its length is remembered. `words` are those of the order as it was loaded.
     """
 
     key: str
@@ -167,12 +180,14 @@ class Loading:
     ms: int
     volume: int
     asked: tuple[Segment, ...] = ()
+    words: Words = ({}, ())
     ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """What sounds now. `mono_us` is when Play was decided; `cut_us` is when a player that says nothing is given up."""
+    """What sounds now. `mono_us` is when Play was decided; `cut_us` is when a player that says nothing is given up.
+    `words` are what it says, and `signer` is the key that vouched for them when it began."""
 
     key: str
     rev: int
@@ -183,6 +198,8 @@ class Sounding:
     cut_us: int
     volume: int
     asked: tuple[Segment, ...] = ()
+    words: Words = ({}, ())
+    signer: str = ""
     began: bool = False
     mic_db: int | None = None
 
@@ -341,7 +358,8 @@ def mark_entry(key: str, mark: Mark) -> Entry:
 
 def mark_of(text: str) -> Mark:
     """Fields that this version does not know are passed over: a store may have been written by a newer one."""
-    return Mark(**{name: value for name, value in json.loads(text).items() if name in Mark.__slots__})
+    mark = Mark(**{name: value for name, value in json.loads(text).items() if name in Mark.__slots__})
+    return replace(mark, doubts=tuple(mark.doubts))
 
 
 def draft_entry(key: str, draft: Draft) -> Entry:

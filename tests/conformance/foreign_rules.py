@@ -252,8 +252,11 @@ def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list
         key = f"{order['status']}/{order['id']}"
         held = orders.get(key)
         taken, code = claim(held, claimed | {"order": order}, j["config"], listed)
-        if taken and held and held["x"] not in listed and key in j["marks"]:
-            _reopen(j["marks"][key], held["order"], taken["order"])
+        if taken and held and key in j["marks"]:
+            if any(held["order"].get(name) != taken["order"].get(name) for name in ("texts", "audio")):
+                j["marks"][key].setdefault("doubts", []).append(held["x"])
+            if held["x"] not in listed:
+                _reopen(j["marks"][key], taken["order"])
         orders.update({key: taken} if taken else {})
         codes += [code] if code else []
     ids = {order["id"] for order in manifest["orders"]}
@@ -261,21 +264,23 @@ def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list
         order = held["order"]
         if held["stream"] == manifest["stream"] and order["id"] not in ids:
             held["missed"] = signer["x"]
-            order["state"] = "withdrawn" if order["start_at"] < manifest.get("swept", 0) else order["state"]
+            if order["start_at"] < manifest.get("swept", 0) and order["state"] == "in_force":
+                held |= {"order": {**order, "state": "withdrawn"}, "said": {}, "x": signer["x"]}
     end_unvouched(j, listed)
     return codes
 
 
-def _reopen(mark: Json, old: Json, order: Json) -> None:
+def _reopen(mark: Json, order: Json) -> None:
     """A listed key has an order that only a removed one vouched for: what was said of its revisions is open again."""
     for name in ("accepted", "told", "withdrawn"):
         mark[name] = min(mark[name], order["rev"] - 1)
-    if order["rev"] <= old["rev"] and any(old.get(name) != order.get(name) for name in ("texts", "audio")):
-        mark["heard"] = 0
 
 
 def end_unvouched(j: Json, listed: set[str]) -> None:
     for key, held in j["orders"].items():
+        mark = j["marks"].get(key, {})
+        if held["x"] in listed and set(mark.get("doubts", ())) - listed:
+            mark |= {"heard": 0, "doubts": []}
         if held["x"] not in listed and held["missed"] in listed and held["order"]["state"] == "in_force":
             held["order"]["state"] = "withdrawn"
             j["starts"] = [each for each in j["starts"] if each[2] != key]

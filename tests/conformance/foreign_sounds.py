@@ -17,6 +17,10 @@ HOUR = 3_600 * S
 WAIT: Json = {"wait_s": 3_600}
 
 
+def words(order: Json) -> Any:
+    return order.get("texts"), order.get("audio")
+
+
 def mono() -> int:
     return time.monotonic_ns() // 1_000
 
@@ -141,6 +145,11 @@ class Book:
         if all(self.rests[key] >= mono() + self.repeat_us for key in higher):
             self.start(best, now)
 
+    def taken_back(self, sound: Json, claimed: Json) -> bool:
+        listed = {key["x"] for key in self.j["keys"]["keys"]}
+        other = sound["words"] != words(claimed["order"]) and claimed["x"] in listed
+        return bool(sound["rev"] > claimed["order"]["rev"] or (other and sound["x"] not in listed))
+
     def review(self, key: str, claimed: Json, config: Json, now: int) -> str:
         """Say what this order's own revision asks for; why it does not start now, "" when it may."""
         order, mark, first = claimed["order"], self.mark(key), self.first(claimed)
@@ -150,7 +159,7 @@ class Book:
         if reason != "not_mine" and mark["accepted"] < order["rev"] and now < order["expires"]:
             mark["accepted"] = order["rev"]
             self.say(key, order["rev"], "accepted", wait=secrets.randbelow(config["accepted_spread_ms"] + 1) * 1_000)
-        if self.sounds(key) and self.sound and self.sound["rev"] > order["rev"]:
+        if self.sounds(key) and self.sound and self.taken_back(self.sound, claimed):
             self.cut(key, "withdrawn", now)
         if reason == "not_mine" or (reason == "withdrawn" and mark["withdrawn"] < order["rev"]):
             open_still = mark["accepted"] and not mark["over"] and mark["heard"] < order.get("repeat", 1)
@@ -207,6 +216,7 @@ class Book:
         self.j["volume"] = min(volume, level) or self.j["volume"]
         self.keep()
         self.sound = {"key": key, "rev": order["rev"], "repeat": mark["running"], "began": mono()}
+        self.sound |= {"words": words(order), "x": self.j["orders"][key]["x"]}
         self.sound["said"] = {"repeat": mark["running"], "of": order["repeat"], "source": "speech", "volume": volume}
         again: Json = {"again": 1} if mark["again"] else {}
         self.say(key, order["rev"], "ready", repeat=mark["running"])

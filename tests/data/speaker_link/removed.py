@@ -29,8 +29,9 @@ def cases(all_keys: KeyDocument, empty: Manifest, ours: Order, private: Callable
         document = replace(all_keys, version=all_keys.version + 1, keys=listed)
         return {"topic": KEYS_TOPIC, "raw": link.sign(document, private("root-1")).decode()}
 
-    def said(kid: str, version: int, *orders: Order, by: str = "") -> Json:
-        raw = link.sign(replace(empty, version=version, orders=orders), replace(private(by or kid), kid=kid))
+    def said(kid: str, version: int, *orders: Order, by: str = "", swept: int = 0) -> Json:
+        manifest = replace(empty, version=version, orders=orders, swept=swept)
+        raw = link.sign(manifest, replace(private(by or kid), kid=kid))
         return {"topic": empty.stream, "raw": raw.decode()}
 
     removed = keys(*left)
@@ -56,6 +57,10 @@ def cases(all_keys: KeyDocument, empty: Manifest, ours: Order, private: Callable
         ("an order ended at the highest rev",
          [said(STOLEN, now_ms, ours), said(STOLEN, now_ms + 1, ended), removed, said(HELD, now_ms + 2, ours)],
          now_ms + 2, {"ours": ours}, []),
+        ("an order of another key that it swept",
+         [said(HELD, now_ms, ours), said(STOLEN, now_ms + AHEAD_MS, swept=empty.issued), removed,
+          said(HELD, now_ms + 1, ours)],
+         now_ms + 1, {"ours": ours}, []),
         ("an order ended at the highest rev, with the key still listed",
          [said(STOLEN, now_ms, ended), said(HELD, now_ms + 1, ours)], now_ms + 1, {"ours": ended}, []),
         ("another key under the same name",

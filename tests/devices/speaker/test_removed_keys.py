@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from devices.protocols.documents import HelloAnswer, KeyDocument, Order, OrderState, Use
+from devices.protocols.documents import HelloAnswer, KeyDocument, Manifest, Order, OrderState, Use
 from devices.protocols.jws import SigningKey
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
@@ -257,6 +257,53 @@ def test_words_that_a_removed_key_put_into_our_order_are_cut_and_ours_are_heard_
     assert world.sounding_order() == "o-1"
     world.publish(KEYS_TOPIC, keys(3, SECOND)).order(ours, signer=SECOND).advance(60)
     assert world.sounds() == ["o-1#1", "o-1#2…", "o-1#1", "o-1#2"]
+
+
+LIE = {"zh": "警报已经解除，请回家。"}
+
+
+@either
+@pytest.mark.parametrize("rev", [1, 2, 3, 1_003])
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("early", [False, True])
+def test_what_was_heard_with_other_words_is_not_heard_whatever_our_revision(
+    between: Restart, rev: int, restored: bool, early: bool
+) -> None:
+    ours = an_order(start_at=T0 + 5 * S)
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(ours, signer=SECOND).advance(1)
+    world.message(STREAM, world.manifest(replace(ours, rev=2, texts=LIE), version=world.utc // 1_000 + 100_000))
+    world.advance(40)
+    assert world.sounds() == ["o-1#1"]
+    if restored:
+        world.message(STREAM, world.manifest(replace(ours, rev=3), version=world.utc // 1_000 + 200_000)).advance(1)
+    if early:
+        world.order(replace(ours, rev=rev), signer=SECOND).advance(1)
+    world.versions[STREAM] = 0
+    between(world).publish(KEYS_TOPIC, keys(3, SECOND)).advance(1)
+    world.order(replace(ours, rev=rev), signer=SECOND).advance(60)
+    assert world.sounds() == ["o-1#1", "o-1#1"]
+
+
+@pytest.mark.parametrize("rev", [1, 2, 3])
+def test_other_words_of_a_removed_key_are_cut_while_they_sound(rev: int) -> None:
+    ours = an_order(rev=rev)
+    world = stolen(replace(ours, rev=2, texts=LIE)).advance(3)
+    assert world.sounding_order() == "o-1"
+    world.order(ours, signer=SECOND).publish(KEYS_TOPIC, keys(3, SECOND)).advance(60)
+    assert world.sounds() == ["o-1#1…", "o-1#1"]
+
+
+@either
+def test_a_sweep_of_a_removed_key_is_taken_back(between: Restart) -> None:
+    ours = an_order(repeat=9)
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(ours, signer=SECOND).advance(2)
+    swept = Manifest(STREAM, world.utc // 1_000 + AHEAD_MS, world.utc, world.utc + HOUR, "", (), swept=world.utc)
+    world.message(STREAM, sign(swept, ACTUAL)).advance(2)
+    assert world.sounding_order() == ""
+    world.versions[STREAM] = 0
+    between(world).publish(KEYS_TOPIC, keys(3, SECOND)).order(ours, signer=SECOND).advance(2)
+    assert world.sounding_order() == "o-1"
+    assert "version_conflict" not in reasons(world)
 
 
 def test_an_order_that_a_removed_wider_key_took_is_the_districts_again() -> None:

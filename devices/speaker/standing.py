@@ -114,7 +114,7 @@ def sweep(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
 
 
 def unhear(t: Turn) -> None:
-    """Count no repeat of an order as heard where a key that has been removed may have put other words into it, whichever
+    """Count no repeat of an order as heard into which a key that has been removed may have put other words, whichever
     revision was the higher one."""
     for key, standing in t.orders.items():
         mark = t.mark(key)

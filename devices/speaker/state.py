@@ -117,8 +117,8 @@ class Mark:
     `over` is the reason why it will not sound again, whatever its revision. `due_us` (UTC) is since when a daily order
     waits, 0 for its start_at. `reached_us` (UTC by the verified clock, 0 without one) is when the running repeat had
     come to `percent`. The `_rev` fields name the newest revision of which something was said: accepted, withdrawn, held
-    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted. `doubts` are the
-    keys that vouched for other words than it has now, when some of it had sounded.
+    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted. `doubts` are
+    the keys that vouched for other words than it has now, when some of it had sounded.
     """
 
     heard: int = 0

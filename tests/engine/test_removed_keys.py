@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import OrderState
+from devices.protocols.documents import OrderState, SpeakerState, Use
+from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.refusals import UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine.air import compared, foreign, removed_keys, signing_keys
+from services.dispatcher.engine.air import compared, foreign, receipts, removed_keys, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
+from services.dispatcher.engine.events import EffectGaveUp
 from services.dispatcher.engine.rows import Stream
 from tests import builders
 from tests.builders import CITY, DUTY, NOON_US, SECOND_US, Town
@@ -201,3 +203,89 @@ def test_every_config_is_published_again_when_a_config_key_is_removed(town: Town
     asked = {lane.partition(":")[2] for lane in town.lanes() if lane.startswith("publish_config:")}
     with town.store.read() as read_only:
         assert asked == {s.id for s in read_only.find(Speaker) if s.enrolled} != set()
+
+
+def forged_alone(town: Town) -> str:
+    """A stream on which nothing was ever signed here, and a thief's manifest of it."""
+    alert = town.on_air()
+    mine = read(sign(town, alert.stream, KEYS), KEYS)
+    topic = speaker_link.manifest_topic(CITY, "actual", "city")
+    forged = replace(mine, stream=topic, orders=(replace(mine.orders[0], id="evil"),))
+    with town.store.write() as tx:
+        assert compared.found_on_broker(tx, topic, b"forged", forged, STOLEN.id) == "unknown here"
+    return topic
+
+
+def test_what_has_to_be_signed_anew_is_tried_until_it_is_signed(town: Town) -> None:
+    topic = forged_alone(town)
+    lane = EffectGaveUp(f"publish_stream:{topic}", "no key")
+    remove(town)
+    assert town.engine.handle([lane]).tried_on
+    sign(town, topic, KEYS)
+    assert not town.engine.handle([lane]).tried_on
+
+
+def test_streams_that_only_speakers_name_are_signed_where_there_can_be_such(town: Town) -> None:
+    mine = town.get(Speaker, "mall-1")
+    area, own = (
+        speaker_link.manifest_topic(CITY, "actual", "city"),
+        f"tocsin/v1/speaker/{mine.id}/manifest/actual/city",
+    )
+    others = [own.replace("mall-1", "mall-2"), own.replace("/city", "/coast"), area.replace(CITY, "999999999999"), "x"]
+    says = SpeakerState(True, 1, dict.fromkeys([area, own, *others], 1), 1, 0, "journal", 0, 80, "mains", (), "")
+    receipts.hear_speakers(town.store, [(mine.id, says)])
+    remove(town)
+    asked = {lane.partition(":")[2] for lane in town.lanes() if lane.startswith("publish_stream:")}
+    assert {area, own} <= asked
+    assert not asked & set(others)
+    for topic in (area, own):
+        assert read(sign(town, topic, KEYS), KEYS).orders == ()
+
+
+def test_a_signature_of_a_gateway_that_still_had_the_older_document_is_replaced(town: Town) -> None:
+    signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
+    alert = town.on_air()
+    sign(town, alert.stream, KEYS)
+    remove(town)
+    assert sign(town, alert.stream, KEYS).fresh
+    signing_keys.report(town.store, "gw-1", [KeyReport(HELD, "", 0)], 2)
+    assert f"publish_stream:{alert.stream}" in town.lanes()
+    by_successor = Keys()
+    by_successor.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    assert sign(town, alert.stream, by_successor).fresh
+    for gateway in ("gw-0", "gw-1"):
+        signing_keys.report(town.store, gateway, [KeyReport(HELD, "", 0)], 2)
+    assert not sign(town, alert.stream, by_successor).fresh
+
+
+@pytest.mark.parametrize("limit", [{"area": "330383001000"}, {"levels": (4,)}, {"use": "exercise"}])
+def test_a_key_that_may_sign_less_is_taken_back_like_a_removed_one(town: Town, limit: dict[str, object]) -> None:
+    topic = forged_alone(town)
+    narrowed = [KeyReport(replace(STOLEN, **limit), "", 0), KeyReport(HELD, "", 0)]  # type: ignore[arg-type]
+    signing_keys.report(town.store, "gw-0", narrowed, 1)
+    signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
+    signing_keys.report(town.store, "gw-0", narrowed, 2)
+    assert not foreign.waits(row(town, topic))
+    assert f"publish_stream:{topic}" in town.lanes()
+
+
+@pytest.mark.parametrize("later_s", [-60, 7_200, 20 * 365 * 86_400])
+def test_a_thiefs_order_of_any_time_that_we_carried_ends_and_sweeps_nothing_later(town: Town, later_s: int) -> None:
+    first = town.on_air()
+    mine = read(sign(town, first.stream, KEYS), KEYS)
+    start_us = mine.orders[0].start_at + later_s * SECOND_US
+    strange = replace(mine.orders[0], id="evil", start_at=start_us, expires=start_us + 86_400 * SECOND_US)
+    forged = replace(mine, version=mine.version + 500_000, orders=(*mine.orders, strange))
+    with town.store.write() as tx:
+        compared.found_on_broker(tx, forged.stream, b"forged", forged, STOLEN.id)
+    town.clock.advance(5)
+    town.act(first.id, Stopped("wang", DUTY, "wait"))
+    assert states(read(sign(town, first.stream, KEYS), KEYS))["evil"] == (1, "in_force")
+    remove(town)
+    after = read(sign(town, first.stream, KEYS), KEYS)
+    if later_s < 0:
+        assert ("evil" in states(after), after.swept) == (False, start_us + 1)
+    else:
+        assert states(after)["evil"] == (2, "withdrawn")
+        town.clock.advance(3_600)
+        assert read(sign(town, first.stream, KEYS), KEYS).swept == 0

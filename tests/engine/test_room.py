@@ -368,7 +368,7 @@ def test_red_alerts_on_air_use_up_the_room_kept_for_them() -> None:
 def test_what_others_put_on_a_stream_never_keeps_ours_off_it() -> None:
     alert = wire_order(air(town_of(playbook_of(0, words=400)), 0))
     ours, strange = replace(alert, id="ours"), [replace(alert, id=f"strange-{n}", start_at=n) for n in range(20)]
-    shown, swept_us = room.listed([*strange, ours], {"ours"}, (), 0)
+    shown, swept_us = room.listed([*strange, ours], {"ours"}, (), 0, builders.NOON_US)
     assert {order.id for order in shown} >= {"ours", "strange-0", "strange-1"}
     assert (len(shown) < 21, swept_us) == (True, 0)
 

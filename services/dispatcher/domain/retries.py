@@ -21,12 +21,13 @@ class GivenUp(StrEnum):
     """What comes of an effect that was tried long enough.
 
     NOT_PUBLISHED: every order of the stream says that speakers don't have its newest revision; tried on while one of
-    them may still sound. CONFIG_OLD: the log of the speaker says so, and the speaker is shown with an old config; tried
-    on while it is enrolled. LADDER_CLIMBS: the next office is asked at once; on the last rung the deadline stands, and
-    delivery is tried on while the task is open. SPEAKERS_SAY_IT: every broadcast of the words says that speakers say
-    them; tried on while a broadcast or a standing order wants the words. NOT_ASKED: the log of the speaker says that
-    nobody asked it for its receipts; its next heartbeat asks anew. WORKERS_SILENT: health says so; the next minute asks
-    anew. FEED_SILENT: the feed counts one failed poll more; it is due again as after any failure.
+    them may still sound, or the stream has to be signed anew because a key was removed. CONFIG_OLD: the log of the
+    speaker says so, and the speaker is shown with an old config; tried on while it is enrolled. LADDER_CLIMBS: the next
+    office is asked at once; on the last rung the deadline stands, and delivery is tried on while the task is open.
+    SPEAKERS_SAY_IT: every broadcast of the words says that speakers say them; tried on while a broadcast or a standing
+    order wants the words. NOT_ASKED: the log of the speaker says that nobody asked it for its receipts; its next
+    heartbeat asks anew. WORKERS_SILENT: health says so; the next minute asks anew. FEED_SILENT: the feed counts one
+    failed poll more; it is due again as after any failure.
     """
 
     NOT_PUBLISHED = "not_published"

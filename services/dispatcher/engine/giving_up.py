@@ -63,7 +63,8 @@ def _tell(work: Work, then: GivenUp, subject: str, event: EffectGaveUp) -> bool:
 
 
 def _not_published(work: Work, topic: str, reason: str) -> bool:
-    """What is on air, and its end above all, must reach the speakers: never given up while an order may sound."""
+    """What is on air, and its end above all, must reach the speakers: never given up while an order may sound, nor what
+    has to be signed anew, because speakers may hold there what only a removed key had signed."""
     now_us = work.tx.now_us()
     rows = work.tx.find(Broadcast, Page(limit=ORDERS_MAX, order="-id"), stream=topic, state=ON_AIR_STATES)
     sounding = [b for b in rows if b.on_manifest and b.expires_us > now_us]
@@ -74,7 +75,7 @@ def _not_published(work: Work, topic: str, reason: str) -> bool:
     if unknown:
         why = f"what was decided about orders that are unknown here does not reach speakers: {reason}"
         work.tx.record(Record("stream.not_published", topic, why, facts={"orders": [o.id for o in unknown]}))
-    return bool(sounding or unknown)
+    return bool(sounding or unknown or foreign.to_be_signed_anew(work.tx, topic))
 
 
 def _config_old(work: Work, speaker_id: str, event: EffectGaveUp) -> bool:

@@ -52,8 +52,9 @@ class BrokerAccount:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One manifest stream. `signed` is the newest signed manifest as it goes to the broker; `orders` digests what
-    it says; `foreign` is the content of a newer manifest on the broker, verified, that this database does not know, and
+    """One manifest stream. `signed` is the newest signed manifest as it goes to the broker, by the key `signed_by`;
+    `orders` digests what it says. `anew` says that it must be signed anew, because a key has been removed.
+    `foreign` is the content of a newer manifest on the broker, verified, that this database does not know, and
     `foreign_kid` the key that had signed it, "" once a person has decided about it.
     Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
     our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
@@ -66,11 +67,13 @@ class Stream:
     manifest_version: int = 0
     orders: str = ""
     signed: bytes = b""
+    signed_by: str = ""
     refresh_us: int = 0
     foreign: bytes = b""
     foreign_kid: str = ""
     swept_us: int = 0
     carried: bool = False
+    anew: bool = False
     lost_until: int = 0
     version: int = 0
 

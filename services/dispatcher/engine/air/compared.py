@@ -60,7 +60,7 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest, kid: str
     made_up = any(jumps(order, revisions.get(order.id, 0)) for order in manifest.orders)
     if row.signed and not made_up and merged(known, found, tx.now_us()) == merged(known, row, tx.now_us()):
         # Only its number is news, as after an older backup: what is signed next goes above it.
-        tx.put(_above(row, manifest))
+        tx.put(_above(tx, row, manifest))
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return "newer number"
     tx.put(found)
@@ -89,7 +89,7 @@ def adopt(tx: Tx, topic: str, person: str) -> None:
             _take_over(tx, mine, order, person)
     stream = tx.get_locked(Stream, topic)
     assert stream is not None
-    tx.put(_above(stream, _unknown(tx, topic)))
+    tx.put(_above(tx, stream, _unknown(tx, topic)))
     tx.record(Record("stream.adopted", topic, "what the broker holds is taken over", person))
     tx.save(Save(Carry.PUBLISH_STREAM, topic))
 
@@ -119,7 +119,7 @@ def withdraw_unknown(tx: Tx, topic: str, person: str) -> None:
     stream = tx.get_locked(Stream, topic)
     assert stream is not None
     orders = tuple(changed.get(order.id, order) for order in manifest.orders)
-    tx.put(_above(replace(stream, foreign=document_json.encode(replace(manifest, orders=orders))), manifest))
+    tx.put(_above(tx, replace(stream, foreign=document_json.encode(replace(manifest, orders=orders))), manifest))
     facts: dict[str, object] = {"orders": sorted(changed)}
     tx.record(Record("stream.unknown_withdrawn", topic, "what was unknown here is taken off the air", person, facts))
     tx.save(Save(Carry.PUBLISH_STREAM, topic))
@@ -132,32 +132,37 @@ def _unknown(tx: Tx, topic: str) -> Manifest:
     return document_json.decode_manifest(stream.foreign)
 
 
-def _above(stream: Stream, manifest: Manifest) -> Stream:
+def _above(tx: Tx, stream: Stream, manifest: Manifest) -> Stream:
     """The stream so that it is signed anew, above the version of this manifest. From then on nothing unknown
     waits on it for a person."""
-    version, swept_us = max(stream.manifest_version, manifest.version), max(stream.swept_us, manifest.swept)
+    version = max(stream.manifest_version, manifest.version)
+    swept_us = max(stream.swept_us, min(manifest.swept, tx.now_us()))
     return replace(stream, manifest_version=version, orders="", foreign_kid="", swept_us=swept_us, carried=False)
 
 
 def without_foreign(tx: Tx, stream: Stream) -> tuple[Stream, tuple[Order, ...]]:
     """The stream, locked, without what only the broker knew of it, and that. What our own signature has said of it
-    meanwhile is outdone: of our orders by a higher revision, of the others by the sweep."""
-    manifest = manifest_found(stream)
+    meanwhile is outdone: of our orders by a higher revision, of the others by the sweep. No sweep reaches what has not
+    begun: that stays, withdrawn, as after a person's decision."""
+    manifest, now_us = manifest_found(stream), tx.now_us()
     known = {b.id: b for b in on_stream(tx, stream.id)}
-    there = foreign_orders(stream, [wire_order(b) for b in known.values()], tx.now_us())
-    swept_us = stream.swept_us
+    there = foreign_orders(stream, [wire_order(b) for b in known.values()], now_us)
+    swept_us, to_come = stream.swept_us, list[Order]()
     for order in there:
         b = known.get(order.id)
-        if b is None:
+        if b is None and order.start_at >= now_us:
+            to_come.append(stub(replace(order, rev=order.rev + 1)) if order.state is OrderState.IN_FORCE else order)
+        elif b is None:
             swept_us = max(swept_us, order.start_at + 1)
         elif b.rev < order.rev:
             locked = tx.get_locked(Broadcast, b.id)
             assert locked is not None
             rev = order.rev + 1
-            tx.put(silenced_at(locked, rev, tx.now_us()) if locked.state in SILENT_STATES else replace(locked, rev=rev))
+            tx.put(silenced_at(locked, rev, now_us) if locked.state in SILENT_STATES else replace(locked, rev=rev))
     if manifest.version > stream.manifest_version:
-        swept_us = stream.swept_us
-    return replace(stream, foreign=b"", foreign_kid="", carried=False, swept_us=swept_us), manifest.orders
+        swept_us, to_come = stream.swept_us, []
+    left = document_json.encode(replace(manifest, orders=tuple(to_come), swept=0)) if to_come else b""
+    return replace(stream, foreign=left, foreign_kid="", carried=False, swept_us=swept_us), manifest.orders
 
 
 def _same_words(mine: Broadcast, order: Order) -> bool:

@@ -40,6 +40,12 @@ def undecided(read: Read, topic: str) -> bool:
     return stream is not None and unknown_on_air(stream)
 
 
+def to_be_signed_anew(read: Read, topic: str) -> bool:
+    """Whether a stream has not been signed since a key was removed that could sign it."""
+    stream = read.get(Stream, topic)
+    return stream is not None and stream.anew and not unknown_on_air(stream)
+
+
 def unknown_on_air(stream: Stream) -> bool:
     """Whether the broker holds a newer manifest that waits for a person to adopt or withdraw it."""
     return foreign_version(stream) > stream.manifest_version

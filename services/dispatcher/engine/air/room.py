@@ -147,10 +147,10 @@ def measure(taken: Taken) -> Room:
 
 
 def listed(
-    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int
+    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int, now_us: int
 ) -> tuple[list[Order], int]:
     """(what a manifest lists, its `swept`): everything in force, the stubs in `keep` (they may come back), and of the
-    other stubs the newest that find room. What goes is swept.
+    other stubs the newest that find room. What goes is swept, as far as it has begun.
 
     Room is kept for `ours` alone: of what others put on the stream, the last to begin is left out where it is more.
     """
@@ -164,7 +164,7 @@ def listed(
         left, slots = left - size(order), slots - 1
         if left >= 0 and slots >= 0:
             shown.append(order)
-        elif order.state is OrderState.WITHDRAWN:
+        elif order.state is OrderState.WITHDRAWN and order.start_at < now_us:
             swept_us = max(swept_us, order.start_at + 1)
     return sorted(shown, key=lambda order: order.id), swept_us
 

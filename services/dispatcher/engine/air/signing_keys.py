@@ -5,7 +5,7 @@ One row per key, written over; nothing of it goes to the log.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols.documents import Phase, Use
@@ -29,7 +29,7 @@ from ..leases import GATEWAY_PREFIX
 from ..ports import Page, Read, Store, Tx
 from ..rows import CitySettings, Lease
 from .broker_copies import on_air
-from .removed_keys import take_back
+from .removed_keys import signed_by_none_of, take_back
 
 KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
@@ -63,7 +63,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     an older document neither brings a key back nor changes its limits. What a key that is gone could sign is signed
     anew first.
     """
-    take_back(store, _gone(store, gateway, {each.key.id for each in found}, document))
+    take_back(store, _gone(store, gateway, {each.key.id: each.key for each in found}, document))
     with store.write() as tx:
         tx.lock("keys")
         now_us = tx.now_us()
@@ -80,6 +80,8 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
             tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
             _unlisted(tx, row, gateway, document)
+        listed = {row.id for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
+    signed_by_none_of(store, listed)
 
 
 def nothing_signs(store: Store) -> None:
@@ -187,11 +189,17 @@ def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     )
 
 
-def _gone(store: Store, gateway: str, found: Collection[str], document: int) -> list[KeyState]:
-    """The keys that this report makes forgotten."""
+def _gone(store: Store, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
+    """The keys that this report makes forgotten, and those that may no longer sign what they could."""
     with store.read() as read:
         rows = read.find(KeyState, Page(limit=KEYS_MAX))
-    return [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
+    gone = [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
+    changed = [row for row in rows if row.id in found and _limits(row) != _limits(found[row.id])]
+    return gone + [row for row in changed if not _known_elsewhere(row, gateway, document + 1)]
+
+
+def _limits(key: KeyState) -> tuple[str, str, str, tuple[int, ...]]:
+    return key.use, key.issuer, key.area, key.levels
 
 
 def _known_elsewhere(row: KeyState, gateway: str, document: int) -> dict[str, KeyAtGateway]:

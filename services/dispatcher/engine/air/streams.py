@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from devices.protocols import document_json, speaker_link
-from devices.protocols.speaker_link import Manifest, Order, OrderState
+from devices.protocols import document_json, jws, speaker_link
+from devices.protocols.speaker_link import Manifest, Order, OrderState, StreamKind, parse_manifest_topic
 
 from ...domain.broadcasts import (
     Act,
@@ -20,7 +20,7 @@ from ...domain.broadcasts import (
 )
 from ...domain.effects import Record, Timer, WakeAt
 from ...domain.planning import City
-from ...domain.refusals import NoKey, UnknownOnAir
+from ...domain.refusals import NoKey, NotFound, UnknownOnAir
 from ...domain.wordings import unfilled
 from ..chain import chain_now
 from ..ports import Page, Read, Signer, Tx
@@ -109,11 +109,11 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     if unknown_on_air(stream) and _adds_nothing(shown, foreign_orders(stream, known, now_us)):
         raise UnknownOnAir(topic)
     may_resume = frozenset(b.id for b in rows if b.state is BroadcastState.STOPPED)
-    orders, swept_us = room.listed(all_orders, {b.id for b in shown}, may_resume, stream.swept_us)
+    orders, swept_us = room.listed(all_orders, {b.id for b in shown}, may_resume, stream.swept_us, now_us)
     said = _digest(orders, swept_us, audio_base)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
-    chain = city.tree.chain(stream.area).all
+    chain = _chain(city, topic)
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
     carried = _carried(tx, stream, known) if unknown_on_air(stream) else ()
@@ -137,14 +137,26 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     # What was found on the broker is kept until every order of it is known here or over.
     foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
     signed = replace(
-        stream, manifest_version=version, orders=said, signed=raw, refresh_us=refresh_us, foreign=foreign,
-        swept_us=swept_us, carried=bool(foreign and (carried or stream.carried)),
+        stream, manifest_version=version, orders=said, signed=raw, signed_by=jws.header(raw).kid,
+        refresh_us=refresh_us, foreign=foreign, swept_us=swept_us,
+        carried=bool(foreign and (carried or stream.carried)), anew=False,
     )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt(Timer.REFRESH, topic, refresh_us, refresh_us + 365 * 86_400_000_000))
     facts: dict[str, object] = {"version": version, "orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders]}
     tx.record(Record("stream.signed", topic, "what is in force changed or its freshness ran out", facts=facts))
     return Signed(topic, version, raw, True, refused)
+
+
+def _chain(city: City, topic: str) -> tuple[str, ...]:
+    """The areas whose keys may sign a stream; a speaker's own stream is its area's."""
+    where = parse_manifest_topic(topic)
+    if where.kind is StreamKind.AREA:
+        return city.tree.chain(where.name).all
+    speaker = city.speakers.get(where.name)
+    if speaker is None:
+        raise NotFound(where.name)
+    return city.tree.chain(speaker.area).all
 
 
 def _carried(tx: Tx, stream: Stream, known: list[Order]) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ def decode_keys(payload: bytes) -> d.KeyDocument:
     members.done()
     if len({key.kid for key in document.keys}) != len(document.keys):
         raise malformed("keys.keys names a key twice")
+    if len({key.x for key in document.keys}) != len(document.keys):
+        raise malformed("keys.keys lists a key under two names")
     if any(key.use is d.Use.ROOT for key in document.keys):
         raise malformed("keys.keys holds a root")
     if document.root is not None and document.root.use is not d.Use.ROOT:

@@ -129,6 +129,7 @@ __all__ = [
     "next_version",
     "parse_manifest_topic",
     "parse_speaker_topic",
+    "reaches",
     "read_accepted_config",
     "read_config",
     "read_hello_answer",
@@ -235,7 +236,7 @@ def read_manifest(
     if config is not None:
         if not _is_mine(stream, config):
             raise Refused(Refusal.AREA_NOT_MINE, stream.name)
-        if not _reaches(key.area, stream, config):
+        if not reaches(key.area, stream, config):
             raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
     if contains is not None and not contains(key.area, stream):
         raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
@@ -248,7 +249,8 @@ def read_config(
     """The speaker's config. Raises Refused.
 
     The key's area must lie on the chain that it signs and, when the speaker holds a config already, on that one too:
-    a district's key moves a speaker within the district, never in or out of it.
+    a district's key moves a speaker within the district, never in or out of it. So the chain down to the key's area
+    must be the one held.
     """
     payload, key = jws.verify(raw, Typ.CONFIG, CONFIG_BYTES_MAX, _named(keys))
     config = document_json.decode_config(payload)
@@ -256,9 +258,15 @@ def read_config(
         raise Refused(Refusal.STREAM_MISMATCH, config.speaker)
     _check_use(key, Use.CONFIG)
     _check_expiry(key, now_us)
-    if any(key.area not in chain.area_chain for chain in (config, held) if chain is not None):
+    if key.area not in config.area_chain or (held is not None and _down_to(key, held) != _down_to(key, config)):
         raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
     return config
+
+
+def _down_to(key: LinkKey, config: SpeakerConfig) -> tuple[str, ...]:
+    """The chain down to the key's area, () where that is not on it."""
+    chain = config.area_chain
+    return chain[: chain.index(key.area) + 1] if key.area in chain else ()
 
 
 def read_accepted_config(raw: bytes, speaker: str) -> SpeakerConfig:
@@ -357,7 +365,7 @@ def _is_mine(stream: Stream, config: SpeakerConfig) -> bool:
     return stream.name in config.area_chain or stream.name in config.overlay
 
 
-def _reaches(key_area: str, stream: Stream, config: SpeakerConfig) -> bool:
+def reaches(key_area: str, stream: Stream, config: SpeakerConfig) -> bool:
     """Whether the key's subtree contains the stream, as far as the speaker's own chain shows."""
     chain = config.area_chain
     if stream.kind is StreamKind.SPEAKER:

@@ -15,7 +15,7 @@ from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
 from devices.speaker.receipts import say
-from devices.speaker.state import Standing, lists, order_key
+from devices.speaker.state import Standing, lists, order_key, vouched
 from devices.speaker.turn import Turn
 
 FINISH_US_MAX = 60_000_000
@@ -158,7 +158,7 @@ def _sounds_false(t: Turn, key: str) -> bool:
     if sounding is None or sounding.key != key:
         return False
     other = sounding.words != st.words(standing.order)
-    taken_back = lists(t.papers, standing.signer) and not lists(t.papers, sounding.signer)
+    taken_back = vouched(t.papers, standing) and not lists(t.papers, sounding.signer)
     return sounding.rev > standing.order.rev or (other and taken_back)
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from devices.protocols.documents import OrderClass, Phase
-from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, order_key, packed
+from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, lists, order_key, packed
 from devices.speaker.turn import Turn
 
 
@@ -30,31 +30,36 @@ def held_back_until(t: Turn, standing: Standing) -> int | None:
     mine = severity(standing)
     limit = t.config.starts_per_hour_max
     since_us = t.mono_us - STARTS_WINDOW_US
-    counted = sorted(s.mono_us for s in t.starts if _counts(s.severity, mine) and s.mono_us > since_us)
+    # What a thief began holds back none of ours once his key is removed, however it ended.
+    listed = (s for s in t.starts if lists(t.papers, s.signer))
+    counted = sorted(s.mono_us for s in listed if _counts(s.severity, mine) and s.mono_us > since_us)
     return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
 
 
 def count(t: Turn, standing: Standing) -> None:
     """An order begins."""
     recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    t.starts = (*recent, Start(t.mono_us, severity(standing), order_key(standing.order.status, standing.order.id)))
+    key = order_key(standing.order.status, standing.order.id)
+    t.starts = (*recent, Start(t.mono_us, severity(standing), key, standing.signer))
     _keep(t)
 
 
-def give_back(t: Turn, key: str) -> None:
-    """An order is over that nobody may have given out: what it used up of the limit is there again."""
-    left = tuple(s for s in t.starts if s.order != key)
-    if left != t.starts:
-        t.starts = left
+def vouched(t: Turn, key: str, signer: str) -> None:
+    """Another key has listed the very same order: what it used up of the limit outlives the key before."""
+    starts = tuple(replace(s, signer=signer) if s.order == key else s for s in t.starts)
+    if starts != t.starts:
+        t.starts = starts
         _keep(t)
 
 
 def stored(text: str, known_us: int, booted_us: int) -> tuple[Start, ...]:
     """The starts that the journal holds, no older than is certain: `known_us` is the last time that was verified."""
-    starts = tuple(
-        Start(booted_us - (max(0, known_us - at_us) if at_us else 0), Severity(*severity), order, at_us)
-        for at_us, severity, order in json.loads(text)
-    )
+    starts = []
+    for at_us, severity, order, signer in json.loads(text):
+        emergency, actual, minus_level = severity
+        mono_us = booted_us - (max(0, known_us - int(at_us)) if at_us else 0)
+        how = Severity(bool(emergency), bool(actual), int(minus_level))
+        starts.append(Start(mono_us, how, str(order), str(signer), int(at_us)))
     return tuple(s for s in starts if s.mono_us > booted_us - STARTS_WINDOW_US)
 
 
@@ -73,5 +78,7 @@ def _keep(t: Turn) -> None:
     t.fact(
         "self",
         "starts",
-        packed([[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity, s.order] for s in t.starts]),
+        packed(
+            [[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity, s.order, s.signer] for s in t.starts]
+        ),
     )

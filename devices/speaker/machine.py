@@ -7,8 +7,10 @@ what happened. The rules are the speaker link's; each lives in the module that i
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, assert_never
+from functools import partial
+from typing import Any, TypeVar, assert_never
 
 from devices.protocols.documents import Audio, KeyDocument, LinkKey, SpeakerConfig, Use
 from devices.protocols.refusals import Refused
@@ -19,6 +21,7 @@ from devices.protocols.speaker_link import (
     decode_receipt,
     digest,
     hello_answer_topic,
+    parse_manifest_topic,
     read_accepted_config,
     read_keys,
     state_topic,
@@ -29,6 +32,7 @@ from devices.speaker.receipts import is_final
 from devices.speaker.standing import retarget
 from devices.speaker.state import (
     Clock,
+    Held,
     Letter,
     Mail,
     Papers,
@@ -49,6 +53,7 @@ __all__ = ["State", "blank", "decide"]
 
 FETCH_AGAIN_US = 30_000_000
 NEVER_US = 2**62
+T = TypeVar("T")
 
 
 def decide(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
@@ -202,7 +207,8 @@ def _boot(t: Turn, event: e.Booted) -> None:
     t.papers = _stored_papers(t, facts)
     _stored_orders(t, facts)
     _stored_mail(t, facts)
-    t.starts = limits.stored(own.get("starts", "[]"), stored_us, event.mono_us)
+    starts = own.get("starts", "[]")
+    t.starts = _read(t, "starts_unread", lambda: limits.stored(starts, stored_us, event.mono_us)) or ()
     for key, mark in tuple(t.marks.items()):
         sounding.recovered(t, key, mark)
     retarget(t)
@@ -210,10 +216,11 @@ def _boot(t: Turn, event: e.Booted) -> None:
 
 def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
     docs = facts.get("doc", {})
-    root, next_root = t.papers.root, None
-    if "roots" in docs:
-        first, second = json.loads(docs["roots"])
-        root, next_root = _key(first), _key(second) if second else None
+    unread = "document_unread"
+    root, next_root = _read(t, unread, lambda: _roots(docs["roots"]) if "roots" in docs else None) or (
+        t.papers.root,
+        None,
+    )
     keys: KeyDocument | None = None
     config: SpeakerConfig | None = None
     keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()
@@ -229,11 +236,40 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
         t.sound = replace(t.sound, store_reason="document_unread")
     stored = Papers(
         root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",
-        configs=held_of(docs.get("configs", "{}")),
-        accepted={topic: held_of(text) for topic, text in facts.get("stream", {}).items()},
-        said={topic: tuple((v, r) for v, r in json.loads(text)) for topic, text in facts.get("said", {}).items()},
+        configs=_read(t, unread, lambda: held_of(docs.get("configs", "{}"))) or {},
+        accepted=_each(t, unread, facts.get("stream", {}), _stream_of),
+        said=_each(t, unread, facts.get("said", {}), lambda _, text: _said(text)),
     )  # fmt: skip
     return recounted(stored)
+
+
+def _read(t: Turn, reason: str, read: Callable[[], T]) -> T | None:
+    """What a fact says; None, and the store's state says why, where it is in no form that is known here."""
+    try:
+        return read()
+    except (Refused, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        t.sound = replace(t.sound, store_reason=reason)
+        return None
+
+
+def _each(t: Turn, reason: str, facts: dict[str, str], read: Callable[[str, str], T]) -> dict[str, T]:
+    """The facts of one kind, without those that cannot be read."""
+    found = {key: _read(t, reason, partial(read, key, text)) for key, text in facts.items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _stream_of(topic: str, text: str) -> dict[str, Held]:
+    parse_manifest_topic(topic)
+    return held_of(text)
+
+
+def _said(text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(version), str(reason)) for version, reason in json.loads(text))
+
+
+def _roots(text: str) -> tuple[LinkKey, LinkKey | None]:
+    first, second = json.loads(text)
+    return _key(first), _key(second) if second else None
 
 
 def _key(members: dict[str, Any]) -> LinkKey:
@@ -242,14 +278,11 @@ def _key(members: dict[str, Any]) -> LinkKey:
 
 def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
     marks = facts.get("mark", {})
-    for key, text in facts.get("order", {}).items():
-        try:
-            t.set_order(key, order_of(text))
-        except (Refused, ValueError):
-            t.sound = replace(t.sound, store_reason="order_unread")
-            continue
-        if key in marks:
-            t.marks = {**t.marks, key: mark_of(marks[key])}
+    for key, standing in _each(t, "order_unread", facts.get("order", {}), lambda _, text: order_of(text)).items():
+        t.set_order(key, standing)
+        mark = _read(t, "order_unread", lambda key=key: mark_of(marks[key])) if key in marks else None  # type: ignore[misc]
+        if mark is not None:
+            t.marks = {**t.marks, key: mark}
 
 
 def _ended_something(payload: bytes) -> bool:
@@ -271,5 +304,5 @@ def _stored_mail(t: Turn, facts: dict[str, dict[str, str]]) -> None:
         seq=max([int(own.get("seq", 0)), *letters]),
         letters=letters,
         unacked=tuple(seq for seq in letters if seq > acked),
-        drafts={key: draft_of(text, t.mono_us) for key, text in facts.get("draft", {}).items()},
+        drafts=_each(t, "order_unread", facts.get("draft", {}), lambda _, text: draft_of(text, t.mono_us)),
     )

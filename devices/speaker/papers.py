@@ -36,7 +36,20 @@ from devices.protocols.speaker_link import (
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
 from devices.speaker.standing import claim, end_unvouched, retarget, sweep, unhear
-from devices.speaker.state import STREAMS_MAX, Held, counting, held_text, kept, packed, recounted, without
+from devices.speaker.state import (
+    STREAMS_MAX,
+    Held,
+    Papers,
+    configures,
+    held_text,
+    highest,
+    kept,
+    lists,
+    packed,
+    recounted,
+    signs,
+    without,
+)
 from devices.speaker.turn import Turn
 
 _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
@@ -158,11 +171,11 @@ def _read_config(t: Turn) -> bool:
     if not raw or papers.keys is None:
         return False
     try:
-        config = read_config(raw, t.speaker, papers.keys, t.now_us if t.clock.verified else None, papers.config)
+        config = read_config(raw, t.speaker, papers.keys, t.now_us if t.clock.verified else None, _judge(papers))
     except Refused as refused:
         receipts.refuse_document(t, topic, 0, refused.reason)
         return False
-    held = counting(papers, papers.configs)
+    held = highest(papers.configs, configures(papers))
     refusal = version_refusal(
         config.version, digest(raw), held.version if held else None, held.digest if held else None
     )
@@ -170,8 +183,9 @@ def _read_config(t: Turn) -> bool:
         receipts.refuse_document(t, topic, config.version, refusal)
         return False
     before = filters(t.speaker, papers.config)
-    configs = {**kept(papers, papers.configs), _signer(t, raw).x: Held(config.version, digest(raw), "")}
-    t.papers = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
+    configs = {**kept(papers.configs, configures(papers)), _signer(t, raw).x: Held(config.version, digest(raw), "")}
+    taken = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
+    t.papers = recounted(taken)
     t.fact("doc", "config", raw.decode())
     t.fact("doc", "configs", held_text(configs))
     _move(t, before, filters(t.speaker, config))
@@ -179,6 +193,13 @@ def _read_config(t: Turn) -> bool:
     receipts.state_changed(t)
     retarget(t)
     return True
+
+
+def _judge(papers: Papers) -> SpeakerConfig | None:
+    """The config that says where this speaker is. One whose key has been removed judges none: that key may have been
+    stolen, and then the city's next config is to put the speaker back where it stands."""
+    signer = next((x for x, held in papers.configs.items() if held.digest == papers.config_digest), "")
+    return papers.config if lists(papers, signer) else None
 
 
 def _move(t: Turn, before: tuple[str, ...], after: tuple[str, ...]) -> None:
@@ -226,10 +247,20 @@ def _read_manifest(t: Turn, topic: str, known: bool = True) -> Refusal | None:
     )
     if refusal is not None:
         return _refused(t, topic, manifest.version, refusal)
-    if topic not in papers.accepted and len(papers.accepted) >= STREAMS_MAX:
+    if topic not in papers.accepted and not _room(t):
         return _refused(t, topic, manifest.version, Refusal.OVER_CAP)
     _accept(t, topic, raw, manifest)
     return None
+
+
+def _room(t: Turn) -> bool:
+    """Whether one more stream may be held. One on which only removed keys have spoken gives way."""
+    accepted = t.papers.accepted
+    gone = next((topic for topic in accepted if topic not in t.papers.streams), None)
+    if len(accepted) >= STREAMS_MAX and gone is not None:
+        t.papers = replace(t.papers, accepted=without(accepted, gone))
+        t.fact("stream", gone, None)
+    return len(t.papers.accepted) < STREAMS_MAX
 
 
 def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
@@ -239,7 +270,7 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
     held, signer = Held(manifest.version, digest(raw), manifest.chain_head, raw), _signer(t, raw)
-    by_key = {**kept(t.papers, t.papers.accepted.get(topic, {})), signer.x: held}
+    by_key = {**kept(t.papers.accepted.get(topic, {}), signs(t.papers, topic)), signer.x: held}
     accepted, waiting = {**t.papers.accepted, topic: by_key}, without(t.papers.waiting, topic)
     t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))
     t.fact("stream", topic, held_text(by_key))

@@ -19,7 +19,7 @@ from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
 from devices.protocols.speaker_link import StreamKind, area_height, parse_manifest_topic
 from devices.speaker import limits
-from devices.speaker.state import ORDERS_KEPT_MAX, Standing, Words, lists, order_entry, order_key
+from devices.speaker.state import ORDERS_KEPT_MAX, Standing, Words, may_sign, order_entry, order_key, vouched
 from devices.speaker.turn import Turn
 
 
@@ -41,8 +41,9 @@ def claim(t: Turn, stream: str, signer: LinkKey, order: Order, audio_base: str) 
             again = replace(new, order=held.order, audio_base=audio_base or held.audio_base)
             if again != replace(held, mine=False, height=0):
                 _hold(t, key, again)
+                limits.vouched(t, key, signer.x)
             return None
-        if lists(t.papers, held.signer):
+        if vouched(t.papers, held):
             refusal, takes_over = _judge(t, held, new)
             if not takes_over:
                 return refusal
@@ -118,18 +119,17 @@ def unhear(t: Turn) -> None:
     revision was the higher one."""
     for key, standing in t.orders.items():
         mark = t.mark(key)
-        if mark.doubts and lists(t.papers, standing.signer) and not all(lists(t.papers, x) for x in mark.doubts):
+        sure = all(may_sign(t.papers, x, standing.stream, standing.scope) for x in mark.doubts)
+        if not sure and vouched(t.papers, standing):
             t.set_mark(key, replace(mark, heard=0, failed_repeat=0, tries=0, doubts=()))
 
 
 def end_unvouched(t: Turn) -> None:
-    """Withdraw what only a removed key vouches for, once a listed key has spoken on the same stream without it. Its
-    start no longer counts against the rate limit, so that a thief's many orders hold back none of ours."""
+    """Withdraw what only a removed key vouches for, once a listed key has spoken on the same stream without it."""
     for key, standing in tuple(t.orders.items()):
-        unvouched = not lists(t.papers, standing.signer) and lists(t.papers, standing.unlisted_by)
-        if unvouched and not withdrawn(standing):
+        spoken = may_sign(t.papers, standing.unlisted_by, standing.stream)
+        if spoken and not withdrawn(standing) and not vouched(t.papers, standing):
             _end(t, key, standing)
-            limits.give_back(t, key)
 
 
 def _end(t: Turn, key: str, standing: Standing) -> None:

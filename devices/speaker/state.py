@@ -7,6 +7,7 @@ Orders are kept by use and id, so that an exercise key can never touch an actual
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -21,11 +22,16 @@ from devices.protocols.documents import (
     SpeakerConfig,
     Step,
     StepKind,
+    Use,
 )
+from devices.protocols.speaker_link import reaches
+from devices.protocols.topics import parse_manifest_topic
 from devices.speaker.events import Entry, Image, Segment
 
 T = TypeVar("T")
 Words = tuple[dict[str, str], tuple[Audio, ...]]
+Counts = Callable[[str], bool]
+"""Whether a key counts, by its public half."""
 
 ORDERS_KEPT_MAX = 512
 STREAMS_MAX = 64
@@ -150,8 +156,8 @@ class Severity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, and of
-    which order.
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, of which
+    order, and the key that vouched for it.
 
     `at_us` is the verified UTC of a start before this run that has not been aged yet, else 0.
     """
@@ -159,6 +165,7 @@ class Start:
     mono_us: int
     severity: Severity
     order: str
+    signer: str
     at_us: int = 0
 
 
@@ -282,29 +289,67 @@ def blank(speaker: str, root: LinkKey) -> State:
     return State(speaker, Papers(root))
 
 
+def listed(papers: Papers, x: str) -> LinkKey | None:
+    """The key with this public half in the key document that is held."""
+    return None if papers.keys is None else next((key for key in papers.keys.keys if key.x == x), None)
+
+
 def lists(papers: Papers, x: str) -> bool:
-    """Whether the key document that is held lists the key with this public half."""
-    return papers.keys is not None and any(key.x == x for key in papers.keys.keys)
+    """Whether the key document that is held lists the key with this public half, for whatever it is."""
+    return listed(papers, x) is not None
+
+
+def may_sign(papers: Papers, x: str, topic: str, scope: str = "", level: int = 0) -> bool:
+    """Whether the key with this public half is listed for this stream, and for an order of this level on it: a key that
+    was narrowed or moved no longer vouches for what it may not sign now. `scope` is the area that it had when it
+    signed, so that a speaker's own move takes nothing from it."""
+    key = listed(papers, x)
+    if key is None:
+        return False
+    stream = parse_manifest_topic(topic)
+    there = papers.config is None or key.area == scope or reaches(key.area, stream, papers.config)
+    return there and (key.use, key.issuer) == (stream.use, stream.issuer) and (not level or level in key.levels)
+
+
+def may_configure(papers: Papers, x: str) -> bool:
+    """Whether the key with this public half is listed for configs of where this speaker is."""
+    key, config = listed(papers, x), papers.config
+    return key is not None and key.use is Use.CONFIG and (config is None or key.area in config.area_chain)
+
+
+def vouched(papers: Papers, standing: Standing) -> bool:
+    """Whether the key that listed an order last may still sign it."""
+    return may_sign(papers, standing.signer, standing.stream, standing.scope, standing.order.level)
 
 
 def recounted(papers: Papers) -> Papers:
-    """The papers after `keys` or `accepted` changed: what a removed key signed no longer counts on any stream.
+    """The papers after `keys`, `config` or `accepted` changed: what a removed key signed counts on no stream any more.
 
     A key that is past its `not_after` is listed still, so that nothing falls back when a key expires.
     """
-    streams = {topic: found for topic, of in papers.accepted.items() if (found := counting(papers, of)) is not None}
-    return replace(papers, streams=streams)
+    found = {topic: highest(of, signs(papers, topic)) for topic, of in papers.accepted.items()}
+    return replace(papers, streams={topic: held for topic, held in found.items() if held is not None})
 
 
-def counting(papers: Papers, by_key: dict[str, Held]) -> Held | None:
-    """The highest of what was accepted under keys that are listed, None where there is none."""
-    return max((h for x, h in by_key.items() if lists(papers, x)), key=lambda h: h.version, default=None)
+def signs(papers: Papers, topic: str) -> Counts:
+    """Which keys count on a stream."""
+    return lambda x: may_sign(papers, x, topic)
 
 
-def kept(papers: Papers, by_key: dict[str, Held]) -> dict[str, Held]:
+def configures(papers: Papers) -> Counts:
+    """Which keys count for configs."""
+    return lambda x: may_configure(papers, x)
+
+
+def highest(by_key: dict[str, Held], counts: Counts) -> Held | None:
+    """The highest of what was accepted under the keys that count, None where there is none."""
+    return max((h for x, h in by_key.items() if counts(x)), key=lambda h: h.version, default=None)
+
+
+def kept(by_key: dict[str, Held], counts: Counts) -> dict[str, Held]:
     """What stays when the next document is accepted: the highest version under each listed key, and the highest under a
     removed one, which counts again if that key was removed by mistake and is listed once more."""
-    removed = sorted((x for x in by_key if not lists(papers, x)), key=lambda x: by_key[x].version)
+    removed = sorted((x for x in by_key if not counts(x)), key=lambda x: by_key[x].version)
     return {x: replace(held, raw=b"") for x, held in by_key.items() if x not in removed[:-1]}
 
 
@@ -314,7 +359,9 @@ def held_text(by_key: dict[str, Held]) -> str:
 
 
 def held_of(text: str) -> dict[str, Held]:
-    return {x: Held(version, bytes.fromhex(d), head) for x, (version, d, head) in json.loads(text).items()}
+    """Raises ValueError, TypeError or AttributeError when the fact is in another form, as the readers below."""
+    found = json.loads(text).items()
+    return {str(x): Held(int(version), bytes.fromhex(d), str(head)) for x, (version, d, head) in found}
 
 
 def order_key(use: str, order: str) -> str:
@@ -342,13 +389,14 @@ def order_entry(key: str, standing: Standing) -> Entry:
 
 
 def order_of(text: str) -> Standing:
-    """Raises Refused or ValueError when the journal holds something that is no order."""
+    """Raises Refused, ValueError, TypeError or LookupError when the journal holds something that is no order."""
     scope, signer, unlisted_by, manifest_json, withdrawn = json.loads(text)
     manifest = document_json.decode_manifest(manifest_json.encode())
     order = manifest.orders[0]
     if withdrawn:
         order = replace(order, state=OrderState.WITHDRAWN)
-    return Standing(order, manifest.stream, scope, manifest.audio_base, signer, unlisted_by)
+    parse_manifest_topic(manifest.stream)
+    return Standing(order, manifest.stream, str(scope), manifest.audio_base, str(signer), str(unlisted_by))
 
 
 def mark_entry(key: str, mark: Mark) -> Entry:
@@ -358,8 +406,13 @@ def mark_entry(key: str, mark: Mark) -> Entry:
 
 def mark_of(text: str) -> Mark:
     """Fields that this version does not know are passed over: a store may have been written by a newer one."""
-    mark = Mark(**{name: value for name, value in json.loads(text).items() if name in Mark.__slots__})
-    return replace(mark, doubts=tuple(mark.doubts))
+    plain = Mark()
+    known = {name: value for name, value in json.loads(text).items() if name in Mark.__slots__}
+    found = {name: tuple(map(str, value)) if name == "doubts" else value for name, value in known.items()}
+    for name, value in found.items():
+        if type(value) is not type(getattr(plain, name)):
+            raise TypeError(f"{name} of a mark is {value!r}")
+    return Mark(**found)
 
 
 def draft_entry(key: str, draft: Draft) -> Entry:

@@ -94,7 +94,8 @@ def opened(raw: bytes, kind: str, keys: list[Json], check: bool = True) -> tuple
 
 
 def _keys_fit(value: Json) -> None:
-    need(len({key["kid"] for key in value["keys"]}) == len(value["keys"]), "malformed")
+    for name in ("kid", "x"):
+        need(len({key[name] for key in value["keys"]}) == len(value["keys"]), "malformed")
 
 
 def _orders_fit(value: Json) -> None:
@@ -122,7 +123,9 @@ def read_config(raw: bytes, speaker: str, keys: list[Json], now: int | None, hel
     need(value["speaker"] == speaker, "stream_mismatch")
     need(key["use"] == "config", "key_use")
     need(now is None or now <= key["not_after"], "key_expired")
-    need(all(key["area"] in each["area_chain"] for each in (value, held) if each), "key_area")
+    need(key["area"] in value["area_chain"], "key_area")
+    down = value["area_chain"][: value["area_chain"].index(key["area"]) + 1]
+    need(not held or held["area_chain"][: len(down)] == down, "key_area")
     return value, key
 
 
@@ -258,6 +261,8 @@ def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list
             if held["x"] not in listed:
                 _reopen(j["marks"][key], taken["order"])
         orders.update({key: taken} if taken else {})
+        if taken and held and taken["order"] == held["order"]:
+            j["starts"] = [[*start[:3], signer["x"]] if start[2] == key else start for start in j["starts"]]
         codes += [code] if code else []
     ids = {order["id"] for order in manifest["orders"]}
     for held in orders.values():
@@ -283,7 +288,6 @@ def end_unvouched(j: Json, listed: set[str]) -> None:
             mark |= {"heard": 0, "doubts": []}
         if held["x"] not in listed and held["missed"] in listed and held["order"]["state"] == "in_force":
             held["order"]["state"] = "withdrawn"
-            j["starts"] = [each for each in j["starts"] if each[2] != key]
 
 
 def contains(config: Json, outer: str, inner: str) -> bool:

@@ -177,7 +177,9 @@ class Book:
             return "resting"
         if not reason and not mark["admitted"] and order["phase"] == "alert":
             mine = severity(order)
-            recent = [s for at, s, _ in self.j["starts"] if at > now - HOUR and s >= mine and s[1] >= mine[1]]
+            listed = {key["x"] for key in self.j["keys"]["keys"]}
+            starts = [s for at, s, _, x in self.j["starts"] if at > now - HOUR and x in listed]
+            recent = [s for s in starts if s >= mine and s[1] >= mine[1]]
             reason = "rate_limited" if len(recent) >= config["starts_per_hour_max"] else ""
         if reason in ("missed", "original_not_heard", "rate_limited") and mark["told"] < order["rev"]:
             mark["told"] = order["rev"]
@@ -208,7 +210,7 @@ class Book:
         order, mark = self.j["orders"][key]["order"], self.mark(key)
         if not mark["admitted"]:
             self.j["starts"] = [each for each in self.j["starts"] if each[0] > now - HOUR] + [
-                [now, severity(order), key]
+                [now, severity(order), key, self.j["orders"][key]["x"]]
             ]
         mark.update(running=mark["heard"] + 1, percent=0, began=mark["began"] or now, admitted=1)
         level = self.j["config"]["volume_max"]

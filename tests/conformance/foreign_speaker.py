@@ -33,7 +33,16 @@ class ForeignSpeaker:
         root = {"kid": given["root_kid"], "x": given["root_key"], "alg": "Ed25519", "not_after": 2**53 - 1}
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
         blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": {}, "accepted": {}}
-        blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        blank |= {
+            "streams": {},
+            "orders": {},
+            "marks": {},
+            "starts": [],
+            "said": [],
+            "volume": 70,
+            "born": 0,
+            "config_x": "",
+        }
         self.j: Json = blank
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():
@@ -189,12 +198,13 @@ class ForeignSpeaker:
     def take_config(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         if self.j["keys"] is None:
             return False
-        config, key = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), self.j["config"])
+        judge = self.j["config"] if self.j["config_x"] in self.listed() else None
+        config, key = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), judge)
         version[0] = config["version"]
         page.newer(version[0], digest, *page.counting({topic: self.j["configs"]}, self.listed()).get(topic, [None] * 2))
         now = [version[0], digest]
         self.j["configs"] = page.next_accepted(self.j["configs"], key["x"], now, self.listed())
-        before, self.j["config"] = self.areas(), config
+        before, self.j["config"], self.j["config_x"] = self.areas(), config, key["x"]
         if self.client is not None and (gone := [each for each in before if each not in self.areas()]):
             self.client.unsubscribe(gone)
         self.subscribe(*(each for each in self.areas() if each not in before))

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from devices.protocols import document_json, jws
 from devices.protocols.documents import HelloAnswer, KeyDocument, Manifest, Order, OrderState, Use
 from devices.protocols.jws import SigningKey
+from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
     config_topic,
@@ -22,7 +24,7 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker.machine import blank, decide
-from devices.speaker.state import lists
+from devices.speaker.state import STREAMS_MAX, lists
 from tests.data.speaker_link import make
 from tests.devices.speaker.world import (
     ACTUAL,
@@ -367,6 +369,85 @@ def test_a_removal_in_one_line_of_the_journal_is_whole_or_not_at_all() -> None:
     assert world.state.orders["actual/thief"].order.expires == T0 + HOUR
 
 
+@pytest.mark.parametrize("ends", ["withdrawn", "expired"])
+@either
+def test_what_a_removed_key_began_and_ended_itself_holds_back_nothing_of_ours(between: Restart, ends: str) -> None:
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND))
+    base, most = world.utc // 1_000, SETUP.starts_per_hour_max
+    last = world.utc + (20 * most + 5) * S if ends == "expired" else world.utc + HOUR
+    many = [an_order(f"thief-{n}", level=1, start_at=world.utc, expires=last) for n in range(most)]
+    world.message(STREAM, world.manifest(*many, version=base + 100_000)).advance(20 * most)
+    if ends == "withdrawn":
+        over = [withdrawn(order) for order in many]
+        world.message(STREAM, world.manifest(*over, version=world.utc // 1_000 + 400_000)).advance(1)
+    else:
+        world.advance(70)
+    world.versions[STREAM] = 0
+    between(world).publish(KEYS_TOPIC, keys(3, SECOND)).advance(1)
+    world.order(an_order("ours", level=1, start_at=world.utc), signer=SECOND).advance(30)
+    assert world.sounds()[-1] == "ours#1"
+
+
+def test_what_a_key_began_counts_on_when_its_successor_lists_it_too() -> None:
+    order = an_order(start_at=T0 + S)
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(order).advance(30)
+    world.order(order, signer=SECOND).publish(KEYS_TOPIC, keys(3, SECOND)).advance(1)
+    assert [lists(world.state.papers, start.signer) for start in world.state.starts] == [True]
+
+
+@pytest.mark.parametrize("limit", [{"area": DISTRICT}, {"use": Use.EXERCISE}, {"issuer": "district"}])
+@either
+def test_a_key_that_may_no_longer_sign_a_stream_counts_there_no_more(between: Restart, limit: dict[str, Any]) -> None:
+    ours, thiefs = an_order("ours", level=2), an_order("thiefs", level=1, repeat=99)
+    world = stolen(thiefs).advance(2)
+    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
+    narrowed = replace(link_key(ACTUAL, Use.ACTUAL), **limit)
+    between(world).publish(
+        KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, narrowed, link_key(SECOND, Use.ACTUAL))), ROOT)
+    )
+    world.advance(1).order(ours, signer=SECOND).advance(3)
+    assert world.sounding_order() == "ours"
+
+
+def test_a_key_that_may_no_longer_sign_a_level_vouches_for_no_order_of_it() -> None:
+    world = stolen(an_order("red", level=1, repeat=99), an_order("blue", level=4)).advance(2)
+    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
+    narrowed = replace(link_key(ACTUAL, Use.ACTUAL), levels=(4,))
+    world.publish(KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, narrowed, link_key(SECOND, Use.ACTUAL))), ROOT))
+    world.advance(1).message(STREAM, world.manifest(signer=SECOND, version=world.utc // 1_000 + 595_000)).advance(1)
+    found = {key: str(standing.order.state) for key, standing in world.state.orders.items()}
+    assert found == {"actual/red": "withdrawn", "actual/blue": "in_force"}
+
+
+def test_a_key_document_that_lists_one_key_under_two_names_is_refused() -> None:
+    world = World().up()
+    twin = replace(link_key(ACTUAL, Use.ACTUAL), kid="twin")
+    document = KeyDocument(2, T0, (*KEYS.keys, twin))
+    with pytest.raises(Refused):
+        sign(document, ROOT)
+    world.message(KEYS_TOPIC, jws.sign(document_json.encode(document), jws.Typ.KEYS, ROOT)).advance(1)
+    assert (world.state.papers.keys, reasons(world)) == (KEYS, ["malformed"])
+
+
+def test_a_stream_that_only_removed_keys_have_used_gives_way_to_another() -> None:
+    world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND))
+    issuers = [f"issuer-{number}" for number in range(STREAMS_MAX)]
+    signers = {name: key(name) for name in issuers}
+    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
+    listed = tuple(link_key(signer, Use.ACTUAL, issuer=name) for name, signer in signers.items())
+    mine = link_key(SECOND, Use.ACTUAL)
+    for version, half in ((3, listed[: STREAMS_MAX // 2]), (4, listed[STREAMS_MAX // 2 :])):
+        world.publish(KEYS_TOPIC, sign(KeyDocument(version, T0, (*others, *half, mine)), ROOT)).advance(1)
+        for each in half:
+            world.order(issuer=each.issuer, signer=signers[each.issuer]).advance(1)
+    assert len(world.state.papers.accepted) == STREAMS_MAX
+    world.order(an_order(), signer=SECOND).advance(30)
+    assert (world.sounds(), len(world.state.papers.accepted)) == (["o-1#1"], STREAMS_MAX)
+    topics = {entry.key for entry in world.disk if entry.kind == "stream"}
+    gone = {entry.key for entry in world.disk if entry.kind == "stream" and entry.value is None}
+    assert (len(topics - gone), len(gone)) == (STREAMS_MAX, 1)
+
+
 # Configs
 
 
@@ -407,6 +488,34 @@ def test_a_config_whose_key_is_removed_stays_in_force_until_another_comes(betwee
     assert world.state.papers.config == SETUP
     between(world).order(an_order()).advance(30)
     assert world.sounds() == ["o-1#1"]
+
+
+@either
+def test_a_districts_config_key_moves_a_speaker_within_its_district_alone(between: Restart) -> None:
+    thief = key("district-config")
+    world = World().up()
+    two = KeyDocument(2, T0, (*KEYS.keys, link_key(thief, Use.CONFIG, area=DISTRICT)))
+    world.publish(KEYS_TOPIC, sign(two, ROOT)).advance(1)
+    at = SETUP.area_chain.index(DISTRICT)
+    for chain in (SETUP.area_chain[at:], ("elsewhere", *SETUP.area_chain[at:])):
+        world.message(config_topic(SPEAKER), config(thief, version=50, area_chain=chain)).advance(1)
+        assert (world.state.papers.config, reasons(between(world))[-1]) == (SETUP, "key_area")
+    within = (*SETUP.area_chain[: at + 1], "another-street")
+    world.message(config_topic(SPEAKER), config(thief, version=50, area_chain=within)).advance(1)
+    assert world.state.papers.config == replace(SETUP, version=50, area_chain=within)
+
+
+@either
+def test_a_config_whose_key_is_removed_keeps_no_other_from_putting_the_speaker_back(between: Restart) -> None:
+    world = World().up().publish(KEYS_TOPIC, config_keys(2, CONFIG, OTHER_CONFIG)).advance(1)
+    # The city's own stolen key may put a speaker into a tree that the district's key does not know.
+    away = (CITY, "elsewhere")
+    world.message(config_topic(SPEAKER), config(CONFIG, version=50, area_chain=away)).advance(1)
+    others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
+    district = link_key(OTHER_CONFIG, Use.CONFIG, area=DISTRICT)
+    between(world).publish(KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, district)), ROOT)).advance(1)
+    world.message(config_topic(SPEAKER), config(OTHER_CONFIG, version=60)).advance(1)
+    assert world.state.papers.config == replace(SETUP, version=60)
 
 
 # The published vectors

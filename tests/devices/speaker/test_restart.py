@@ -211,3 +211,28 @@ def test_a_wiped_store_has_a_new_journal_id_and_starts_at_one() -> None:
     world.retained = {topic: raw for topic, raw in world.retained.items() if "manifest" not in topic}
     world.boot().connect().order(an_order("o-2", start_at=world.utc)).advance(30)
     assert min(r.seq for r in world.receipts if r.journal == "journal-2") == 1
+
+
+OTHER_FORMS = ["", "null", "[]", "7", '"x"', '[["x"]]', '{"x":1}', '{"heard":"x"}', '{"x":[1,"zz",""]}', "[1,2,3]"]
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_no_fact_in_another_form_keeps_a_speaker_from_booting(form: str) -> None:
+    world = World().up().order(an_order(repeat=9)).advance(5)
+    kinds = {(entry.kind, entry.key) for entry in world.disk}
+    left_out = {
+        ("order", "actual/o-1"),
+        ("mark", "actual/o-1"),
+        ("self", "starts"),
+        ("doc", "configs"),
+        ("doc", "roots"),
+    }
+    left_out |= {(kind, key) for kind, key in kinds if kind == "stream"}
+    assert left_out <= kinds
+    for kind, key in sorted(left_out):
+        other = World().up().order(an_order(repeat=9)).advance(5)
+        other.crash()
+        other.disk = [replace(x, value=form) if (x.kind, x.key) == (kind, key) else x for x in other.disk]
+        other.boot().connect().advance(1)
+        other.order(an_order("next", start_at=other.utc, level=1)).advance(10)
+        assert other.sounding_order() == "next", (kind, key)

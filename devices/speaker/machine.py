@@ -217,10 +217,9 @@ def _boot(t: Turn, event: e.Booted) -> None:
 def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
     docs = facts.get("doc", {})
     unread = "document_unread"
-    root, next_root = _read(t, unread, lambda: _roots(docs["roots"]) if "roots" in docs else None) or (
-        t.papers.root,
-        None,
-    )
+    root, next_root = t.papers.root, None
+    if "roots" in docs:
+        root, next_root = _read(t, unread, lambda: _roots(docs["roots"])) or (root, next_root)
     keys: KeyDocument | None = None
     config: SpeakerConfig | None = None
     keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()

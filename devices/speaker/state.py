@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import (
@@ -408,7 +408,7 @@ def mark_of(text: str) -> Mark:
     """Fields that this version does not know are passed over: a store may have been written by a newer one."""
     plain = Mark()
     known = {name: value for name, value in json.loads(text).items() if name in Mark.__slots__}
-    found = {name: tuple(map(str, value)) if name == "doubts" else value for name, value in known.items()}
+    found: dict[str, Any] = {n: tuple(map(str, value)) if n == "doubts" else value for n, value in known.items()}
     for name, value in found.items():
         if type(value) is not type(getattr(plain, name)):
             raise TypeError(f"{name} of a mark is {value!r}")

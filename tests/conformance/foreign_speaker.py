@@ -33,16 +33,8 @@ class ForeignSpeaker:
         root = {"kid": given["root_kid"], "x": given["root_key"], "alg": "Ed25519", "not_after": 2**53 - 1}
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
         blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": {}, "accepted": {}}
-        blank |= {
-            "streams": {},
-            "orders": {},
-            "marks": {},
-            "starts": [],
-            "said": [],
-            "volume": 70,
-            "born": 0,
-            "config_x": "",
-        }
+        blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        blank["config_x"] = ""
         self.j: Json = blank
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():

@@ -357,6 +357,7 @@ def key_documents() -> list[Case]:
         ("keys.0.levels", [1, 2, 3, 4, 4], "over_cap"),
         ("keys.0.not_after", ..., "malformed"),
         ("keys.1.kid", key["kid"], "malformed"),
+        ("keys.1.x", key["x"], "malformed"),
         ("root", key, "malformed"),
         ("keys", [key] * 257, "over_cap"),
     ]

@@ -34,7 +34,6 @@ class ForeignSpeaker:
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
         blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": {}, "accepted": {}}
         blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
-        blank["config_x"] = ""
         self.j: Json = blank
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():
@@ -190,7 +189,7 @@ class ForeignSpeaker:
     def take_config(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         if self.j["keys"] is None:
             return False
-        judge = self.j["config"] if self.j["config_x"] in self.listed() else None
+        judge = self.j["config"] if self.j.get("config_x") in self.listed() else None
         config, key = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), judge)
         version[0] = config["version"]
         page.newer(version[0], digest, *page.counting({topic: self.j["configs"]}, self.listed()).get(topic, [None] * 2))

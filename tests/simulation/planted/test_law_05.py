@@ -328,7 +328,7 @@ def _changed(state: State, change: Callable[[Order], Order]) -> State:
 
 
 def sweeps_at_once(
-    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int
+    orders: Sequence[Order], ours: Collection[str], keep: Collection[str], swept_us: int, now_us: int
 ) -> tuple[list[Order], int]:
     """Lists no stub but of what may come back, as if others always needed the room."""
     gone = [o for o in orders if o.state is OrderState.WITHDRAWN and o.id not in keep]

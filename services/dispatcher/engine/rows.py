@@ -57,7 +57,8 @@ class Stream:
     `foreign_kid` the key that had signed it, "" once a person has decided about it.
     Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
     our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
-    time that a restored backup has lost."""
+    time that a restored backup has lost. `silent_since` names the orders that were stopped or withdrawn, each with the
+    version that was the first to say so."""
 
     id: str
     area: str
@@ -72,6 +73,7 @@ class Stream:
     swept_us: int = 0
     carried: bool = False
     lost_until: int = 0
+    silent_since: dict[str, int] = field(default_factory=dict)
     version: int = 0
 
 

@@ -21,7 +21,7 @@ from ...domain.judgement import Doubt
 from ...domain.signals import Unread
 from .. import configs
 from ..ports import Store, Tx
-from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow
+from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Stream
 from . import refused_documents, sighted
 from .sighted import SETTLED_US, Seen
 from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity
@@ -174,10 +174,17 @@ def _after_stop(
         live = tx.get(Live, a.speaker) if order is not None else None
         if order is None or live is None or not live.online:
             continue
-        held = live.streams.get(order.stream, 0)
-        if any(judgement.knew_of_stop(step, order, held, live.unchanged_us) for step in a.receipt.steps):
+        held, told = live.streams.get(order.stream, 0), _told_of_stop(tx, order)
+        if any(judgement.knew_of_stop(step, order, held, told, live.unchanged_us) for step in a.receipt.steps):
             seen.append(Seen(sighted.of_stopped(order.id, row.rev), a.speaker, a.raw))
     return seen
+
+
+def _told_of_stop(tx: Tx, order: Broadcast) -> range:
+    """The versions of ours that say that this order is silent; none before the first one is signed."""
+    stream = tx.get(Stream, order.stream)
+    first = stream.silent_since.get(order.id, 0) if stream is not None else 0
+    return range(first, stream.manifest_version + 1) if stream is not None and first else range(0)
 
 
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:

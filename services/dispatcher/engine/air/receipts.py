@@ -18,11 +18,13 @@ from ...domain import judgement
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Record, Save
 from ...domain.judgement import Doubt
+from ...domain.planning import City
 from ...domain.signals import Unread
 from .. import configs
 from ..ports import Store, Tx
 from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Stream
 from . import refused_documents, sighted
+from .given_out import GivenOut
 from .sighted import SETTLED_US, Seen
 from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity
 
@@ -208,9 +210,11 @@ def hear_speakers(
     settled_us: int = SETTLED_US,
     *,
     retained: bool = False,
+    city: City | None = None,
 ) -> Counter[str]:
     """Take in states; gaps in the receipts are asked for, and versions that were never signed here are noted. How often
-    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
+    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch. `city` says what
+    each speaker should hold: who stays behind is written down.
 
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
@@ -222,6 +226,7 @@ def hear_speakers(
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
+        newest = GivenOut(tx)
         # In the order of their ids, so that two transactions never wait for each other in a circle; what one speaker
         # says stays in its order.
         for speaker, state in sorted(states, key=itemgetter(0)):
@@ -234,7 +239,7 @@ def hear_speakers(
                 continue
             live = with_oddity(tx, _live(speaker, state, heard_us, before, now_us), before, odd_now, now_us)
             odd.update([odd_now] if odd_now else ())
-            rows[speaker] = _changes(tx, before, refused_documents.still(tx, live), now_us)
+            rows[speaker] = _changes(tx, before, refused_documents.heard(tx, live, before, newest, city), now_us)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
         sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)

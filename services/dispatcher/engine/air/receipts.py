@@ -71,6 +71,7 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         doubted.update(r.doubted for r in rows if r.doubted)
         added = tx.add_receipts(rows)
         strangers = added.strangers
+        _hold(tx, {r.speaker for r in added.reused} | {r.speaker for r in strangers if not r.broadcast})
         _reused(tx, added.reused, now_us)
         sighted.note(tx, _after_stop(tx, arrived, rows, orders), settled_us)
         if not strangers:
@@ -82,6 +83,13 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         refused = refused_documents.note(tx, [(a.speaker, a.receipt) for a in new if not a.receipt.order])
         unknown = sum(1 for a in new if a.receipt.order)
         return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused), refused)
+
+
+def _hold(tx: Tx, speakers: set[str]) -> None:
+    """Hold the rows of all speakers that may change, before anything else and in the order of their ids, so that this
+    never waits in a circle with what takes in states."""
+    for speaker in sorted(speakers):
+        tx.get_locked(Live, speaker)
 
 
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
@@ -226,7 +234,7 @@ def hear_speakers(
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
-        newest = GivenOut(tx)
+        newest, look_soon = GivenOut(tx), False
         # In the order of their ids, so that two transactions never wait for each other in a circle; what one speaker
         # says stays in its order.
         for speaker, state in sorted(states, key=itemgetter(0)):
@@ -239,10 +247,14 @@ def hear_speakers(
                 continue
             live = with_oddity(tx, _live(speaker, state, heard_us, before, now_us), before, odd_now, now_us)
             odd.update([odd_now] if odd_now else ())
-            rows[speaker] = _changes(tx, before, refused_documents.heard(tx, live, before, newest, city), now_us)
+            live, news = refused_documents.heard(tx, live, before, newest, city)
+            look_soon = look_soon or news
+            rows[speaker] = _changes(tx, before, live, now_us)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
         sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
+        if look_soon:
+            refused_documents.look_soon(tx)
     return odd
 
 

@@ -96,10 +96,10 @@ def _refusing(live: Live, receipt: Receipt, kind: str, ours: int, now_us: int) -
     return replace(live, refused=dict([*others.items(), (topic, fresh)][-TOPICS_MAX:]))
 
 
-def heard(tx: Tx, live: Live, before: Live | None, given_out: GivenOut, city: City | None) -> Live:
+def heard(read: Read, live: Live, before: Live | None, given_out: GivenOut, city: City | None) -> tuple[Live, bool]:
     """The speaker as its state leaves it: without the refusals that the state has answered, and with what it stays
-    behind of what was given out. Who comes online with any is looked at soon."""
-    now_us = tx.now_us()
+    behind of what was given out. And whether that has to be looked at soon: it is new, or comes online with it."""
+    now_us = read.now_us()
     left = {
         topic: _time_anew(refused, topic, live, before, now_us)
         for topic, refused in live.refused.items()
@@ -108,9 +108,14 @@ def heard(tx: Tx, live: Live, before: Live | None, given_out: GivenOut, city: Ci
     known = len(left)
     for topic, ours in given_out.behind(live, city) if live.online and city is not None else ():
         left.setdefault(topic, RefusedDocument(NONE_GIVEN, 0, ours, now_us))
-    if live.online and left and (len(left) > known or before is None or not before.online):
-        _wake(tx, now_us + SETTLES_US)
-    return replace(live, refused=dict([*left.items()][-TOPICS_MAX:]))
+    news = len(left) > known or before is None or not before.online
+    return replace(live, refused=dict([*left.items()][-TOPICS_MAX:])), live.online and bool(left) and news
+
+
+def look_soon(tx: Tx) -> None:
+    """Have what speakers refuse looked at once it could have mended. The last thing that a transaction does: everybody
+    sets this timer, and nobody may wait for anything else while holding it."""
+    _wake(tx, tx.now_us() + SETTLES_US)
 
 
 def _time_anew(refused: RefusedDocument, topic: str, live: Live, before: Live | None, now_us: int) -> RefusedDocument:

@@ -296,6 +296,8 @@ class Gateway:
             self._waiting = batch + self._waiting
             self.later(AWAY_US, self._take_in)
             return
+        # What speakers say may set a timer.
+        self._look_at(self._next_us())
         self.process.boundary("before ack")
         for *_, ack in batch:
             ack()

@@ -283,7 +283,11 @@ def test_law_5_catches_a_daily_item_that_ends_a_drill() -> None:
     assert found(faults=(), seeds=range(100, 103), prepare=notice_during_a_drill) == ()
 
 
-def test_law_5_catches_an_all_clear_that_holds_a_newer_alert_back() -> None:
+def test_law_5_catches_an_all_clear_that_holds_a_newer_alert_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Gaps too short to lend, so that who waits is heard to wait.
+    close = tuple(replace(playbook, gap_s=2) for playbook in city.playbooks())
+    monkeypatch.setattr(city, "playbooks", lambda: close)
+
     def never_gives_way(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
         """Takes every all-clear for a correction."""
         taken = {Phase.ALL_CLEAR: Phase.CORRECTION}

@@ -17,8 +17,7 @@ from . import endings, signing_keys
 from .drafts import wire_audio
 from .foreign import revision_on_broker, undecided
 from .listing import SILENT_STATES
-
-MAY_SOUND = (BroadcastState.DRAFT, BroadcastState.HELD, BroadcastState.ON_AIR, BroadcastState.STOPPED)
+from .wanted import MAY_SOUND
 
 
 def tell(work: Work, broadcast_id: str, event: BroadcastEvent) -> None:

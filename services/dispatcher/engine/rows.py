@@ -195,7 +195,7 @@ class Live:
     """What is last known of a speaker: its retained state, and when it was heard.
 
     `connection` is the number of the connection that counts; `streams` the versions that it holds, and `unchanged_us`
-    since when it has been online with these, `online_us` since when on this connection. `cloned` and `jumped` count
+    since when it has been online with these. `cloned` and `jumped` count
     what its numbers should not do, `oddity` names the newest such, "" once it has long been over. `journals` are those
     it had before the present one, with the highest connection number of each; `told` is when the log last had a line of
     a kind that may come often; `refused` what it refuses, by topic. Times are µs UTC.
@@ -218,7 +218,6 @@ class Live:
     odd_us: int = 0
     streams: dict[str, int] = field(default_factory=dict)
     unchanged_us: int = 0
-    online_us: int = 0
     journals: dict[str, int] = field(default_factory=dict)
     told: dict[str, int] = field(default_factory=dict)
     refused: dict[str, RefusedDocument] = field(default_factory=dict)

@@ -274,7 +274,7 @@ def enrolled_anew(tx: Tx, speaker: str) -> None:
     if live is not None:
         forgotten = replace(
             live, online=False, connection=0, journal="", seq=0, cloned=0, jumped=0, oddity="", odd_us=0, streams={},
-            unchanged_us=0, online_us=0, journals={}, told={}, refused={},
+            unchanged_us=0, journals={}, told={}, refused={},
         )  # fmt: skip
         tx.put(forgotten)
 
@@ -285,13 +285,13 @@ def _live(speaker: str, state: SpeakerState, heard_us: int, before: Live | None,
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
         volume=state.volume, power=state.power, heard_us=heard_us, streams=state.streams,
-        unchanged_us=now_us if state.online else 0, online_us=now_us if state.online else 0,
+        unchanged_us=now_us if state.online else 0,
     )  # fmt: skip
     if before is None:
         return live
     if before.online and live.online and (before.journal, before.connection) == (live.journal, live.connection):
         same = before.streams == live.streams
-        live = replace(live, online_us=before.online_us, unchanged_us=before.unchanged_us if same else now_us)
+        live = replace(live, unchanged_us=before.unchanged_us if same else now_us)
     return with_journals(replace(live, journals=before.journals, told=before.told, refused=before.refused), before)
 
 

@@ -11,7 +11,7 @@ from simulators.faults import Fault
 from simulators.simulate import account, play_many
 from simulators.world import Outcome, Run
 
-SEEDS = 50
+SEEDS = int(os.environ.get("TOCSIN_SEEDS", "50"))
 ROUGH_S, CALM_S = 2_400, 1_320
 
 SITUATIONS = """

@@ -308,7 +308,8 @@ class Gateway:
         states: list[tuple[bool, str, SpeakerState]] = []
         answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
-        speakers = self.engine.read_city().speakers
+        city = self.engine.read_city()
+        speakers = city.speakers
         for topic, payload, retain, _ in batch:
             speaker, branch = speaker_link.parse_speaker_topic(topic)
             reason = "" if speaker in speakers and speakers[speaker].enrolled else "speaker_not_enrolled"
@@ -333,7 +334,7 @@ class Gateway:
             self._parts.keep_receipts(self.process, arrived, settled_us)
         for retained, run in groupby(states, key=itemgetter(0)):
             said = [(speaker, state) for _, speaker, state in run]
-            receipts.hear_speakers(self.process, said, self._given_out, settled_us, retained=retained)
+            receipts.hear_speakers(self.process, said, self._given_out, settled_us, retained=retained, city=city)
         if answers:
             receipts.settle_gone(self.process, answers)
         if unread:

@@ -13,7 +13,7 @@ from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
-from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, streams
+from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, stops_said, streams
 from services.dispatcher.engine.ports import Page, Store
 from services.dispatcher.engine.relay import CarryFailed
 from services.dispatcher.engine.rows import EffectRow, Stream
@@ -55,6 +55,7 @@ class Voice:
         try:
             with self._store.write() as tx:
                 signed = self._sign_stream(tx, effect.subject, self._keys, self._city(), self._audio_base)
+                stops_said.note(tx, signed)
         except UnknownOnAir:
             # Whoever adopts or withdraws it saves this effect anew.
             return

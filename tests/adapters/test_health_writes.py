@@ -7,16 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import sqlalchemy
 
+from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.effects import Record
 from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
-from services.dispatcher.engine.ports import StoreUnavailable
-from services.dispatcher.web.health_writes import WAITED_LASTS_US, WriteProof
+from services.dispatcher.engine.ports import StoreUnavailable, Tx
+from services.dispatcher.web.health_writes import PROOF_LASTS_US, WAITED_LASTS_US, WriteProof
 from tests import builders
 from tests.builders import SECOND_US
 from tests.web.api import Api
@@ -147,8 +148,68 @@ def test_a_lock_on_what_no_gateway_writes_every_second_is_seen_too(postgresql_ur
     store.close()
 
 
+class Held(MemoryStore):
+    """A store of which a write hangs while it is `held`, and fails while it is `full`."""
+
+    def __init__(self, clock: builders.StoppedClock) -> None:
+        super().__init__(clock)
+        self.free, self.full, self.tried = threading.Event(), False, 0
+
+    def write(self) -> AbstractContextManager[Tx]:
+        self.tried += 1
+        assert self.free.wait(WITHIN_S)
+        if self.full:
+            raise StoreUnavailable("the disk is full")
+        return super().write()
+
+    def let_go(self) -> None:
+        """What hangs ends well."""
+        self.free.set()
+        for thread in threading.enumerate():
+            if thread.name == "write proof":
+                thread.join(WITHIN_S)
+
+
+def hanging() -> tuple[Held, builders.StoppedClock, WriteProof]:
+    clock = builders.StoppedClock()
+    store = Held(clock)
+    return store, clock, WriteProof(store, clock, wait_s=0.05)
+
+
+def test_a_lease_holder_that_comes_and_goes_leaves_one_try_that_hangs() -> None:
+    store, clock, proof = hanging()
+    for second in range(4):
+        assert proof.fault(committed=False) == f"it answers, but a write has waited for {second} s"
+        assert proof.fault(committed=True) == ""
+        clock.advance(1)
+    assert store.tried == 1
+    store.let_go()
+
+
+def test_a_try_that_ended_long_ago_proves_nothing_of_now() -> None:
+    store, clock, proof = hanging()
+    assert proof.fault(committed=False) != ""
+    store.let_go()
+    clock.advance(600)
+    store.full = True
+    assert proof.fault(committed=False) == "it answers, but can't be written: the disk is full"
+    assert store.tried == 2
+
+
+def test_a_proof_is_as_old_as_the_end_of_its_try() -> None:
+    store, clock, proof = hanging()
+    assert proof.fault(committed=False) != ""
+    store.let_go()
+    clock.advance(PROOF_LASTS_US // SECOND_US - 1)
+    assert proof.fault(committed=False) == ""
+    store.full = True
+    clock.advance(1)
+    assert proof.fault(committed=False) != ""
+
+
 _FULL = """
 import resource, sys
+from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.engine.rows import Lease
 from services.dispatcher.web.health_writes import WriteProof

@@ -33,6 +33,14 @@ def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
         assert read.due_timers(30, 2) == rows[:2]
 
 
+def test_a_timer_that_only_comes_sooner_never_moves_back(store: Store) -> None:
+    with store.write() as tx:
+        for due_us in (30, 40, 20, 25):
+            tx.wake_at(WakeAt(Timer.REFUSED, "all", due_us, due_us + 1, only_sooner=True))
+    with store.read() as read:
+        assert read.due_timers(50, 10) == [TimerRow(Timer.REFUSED, "all", 20, 21)]
+
+
 def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
     with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 10, 90))

@@ -8,7 +8,7 @@ from devices.protocols import speaker_link
 from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Use
 from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.refusals import NoKey
-from services.dispatcher.engine.air import streams
+from services.dispatcher.engine.air import stops_said, streams
 from services.dispatcher.engine.air.streams import Signed
 from tests.builders import CITY, NOON_US, Town
 
@@ -45,7 +45,9 @@ class Keys:
 def sign(town: Town, topic: str, keys: Keys) -> Signed:
     """What the gateway does with the effect of a stream."""
     with town.store.write() as tx:
-        return streams.sign_stream(tx, topic, keys, town.engine.read_city())
+        signed = streams.sign_stream(tx, topic, keys, town.engine.read_city())
+        stops_said.note(tx, signed)
+        return signed
 
 
 def read(signed: Signed, keys: Keys) -> Manifest:

@@ -56,6 +56,19 @@ def test_a_tug_of_war_is_one_incident_one_row_and_a_line_an_hour(town: Town) -> 
     assert Counter(town.kinds("gw-0"))["gateway.account_taken"] <= 3
 
 
+def test_a_second_account_joins_the_open_incident_in_its_own_words(town: Town) -> None:
+    lose(town)
+    for _ in range(3):
+        town.clock.advance(5)
+        (alarm,) = lose(town, "gw-0-intake")
+    assert (alarm.signal_count, alarm.level, alarm.alert) == (2, 1, "")
+    with town.store.read() as read:
+        first, second = read.signals_of(alarm.id)
+    assert "账号gw-0连接" in first.headline
+    assert "gw-0-intake" in second.headline
+    assert "gw-0-intake" in second.description
+
+
 def test_a_survivor_that_took_the_id_up_is_no_alarm(town: Town) -> None:
     town.clock.advance(10)
     assert hold(town.store, "gw-0", SURVIVOR, GATEWAY_LEASE_US)

@@ -12,11 +12,13 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import STOP_REACHES_US, Doubt
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting, stopped_id
 from services.dispatcher.engine.air import receipts
+from services.dispatcher.engine.air.listing import new_stream
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Expected, Stream
 from tests import builders
 from tests.builders import NOON_US, SECOND_US, Town
+from tests.engine.signing import Keys, sign
 
 PLAYING, FINISHED = StepKind.PLAYING, StepKind.FINISHED
 HEARD: dict[str, int | str] = {"mic_db": 74}
@@ -37,7 +39,8 @@ def stopped(town: Town) -> Broadcast:
     town.act(alert.id, Stopped("li", frozenset({"duty_officer"}), "wrong place"))
     with town.store.write() as tx:
         stream = tx.get_locked(Stream, alert.stream) or Stream(alert.stream, builders.CITY, "actual", "city")
-        tx.put(replace(stream, manifest_version=STOPPED_US // 1_000))
+        said = STOPPED_US // 1_000
+        tx.put(replace(stream, manifest_version=said, silent_since={alert.id: said}))
     return town.get(Broadcast, alert.id)
 
 
@@ -155,3 +158,34 @@ def test_a_speaker_that_is_offline_by_its_last_word_is_no_alarm(town: Town) -> N
     town.clock.advance(300)
     say(town, order, Step(PLAYING, STOPPED_US + 4 * MINUTE_US))
     assert alarms(town) == []
+
+
+@pytest.mark.parametrize(("held_after", "knew"), [(False, False), (True, True)])
+def test_our_numbers_may_run_ahead_of_the_time(town: Town, held_after: bool, knew: bool) -> None:
+    """A forged number was outdone, or a clock was put back: only the version that says the stop tells of it."""
+    keys = Keys()
+    alert = town.on_air()
+    with town.store.write() as tx:
+        stream = new_stream(alert.stream)
+        tx.put(replace(stream, manifest_version=NOON_US // 1_000 + 400_000))
+    before = sign(town, alert.stream, keys).version
+    hold(town, alert, before)
+    town.clock.advance(10)
+    town.act(alert.id, Stopped("li", frozenset({"duty_officer"}), "wrong place"))
+    after = sign(town, alert.stream, keys).version
+    if held_after:
+        hold(town, alert, after)
+    town.clock.advance(60)
+    say(town, town.get(Broadcast, alert.id), Step(PLAYING, STOPPED_US + 50 * SECOND_US))
+    assert bool(alarms(town)) is knew
+
+
+def test_an_order_that_was_resumed_has_no_stop_to_know_of(town: Town) -> None:
+    keys = Keys()
+    alert = town.on_air()
+    town.act(alert.id, Stopped("li", frozenset({"duty_officer"}), "wrong place"))
+    first = sign(town, alert.stream, keys).version
+    assert town.get(Stream, alert.stream).silent_since == {alert.id: first}
+    town.act(alert.id, Resumed("li", frozenset({"duty_officer"})))
+    sign(town, alert.stream, keys)
+    assert town.get(Stream, alert.stream).silent_since == {}

@@ -29,12 +29,25 @@ def say(town: Town, journal: str, connection: int, *, online: bool = True, retai
     return town.get(Live, ID)
 
 
-def test_a_journal_that_comes_back_is_a_clone(town: Town) -> None:
+def test_journals_that_come_back_twice_are_a_clone(town: Town) -> None:
     say(town, "a", 5)
     assert say(town, "b", 1).oddity == ""
-    live = say(town, "a", 6)
-    assert (live.oddity, live.cloned, live.online) == (CLONED, 1, True)
+    assert say(town, "a", 6).oddity == ""
+    live = say(town, "b", 2)
+    assert (live.oddity, live.cloned, live.online) == (CLONED, 2, True)
     assert town.kinds(ID) == ["speaker.online", "speaker.journal_lost", "speaker.cloned"]
+
+
+def test_a_card_put_back_once_is_no_clone(town: Town) -> None:
+    """Its old card counts on: one device, and it is seen to come back once."""
+    for connection, journal in ((50, "old"), (1, "new"), (51, "old"), (52, "old")):
+        say(town, journal, connection)
+        town.clock.advance(60)
+        assert say(town, journal, connection, online=False).oddity == ""
+    town.clock.advance(3_600)
+    # A new card, and back again another day.
+    say(town, "new", 2)
+    assert town.get(Live, ID).oddity == ""
 
 
 def test_they_throw_each_other_out_for_hours_and_the_log_has_a_few_lines_an_hour(town: Town) -> None:
@@ -92,14 +105,15 @@ def test_enrolling_anew_heals_it_and_an_hour_of_quiet_hides_it(town: Town) -> No
     assert (live.oddity, live.cloned, live.journals) == ("", 0, {})
     say(town, "a", 9)
     say(town, "b", 4)
+    assert say(town, "a", 10).oddity == CLONED
     town.clock.advance(3_601)
-    live = say(town, "b", 4)
-    assert (live.oddity, live.cloned) == ("", 1)
+    live = say(town, "a", 10)
+    assert (live.oddity, live.cloned) == ("", 2)
 
 
 def test_the_speaker_s_page_says_so(town: Town) -> None:
-    for journal, number in (("a", 1), ("b", 1), ("a", 2)):
+    for journal, number in (("a", 1), ("b", 1), ("a", 2), ("b", 2)):
         say(town, journal, number)
     with town.store.read() as read:
         shown = SpeakerView.of(queries.speaker_now(read, ID))
-    assert (shown.oddity, shown.cloned) == (CLONED, 1)
+    assert (shown.oddity, shown.cloned) == (CLONED, 2)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 
 from devices.protocols.asking import SpeakerAnswer
 from devices.protocols.documents import Manifest, Receipt, SpeakerState, Step, StepKind
+from devices.protocols.speaker_link import manifest_topic
 from services.dispatcher.domain.broadcasts import Resumed, Stopped, wire_order
-from services.dispatcher.domain.effects import Carry
+from services.dispatcher.domain.effects import Carry, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.judgement import (
     BEHIND_US_MAX,
@@ -28,10 +31,11 @@ from services.dispatcher.engine import desk, queries
 from services.dispatcher.engine.air import compared, receipts
 from services.dispatcher.engine.air.receipts import Arrived, Counted
 from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.rows import Expected, Live
+from services.dispatcher.engine.ports import Store, Tx
+from services.dispatcher.engine.rows import Expected, Live, Stream
 from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
-from tests.builders import NOON_US, SECOND_US, Town
+from tests.builders import CITY, NOON_US, SECOND_US, Town
 
 HEARD: dict[str, int | str] = {"mic_db": 74}
 PLAYING, FINISHED, REFUSED, FAILED = StepKind.PLAYING, StepKind.FINISHED, StepKind.REFUSED, StepKind.FAILED
@@ -63,6 +67,65 @@ def counts(town: Town, broadcast: str) -> Coverage:
 def row(town: Town, broadcast: str, speaker: str) -> Expected:
     with town.store.read() as read:
         return next(r for r in read.expected(broadcast) if r.speaker == speaker)
+
+
+class Locking:
+    """A store that remembers what its transactions lock, in that order."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.locked: list[tuple[str, str]] = []
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        with self._store.write() as tx:
+            yield _Noting(tx, self.locked)
+
+
+class _Noting:
+    def __init__(self, tx: Tx, locked: list[tuple[str, str]]) -> None:
+        self._tx, self._locked = tx, locked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def get_locked(self, kind: type[Any], id: str) -> Any:
+        self._locked.append((kind.__name__, id))
+        return self._tx.get_locked(kind, id)
+
+    def wake_at(self, timer: WakeAt) -> None:
+        self._locked.append((timer.timer, timer.subject))
+        self._tx.wake_at(timer)
+
+
+def first_locks(locking: Locking) -> list[tuple[str, str]]:
+    taken = list(dict.fromkeys(locking.locked))
+    locking.locked.clear()
+    return taken
+
+
+def test_receipts_and_states_take_their_locks_in_one_order(town: Town) -> None:
+    """Speakers by their ids, then sightings, then the timer that everybody sets: so nobody waits in a circle."""
+    locking: Any = Locking(town.store)
+    keep(town, "square-2", receipt("never-given", Step(PLAYING, NOON_US)))
+    topic, version = manifest_topic(CITY, "actual", "city"), NOON_US // 1_000
+    with town.store.write() as tx:
+        tx.put(Stream(topic, CITY, "actual", "city", manifest_version=version))
+    refused = replace(receipt("", Step(REFUSED, NOON_US, "bad_signature")), rev=0, stream=topic, seq=9)
+    said = [
+        Arrived("square-2", receipt("never-given", Step(PLAYING, NOON_US + 1)), b"other"),
+        Arrived("square-1", receipt("nor-this", Step(PLAYING, NOON_US)), b"raw"),
+        Arrived("mall-1", refused, b"raw"),
+    ]
+    receipts.keep_receipts(locking, said)
+    taken = first_locks(locking)
+    assert [id for kind, id in taken if kind == "Live"] == ["mall-1", "square-2"]
+    assert {kind for kind, _ in taken[:2]} == {"Live"}
+    assert taken[-1][0] == Timer.REFUSED
+    receipts.hear_speakers(locking, [("square-1", state()), ("mall-1", state(streams={topic: version + 9}))])
+    taken = first_locks(locking)
+    assert taken[:2] == [("Live", "mall-1"), ("Live", "square-1")]
+    assert taken[-1][0] == Timer.REFUSED
 
 
 def test_steps_move_the_expected_row_on_and_the_first_time_of_a_step_stays(town: Town) -> None:
@@ -345,7 +408,7 @@ def test_a_retained_copy_brings_what_was_said_while_the_gateway_was_away(town: T
     town.clock.advance(60)
     live = hear_retained(town, "mall-1", state(connection=3, seq=6, streams={"a": 9}))
     since_us = NOON_US + 60 * SECOND_US
-    assert live == replace(before, connection=3, seq=6, streams={"a": 9}, unchanged_us=since_us, online_us=since_us)
+    assert live == replace(before, connection=3, seq=6, streams={"a": 9}, unchanged_us=since_us)
     assert not hear_retained(town, "mall-1", state(connection=3, seq=6, online=False)).online
 
 

@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 
 from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
+from devices.protocols.refusals import SENTENCES
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic, manifest_topic
+from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.refused_documents import (
     ALL_CONFIGS,
     DOCUMENTS_REFUSED,
     MENDS_US,
+    NONE_GIVEN,
     SETTLES_US,
     RefusedDocument,
     RefusedTopic,
@@ -25,9 +28,11 @@ from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine.air import receipts, refused_documents
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.refused_documents import TOPICS_MAX
+from services.dispatcher.engine.air.streams import REFRESH_US
+from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import IncidentClosed, ServiceChanged
 from services.dispatcher.engine.ports import Page
-from services.dispatcher.engine.rows import Live, Stream
+from services.dispatcher.engine.rows import BrokerCopy, Live, Stream
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US, Town
 
@@ -68,9 +73,10 @@ def refuse(
 
 
 def online(town: Town, speakers: Sequence[str], held: dict[str, int] | None = None, **said: int) -> None:
-    state = SpeakerState(True, 1, held or {}, said.get("keys", 1), said.get("config", 0), "journal", 0, 80, "mains",
-                         (), "")  # fmt: skip
-    receipts.hear_speakers(town.store, [(name, state) for name in speakers])
+    connection, is_online = said.get("connection", 1), bool(said.get("is_online", 1))
+    keys, config = said.get("keys", 1), said.get("config", 0)
+    state = SpeakerState(is_online, connection, held or {}, keys, config, "journal", 0, 80, "mains", (), "")
+    receipts.hear_speakers(town.store, [(name, state) for name in speakers], city=town.engine.read_city())
 
 
 def later(town: Town, seconds: float = 40) -> list[Incident]:
@@ -162,7 +168,8 @@ def test_one_of_many_is_said_and_no_incident(town: Town) -> None:
 @pytest.mark.parametrize(
     ("speakers", "meant", "many"),
     [
-        (1, 1, True),
+        (1, 1, False),
+        (2, 2, True),
         (1, 2, False),
         (2, 40, True),
         (2, 41, False),
@@ -175,12 +182,13 @@ def test_a_twentieth_is_many_and_two_at_least_or_all(speakers: int, meant: int, 
     assert RefusedTopic("t", "actual", 1, meant, {LASTING: speakers}).many is many
 
 
-def test_the_sole_speaker_of_a_stream_is_all_of_it(town: Town) -> None:
+def test_the_sole_speaker_of_a_stream_is_said_and_no_incident_whatever_it_refuses(town: Town) -> None:
     own = "tocsin/v1/speaker/mall-1/manifest/actual/city"
     sign(town, own, VERSION)
-    refuse(town, ["mall-1"], topic=own)
-    (alarm,) = later(town)
-    assert alarm.area == town.engine.read_city().speakers["mall-1"].area
+    for reason in sorted(SENTENCES)[:12]:
+        refuse(town, ["mall-1"], reason, own)
+        assert later(town, 60) == []
+    assert [(r.speakers, r.meant, r.many) for r in refused(town)] == [(1, 1, False)]
 
 
 def test_a_speaker_that_names_what_is_not_for_it_counts_nowhere(town: Town) -> None:
@@ -234,19 +242,35 @@ def test_who_is_offline_or_out_of_service_is_not_counted(town: Town) -> None:
         town.engine.handle([ServiceChanged(name, "li", "repair", NOON_US + 3_600 * SECOND_US)])
     town.clock.advance(20)
     assert [(r.speakers, r.meant) for r in refused(town)] == [(1, 1)]
-    gone = SpeakerState(False, 1, {}, 1, 0, "journal", 0, 80, "mains", (), "")
-    receipts.hear_speakers(town.store, [("mall-1", gone)])
+    online(town, ["mall-1"], is_online=0)
     assert refused(town) == []
 
 
 def test_a_speaker_that_comes_back_has_time_to_mend(town: Town) -> None:
     refuse(town, SPEAKERS, PASSING)
+    online(town, SPEAKERS, is_online=0)
     town.clock.advance(3_600)
-    again = SpeakerState(True, 2, {}, 1, 0, "journal", 0, 80, "mains", (), "")
-    receipts.hear_speakers(town.store, [(name, again) for name in SPEAKERS])
-    assert refused(town) == []
-    town.clock.advance(MENDS_US // SECOND_US)
-    assert len(refused(town)) == 1
+    online(town, SPEAKERS, connection=2)
+    assert later(town, MENDS_US // SECOND_US - 5) == []
+    assert len(later(town, 5)) == 1
+
+
+def test_a_link_that_comes_and_goes_hides_no_refusal(town: Town) -> None:
+    refuse(town, SPEAKERS, PASSING)
+    for number in range(1, 4):
+        online(town, SPEAKERS, connection=number)
+        found = later(town, 20)
+        online(town, SPEAKERS, connection=number, is_online=0)
+        town.clock.advance(5)
+    assert len(found) == 1
+
+
+def test_another_version_that_is_held_gives_time_anew(town: Town) -> None:
+    refuse(town, SPEAKERS, PASSING)
+    town.clock.advance(25)
+    online(town, SPEAKERS, {ACTUAL: VERSION - 1})
+    assert later(town, 25) == []
+    assert len(later(town, 5)) == 1
 
 
 def test_a_newer_version_that_is_refused_joins_the_open_incident_and_opens_one_after_it(town: Town) -> None:
@@ -266,10 +290,10 @@ def test_a_newer_version_that_is_refused_joins_the_open_incident_and_opens_one_a
 
 def test_many_streams_do_not_make_many_incidents(town: Town) -> None:
     for number in range(TOPICS_MAX):
-        topic = f"tocsin/v1/speaker/mall-1/manifest/actual/issuer-{number}"
+        topic = manifest_topic(CITY, "actual", f"issuer-{number}")
         with town.store.write() as tx:
             tx.put(Stream(topic, CITY, "actual", "city", manifest_version=VERSION))
-        refuse(town, ["mall-1"], topic=topic)
+        refuse(town, SPEAKERS, topic=topic)
     assert len(later(town, 120)) == refused_documents.OPEN_MAX
 
 
@@ -279,6 +303,151 @@ def test_enrolling_again_forgets_what_was_refused(town: Town) -> None:
         for name in SPEAKERS:
             receipts.enrolled_anew(tx, name)
     assert later(town) == []
+
+
+def heartbeats(town: Town, seconds: int, held: dict[str, int] | None = None, **said: int) -> list[Incident]:
+    """Speakers tell their state every minute meanwhile."""
+    found: list[Incident] = []
+    for _ in range(0, seconds, 60):
+        online(town, SPEAKERS, held, **said)
+        found = later(town, 60)
+    return found
+
+
+def on_broker(town: Town, version: int) -> None:
+    """This version was signed now, and the broker is seen to hold it."""
+    sign(town, ACTUAL, version)
+    with town.store.write() as tx:
+        now_us, stream = tx.now_us(), tx.get_locked(Stream, ACTUAL)
+        assert stream is not None
+        tx.put(replace(stream, refresh_us=now_us + REFRESH_US))
+        tx.put(BrokerCopy(ACTUAL, now_us, now_us, now_us, "", "gw-0"))
+
+
+def test_a_forgery_that_took_the_word_hides_no_refusal_of_ours(town: Town) -> None:
+    online(town, SPEAKERS, {ACTUAL: VERSION})
+    refuse(town, SPEAKERS, "unknown_key")
+    assert later(town, 60) == []
+    # By a key that nobody has: refused for the same reason, which nobody says twice.
+    on_broker(town, VERSION + 60_000)
+    (alarm,) = heartbeats(town, 240, {ACTUAL: VERSION})
+    assert f"版本{VERSION + 60_000}被3个终端中的3个拒收：{NONE_GIVEN} 3个" in alarm.headline
+    assert "give no reason" in town.get(Task, alarm.task).question["en"]
+    online(town, SPEAKERS, {ACTUAL: VERSION + 60_000})
+    assert refused(town) == []
+
+
+def test_who_goes_on_refusing_after_enrolling_again_is_seen(town: Town) -> None:
+    on_broker(town, VERSION)
+    refuse(town, SPEAKERS)
+    with town.store.write() as tx:
+        for name in SPEAKERS:
+            receipts.enrolled_anew(tx, name)
+    assert len(heartbeats(town, 240)) == 1
+
+
+def test_a_receipt_gives_the_reason_of_who_stays_behind(town: Town) -> None:
+    on_broker(town, VERSION)
+    heartbeats(town, 120)
+    refuse(town, SPEAKERS)
+    assert [dict(r.reasons) for r in refused(town)] == [{LASTING: 3}]
+
+
+def test_who_takes_it_late_stays_behind_nothing(town: Town) -> None:
+    on_broker(town, VERSION)
+    town.clock.advance(20)
+    online(town, SPEAKERS)
+    assert town.get(Live, "mall-1").refuses
+    assert later(town, 65) == []
+    assert heartbeats(town, 300, {ACTUAL: VERSION}) == []
+    assert not town.get(Live, "mall-1").refuses
+
+
+def test_what_the_broker_was_not_seen_to_hold_leaves_nobody_behind(town: Town) -> None:
+    on_broker(town, VERSION)
+    town.clock.advance(60)
+    with town.store.write() as tx:
+        stream = tx.get_locked(Stream, ACTUAL)
+        assert stream is not None
+        tx.put(replace(stream, manifest_version=VERSION + 60_000, refresh_us=tx.now_us() + REFRESH_US))
+    assert heartbeats(town, 300, {ACTUAL: VERSION}) == []
+
+
+def test_older_keys_and_configs_leave_speakers_behind_too(town: Town) -> None:
+    with town.store.write() as tx:
+        at = {"gw-0": KeyAtGateway("", NOON_US, document=7)}
+        tx.put(KeyState("k", "actual", "city", CITY, (1,), NOON_US, at))
+        for name in SPEAKERS:
+            row = tx.get_locked(Speaker, name)
+            assert row is not None
+            tx.put(replace(row, config_version=5, config_digest="said"))
+        city_changed(tx)
+    assert len(heartbeats(town, 240, keys=6, config=4)) == 2
+    assert {(r.topic, r.speakers) for r in refused(town)} == {(KEYS_TOPIC, 3), (ALL_CONFIGS, 3)}
+    assert len(heartbeats(town, 240, keys=7, config=5)) == 2
+    assert refused(town) == []
+
+
+def configs_refused(town: Town, version: int) -> list[Incident]:
+    """A config of this version was made for each speaker, and each refuses its own."""
+    with town.store.write() as tx:
+        for name in SPEAKERS:
+            row = tx.get_locked(Speaker, name)
+            assert row is not None
+            tx.put(replace(row, config_version=version))
+    for name in SPEAKERS:
+        refuse(town, [name], topic=config_topic(name))
+    return later(town)
+
+
+def test_another_outbreak_of_refused_configs_is_an_incident_of_its_own(town: Town) -> None:
+    (first,) = configs_refused(town, 5)
+    town.engine.handle([IncidentClosed(first.id, "li", "seen")])
+    # While anybody of then goes on, closing it is enough.
+    assert len(configs_refused(town, 7)) == 1
+    online(town, SPEAKERS, config=7)
+    assert len(later(town, 3_600)) == 1
+    online(town, SPEAKERS, config=7)
+    second = configs_refused(town, 9)
+    assert len(second) == 2
+    assert second[-1].open
+    assert later(town, 600) == second
+
+
+def looks(town: Town) -> int:
+    with town.store.read() as read:
+        return sum(row.timer == Timer.REFUSED for row in read.due_timers(2**62, 1_000))
+
+
+def test_one_timer_serves_all_and_ends_with_the_refusals_that_can_be_looked_at(town: Town) -> None:
+    for number in range(12):
+        refuse(town, ["mall-1"], sorted(SENTENCES)[number])
+        later(town, 5)
+    assert looks(town) == 1
+    with town.store.write() as tx:
+        scrapped = tx.get_locked(Speaker, "mall-1")
+        assert scrapped is not None
+        tx.put(replace(scrapped, enrolled=False))
+        city_changed(tx)
+    later(town, 60)
+    assert looks(town) == 0
+
+
+def test_a_later_time_puts_no_look_off(town: Town) -> None:
+    refuse(town, SPEAKERS)
+    later(town, 10)
+    refuse(town, SPEAKERS, topic=DRILLS)
+    refuse(town, ["mall-1"], PASSING, KEYS_TOPIC)
+    assert len(later(town, 5)) == 1
+
+
+def test_who_refuses_offline_is_looked_at_once_it_comes_online(town: Town) -> None:
+    refuse(town, SPEAKERS)
+    online(town, SPEAKERS, is_online=0)
+    assert later(town, 60) == []
+    assert looks(town) == 0
+    online(town, SPEAKERS, connection=2)
+    assert len(later(town, 15)) == 1
 
 
 def test_a_refusal_before_the_first_state_is_kept(town: Town) -> None:

@@ -22,7 +22,7 @@ from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Lease
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.enrolment import intake_login
-from services.dispatcher.processes.taken_accounts import TakenAccounts
+from services.dispatcher.processes.taken_accounts import AFTER_S, TakenAccounts
 from tests import builders
 
 SECRET = broker.new_secret()
@@ -64,10 +64,14 @@ class Watcher:
 
 
 @contextmanager
-def linked(mosquitto: Mosquitto, on_taken: Callable[[bool], None] = lambda said: None) -> Iterator[MqttLink]:
+def linked(
+    mosquitto: Mosquitto,
+    on_taken: Callable[[bool], None] = lambda said: None,
+    on_cut: Callable[[], None] = lambda: None,
+) -> Iterator[MqttLink]:
     assert mosquitto.port is not None
     ready = threading.Event()
-    link = MqttLink("gw-0", SECRET, [], lambda delivery: delivery.ack(), ready.set, on_taken)
+    link = MqttLink("gw-0", SECRET, [], lambda delivery: delivery.ack(), ready.set, on_taken, on_cut)
     link.start("127.0.0.1", mosquitto.port)
     try:
         assert ready.wait(WITHIN_S)
@@ -133,3 +137,64 @@ def test_the_intake_s_account_is_watched_too(mosquitto: Mosquitto, town: builder
         thief.close()
     (alarm,) = watcher.alarms()
     assert "gw-0-in" in alarm.headline
+
+
+class Cuts:
+    """Cuts at times that the test sets, of which the broker says nothing."""
+
+    def __init__(self, town: builders.Town) -> None:
+        self.now_s, self._town = 0.0, town
+        mine = ("gw-0", "gw-0-in", "gw-0-sensors")
+        self.taken = TakenAccounts(
+            town.store, town.engine, "gw-0", "host/1", lambda account: None, lambda: None, mine, lambda: self.now_s
+        )
+
+    def cut(self, at_s: float, *accounts: str) -> None:
+        """The broker hangs up, and lets the gateway's link in again at once; the others find their own way back."""
+        self.now_s = at_s
+        for account in accounts:
+            self.taken.cut(account)
+        self.taken.lost("gw-0", said=False)
+
+    def alarms(self) -> list[Incident]:
+        self.now_s += AFTER_S
+        self.taken.step()
+        with self._town.store.read() as read:
+            return read.find(Incident, Page(), hazard=ACCOUNT_TAKEN)
+
+
+def test_a_broker_that_is_restarted_again_and_again_accuses_nobody(town: builders.Town) -> None:
+    cuts = Cuts(town)
+    for at_s in (0, 20, 40):
+        cuts.cut(at_s, "gw-0", "gw-0-in", "gw-0-sensors")
+    assert cuts.alarms() == []
+
+
+def test_one_account_that_is_cut_alone_again_and_again_is_red(town: builders.Town) -> None:
+    cuts = Cuts(town)
+    cuts.cut(0, "gw-0", "gw-0-in", "gw-0-sensors")
+    for at_s in (20, 40):
+        cuts.cut(at_s, "gw-0", "gw-0-in")
+    (alarm,) = cuts.alarms()
+    assert "很可能" in alarm.headline
+
+
+def test_a_real_broker_that_ends_tells_each_account_of_its_cut(mosquitto: Mosquitto, town: builders.Town) -> None:
+    cut: list[str] = []
+    assert mosquitto.port is not None
+    inlet = MqttInlet(
+        "gw-0-in", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port,
+        on_cut=partial(cut.append, "gw-0-in"),
+    )  # fmt: skip
+    with linked(mosquitto, on_cut=partial(cut.append, "gw-0")) as link:
+        for _ in range(TAKES_MAX):
+            if inlet.connected:
+                break
+            inlet.take(1, 0.01, 0.0)
+        mosquitto.stop()
+        for _ in range(TAKES_MAX):
+            if not inlet.connected and not link.connected:
+                break
+            inlet.take(1, 0.01, 0.0)
+    inlet.close()
+    assert sorted(cut) == ["gw-0", "gw-0-in"]

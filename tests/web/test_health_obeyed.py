@@ -98,7 +98,7 @@ def test_the_counters_follow(api: Api) -> None:
 
 def test_a_clone_is_a_warning_that_names_it(api: Api) -> None:
     online(api, *everybody(api))
-    for journal, connection in (("a", 1), ("b", 1), ("a", 2)):
+    for journal, connection in (("a", 1), ("b", 1), ("a", 2), ("b", 2)):
         online(api, "mall-1", journal=journal, connection=connection)
     said = part(api, "speakers")
     assert (said["well"], said["warned"]) == (True, True)

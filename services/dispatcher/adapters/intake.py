@@ -115,18 +115,19 @@ class SpeakerIntake:
         answers: list[tuple[str, SpeakerAnswer]] = []
         unread: list[Unread] = []
         now_us = self._now_us()
-        speakers = self._until_done(self._speakers)
+        city = self._until_done(self._look_at_city)
+        speakers = city.speakers if city is not None else {}
         for message in batch:
             reason = self._read(message, speakers, arrived, states, answers)
             if reason:
                 unread.append(Unread("mqtt", message.topic, reason, message.payload, now_us))
-        self._until_done(lambda: self._keep(arrived, states, answers, unread))
+        self._until_done(lambda: self._keep(arrived, states, answers, unread, city))
 
-    def _speakers(self) -> Mapping[str, Speaker]:
+    def _look_at_city(self) -> City | None:
         try:
-            return self._city().speakers
+            return self._city()
         except NotFound:
-            return {}
+            return None
 
     def _read(
         self,
@@ -167,6 +168,7 @@ class SpeakerIntake:
         states: list[Said],
         answers: list[tuple[str, SpeakerAnswer]],
         unread: list[Unread],
+        city: City | None,
     ) -> None:
         settled_us = SETTLED_US if self._compared() else UNSETTLED_US
         if arrived:
@@ -174,7 +176,8 @@ class SpeakerIntake:
         # In the order that they came: what is retained is the newest of a topic, and comes after what has waited.
         for retained, run in groupby(states, key=itemgetter(0)):
             said = [(speaker, state) for _, speaker, state in run]
-            self._odd(receipts.hear_speakers(self._store, said, self._given_out, settled_us, retained=retained))
+            odd = receipts.hear_speakers(self._store, said, self._given_out, settled_us, retained=retained, city=city)
+            self._odd(odd)
         if answers:
             receipts.settle_gone(self._store, answers)
         if unread:

@@ -20,7 +20,7 @@ from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import compared, foreign, receipts, sighted, streams
+from ..engine.air import compared, foreign, receipts, sighted, stops_said, streams
 from ..engine.air.streams import Signed
 from ..engine.ports import Page, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
@@ -107,6 +107,7 @@ class SpeakerSide:
         try:
             with self._store.write() as tx:
                 signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
+                stops_said.note(tx, signed)
         except UnknownOnAir:
             raise
         except Refused as refused:

@@ -343,8 +343,11 @@ class MemoryTx:
         return sorted(linked, key=lambda r: cast("int", r.link))[:limit]
 
     def wake_at(self, timer: WakeAt) -> None:
-        row = TimerRow(timer.timer, timer.subject, timer.due_us, timer.useless_after_us)
-        self._set(self._table("timer"), (timer.timer, timer.subject), row)
+        table, key = self._table("timer"), (timer.timer, timer.subject)
+        before = table.get(key)
+        if timer.only_sooner and before is not None and before.due_us <= timer.due_us:
+            return
+        self._set(table, key, TimerRow(timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
 
     def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
         table, key = self._table("timer"), (timer.timer, timer.subject)

@@ -63,7 +63,8 @@ class MqttLink:
 
     `on_delivery` runs in the network thread and must only queue; so do `on_connected`, and `on_taken`, which is told
     that the broker has ended the connection: True when it says that another client has the id now, False when it hung
-    up without a word and let us in again at once, as brokers do that do not say it. Started once and stopped once.
+    up without a word and let us in again at once, as brokers do that do not say it. `on_cut` is told of every end of a
+    connection that was not ours. Started once and stopped once.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class MqttLink:
         on_delivery: Callable[[Delivery], None],
         on_connected: Callable[[], None] = lambda: None,
         on_taken: Callable[[bool], None] = lambda said: None,
+        on_cut: Callable[[], None] = lambda: None,
     ) -> None:
         self.client_id = client_id
         self._subscriptions = list(subscriptions)
         self._on_delivery = on_delivery
         self._on_connected = on_connected
-        self._on_taken = on_taken
+        self._on_taken, self._on_cut = on_taken, on_cut
         self._connected = threading.Event()
         self._down = False
         self._cut = False
@@ -260,6 +262,8 @@ class MqttLink:
         self._connected.clear()
         if reason.is_failure:
             self._away(str(reason))
+            if was_connected:
+                self._on_cut()
         if flags.is_disconnect_packet_from_server:
             if reason.value == SESSION_TAKEN_OVER:
                 self._on_taken(True)

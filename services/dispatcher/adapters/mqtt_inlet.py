@@ -44,13 +44,14 @@ class MqttInlet:
         *,
         retained: bool = True,
         on_taken: Callable[[bool], None] = lambda said: None,
+        on_cut: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_taken` is told that the broker has ended the connection, as that of `mqtt.MqttLink`."""
+        """`on_taken` and `on_cut` are told that the connection has ended, as those of `mqtt.MqttLink`."""
         self.client_id = client_id
         self._password = password
         self._topics = list(topics)
         self._retained = retained
-        self._on_taken = on_taken
+        self._on_taken, self._on_cut = on_taken, on_cut
         self._address = (host, port)
         self._socket: socket.socket | None = None
         self._incoming = Incoming()
@@ -197,6 +198,8 @@ class MqttInlet:
 
     def _lost(self, why: str) -> None:
         """The connection is gone; the next one is tried later each time, up to `RECONNECT_MAX_S`."""
+        if self._subscribed:
+            self._on_cut()
         self._forget()
         if not self._down:
             log.warning("the broker is away: what it holds waits", client=self.client_id, reason=why)

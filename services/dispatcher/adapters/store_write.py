@@ -91,6 +91,7 @@ INSERT INTO timer (timer, subject, due_us, useless_after_us) VALUES (?, ?, ?, ?)
 ON CONFLICT (timer, subject) DO UPDATE SET
   due_us = excluded.due_us, useless_after_us = excluded.useless_after_us
 """
+_WAKE_SOONER = f"{_WAKE_AT}WHERE excluded.due_us < timer.due_us"
 
 
 class SqlTx(SqlRead):
@@ -214,8 +215,9 @@ class SqlTx(SqlRead):
         self._run(sql, (self.now_us(), *said, record_body(record)))
 
     def wake_at(self, timer: WakeAt) -> None:
-        """Set a timer; one with the same subject and name moves."""
-        self._run(_WAKE_AT, (timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
+        """Set a timer; one with the same subject and name moves, where it may only if it comes sooner then."""
+        sql = _WAKE_SOONER if timer.only_sooner else _WAKE_AT
+        self._run(sql, (timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
 
     def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
         """Remove a timer, with `due_us` only if it is still due then; whether there was one."""

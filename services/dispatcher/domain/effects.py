@@ -69,12 +69,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """A timer row. After `useless_after_us` its event says it came too late."""
+    """A timer row. After `useless_after_us` its event says it came too late. One that is set already moves, but with
+    `only_sooner` never to a later time."""
 
     timer: Timer
     subject: str
     due_us: int
     useless_after_us: int
+    only_sooner: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,14 +86,15 @@ def _heard(mic_db: object) -> bool:
     return type(mic_db) is int and MIC_DB_MIN <= mic_db <= MIC_DB_MAX
 
 
-def knew_of_stop(step: Step, order: Broadcast, held: int, unchanged_us: int) -> bool:
+def knew_of_stop(step: Step, order: Broadcast, held: int, told: range, unchanged_us: int) -> bool:
     """Whether a sound after the stop was made by a speaker that had been told: it held a manifest of its stream that
-    was signed after the stop, and had said so `unchanged_us`, before the step. `held` is the version that it holds. A
-    speaker that was cut off could not know, and a step without a time may be of then."""
+    says the stop, and had said so `unchanged_us`, before the step. `held` is the version that it holds, `told` are
+    those of ours that say the stop. A speaker that was cut off could not know, and a step without a time may be of
+    then."""
     if step.kind not in (StepKind.PLAYING, StepKind.FINISHED) or not step.at or not unchanged_us:
         return False
-    told = held >= order.silent_us // 1_000 and step.at > unchanged_us + RECEIPT_AHEAD_US_MAX
-    return told and _sounds_after_stop(step, step.at, order)
+    knew = held in told and step.at > unchanged_us + RECEIPT_AHEAD_US_MAX
+    return knew and _sounds_after_stop(step, step.at, order)
 
 
 def _sounds_after_stop(step: Step, at_us: int, order: Broadcast) -> bool:

@@ -1,7 +1,9 @@
 """Documents of ours that speakers refuse (拒收): which refusals stand, when they are many, and what to do. Pure.
 
 A speaker says once that it refuses a document, and its state says what it holds. So a refusal stands until the state
-names the version that was refused, and it is no trouble before the time is over in which things mend by themselves.
+names the version that was refused, and it is no trouble before the time is over in which things mend by themselves. It
+says a reason once, too: after somebody's forgery it has no word left for the same reason against ours. So who stays
+behind what was given out counts in any case, and its receipt only gives the reason.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ SETTLES_US = 15_000_000
 MENDS_US = 30_000_000
 """The same where the speaker mends the cause by itself: it says hello, which is answered once in 5 s, or the document
 that it lacks is on its way."""
+BEHIND_US = 90_000_000
+"""The same where a speaker gives no reason and only stays behind: it tells its state every 60 to 68 s, so that two say
+so by then."""
 MENDS_ITSELF = frozenset(
     {
         Refusal.STALE,
@@ -42,6 +47,10 @@ MANY_PERCENT = 5
 MANY_MIN = 2
 OTHER = "other"
 """The kind of a reason that the speaker link does not know."""
+NONE_GIVEN = "none_given"
+"""The kind of a refusal of which no receipt tells: the speaker's state stays behind."""
+AWAY_US = 300_000_000
+"""Who was offline for longer has the time to mend anew. A link that comes and goes more often puts nothing off."""
 
 ALL_CONFIGS = "tocsin/v1/speaker/+/config"
 """Stands for every speaker's own configuration, which are counted together."""
@@ -50,12 +59,14 @@ ALL_CONFIGS = "tocsin/v1/speaker/+/config"
 @dataclass(frozen=True, slots=True)
 class RefusedDocument:
     """What one speaker refuses on one topic: `version` as it says, 0 where the bytes were refused before their version
-    could be believed; `ours` is the newest version that had been given out here, `since_us` since when it refuses."""
+    could be believed; `ours` is the newest version that had been given out here, `since_us` since when it refuses.
+    `from_us` is since when it has had the time to mend, 0 for as long as it refuses."""
 
     reason: str
     version: int
     ours: int
     since_us: int
+    from_us: int = 0
 
     def answered(self, held: int, ours: int) -> bool:
         """Whether the speaker holds what it refused, now that it says that it holds version `held` of this topic, of
@@ -66,16 +77,22 @@ class RefusedDocument:
             return held > self.version
         return held >= self.ours
 
-    def stands(self, now_us: int, online_us: int) -> bool:
-        """Whether the time is over in which it could have mended by itself; it takes as long again after the speaker
-        has come online, which was `online_us`."""
-        return now_us - max(self.since_us, online_us) >= waits_us(self.reason)
+    def stands(self, now_us: int, heard_us: int) -> bool:
+        """Whether the time is over in which it could have mended by itself. Where it gives no reason, its state must
+        have said after that time, `heard_us`, that it is behind."""
+        return (heard_us if self.reason == NONE_GIVEN else now_us) >= self.stands_us
+
+    @property
+    def stands_us(self) -> int:
+        """When the time to mend is over."""
+        return (self.from_us or self.since_us) + waits_us(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedTopic:
     """How many speakers refuse what is on one topic: `speakers` of the `meant` ones that are in service, by reason;
-    `said_by` are a few of them, `version` is the newest of ours that one of them refuses."""
+    `said_by` are a few of them, `version` is the newest of ours that one of them refuses, `since_us` since when the
+    first of them does."""
 
     topic: str
     use: str
@@ -83,6 +100,7 @@ class RefusedTopic:
     meant: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     said_by: tuple[str, ...] = ()
+    since_us: int = field(default=0, compare=False)
 
     @property
     def speakers(self) -> int:
@@ -96,14 +114,14 @@ class RefusedTopic:
     @property
     def many(self) -> bool:
         """Whether it is more than a few poles that are broken: a twentieth of those that it is meant for, and two at
-        least; or all of them, if that is a single one."""
-        return self.speakers >= self.meant or (
-            self.speakers >= MANY_MIN and self.speakers * 100 >= self.meant * MANY_PERCENT
-        )
+        least. A single one is never many, also where it is the only one: one stolen account raises no red."""
+        return self.speakers >= MANY_MIN and self.speakers * 100 >= self.meant * MANY_PERCENT
 
 
 def waits_us(reason: str) -> int:
     """How long a refusal for this reason is no trouble yet."""
+    if reason == NONE_GIVEN:
+        return BEHIND_US
     return MENDS_US if reason in MENDS_ITSELF else SETTLES_US
 
 
@@ -140,6 +158,12 @@ _VERSION = (
     "the key, and make another.",
     "终端在同一版本号下持有其他内容，可能有人盗用密钥：请核对正在播出的内容，吊销密钥并重新生成。",
 )
+_BEHIND = (
+    "They stay behind what was given out and give no reason, or gave it before for something else: compare their "
+    "configuration and `tocsin keys list`, and look at what they last refused in their log.",
+    "终端一直未持有最新内容且未说明原因（或此前已因其他内容报过同一原因）：请核对其配置与 tocsin keys list，"
+    "并查看其日志中最近的拒收记录。",
+)
 _OURS = (
     "What is signed here is not in the form that they take: they may run another release of the link. Report it to the "
     "maker.",
@@ -163,6 +187,7 @@ _DO: dict[str, tuple[str, str]] = {
     ),
     **dict.fromkeys((Refusal.AREA_NOT_MINE, Refusal.NO_CONFIG), _PLACE),
     Refusal.VERSION_CONFLICT: _VERSION,
+    NONE_GIVEN: _BEHIND,
 }  # fmt: skip
 
 

@@ -58,7 +58,8 @@ class Stream:
     `foreign_kid` the key that had signed it, "" once a person has decided about it.
     Orders that began before `swept_us` and are not listed are withdrawn. `carried` says that `foreign` went out with
     our own signature before a person adopted or withdrew it. Versions up to `lost_until` may have been signed here in a
-    time that a restored backup has lost."""
+    time that a restored backup has lost. `silent_since` names the orders that were stopped or withdrawn, each with the
+    version that was the first to say so."""
 
     id: str
     area: str
@@ -75,6 +76,7 @@ class Stream:
     carried: bool = False
     anew: bool = False
     lost_until: int = 0
+    silent_since: dict[str, int] = field(default_factory=dict)
     version: int = 0
 
 
@@ -196,7 +198,7 @@ class Live:
     """What is last known of a speaker: its retained state, and when it was heard.
 
     `connection` is the number of the connection that counts; `streams` the versions that it holds, and `unchanged_us`
-    since when it has been online with these, `online_us` since when on this connection. `cloned` and `jumped` count
+    since when it has been online with these. `cloned` and `jumped` count
     what its numbers should not do, `oddity` names the newest such, "" once it has long been over. `journals` are those
     it had before the present one, with the highest connection number of each; `told` is when the log last had a line of
     a kind that may come often; `refused` what it refuses, by topic. Times are µs UTC.
@@ -219,7 +221,6 @@ class Live:
     odd_us: int = 0
     streams: dict[str, int] = field(default_factory=dict)
     unchanged_us: int = 0
-    online_us: int = 0
     journals: dict[str, int] = field(default_factory=dict)
     told: dict[str, int] = field(default_factory=dict)
     refused: dict[str, RefusedDocument] = field(default_factory=dict)

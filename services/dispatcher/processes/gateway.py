@@ -54,7 +54,7 @@ from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.rows import EffectRow, Wording
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
-from .enrolment import intake_account, sensors_account
+from .enrolment import gateway_accounts, intake_account, sensors_account
 from .panel_desk import PanelDesk
 from .settings import Settings
 from .taken_accounts import TakenAccounts
@@ -122,6 +122,7 @@ class Gateway:
         self.taken = TakenAccounts(
             self.store, self.engine, self.client_id, self.owner,
             lambda account: self.metrics.taken.labels(account).inc(), lambda: self.taken_loop.wake(),
+            gateway_accounts(self.client_id),
         )  # fmt: skip
         self.taken_loop = Loop("accounts", self.taken.step, 0.5)
         self.inlet = self._make_inlet()
@@ -252,7 +253,7 @@ class Gateway:
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
         return MqttInlet(
             client_id, self.settings.secret(client_id), TOPICS, host, port,
-            on_taken=partial(self.taken.lost, client_id),
+            on_taken=partial(self.taken.lost, client_id), on_cut=partial(self.taken.cut, client_id),
         )  # fmt: skip
 
     def _make_sensor_inlet(self) -> MqttInlet:
@@ -261,7 +262,7 @@ class Gateway:
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
         return MqttInlet(
             client_id, self.settings.secret(client_id), SENSOR_TOPICS, host, port, retained=False,
-            on_taken=partial(self.taken.lost, client_id),
+            on_taken=partial(self.taken.lost, client_id), on_cut=partial(self.taken.cut, client_id),
         )  # fmt: skip
 
     def _make_link(self) -> MqttLink:
@@ -275,7 +276,8 @@ class Gateway:
         ]
         password = self.settings.secret(self.client_id)
         lost = partial(self.taken.lost, self.client_id)
-        return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected, lost)
+        cut = partial(self.taken.cut, self.client_id)
+        return MqttLink(self.client_id, password, subscriptions, self._deliver, self._connected, lost, cut)
 
     def _deliver(self, delivery: Delivery) -> None:
         """In the network thread: canaries that come home, and what the broker holds, to be compared."""

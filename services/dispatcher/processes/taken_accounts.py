@@ -1,7 +1,8 @@
 """Tells the engine when the broker ends a connection of this gateway for another client under the same id.
 
 Brokers of MQTT 5 may say so as they end it. One that only hangs up is believed to have done it for that reason when it
-does it again and again, and lets this gateway in at once each time: one that fails or is restarted does not.
+does it again and again to one account, and lets this gateway in at once each time. One that is restarted again and
+again cuts every connection of the gateway at the same moments; then the broker is at fault, and nobody is accused.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -24,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 CUTS = 3
 CUTS_WITHIN_S = 60.0
+BEFORE_S, AFTER_S = 10.0, 2.0
+"""The same moment: an account may still be on its way back from a cut of a while before, and another may notice the cut
+a little later."""
+MOMENTS_MAX = 32
 
 
 class TakenAccounts:
@@ -37,25 +42,39 @@ class TakenAccounts:
         owner: str,
         count: Callable[[str], None],
         wake: Callable[[], None],
+        accounts: Sequence[str] = (),
         mono_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`count` is told of every loss by account, `wake` has `step` called soon."""
+        """`count` is told of every loss by account, `wake` has `step` called soon; `accounts` are all of this gateway
+        whose cuts are told."""
         self._store, self._engine = store, engine
         self._gateway, self._owner = gateway, owner
         self._count, self._wake = count, wake
         self._noting = threading.Lock()
         self._mono_s = mono_s
         self._cuts: dict[str, deque[float]] = {}
+        self._accounts = tuple(accounts)
+        self._moments = {account: deque[float](maxlen=MOMENTS_MAX) for account in accounts}
+        self._suspected: dict[str, float] = {}
         self._lost: dict[str, bool] = {}
         self._said: set[str] = set()
 
-    def lost(self, account: str, said: bool) -> None:
-        """Another client has connected under this account: the broker has `said` so, or it has only hung up. Called by
-        any thread."""
+    def cut(self, account: str) -> None:
+        """The connection of this account has ended, for whatever reason. Called by any thread."""
         with self._noting:
-            if not said and not self._cut_too_often(account):
+            self._moments[account].append(self._mono_s())
+
+    def lost(self, account: str, said: bool) -> None:
+        """Another client has connected under this account: the broker has `said` so, or it has only hung up and let us
+        in again. Called by any thread."""
+        with self._noting:
+            if said:
+                self._lost[account] = True
+            elif self._cut_too_often(account):
+                # Judged once the others of this gateway have had the time to notice the same cut.
+                self._suspected[account] = self._mono_s() + (AFTER_S if self._accounts else 0.0)
+            else:
                 return
-            self._lost[account] = said or self._lost.get(account, False)
         self._wake()
 
     def _cut_too_often(self, account: str) -> bool:
@@ -64,9 +83,29 @@ class TakenAccounts:
         cuts.append(now_s)
         return len(cuts) == CUTS and now_s - cuts[0] <= CUTS_WITHIN_S
 
+    def _judge(self) -> None:
+        """Whether those that were cut too often were taken by somebody, or cut together with all others."""
+        now_s = self._mono_s()
+        for account in [name for name, at_s in self._suspected.items() if at_s <= now_s]:
+            del self._suspected[account]
+            if self._all_cut_with(account):
+                log.warning("the broker has cut all our connections again and again: it fails or is restarted")
+            else:
+                self._lost.setdefault(account, False)
+
+    def _all_cut_with(self, account: str) -> bool:
+        others = [self._moments[name] for name in self._accounts if name != account]
+        mine = list(self._moments.get(account, ()))[-CUTS:]
+        return bool(others and mine) and all(
+            any(at_s - BEFORE_S <= other_s <= at_s + AFTER_S for other_s in moments)
+            for moments in others
+            for at_s in mine
+        )
+
     def step(self) -> bool:
         """Commit what was noted. Raises StoreUnavailable, and does it then the next time."""
         with self._noting:
+            self._judge()
             lost = dict(self._lost)
         for account, said in sorted(lost.items()):
             self._tell(account, said)

@@ -18,11 +18,13 @@ from ...domain import judgement
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Record, Save
 from ...domain.judgement import Doubt
+from ...domain.planning import City
 from ...domain.signals import Unread
 from .. import configs
 from ..ports import Store, Tx
-from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow
+from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Stream
 from . import refused_documents, sighted
+from .given_out import GivenOut
 from .sighted import SETTLED_US, Seen
 from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity
 
@@ -69,6 +71,7 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         doubted.update(r.doubted for r in rows if r.doubted)
         added = tx.add_receipts(rows)
         strangers = added.strangers
+        _hold(tx, {r.speaker for r in added.reused} | {r.speaker for r in strangers if not r.broadcast})
         _reused(tx, added.reused, now_us)
         sighted.note(tx, _after_stop(tx, arrived, rows, orders), settled_us)
         if not strangers:
@@ -80,6 +83,13 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         refused = refused_documents.note(tx, [(a.speaker, a.receipt) for a in new if not a.receipt.order])
         unknown = sum(1 for a in new if a.receipt.order)
         return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused), refused)
+
+
+def _hold(tx: Tx, speakers: set[str]) -> None:
+    """Hold the rows of all speakers that may change, before anything else and in the order of their ids, so that this
+    never waits in a circle with what takes in states."""
+    for speaker in sorted(speakers):
+        tx.get_locked(Live, speaker)
 
 
 def _orders(tx: Tx, arrived: Sequence[Arrived]) -> dict[str, Broadcast | None]:
@@ -174,10 +184,17 @@ def _after_stop(
         live = tx.get(Live, a.speaker) if order is not None else None
         if order is None or live is None or not live.online:
             continue
-        held = live.streams.get(order.stream, 0)
-        if any(judgement.knew_of_stop(step, order, held, live.unchanged_us) for step in a.receipt.steps):
+        held, told = live.streams.get(order.stream, 0), _told_of_stop(tx, order)
+        if any(judgement.knew_of_stop(step, order, held, told, live.unchanged_us) for step in a.receipt.steps):
             seen.append(Seen(sighted.of_stopped(order.id, row.rev), a.speaker, a.raw))
     return seen
+
+
+def _told_of_stop(tx: Tx, order: Broadcast) -> range:
+    """The versions of ours that say that this order is silent; none before the first one is signed."""
+    stream = tx.get(Stream, order.stream)
+    first = stream.silent_since.get(order.id, 0) if stream is not None else 0
+    return range(first, stream.manifest_version + 1) if stream is not None and first else range(0)
 
 
 def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
@@ -201,9 +218,11 @@ def hear_speakers(
     settled_us: int = SETTLED_US,
     *,
     retained: bool = False,
+    city: City | None = None,
 ) -> Counter[str]:
     """Take in states; gaps in the receipts are asked for, and versions that were never signed here are noted. How often
-    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch.
+    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch. `city` says what
+    each speaker should hold: who stays behind is written down.
 
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
@@ -215,6 +234,7 @@ def hear_speakers(
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
+        newest, look_soon = GivenOut(tx), False
         # In the order of their ids, so that two transactions never wait for each other in a circle; what one speaker
         # says stays in its order.
         for speaker, state in sorted(states, key=itemgetter(0)):
@@ -227,10 +247,14 @@ def hear_speakers(
                 continue
             live = with_oddity(tx, _live(speaker, state, heard_us, before, now_us), before, odd_now, now_us)
             odd.update([odd_now] if odd_now else ())
-            rows[speaker] = _changes(tx, before, refused_documents.still(tx, live), now_us)
+            live, news = refused_documents.heard(tx, live, before, newest, city)
+            look_soon = look_soon or news
+            rows[speaker] = _changes(tx, before, live, now_us)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
         sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
+        if look_soon:
+            refused_documents.look_soon(tx)
     return odd
 
 
@@ -250,7 +274,7 @@ def enrolled_anew(tx: Tx, speaker: str) -> None:
     if live is not None:
         forgotten = replace(
             live, online=False, connection=0, journal="", seq=0, cloned=0, jumped=0, oddity="", odd_us=0, streams={},
-            unchanged_us=0, online_us=0, journals={}, told={}, refused={},
+            unchanged_us=0, journals={}, told={}, refused={},
         )  # fmt: skip
         tx.put(forgotten)
 
@@ -261,13 +285,13 @@ def _live(speaker: str, state: SpeakerState, heard_us: int, before: Live | None,
         id=speaker, online=state.online, connection=state.connection, journal=state.journal, seq=state.seq,
         config_version=state.config_version, keys_version=state.keys_version, chain_head=state.chain_head,
         volume=state.volume, power=state.power, heard_us=heard_us, streams=state.streams,
-        unchanged_us=now_us if state.online else 0, online_us=now_us if state.online else 0,
+        unchanged_us=now_us if state.online else 0,
     )  # fmt: skip
     if before is None:
         return live
     if before.online and live.online and (before.journal, before.connection) == (live.journal, live.connection):
         same = before.streams == live.streams
-        live = replace(live, online_us=before.online_us, unchanged_us=before.unchanged_us if same else now_us)
+        live = replace(live, unchanged_us=before.unchanged_us if same else now_us)
     return with_journals(replace(live, journals=before.journals, told=before.told, refused=before.refused), before)
 
 

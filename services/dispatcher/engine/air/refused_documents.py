@@ -22,8 +22,11 @@ from ...domain.places import Speaker
 from ...domain.planning import City, in_service
 from ...domain.refused_documents import (
     ALL_CONFIGS,
+    AWAY_US,
     DOCUMENTS_REFUSED,
     LEVEL_REFUSED,
+    NONE_GIVEN,
+    SETTLES_US,
     RefusedDocument,
     RefusedTopic,
     headline,
@@ -32,25 +35,24 @@ from ...domain.refused_documents import (
     waits_us,
     what_to_do,
 )
-from ...domain.signing_keys import KeyState
 from ..clock import SPEAKER_SILENT_US, lately
 from ..ports import Page, Read, Tx
-from ..rows import NEVER_US, CitySettings, Live, Stream
+from ..rows import NEVER_US, Live
 from ..signals import incidents
 from ..tasks.own_incidents import OPEN, open_own, own_signal
 from ..transaction import Work
+from .given_out import GivenOut, held
 from .speaker_oddities import tell
 
 TOPICS_MAX = 16
 """How many topics one speaker's refusals are kept of: its area chain twice, its own, keys and config are fewer."""
 LIVE_ROWS_MAX = 200_000
-KEYS_MAX = 1_000
 SAID_BY_MAX = 8
 OPEN_MAX = 8
 """Beyond so many open incidents of this kind, what is refused further joins the newest."""
+INCIDENTS_LOOKED_AT = 64
+"""Among how many of the newest incidents of this kind the one about a topic is sought."""
 LOOK_EVERY_US = 30_000_000
-SLOT_US = 5_000_000
-"""Timers of refusals fall on multiples of this, so that a crowd that refuses sets few."""
 
 
 def note(tx: Tx, said: Sequence[tuple[str, Receipt]]) -> Counter[str]:
@@ -62,7 +64,7 @@ def note(tx: Tx, said: Sequence[tuple[str, Receipt]]) -> Counter[str]:
     for speaker, receipt in said:
         by_speaker[speaker].append(receipt)
     given_out = GivenOut(tx)
-    due_us: set[int] = set()
+    due_us: list[int] = []
     # In the order of their ids, so that two transactions never wait for each other in a circle.
     for speaker in sorted(by_speaker):
         live = tx.get_locked(Live, speaker) or Live(speaker, False, 0, "", 0, 0, 0, "", 0, "", NEVER_US)
@@ -74,10 +76,10 @@ def note(tx: Tx, said: Sequence[tuple[str, Receipt]]) -> Counter[str]:
             live = tell(tx, live, Record("speaker.refuses", speaker, reason, facts=facts), now_us, kind)
             before = live
             live = _refusing(live, receipt, kind, given_out.version(receipt.stream, speaker), now_us)
-            due_us |= {now_us + waits_us(kind)} if live is not before else set()
+            due_us += [now_us + waits_us(kind)] if live is not before else []
         tx.put(live)
-    for each_us in due_us:
-        _wake(tx, each_us)
+    if due_us:
+        _wake(tx, min(due_us))
     return counted
 
 
@@ -85,54 +87,43 @@ def _refusing(live: Live, receipt: Receipt, kind: str, ours: int, now_us: int) -
     """The row with what it refuses of ours; as it was where that is nothing of ours, or where it holds ours."""
     topic = receipt.stream
     before = live.refused.get(topic)
-    fresh = RefusedDocument(kind, receipt.version, ours, before.since_us if before else now_us)
-    if not ours or receipt.version > ours or fresh.answered(_held(live, topic), ours):
+    fresh = RefusedDocument(kind, receipt.version, ours, now_us)
+    if before is not None:
+        fresh = replace(fresh, since_us=before.since_us, from_us=before.from_us)
+    if not ours or receipt.version > ours or fresh.answered(held(live, topic), ours):
         return live
     others = {name: refused for name, refused in live.refused.items() if name != topic}
     return replace(live, refused=dict([*others.items(), (topic, fresh)][-TOPICS_MAX:]))
 
 
-def still(read: Read, live: Live) -> Live:
-    """The speaker without the refusals that its state has answered."""
-    if not live.refused:
-        return live
-    given_out = GivenOut(read)
+def heard(read: Read, live: Live, before: Live | None, given_out: GivenOut, city: City | None) -> tuple[Live, bool]:
+    """The speaker as its state leaves it: without the refusals that the state has answered, and with what it stays
+    behind of what was given out. And whether that has to be looked at soon: it is new, or comes online with it."""
+    now_us = read.now_us()
     left = {
-        topic: refused
+        topic: _time_anew(refused, topic, live, before, now_us)
         for topic, refused in live.refused.items()
-        if not refused.answered(_held(live, topic), given_out.version(topic, live.id))
+        if not refused.answered(held(live, topic), given_out.version(topic, live.id))
     }
-    return replace(live, refused=left)
+    known = len(left)
+    for topic, ours in given_out.behind(live, city) if live.online and city is not None else ():
+        left.setdefault(topic, RefusedDocument(NONE_GIVEN, 0, ours, now_us))
+    news = len(left) > known or before is None or not before.online
+    return replace(live, refused=dict([*left.items()][-TOPICS_MAX:])), live.online and bool(left) and news
 
 
-def _held(live: Live, topic: str) -> int:
-    if topic == KEYS_TOPIC:
-        return live.keys_version
-    return live.config_version if topic == config_topic(live.id) else live.streams.get(topic, 0)
+def look_soon(tx: Tx) -> None:
+    """Have what speakers refuse looked at once it could have mended. The last thing that a transaction does: everybody
+    sets this timer, and nobody may wait for anything else while holding it."""
+    _wake(tx, tx.now_us() + SETTLES_US)
 
 
-class GivenOut:
-    """The newest version that was given out here on a topic, 0 for none; each is looked up once in a transaction."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self._known: dict[str, int] = {}
-
-    def version(self, topic: str, speaker: str) -> int:
-        if topic not in self._known:
-            self._known[topic] = self._look(topic, speaker)
-        return self._known[topic]
-
-    def _look(self, topic: str, speaker: str) -> int:
-        if topic == KEYS_TOPIC:
-            keys = self._read.find(KeyState, Page(limit=KEYS_MAX))
-            return max((at.document for key in keys for at in key.gateways.values()), default=0)
-        if topic == config_topic(speaker):
-            row = self._read.get(Speaker, speaker)
-            return row.config_version if row is not None else 0
-        stream, settings = self._read.get(Stream, topic), self._read.get(CitySettings, "city")
-        ours = stream is not None and settings is not None and stream.issuer == settings.issuer
-        return stream.manifest_version if stream is not None and ours else 0
+def _time_anew(refused: RefusedDocument, topic: str, live: Live, before: Live | None, now_us: int) -> RefusedDocument:
+    """A speaker that holds another version than before, or was offline for long, has the time to mend anew."""
+    if before is None or not live.online:
+        return refused
+    away = not before.online and now_us - before.heard_us > AWAY_US
+    return replace(refused, from_us=now_us) if away or held(before, topic) != held(live, topic) else refused
 
 
 @dataclass(slots=True)
@@ -140,31 +131,41 @@ class _Count:
     version: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     said_by: list[str] = field(default_factory=list)
+    since_us: int = 0
 
 
 def refused_now(read: Read, city: City | None) -> tuple[RefusedTopic, ...]:
     """What speakers that are in service and online refuse, and had time to mend, by topic."""
-    refusing = [] if city is None else read.find(Live, Page(limit=LIVE_ROWS_MAX), refuses=True)
-    if city is None or not refusing:
+    return () if city is None else _counted(_refusing_now(read, city), city, read.now_us())
+
+
+def _refusing_now(read: Read, city: City) -> list[Live]:
+    """The enrolled speakers that are online and refuse anything."""
+    rows = read.find(Live, Page(limit=LIVE_ROWS_MAX), refuses=True)
+    return [live for live in rows if live.online and live.id in city.speakers and city.speakers[live.id].enrolled]
+
+
+def _counted(refusing: Sequence[Live], city: City, now_us: int) -> tuple[RefusedTopic, ...]:
+    if not refusing:
         return ()
-    now_us = read.now_us()
     serving = {s.id: s for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
     counts: dict[str, _Count] = defaultdict(_Count)
     for live in refusing:
         speaker = serving.get(live.id)
-        if speaker is None or not live.online or not lately(live.heard_us, now_us, SPEAKER_SILENT_US):
+        if speaker is None or not lately(live.heard_us, now_us, SPEAKER_SILENT_US):
             continue
         for topic, refused in live.refused.items():
-            if refused.stands(now_us, live.online_us) and _is_for(topic, speaker, city):
+            if refused.stands(now_us, live.heard_us) and _is_for(topic, speaker, city):
                 count = counts[ALL_CONFIGS if topic == config_topic(live.id) else topic]
                 count.version = max(count.version, 0 if topic == config_topic(live.id) else refused.ours)
                 count.reasons[refused.reason] += 1
                 count.said_by.append(live.id)
+                count.since_us = min(count.since_us or refused.since_us, refused.since_us)
     meant = _meant(serving, city) if counts else Counter()
     return tuple(
         RefusedTopic(
             topic, use_of(topic), count.version, _meant_by(topic, meant, len(serving)), count.reasons,
-            tuple(count.said_by[:SAID_BY_MAX]),
+            tuple(count.said_by[:SAID_BY_MAX]), count.since_us,
         )
         for topic, count in sorted(counts.items())
     )  # fmt: skip
@@ -202,13 +203,21 @@ def _meant_by(topic: str, meant: Counter[str], everybody: int) -> int:
 
 def look(work: Work) -> None:
     """A timer of refusals is due: where many speakers refuse something actual, a red incident says so, once for each
-    topic, version and reason. Looked at again while anybody refuses anything."""
+    topic, version and reason. Looked at again while anybody who is enrolled and online refuses anything: who comes
+    online has it looked at anew."""
     tx = work.tx
-    for refused in refused_now(tx, work.city):
+    now_us, refusing = tx.now_us(), _refusing_now(tx, work.city)
+    for refused in _counted(refusing, work.city, now_us):
         if refused.many and refused.use == Use.ACTUAL:
             _tell(work, refused)
-    if tx.find(Live, Page(limit=1), refuses=True):
-        _wake(tx, tx.now_us() + LOOK_EVERY_US)
+    if refusing:
+        stand_us = (each.stands_us for live in refusing for each in live.refused.values())
+        _wake(
+            tx,
+            min(
+                (at_us for at_us in stand_us if now_us < at_us < now_us + LOOK_EVERY_US), default=now_us + LOOK_EVERY_US
+            ),
+        )
 
 
 def _tell(work: Work, refused: RefusedTopic) -> None:
@@ -216,8 +225,13 @@ def _tell(work: Work, refused: RefusedTopic) -> None:
     english, chinese = headline(refused)
     key = f"refused/{refused.topic}@{refused.version}/{refused.reason}"
     told = tx.signal_incident(key)
+    newest = _newest(tx, refused, told or "")
+    if newest is not None and newest.state not in OPEN and refused.since_us > newest.last_signal_us:
+        # Nobody of those who refused then refuses still: this is another outbreak, though it looks the same.
+        key = f"{key}/{refused.since_us}"
+        told = tx.signal_incident(key)
     if told is not None:
-        _count_again(tx, told, refused)
+        _count_again(tx, newest.id if newest is not None else told, refused)
         return
     now_us = tx.now_us()
     tx.lock(f"join/{DOCUMENTS_REFUSED}")
@@ -244,6 +258,13 @@ def _tell(work: Work, refused: RefusedTopic) -> None:
     open_own(work, signal, question, facts)
 
 
+def _newest(tx: Tx, refused: RefusedTopic, told: str) -> Incident | None:
+    """The newest incident about this topic, or the one that was told of it."""
+    begins = refused_documents.begins_zh(refused)
+    newest = tx.find(Incident, Page(limit=INCIDENTS_LOOKED_AT, order="-opened_us"), hazard=DOCUMENTS_REFUSED)
+    return next((each for each in newest if each.headline.startswith(begins)), tx.get(Incident, told) if told else None)
+
+
 def _count_again(tx: Tx, id: str, refused: RefusedTopic) -> None:
     """An open incident about this topic says how many there are now."""
     english, chinese = headline(refused)
@@ -264,6 +285,6 @@ def _area(refused: RefusedTopic, city: City) -> str:
 
 
 def _wake(tx: Tx, due_us: int) -> None:
-    """Look then, or a little later together with others: a refusal that comes meanwhile puts nothing off."""
-    due_us += -due_us % SLOT_US
-    tx.wake_at(WakeAt(Timer.REFUSED, str(due_us), due_us, due_us + USELESS_NEVER_US))
+    """Look then, or sooner where that is due already. One timer serves everybody: a refusal that comes meanwhile puts
+    nothing off, and a crowd that refuses sets no more."""
+    tx.wake_at(WakeAt(Timer.REFUSED, "all", due_us, due_us + USELESS_NEVER_US, only_sooner=True))

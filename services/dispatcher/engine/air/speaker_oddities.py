@@ -1,8 +1,10 @@
 """What is odd about a speaker's connections: numbers that go back or jump, and two devices under one id.
 
-Two devices have one id when a smaller number of one journal comes online again and again, or when a journal that was
-replaced comes back under a higher number: its device has gone on counting meanwhile. What is odd is shown at the
-speaker until an hour after the last time, and a flood of it makes no flood of lines in the log.
+Two devices have one id when a smaller number of one journal comes online again and again, or when journals that were
+replaced come back under higher numbers: each device has gone on counting meanwhile. Either may happen once without a
+second device, by a message that comes late or a card that is put back, and counts when it happens twice within an hour.
+What is odd is shown at the speaker until an hour after the last time, and a flood of it makes no flood of lines in the
+log.
 """
 
 from __future__ import annotations
@@ -44,14 +46,13 @@ def oddity(before: Live | None, state: SpeakerState) -> str:
 
 
 def with_oddity(tx: Tx, live: Live, before: Live | None, odd: str, now_us: int) -> Live:
-    """The row with its oddities counted. One smaller number alone may be an older message that came late: it is shown
-    once there is another within an hour."""
+    """The row with its oddities counted. The sign of a second device is shown once there is another within an hour."""
     if before is None:
         return live
     shown, odd_us = before.oddity, before.odd_us
     if odd:
-        late = odd == CLONED and before.journal == live.journal and now_us - odd_us > ODD_LASTS_US
-        shown, odd_us = "" if late else odd, now_us
+        alone = odd == CLONED and now_us - odd_us > ODD_LASTS_US
+        shown, odd_us = "" if alone else odd, now_us
         if shown and before.oddity != shown:
             facts: dict[str, object] = {"connection": live.connection, "before": before.connection}
             live = tell(tx, live, Record(f"speaker.{odd}", live.id, _WHY[odd], facts=facts), now_us)

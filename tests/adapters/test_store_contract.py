@@ -164,7 +164,7 @@ ROWS: tuple[object, ...] = (
     Person("p-1", "王\0一", "$argon2id$x", ("duty_officer", "approver"), enabled=False),
     Login("l-1", "p-1", BIG_US),
     BrokerAccount("gw-0", "$7$101$x"),
-    Stream("s/1", "210202000000", "actual", "dalian", 5, "digest", bytes(range(256)), BIG_US, b""),
+    Stream("s/1", "210202000000", "actual", "dalian", 5, "digest", bytes(range(256)), "k-1", BIG_US, silent_since={"o-1": 4}),
     Asset("a-1", "zh", "opus", "0" * 64, 4_000, 32_000, False),
     Wording("w-1", "zh", "请立即疏散。", "actual", "alert", 1, "11A01"),
     Lease("gw-0", "host/1", BIG_US),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devices.protocols.documents import (
@@ -408,7 +408,15 @@ BOOKS = tuple(
 )
 
 
+# A corrected alert's correction leaves for others, and its all-clear is given all the same.
+CORRECTED_AND_FULL: list[Op] = [
+    ("alert", 0), ("correct", 0), ("alert", 0), ("alert", 0), ("alert", 0), ("alert", 6), ("wait", 130), ("alert", 0),
+    ("alert", 0), ("alert", 11), ("alert", 0), ("clear", 0),
+]  # fmt: skip
+
+
 @given(ops=OPS)
+@example(ops=CORRECTED_AND_FULL)
 @settings(max_examples=60, deadline=None)
 def test_whatever_happened_everything_on_air_can_be_ended(ops: list[Op]) -> None:
     keys, town = Keys(), town_of(*BOOKS)

@@ -38,7 +38,8 @@ TELL_PERCENT = 70
 @dataclass(frozen=True, slots=True)
 class Family:
     """What one alert and its followers keep of a stream. `title` names it for people; `over` says that its alert sounds
-    no more, `done_us` until when a follower of it on air may still be proved, `ours` that it was given out here."""
+    no more, `done_us` until when a follower of it on air may still be proved, `ours` that it was given out here.
+    `prepared` is what the largest of its followers takes that were not given out."""
 
     alert: str
     title: str
@@ -47,6 +48,7 @@ class Family:
     over: bool = False
     done_us: int = 0
     ours: bool = True
+    prepared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ class Taken:
     ended_bytes: int = 0
 
     def without(self, gone: Iterable[Family]) -> Taken:
-        """The same once these families have left."""
+        """The same once these families have left; what they have prepared may still have to go on air."""
         left = set(gone)
-        return replace(self, families=tuple(family for family in self.families if family not in left))
+        ended = max((family.prepared for family in left), default=0)
+        staying = tuple(family for family in self.families if family not in left)
+        return Taken(staying, max(self.ended_bytes, ended))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,13 +61,7 @@ def taken(read: Read, topic: str, without: str = "") -> Taken:
         followers[follower.original].append(follower)
     live = {b.original or b.id for b in rows if b.state is not BroadcastState.WITHDRAWN}
     found = [_family(alerts[id], followers[id]) for id in alerts if id in live]
-    ended = [
-        room.size_at_most(whole_order(follower))
-        for id in alerts
-        if id not in live
-        for follower in followers[id]
-        if follower.state is BroadcastState.DRAFT
-    ]
+    ended = [_prepared(followers[id]) for id in alerts if id not in live]
     stream = read.get(Stream, topic)
     known = {b.id for b in rows}
     strange = [] if stream is None else [o for o in foreign_orders(stream, [], read.now_us()) if o.id not in known]
@@ -90,7 +84,12 @@ def _family(b: Broadcast, followers: list[Broadcast]) -> Family:
     proved_us = [f.start_at_us + f.prove_within_s * 1_000_000 for f in followers if f.state in FOLLOWER_STATES]
     title = f"{b.hazard} {LEVEL_WORDS[b.level]} {b.place_names.get('en') or b.place_names.get('zh', '')} ({b.id})"
     kept = room.reserved(whole_order(b), map(whole_order, followers), over=over)
-    return Family(b.id, title, b.level, kept, over, max(proved_us, default=0))
+    return Family(b.id, title, b.level, kept, over, max(proved_us, default=0), prepared=_prepared(followers))
+
+
+def _prepared(followers: list[Broadcast]) -> int:
+    """What the largest of those takes that were not given out."""
+    return max((room.size_at_most(whole_order(f)) for f in followers if f.state is BroadcastState.DRAFT), default=0)
 
 
 def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str = "") -> Signed:

@@ -382,6 +382,8 @@ class Gateway:
     def watch_keys(self) -> None:
         """One step of the loop of canaries."""
         self._canaries.step(self._connection is not None and self._connection.passes)
+        # A key that is not listed any more has streams signed anew.
+        self._look_at(self._next_us())
 
     def keys_changed(self) -> None:
         """The key document is another one: it is published at once, and the keys are tried."""

@@ -26,20 +26,21 @@ class Obedience:
         self, truth: Truth, speakers: Sequence[SimulatedSpeaker], reachable: Callable[[SimulatedSpeaker, int], bool]
     ) -> None:
         self._truth, self._speakers, self._reachable = truth, speakers, reachable
-        self._since_us: dict[tuple[str, int], int] = {}
+        self._since_us: dict[str, int] = {}
 
     def look(self, now_us: int) -> None:
         """Hold the incidents against what speakers refuse; called again and again while all parts are well."""
         rows = self._truth.database.rows(Stream).values()
-        many = {(row.id, row.manifest_version) for row in rows if self._many(row, now_us)}
-        self._since_us = {key: self._since_us.get(key, now_us) for key in many}
+        # Whatever is signed there meanwhile: a stream that nobody obeys is signed anew again and again.
+        many = {row.id for row in rows if self._many(row, now_us)}
+        self._since_us = {topic: self._since_us.get(topic, now_us) for topic in many}
         told = [i.headline for i in self._truth.database.rows(Incident).values() if i.hazard == DOCUMENTS_REFUSED]
-        for (topic, version), since_us in sorted(self._since_us.items()):
+        for topic, since_us in sorted(self._since_us.items()):
             if now_us - since_us < SAID_WITHIN_US or parse_manifest_topic(topic).use is not Use.ACTUAL:
                 continue
             self._truth.counts["refusals.checked"] += 1
             if not any(topic in headline for headline in told):
-                said = f"many speakers refuse version {version} of {topic}, and no red incident says so"
+                said = f"many speakers refuse {topic}, and no red incident says so"
                 self._truth.broken(11, topic, said)
 
     def forget(self) -> None:

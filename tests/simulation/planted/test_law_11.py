@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devices.protocols.documents import Manifest
-from services.dispatcher.engine.air import signing_keys
+from services.dispatcher.engine.air import refused_documents, signing_keys
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.ports import Store
@@ -18,7 +18,7 @@ from simulators.dispatcher import Parts
 from simulators.ending import Ending
 from simulators.faults import Fault
 from simulators.world import World
-from tests.simulation.planted.planting import found, laws_broken
+from tests.simulation.planted.planting import found
 
 KEYS_BREAK = (Fault.KEY_LOST, Fault.KEY_EXPIRED)
 
@@ -70,17 +70,15 @@ def signed_by_a_stranger(world: World) -> None:
     world.clock.later(120_000_000, lambda: setattr(keys, "sign_manifest", sign))
 
 
-def test_law_11_catches_an_intake_that_shrugs_at_what_speakers_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shrugs(store: Any, arrived: Sequence[Arrived], *rest: Any) -> Counted:
-        return keep_receipts(store, [a for a in arrived if a.receipt.order], *rest)
-
+def test_law_11_catches_a_dispatcher_that_shrugs_at_what_speakers_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     # That nothing sounds is another law's; here it is asked who says so.
-    for check in ("sounded", "stopped", "followed"):
+    for check in ("sounded", "stopped", "followed", "_heard_all"):
         monkeypatch.setattr(Ending, check, lambda *_: None)
-    broken = found(Parts(keep_receipts=shrugs), faults=(), prepare=signed_by_a_stranger)
+    assert found(faults=(), seeds=range(100, 102), prepare=signed_by_a_stranger) == ()
+    monkeypatch.setattr(refused_documents, "look", lambda work: None)
+    broken = found(faults=(), seeds=range(100, 102), prepare=signed_by_a_stranger)
     assert {v.law for v in broken} == {11}
     assert all("no red incident says so" in v.sentence for v in broken)
-    assert 11 not in laws_broken(faults=(), prepare=signed_by_a_stranger)
 
 
 def test_law_11_catches_an_intake_that_believes_every_microphone() -> None:

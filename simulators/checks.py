@@ -98,7 +98,6 @@ class _Obeyed:
     versions: dict[str, dict[str, int]] = field(default_factory=dict)
     accepted: dict[str, set[bytes]] = field(default_factory=dict)
     vouches: dict[str, str] = field(default_factory=dict)
-    taken_back: set[str] = field(default_factory=set)
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
     brought_by: dict[str, str] = field(default_factory=dict)
@@ -252,9 +251,13 @@ class Ears:
         if order is None or order.phase is not Phase.ALERT:
             return
         firsts: dict[str, int] = {}
+        keys = speaker.state.papers.keys
+        listed = {key.kid for key in keys.keys} if keys is not None else set[str]()
         for each in speaker.heard:
-            said = self._of(each.journal).came.get((each.plan.order, each.plan.rev))
-            back = each.plan.order in self._of(each.journal).taken_back
+            obeyed = self._of(each.journal)
+            said = obeyed.came.get((each.plan.order, each.plan.rev))
+            # What only a removed key vouches for may be a thief's, and uses up nothing.
+            back = said is None or obeyed.vouches.get(f"{said.status}/{said.id}", "") not in listed
             grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order) and not back
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
@@ -362,7 +365,6 @@ class Ears:
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
             elif obeyed.brought_by[key] == topic and key not in listed and obeyed.vouches[key] not in listed_kids:
                 truth.counts["order.taken_back"] += order.state is OrderState.IN_FORCE
-                obeyed.taken_back |= {key} if order.state is OrderState.IN_FORCE else set()
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
     def _of(self, journal: str) -> _Obeyed:

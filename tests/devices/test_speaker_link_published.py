@@ -35,7 +35,10 @@ BEYOND_A_SCHEMA: dict[str, dict[str, str]] = {
         "member twice": "a parser keeps one of the two",
         "lone surrogate": "a parser lets it through",
     },
-    "key_documents": {'keys.1.kid "actual-city"': "compares two keys"},
+    "key_documents": {
+        'keys.1.kid "actual-city"': "compares two keys",
+        'keys.1.x "BM5eZCLeeMjbBpd8qw5W4tzwtL-XV9u2gxKw1GtPx6Q"': "compares two keys",
+    },
     "configs": {'overlay ["210202000000"]': "compares two lists"},
     "hello_answers": {},
 }

@@ -157,7 +157,7 @@ def _sounds_false(t: Turn, key: str) -> bool:
     sounding, standing = t.sound.sounding, t.orders[key]
     if sounding is None or sounding.key != key:
         return False
-    other = sounding.words != st.words(standing.order)
+    other = not st.still_said(sounding.words, standing.order)
     taken_back = vouched(t.papers, standing) and not lists(t.papers, sounding.signer)
     return sounding.rev > standing.order.rev or (other and taken_back)
 

@@ -82,7 +82,7 @@ def _judge(t: Turn, held: Standing, new: Standing) -> tuple[Refusal | None, bool
 def _doubt(t: Turn, key: str, held: Standing, new: Standing) -> None:
     """What sounded so far had other words: should the key that vouched for them be removed, it was never heard."""
     mark = t.mark(key)
-    if words(new.order) != words(held.order) and (mark.heard or mark.running):
+    if not still_said(words(held.order), new.order) and (mark.heard or mark.running):
         t.set_mark(key, replace(mark, doubts=tuple(sorted({*mark.doubts, held.signer}))))
 
 
@@ -222,6 +222,12 @@ def unheard(t: Turn, standing: Standing) -> bool:
 def words(order: Order) -> Words:
     """What is said: two revisions of an order may differ in it."""
     return order.texts, order.audio
+
+
+def still_said(before: Words, order: Order) -> bool:
+    """Whether an order says what was said before. A recording that comes to the same words changes nothing of that."""
+    texts, audio = before
+    return texts == order.texts and set(audio) <= set(order.audio)
 
 
 def withdrawn(standing: Standing) -> bool:

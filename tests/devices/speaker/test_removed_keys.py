@@ -40,6 +40,7 @@ from tests.devices.speaker.world import (
     T0,
     S,
     World,
+    an_audio,
     an_order,
     key,
     link_key,
@@ -140,6 +141,17 @@ def test_an_ordinary_rotation_changes_nothing() -> None:
     assert world.sounds() == ["o-1#1", "o-1#2", "o-1#3", "new#1"]
     assert world.steps("o-1").count("accepted") == 1
     assert reasons(world) == []
+
+
+@either
+def test_a_recording_that_comes_to_the_same_words_makes_nothing_unheard(between: Restart) -> None:
+    order = an_order(repeat=2, gap_s=30)
+    world = World().up().order(order).advance(20)
+    assert world.sounds() == ["o-1#1"]
+    recorded = replace(order, rev=2, audio=(an_audio(),))
+    world.publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(recorded, signer=SECOND)
+    between(world.publish(KEYS_TOPIC, keys(3, SECOND))).advance(90)
+    assert world.sounds() == ["o-1#1", "o-1#2"]
 
 
 @either

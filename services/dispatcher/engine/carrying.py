@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from ..domain import verification
 from ..domain.effects import (
     AskOffice,
@@ -61,3 +63,5 @@ def carry(work: Work, effect: Effect) -> None:
             dead_man.end_case(work, effect.incident)
         case TellIncident():
             incidents.tell(work, effect.incident, effect.event)  # type: ignore[arg-type]
+        case _:
+            assert_never(effect)

@@ -63,5 +63,5 @@ def carry(work: Work, effect: Effect) -> None:
             dead_man.end_case(work, effect.incident)
         case TellIncident():
             incidents.tell(work, effect.incident, effect.event)  # type: ignore[arg-type]
-        case unknown:
-            assert_never(unknown)
+        case _:
+            assert_never(effect)

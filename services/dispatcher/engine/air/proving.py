@@ -1,4 +1,4 @@
-"""The time to be proved is over: people go to where an alert is silent, and a follower heard by all has done."""
+"""What follows when an order has had its time to be proved."""
 
 from __future__ import annotations
 

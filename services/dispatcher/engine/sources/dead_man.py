@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 
 from ...domain import rhythm
 from ...domain.effects import Record, Sleep, WakeAt
-from ...domain.incidents import Close, Incident, IncidentState, SignalJoined
+from ...domain.incidents import Close, Incident, SignalJoined
 from ...domain.places import OfficeKind
 from ...domain.planning import City
 from ...domain.polling import Answered
 from ...domain.rhythm import Heard, RhythmEvent, SourceKind, Spoke
-from ...domain.risk import Witness
 from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from ..clock import lately
 from ..events import Event, PollTold, SignalArrived, SourceHeard, UnreadArrived
 from ..ports import Page, Store
 from ..rows import TimerRow
 from ..signals import incidents
-from ..tasks import asking
+from ..tasks.own_incidents import OPEN, open_asked
 from ..transaction import Work
 
 TOGETHER_WITHIN_US = 3_600_000_000
@@ -38,7 +37,6 @@ _KINDS: dict[SourceKind, type[Feed] | type[Panel] | type[Sensor]] = {
 _WORDS = {SourceKind.FEED: "信源", SourceKind.PANEL: "消防主机", SourceKind.SENSOR: "传感器"}
 _WIRES = {"gb26875": SourceKind.PANEL, "mqtt": SourceKind.SENSOR}
 _FEED = rhythm.source_id(SourceKind.FEED, "")
-_OPEN = (IncidentState.SUSPECTED, IncidentState.VERIFYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +164,10 @@ def _raised(work: Work, heard: Heard, source: _Source) -> str:
     signal = _signal(heard, source, now_us)
     tx.record(Record("source.silent", source.id, signal.description, facts={"since_us": heard.heard_us}))
     newest = Page(limit=OPEN_MAX, order="-opened_us")
-    for found in tx.find(Incident, newest, use=source.use, hazard=rhythm.SOURCE_SILENT, state=_OPEN):
+    for found in tx.find(Incident, newest, use=source.use, hazard=rhythm.SOURCE_SILENT, state=OPEN):
         if found.area == area and now_us - found.opened_us <= TOGETHER_WITHIN_US:
             incident = tx.get_locked(Incident, found.id)
-            if incident is None or incident.state not in _OPEN:
+            if incident is None or incident.state not in OPEN:
                 continue
             tx.add_signal(signal, incident.id)
             incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
@@ -178,29 +176,12 @@ def _raised(work: Work, heard: Heard, source: _Source) -> str:
 
 
 def _opened(work: Work, signal: Signal, source: _Source, area: str) -> Incident:
-    tx = work.tx
-    venue = work.city.venues.get(source.place.venue) if source.place.venue else None
-    incident = Incident(
-        id=work.ids.new(), use=source.use, hazard=rhythm.SOURCE_SILENT, event_code="", playbook="",
-        state=IncidentState.VERIFYING, level=rhythm.LEVEL_SILENT, reasons=(signal.description,), place=source.place,
-        venue=venue.id if venue else None, area=area, cell=f"area/{area}", lat_e7=venue.lat_e7 if venue else None,
-        lon_e7=venue.lon_e7 if venue else None, opened_us=tx.now_us(), last_signal_us=signal.received_us,
-        signal_count=1, headline=signal.headline,
-        witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, rhythm.LEVEL_SILENT),),
-    )  # fmt: skip
-    tx.put(incident)
-    tx.add_signal(signal, incident.id)
-    facts: dict[str, object] = {"use": str(source.use), "hazard": rhythm.SOURCE_SILENT, "area": area}
-    tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
     question = {
         "zh": f"{signal.headline}。请核查设备、电源和线路，并确认：是否确已中断？",
         "en": f"{signal.description} Check the device, its power and its line: is it out of order?",
     }
-    task = asking.ask_about_source(work, incident, _departments_duty(work.city, source.department), question)
-    if task is not None:
-        incident = replace(incident, task=task)
-        tx.put(incident)
-    return incident
+    first = _departments_duty(work.city, source.department)
+    return open_asked(work, signal, area, first, question, {"use": str(source.use)})
 
 
 def end_case(work: Work, incident_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Red incidents about the service itself: without playbook, so that nothing of them can ever be aired."""
+"""Incidents about the service itself and its sources: without playbook, so that nothing of them can be aired."""
 
 from __future__ import annotations
 
@@ -37,21 +37,30 @@ def own_signal(key: str, hazard: str, level: int, area: str, zh: str, en: str, n
 
 def open_own(work: Work, signal: Signal, question: dict[str, str], facts: dict[str, object]) -> Incident:
     """Open an incident for such a signal, and ask the duty desk and the offices of its area."""
-    tx, city, level = work.tx, work.city, signal.claimed_level
-    assert level is not None
     (area,) = signal.place.areas
+    return open_asked(work, signal, area, _duty_desks(work.city, area), question, facts)
+
+
+def open_asked(
+    work: Work, signal: Signal, area: str, first: tuple[str, ...], question: dict[str, str], facts: dict[str, object]
+) -> Incident:
+    """Open an incident in which no playbook has a say, and ask the offices of `first`, then those of its place."""
+    tx, level = work.tx, signal.claimed_level
+    assert level is not None
+    venue = work.city.venues.get(signal.place.venue) if signal.place.venue else None
     incident = Incident(
-        id=work.ids.new(), use=Use.ACTUAL, hazard=signal.hazard, event_code="", playbook="",
-        state=IncidentState.VERIFYING, level=level, reasons=(signal.description,),
-        place=signal.place, venue=None, area=area, cell=f"area/{area}", lat_e7=None, lon_e7=None,
-        opened_us=tx.now_us(), last_signal_us=signal.received_us, signal_count=1, headline=signal.headline,
+        id=work.ids.new(), use=signal.use, hazard=signal.hazard, event_code="", playbook="",
+        state=IncidentState.VERIFYING, level=level, reasons=(signal.description,), place=signal.place,
+        venue=venue.id if venue else None, area=area, cell=f"area/{area}", lat_e7=venue.lat_e7 if venue else None,
+        lon_e7=venue.lon_e7 if venue else None, opened_us=tx.now_us(), last_signal_us=signal.received_us,
+        signal_count=1, headline=signal.headline,
         witnesses=(Witness(signal.reporter, "", Evidence.SYSTEM, False, level),),
     )  # fmt: skip
     tx.put(incident)
     tx.add_signal(signal, incident.id)
     facts = {"hazard": signal.hazard, "area": area, **facts}
     tx.record(Record("incident.opened", incident.id, signal.headline, facts=facts))
-    task = asking.ask_about_source(work, incident, _duty_desks(city, area), question)
+    task = asking.ask_about_source(work, incident, first, question)
     if task is not None:
         incident = replace(incident, task=task)
         tx.put(incident)

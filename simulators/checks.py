@@ -145,9 +145,14 @@ class Ears:
         return [(db, row) for db, row in found if row is not None]
 
     def _released(self, speaker: SimulatedSpeaker, name: str, heard: Heard) -> None:
-        reasons = [self.unreleased(db, row) or self._other_words(db, row, heard) for db, row in self._rows(name)]
-        if all(reasons):
-            why = reasons[0] if reasons else "no database ever knew it"
+        rows = self._rows(name)
+        reasons = [self.unreleased(db, row) for db, row in rows]
+        # An order that a restored database took over may be rendered in that one, and be released in the lost one.
+        released = {row.content for (_, row), why in zip(rows, reasons, strict=True) if not why}
+        same = [(db, row) for db, row in rows if row.content in released and content_hash(row) == row.content]
+        others = [self._other_words(db, row, heard) for db, row in same]
+        if all(others):
+            why = next(filter(None, [*others, *reasons]), "no database ever knew it")
             self._truth.broken(1, name, f"{speaker.id} plays {name}, but {why}")
 
     def unreleased(self, db: Database, row: Broadcast) -> str:

@@ -93,7 +93,8 @@ class Truth:
 @dataclass(slots=True)
 class _Obeyed:
     """What one journal of a speaker took in: per topic and key the version, and every manifest; per order the newest
-    revision with the topic that brought it and the key that vouches for it; and what came."""
+    revision with the topic that brought it and the key that vouches for it; what came, and which key listed each
+    revision last while it was the newest."""
 
     versions: dict[str, dict[str, int]] = field(default_factory=dict)
     accepted: dict[str, set[bytes]] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class _Obeyed:
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
     brought_by: dict[str, str] = field(default_factory=dict)
+    listed_by: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 class Ears:
@@ -261,8 +263,8 @@ class Ears:
         for each in speaker.heard:
             obeyed = self._of(each.journal)
             said = obeyed.came.get((each.plan.order, each.plan.rev))
-            # What only a removed key vouches for may be a thief's, and uses up nothing.
-            back = said is None or obeyed.vouches.get(f"{said.status}/{said.id}", "") not in listed
+            # What only removed keys listed as it played may be a thief's, and uses up nothing.
+            back = obeyed.listed_by.get((each.plan.order, each.plan.rev), "") not in listed
             grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order) and not back
             if grave and each.journal == heard.journal:
                 firsts.setdefault(each.plan.order, each.began_us)
@@ -363,6 +365,8 @@ class Ears:
                 obeyed.newest[key], obeyed.brought_by[key] = order, topic
             if obeyed.brought_by[key] == topic:
                 obeyed.vouches[key] = kid
+                if obeyed.newest[key].rev == order.rev:
+                    obeyed.listed_by[(key, order.rev)] = kid
         listed = {f"{order.status}/{order.id}" for order in manifest.orders}
         for key, order in obeyed.newest.items():
             if obeyed.brought_by[key] == topic and key not in listed and order.start_at < manifest.swept:

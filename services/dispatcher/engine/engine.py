@@ -52,6 +52,7 @@ from .signals import incidents, joining, scope, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
 from .transaction import Work
+from .writing import write
 
 EVENTS_MAX = 500
 CONFLICTS_MAX = 5
@@ -127,7 +128,7 @@ class Engine:
     def _handle(self, events: Sequence[Event]) -> Outcome:
         outcome = Outcome()
         heard = self._to_write_down(events)
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             work = Work(
                 tx, self._city.get(tx), self._playbooks, self._ids, carry, self.rules, self._shadow,
                 self._differs,

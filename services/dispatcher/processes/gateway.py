@@ -38,7 +38,7 @@ from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
-from ..domain.effects import Carry, Timer, WakeAt
+from ..domain.effects import Carry
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
@@ -46,6 +46,7 @@ from ..engine.air import refused_documents
 from ..engine.air.signing_keys import nothing_signs
 from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
+from ..engine.due import start_canary
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
@@ -188,9 +189,7 @@ class Gateway:
         """Run until the process is told to stop."""
         self.panels.load()
         self.sensors.load()
-        with self.store.write() as tx:
-            now_us = tx.now_us()
-            tx.wake_at(WakeAt(Timer.CANARY, "worker", now_us, now_us + 10 * 365 * 86_400_000_000))
+        start_canary(self.store)
         start_http_server(self.settings.gateway_metrics_port, self.settings.panel_host, self.registry)
         self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         for loop in self.loops:

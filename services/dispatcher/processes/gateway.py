@@ -36,7 +36,6 @@ from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
 from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
-from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
 from ..domain.effects import Carry
 from ..domain.refusals import NotFound, Refused
@@ -50,7 +49,7 @@ from ..engine.due import start_canary
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import Event, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
-from ..engine.ports import Page, StoreUnavailable
+from ..engine.ports import Page, Store, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.rows import EffectRow, Wording
 from ..engine.timers import TimerPass
@@ -83,7 +82,7 @@ app = typer.Typer(
 class Panels:
     """Enrolled panels by address, in memory, because every frame asks."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._by_address: dict[str, Panel] = {}
 

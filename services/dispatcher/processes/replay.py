@@ -130,7 +130,7 @@ def _run(
     signals: Sequence[Signal], world: Sequence[object], playbooks: Sequence[Playbook], rules: Rules, since_us: int
 ) -> dict[str, Fate]:
     clock = _Clock(since_us)
-    store = MemoryStore(clock)
+    store: Store = MemoryStore(clock)
     begin_world(store, world)
     engine = Engine(store, _Ids(), playbooks, rules=rules)
     seen: dict[str, _Seen] = {}

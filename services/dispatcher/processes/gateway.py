@@ -27,7 +27,7 @@ from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
 from ..adapters.intake import TOPICS, SpeakerIntake
-from ..adapters.intake_journal import IntakeJournal
+from ..adapters.intake_journal import IntakeJournal, JournalFull
 from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
 from ..adapters.metrics import GatewayMetrics, KeyMetrics, jump_gauge, shadow_counter
@@ -46,8 +46,7 @@ from ..engine.air.signing_keys import nothing_signs
 from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
 from ..engine.due import start_canary
-from ..engine.engine import EVENTS_MAX
-from ..engine.events import Event, SignalArrived, UnreadArrived
+from ..engine.events import Event, Outcome, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
 from ..engine.ports import Page, Store, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
@@ -219,20 +218,24 @@ class Gateway:
         await ended.wait()
         await server.stop()
 
-    def _commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        """Commit what panels said; while the database is away the synced journal counts as commit."""
+    def _commit(self, events: Sequence[Event]) -> Outcome:
+        """Commit what panels said; while the database is away the synced journal counts as commit. Raises
+        StoreUnavailable when that can't take it either."""
         try:
             if self.journal.waiting():
                 raise StoreUnavailable("earlier signals wait in the journal")
-            self._handle(signals, unread)
+            return self.engine.handle(events)
         except StoreUnavailable:
-            self.journal.keep(signals, unread)
+            signals = [event.signal for event in events if isinstance(event, SignalArrived)]
+            try:
+                self.journal.keep(signals, [event.unread for event in events if isinstance(event, UnreadArrived)])
+            except (JournalFull, OSError) as full:
+                raise StoreUnavailable(f"the intake journal takes nothing: {type(full).__name__} {full}") from full
             self.metrics.journal.inc(len(signals))
+            return Outcome()
 
     def _handle(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
-        for start in range(0, len(events), EVENTS_MAX):
-            self.engine.handle(events[start : start + EVENTS_MAX])
+        self.engine.handle([*map(SignalArrived, signals), *map(UnreadArrived, unread)])
 
     def _make_signer(self) -> KeySigner:
         """The signer. Raises KeysMissing, which is written down first: health must not show what was known before."""

@@ -133,8 +133,8 @@ def test_the_lead_is_passed_on_for_those_who_can_not_wait() -> None:
     assert [group.add(lot) for lot in (many, bad, more)] == [True, False, False]
     assert (group.lead(), passed) == ([many, bad], [more])
     assert (group.lead(), passed) == ([more], [more])
-    assert [len(lot.taken.created) for lot in (many, bad, more)] == [400, 0, 0]
-    assert [lot.error is None for lot in (many, bad, more)] == [True, False, True]
+    assert [lot.taken for lot in (many, bad, more)] == [new(*(f"{n}" for n in range(400))), None, new()]
+    assert [type(lot.error) for lot in (many, bad, more)] == [type(None), NotFound, type(None)]
 
 
 def test_a_group_never_exceeds_what_the_engine_takes() -> None:

@@ -78,7 +78,7 @@ class PanelCommit:
     def _lead(self) -> None:
         began_s = time.monotonic()
         group = self._group.lead()
-        failed = [frame.error for frame in group if frame.error is not None]
+        failed = [frame.error for frame in group if frame.taken is None]
         if failed:
             self._metrics.commit_failures.inc()
             level = logging.DEBUG if self._failing else logging.WARNING
@@ -97,4 +97,4 @@ class PanelCommit:
 def _settle(group: Sequence[_Frame]) -> None:
     for frame in group:
         if not frame.done.done():
-            frame.done.set_result(frame.error is None)
+            frame.done.set_result(frame.taken is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ..domain.effects import Record, Sleep, Timer, WakeAt
 from ..domain.places import Area, Speaker, Venue
@@ -53,6 +54,20 @@ class UseDiffers(Refused):
     """What is enrolled keeps its use for good: enrol it under another id."""
 
     code = "use_differs"
+
+
+T = TypeVar("T")
+NAMES: Mapping[type[object], str] = {
+    Feed: "feed", Panel: "panel", Sensor: "sensor", BrokerAccount: "account", Poll: "poll"
+}  # fmt: skip
+
+
+def _enrolled(tx: Tx, kind: type[T], id: str) -> T:
+    """The row, held. Raises NotFound."""
+    row = tx.get_locked(kind, id)
+    if row is None:
+        raise NotFound(f"{NAMES[kind]} {id}")
+    return row
 
 
 def _keep_use(before: Feed | Panel | Sensor | None, after: Feed | Panel | Sensor) -> None:
@@ -105,9 +120,7 @@ def renew_feed_key(store: Store, id: str, key_hash: str, keep_old_until_us: int 
     """Give a feed a new key; the old one opens until this time, µs UTC, or until the new one is first used where that
     is None. Raises NotFound."""
     with write(store) as tx:
-        feed = tx.get_locked(Feed, id)
-        if feed is None:
-            raise NotFound(f"feed {id}")
+        feed = _enrolled(tx, Feed, id)
         tx.put(replace(feed, key_hash=key_hash, old_key_hash=feed.key_hash, old_key_until_us=keep_old_until_us))
         facts: dict[str, object] = {"old_key_until_us": keep_old_until_us}
         tx.record(Record("feed.key_renewed", id, "a new key; the old one still opens for a while", by, facts))
@@ -126,9 +139,7 @@ def end_old_key(store: Store, id: str, key_hash: str) -> None:
 def set_feed_secret(store: Store, id: str, sealed: str, required: bool, by: str) -> None:
     """Give a feed the secret that it signs requests with, sealed; empty takes it away. Raises NotFound."""
     with write(store) as tx:
-        feed = tx.get_locked(Feed, id)
-        if feed is None:
-            raise NotFound(f"feed {id}")
+        feed = _enrolled(tx, Feed, id)
         tx.put(replace(feed, hmac_secret=sealed, hmac_required=required))
         why = "signs its requests" if sealed else "signs its requests no longer"
         tx.record(Record("feed.signing", id, why, by, {"required": required}))
@@ -154,8 +165,7 @@ def enrol_poll(store: Store, feed_id: str, url: str, every_s: int, by: str, *, p
 def stop_poll(store: Store, feed_id: str, by: str) -> None:
     """Have a feed polled no more. Raises NotFound where it is not."""
     with write(store) as tx:
-        if tx.get_locked(Poll, feed_id) is None:
-            raise NotFound(f"poll {feed_id}")
+        _enrolled(tx, Poll, feed_id)
         tx.delete(Poll, feed_id)
         tx.sleep(Sleep(Timer.POLL, feed_id))
         tx.record(Record("feed.polled_no_more", feed_id, "taken off", by))
@@ -217,11 +227,7 @@ Switched = type[Feed] | type[Panel] | type[Sensor] | type[BrokerAccount]
 
 def switch(store: Store, kind: Switched, id: str, enabled: bool, by: str) -> None:
     """Switch an enrolled source or broker account off, or on again with its old secret. Raises NotFound."""
-    name = {Feed: "feed", Panel: "panel", Sensor: "sensor", BrokerAccount: "account"}[kind]
     with write(store) as tx:
-        row = tx.get_locked(kind, id)
-        if row is None:
-            raise NotFound(f"{name} {id}")
-        tx.put(replace(row, enabled=enabled))
+        tx.put(replace(_enrolled(tx, kind, id), enabled=enabled))
         done, why = ("enabled", "switched on") if enabled else ("disabled", "switched off")
-        tx.record(Record(f"{name}.{done}", id, why, by))
+        tx.record(Record(f"{NAMES[kind]}.{done}", id, why, by))

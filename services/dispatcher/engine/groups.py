@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .engine import EVENTS_MAX
@@ -27,13 +27,20 @@ class Taken:
 
 @dataclass(slots=True, eq=False)
 class Lot:
-    """One caller's events, and what became of them. `turn` is set when they are settled or it is theirs to lead."""
+    """One caller's events, and what became of them: `taken` where they are committed, else `error`; neither where their
+    commit was broken off. `turn` is there where the caller waits, and is set when they are settled or theirs to lead.
+    """
 
     events: Sequence[Event]
-    turn: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Event | None = None
     settled: bool = False
-    taken: Taken = field(default_factory=Taken)
-    error: Exception | None = field(default_factory=lambda: StoreUnavailable("its commit was broken off"))
+    taken: Taken | None = None
+    error: Exception | None = None
+
+    def wake(self) -> None:
+        """Settled, or to be led: let the caller that waits go on."""
+        if self.turn is not None:
+            self.turn.set()
 
 
 L = TypeVar("L", bound=Lot)
@@ -44,7 +51,7 @@ class GroupCommit(Generic[L]):
     waits for its answer."""
 
     def __init__(
-        self, handle: Callable[[Sequence[Event]], Outcome], pass_lead: Callable[[L], None] = lambda lot: lot.turn.set()
+        self, handle: Callable[[Sequence[Event]], Outcome], pass_lead: Callable[[L], None] = lambda first: first.wake()
     ) -> None:
         """`pass_lead` sees to it that somebody calls `lead` for the lot that waits first."""
         self._handle = handle
@@ -55,13 +62,13 @@ class GroupCommit(Generic[L]):
 
     def accept(self: GroupCommit[Lot], events: Sequence[Event]) -> Taken:
         """Commit these events; what became of them. Blocks meanwhile, and raises what the engine raises for them."""
-        lot = Lot(events)
+        lot = Lot(events, turn := threading.Event())
         if not self.add(lot):
-            lot.turn.wait()
+            turn.wait()
         if not lot.settled:
             self.lead()
-        if lot.error is not None:
-            raise lot.error
+        if lot.taken is None:
+            raise lot.error or StoreUnavailable("the commit of these events was broken off")
         return lot.taken
 
     def add(self, lot: L) -> bool:
@@ -81,7 +88,7 @@ class GroupCommit(Generic[L]):
         finally:
             for lot in lots:
                 lot.settled = True
-                lot.turn.set()
+                lot.wake()
             with self._lock:
                 self._committing = bool(self._waiting)
                 if self._waiting:
@@ -115,7 +122,6 @@ class GroupCommit(Generic[L]):
         for lot in lots:
             lot.taken = _share(lot, created, done)
             created -= lot.taken.created
-            lot.error = None
 
 
 def _share(lot: Lot, created: set[str], done: Outcome) -> Taken:

@@ -1,4 +1,5 @@
-"""Enrolment: everybody and everything gets a name and a secret of its own. Secrets are shown once and kept hashed."""
+"""Enrolment: everybody and everything gets a name and a secret of its own. Secrets are made here, shown once and kept
+hashed; `engine/enrolment` stores what is enrolled."""
 
 from __future__ import annotations
 

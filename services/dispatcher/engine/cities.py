@@ -65,6 +65,13 @@ def put_in(store: Store, settings: CitySettings, rows: Sequence[object], person:
         return import_city(tx, settings, rows, person)
 
 
+def begin_world(store: Store, rows: Sequence[object]) -> None:
+    """Put the rows that a replay begins with into an empty store."""
+    with write(store) as tx:
+        assert tx.get(CitySettings, "city") is None, "a replay must never write where a city lives"
+        tx.put(*rows)
+
+
 def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: str) -> int:
     """Put a whole checked city pack in; speakers no longer named are struck off, offices no longer named are not asked
     again, and what is out of service or staged stays so. Configs of all speakers are published anew. The city's new

@@ -7,19 +7,22 @@ what the rules do by themselves. Histories of reporters are today's in both runs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ..adapters.memory import MemoryStore
 from ..domain.broadcasts import Broadcast, BroadcastState
 from ..domain.incidents import Incident
+from ..domain.places import Area, Office, Speaker, Venue
 from ..domain.playbook import Playbook
+from ..domain.risk import History
 from ..domain.rules import Rules
-from ..domain.signals import Signal
+from ..domain.signals import Panel, Sensor, Signal
+from ..domain.silences import Silence
+from ..engine.cities import begin_world
 from ..engine.engine import Engine
 from ..engine.events import SignalArrived, TimerDue
 from ..engine.ports import Page, Read, Store
-from ..engine.replayed import begin_world, world_since
-from ..engine.rows import TimerRow
+from ..engine.rows import CitySettings, TimerRow
 
 ROWS_MAX = 200_000
 CHUNK = 500
@@ -106,7 +109,7 @@ class _Seen:
 def compare(read: Read, since_us: int, playbooks: Sequence[Playbook], rules: Rules, other: Rules) -> Replayed:
     """Run the signals since then by both sets of rules and say where they differ."""
     signals, more = _recorded(read, since_us)
-    world = world_since(read, since_us)
+    world = list(_world(read, since_us))
     fates = [_run(signals, world, playbooks, each, since_us) for each in (rules, other)]
     return Replayed(
         since_us, len(signals), more, rules.version, other.version, (len(fates[0]), len(fates[1])),
@@ -124,6 +127,17 @@ def _recorded(read: Read, since_us: int) -> tuple[list[Signal], bool]:
             return signals, False
         at_us, key = found[-1].received_us, found[-1].key
     return signals[:SIGNALS_MAX], True
+
+
+def _world(read: Read, since_us: int) -> Iterator[object]:
+    """The rows that decisions rest on: the city, its panels, what is known of reporters, and people's silences."""
+    for kind in (CitySettings, Area, Venue, Office, Speaker, Panel, Sensor, History):
+        order = "code" if kind is Area else "id"
+        yield from read.find(kind, Page(limit=ROWS_MAX, order=order))
+    for silence in read.find(Silence, Page(limit=ROWS_MAX)):
+        until_us = silence.ended_us or silence.until_us
+        if until_us > since_us:
+            yield replace(silence, active=True, until_us=until_us, count=0, passed=0)
 
 
 def _run(

@@ -144,7 +144,7 @@ class MemoryTx:
         if kind is Area and name == "id":
             name = "code"
         rows.sort(key=lambda row: getattr(row, name), reverse=page.order.startswith("-"))
-        return rows[: page.limit]
+        return rows[page.skip : page.skip + page.limit]
 
     def _candidates(self, kind: type[T], fields: dict[str, object]) -> list[T]:
         """Every row of the kind, but only those of the cells asked for where there are thousands."""

@@ -125,8 +125,8 @@ class SqlRead:
         way = "DESC" if page.order.startswith("-") else "ASC"
         key, by = names_of(kind)[0], order_of(kind, page)
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
-        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
-        cursor = self._run(sql, (*parameters, page.limit))
+        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
+        cursor = self._run(sql, (*parameters, page.limit, page.skip))
         # SQLite would read on while what it reads is changed.
         early = None if self._postgres else cursor.fetchall()
 

@@ -32,6 +32,8 @@ def due(work: Work, event: TimerDue) -> None:
             acts.tell(work, timer.subject, broadcasts.Expired())
         case Timer.PROVE:
             proving.due(work, timer.subject)
+        case Timer.GROUND:
+            proving.ask_on(work, timer.subject)
         case Timer.RESUME:
             acts.tell(work, timer.subject, broadcasts.ResumeEnded())
         case Timer.REFRESH:

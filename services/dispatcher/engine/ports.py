@@ -19,10 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How to read rows: at most `limit`, ordered by a field, `-` in front for newest first."""
+    """How to read rows: at most `limit` behind the first `skip`, ordered by a field, `-` in front for newest first."""
 
     limit: int = 1_000
     order: str = "id"
+    skip: int = 0
 
 
 class Read(Protocol):

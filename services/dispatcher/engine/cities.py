@@ -26,9 +26,13 @@ class CityInMemory:
 
     def get(self, read: Read) -> City:
         """The city as of this transaction. Raises NotFound before a city pack is imported."""
-        settings = read.get(CitySettings, "city")
-        if settings is None:
+        asked = read.asked(CitySettings, Page(limit=1), id="city")
+        # Every transaction wants the time as well; asked here, it costs no trip of its own.
+        read.moment()
+        found = asked()
+        if not found:
             raise NotFound("no city has been imported")
+        settings = found[0]
         if self._city is None or self._city.version != settings.version or self._city.code != settings.code:
             self._city = _load(read, settings)
         return self._city

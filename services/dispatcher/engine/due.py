@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..domain import broadcasts, verification
-from ..domain.effects import Carry, Save, Sleep, Timer, WakeAt
+from ..domain.effects import Carry, Save, Timer, WakeAt
 from ..domain.incidents import Incident, MinuteOver, RedraftDue
 from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
-from .ports import Store, Tx
-from .rows import TimerRow, Withdrawal
+from .ports import Store
+from .rows import Withdrawal
 from .signals import incidents, muting, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
@@ -26,7 +26,7 @@ CANARY_USELESS_AFTER_US = 10 * 365 * 86_400_000_000
 def due(work: Work, event: TimerDue) -> None:
     """What a due timer does; nothing when it is no longer the one that was due."""
     timer = event.timer
-    if not _take(work.tx, timer):
+    if not work.tx.take_due(timer):
         return
     match timer.timer:
         case Timer.RUNG:
@@ -37,6 +37,8 @@ def due(work: Work, event: TimerDue) -> None:
             acts.tell(work, timer.subject, broadcasts.Expired())
         case Timer.PROVE:
             proving.due(work, timer.subject)
+        case Timer.GROUND:
+            proving.ask_on(work, timer.subject)
         case Timer.RESUME:
             acts.tell(work, timer.subject, broadcasts.ResumeEnded())
         case Timer.REFRESH:
@@ -81,8 +83,3 @@ def start_canary(store: Store) -> None:
 
 def _canary_at(due_us: int) -> WakeAt:
     return WakeAt(Timer.CANARY, "worker", due_us, due_us + CANARY_USELESS_AFTER_US)
-
-
-def _take(tx: Tx, timer: TimerRow) -> bool:
-    """Remove the timer if it is still the one that was due; somebody may have moved it on meanwhile."""
-    return tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us)

@@ -40,12 +40,12 @@ from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.cli_migrate import upgrade
-from services.dispatcher.processes.enrolment import intake_account, intake_login
+from services.dispatcher.processes.enrolment import RECEIPTS_ACCOUNT, intake_login
 from simulators.bench import town
 from simulators.bench.plain import Plain
 from simulators.bench.result import BenchFailed, median, spread, sync_ms
 
-GATEWAY, FILLER = intake_account("gw-0"), "bench-filler"
+GATEWAY, FILLER = RECEIPTS_ACCOUNT, "bench-filler"
 TOPICS = (speaker_link.ALL_RECEIPTS,)
 JOURNAL = "0192f0c0a1b27c3d8e4f5a6b7c8d9e0f"
 WAVES = 3

@@ -24,7 +24,7 @@ from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import (
     Broker,
     broker_logins,
-    enrol_gateway,
+    enrol_gateways,
     enrol_speakers,
     speaker_settings,
 )
@@ -35,7 +35,7 @@ from simulators.bench import town
 from simulators.bench.crowd import Login
 from simulators.bench.result import BenchFailed
 
-GATEWAY, RAW = "gw-0", "bench-raw"
+RAW = "bench-raw"
 RAW_TOPIC = manifest_topic(town.CITY, Use.EXERCISE, "raw")
 """A stream of an issuer that there is not: the same subscriptions as the city's own stream, and nobody else's words."""
 
@@ -98,7 +98,7 @@ def running(folder: Path, speakers: int, agents: int) -> Iterator[Running]:
         city = CityInMemory().get(read)
     system = System(settings, store, city, Mosquitto(settings.var / "broker"), Redis(settings.var / "redis"), {})
     raw_secret = new_secret()
-    gateway_secrets = enrol_gateway(store, GATEWAY, "bench")
+    gateway_secrets = enrol_gateways(store, [0], "bench")
     logins = [*broker_logins(store, city), BrokerLogin.with_secret(RAW, raw_secret, write=(RAW_TOPIC,))]
     try:
         mqtt_port = system.mosquitto.start(logins)

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from services.dispatcher.processes import up
-from services.dispatcher.processes.enrolment import enrol_gateway
+from services.dispatcher.processes.enrolment import enrol_account
 from tests.acceptance.running import Running, coverage, eventually, running, storm_on_air
 from tests.conformance.benches import program
 from tests.conformance.published import channel_of, fault
@@ -78,10 +78,10 @@ def test_foreign_speaker_plays_a_released_broadcast_and_everything_said_is_as_pu
         ears = Ears()
 
         def before_speakers(system: up.System) -> None:
-            secrets = enrol_gateway(system.store, EARS, "test")
+            secret = enrol_account(system.store, EARS, "test")
             system.refresh_logins()
             assert system.mosquitto.port is not None
-            ears.open(system.mosquitto.port, secrets[EARS])
+            ears.open(system.mosquitto.port, secret)
             ending.callback(ears.close)
             command = [sys.executable, "-m", FOREIGN, str(given_to(system, SPEAKER)), str(tmp_path / "foreign"), "1.0"]
             ending.enter_context(program(command))

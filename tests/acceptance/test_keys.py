@@ -16,7 +16,7 @@ import pytest
 from devices.protocols.speaker_link import Use
 from services.dispatcher.adapters.keystore import DAY_US, KeyFolder, Scope
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
-from services.dispatcher.processes.enrolment import enrol_gateway
+from services.dispatcher.processes.enrolment import enrol_account
 from simulators.drill import DrillRefused, check_key
 from simulators.scenario import Step
 from tests.acceptance.running import (
@@ -131,7 +131,7 @@ class Somebody:
 
 @contextmanager
 def somebody(town: Running) -> Iterator[Somebody]:
-    secrets = enrol_gateway(town.system.store, "gw-9", "test")
+    secret = enrol_account(town.system.store, "gw-9", "test")
     town.system.refresh_logins()
     there = threading.Event()
 
@@ -140,7 +140,7 @@ def somebody(town: Running) -> Iterator[Somebody]:
             client.heard[delivery.topic] = delivery.payload
         delivery.ack()
 
-    link = MqttLink("gw-9", secrets["gw-9"], [], deliver, there.set)
+    link = MqttLink("gw-9", secret, [], deliver, there.set)
     client = Somebody(link)
     link.start("127.0.0.1", town.system.settings.mqtt_port)
     try:

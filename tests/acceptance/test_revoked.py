@@ -21,7 +21,7 @@ from devices.protocols.speaker_link import ALL_RECEIPTS, KEYS_TOPIC, read_keys, 
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS
-from services.dispatcher.processes.enrolment import enrol_gateway
+from services.dispatcher.processes.enrolment import enrol_account
 from tests.acceptance.running import Running, close_incident, communities, coverage, eventually, running, storm_on_air
 
 ROGUE = "rogue-order"
@@ -67,7 +67,7 @@ class Thief:
 def a_thief(town: Running, stream: str, folder: Path) -> Iterator[Thief]:
     shutil.copytree(town.var / "keys", folder)
     signer = KeySigner(KeyFolder(folder), lambda: time.time_ns() // 1_000)
-    secret = enrol_gateway(town.system.store, "gw-9", "test")["gw-9"]
+    secret = enrol_account(town.system.store, "gw-9", "test")
     town.system.refresh_logins()
     ready = threading.Event()
     topics = [(ALL_RECEIPTS, 1), (stream, 1), (KEYS_TOPIC, 1)]

@@ -21,9 +21,9 @@ from services.dispatcher.adapters.mqtt_wire import DISCONNECT, PACKET_BYTES_MAX,
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.enrolment import intake_login
 
-SECRETS = {name: broker.new_secret() for name in ("gw-0-in", "sp-1")}
+SECRETS = {name: broker.new_secret() for name in ("gw-receipts", "sp-1")}
 LOGINS = [
-    intake_login("gw-0-in", broker.hash_secret(SECRETS["gw-0-in"])),
+    intake_login("gw-receipts", broker.hash_secret(SECRETS["gw-receipts"])),
     BrokerLogin.with_secret("sp-1", SECRETS["sp-1"]),
 ]
 TOPIC = "tocsin/v1/speaker/sp-1/receipt"
@@ -46,10 +46,10 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @contextmanager
-def inlet(mosquitto: Mosquitto, secret: str = SECRETS["gw-0-in"]) -> Iterator[MqttInlet]:
+def inlet(mosquitto: Mosquitto, secret: str = SECRETS["gw-receipts"]) -> Iterator[MqttInlet]:
     """A connection whose session the broker holds."""
     assert mosquitto.port is not None
-    made = MqttInlet("gw-0-in", secret, TOPICS, "127.0.0.1", mosquitto.port)
+    made = MqttInlet("gw-receipts", secret, TOPICS, "127.0.0.1", mosquitto.port)
     try:
         yield made
     finally:
@@ -203,7 +203,7 @@ def accepted(answer: bytes) -> Iterator[tuple[MqttInlet, socket.socket]]:
     """An inlet, and the other end of its connection, which has read CONNECT and given this answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(WITHIN_S)
-        made = MqttInlet("gw-0-in", SECRETS["gw-0-in"], TOPICS, *server.getsockname())
+        made = MqttInlet("gw-receipts", SECRETS["gw-receipts"], TOPICS, *server.getsockname())
         assert made.take(1, 0.0, 0.0) == []
         connection, _ = server.accept()
         with connection:

@@ -60,11 +60,13 @@ class Line:
         self.sensors.load()
         self.intake = self.started()
 
-    def started(self, alive_us: int = NOON_US, engine: Engine | None = None) -> SensorIntake:
-        return SensorIntake(
+    def started(self, before_us: int = NOON_US, engine: Engine | None = None) -> SensorIntake:
+        intake = SensorIntake(
             self.store, engine or self.town.engine, self, self.sensors, mqtt_sensor.signals_of, self.town.clock.now_us,
-            self.results.append, alive_us,
+            self.results.append,
         )  # fmt: skip
+        intake.begin(before_us)
+        return intake
 
     def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]:
         taken, self.waiting = self.waiting[:messages_max], self.waiting[messages_max:]

@@ -11,7 +11,6 @@ from services.dispatcher.domain.signals import Place
 from services.dispatcher.engine.air.staging import stage, stage_audio, standing_words
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.events import AudioRendered, ServiceChanged
-from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Asset, CitySettings, Wording
 from tests import builders
@@ -19,7 +18,6 @@ from tests.builders import (
     DISTRICT,
     MALL,
     NOON_US,
-    SECOND_US,
     SQUARE,
     Town,
     city_settings,
@@ -164,22 +162,6 @@ def test_what_is_staged_survives_an_import_and_goes_with_its_standing_order(town
     assert len(town.engine.read_city().venues[MALL].staged) == 4
     assert staged_audio(town, town.engine.read_city(), (fire_playbook(),)) == 1
     assert town.engine.read_city().venues[MALL].staged == ()
-
-
-# Leases
-
-
-def test_a_name_is_held_by_one_until_it_no_longer_renews(town: Town) -> None:
-    assert hold(town.store, "gw-0", "one", 3 * SECOND_US)
-    assert not hold(town.store, "gw-0", "two", 3 * SECOND_US)
-    town.clock.advance(2)
-    assert hold(town.store, "gw-0", "one", 3 * SECOND_US)
-    town.clock.advance(2)
-    assert not hold(town.store, "gw-0", "two", 3 * SECOND_US)
-    town.clock.advance(1)
-    assert hold(town.store, "gw-0", "two", 3 * SECOND_US)
-    assert not hold(town.store, "gw-0", "one", 3 * SECOND_US)
-    assert hold(town.store, "gw-1", "one", 3 * SECOND_US)
 
 
 def test_venues_are_named_in_plans() -> None:

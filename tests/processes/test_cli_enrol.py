@@ -155,18 +155,18 @@ def test_speakers_that_the_city_does_not_have_are_refused(store: SqlStore) -> No
     assert refused("speaker", "mall-1", "square-1")[0] == 2
 
 
-def test_a_gateway_gets_a_secret_for_each_of_its_accounts(store: SqlStore) -> None:
-    lines = run("gateway", "3").splitlines()
+def test_a_gateway_and_the_intakes_that_all_gateways_share_get_a_secret_each(store: SqlStore) -> None:
+    lines = run("gateway", "3").splitlines() + run("intake").splitlines()
     secrets = {line.split(",")[0].removeprefix("The secret "): secret_of(line) for line in lines}
-    assert list(secrets) == ["gw-3", "gw-3-in", "gw-3-sensors"]
+    assert list(secrets) == ["gw-3", "gw-receipts", "gw-sensors"]
     assert len(set(secrets.values())) == 3
     with store.read() as read:
         city = CityInMemory().get(read)
     logins = broker_logins(store, city)
     assert sorted((login.name, bool(login.write)) for login in logins) == [
         ("gw-3", True),
-        ("gw-3-in", False),
-        ("gw-3-sensors", False),
+        ("gw-receipts", False),
+        ("gw-sensors", False),
     ]
     assert not any(secret in run("list", "gateway", "--json") for secret in secrets.values())
 
@@ -174,10 +174,10 @@ def test_a_gateway_gets_a_secret_for_each_of_its_accounts(store: SqlStore) -> No
 def test_a_gateways_secrets_are_added_to_the_file_its_settings_read(store: SqlStore) -> None:
     file = Settings().secrets
     write_private(file, {"redis_url": "redis://elsewhere", "gw-0": "old"})
-    said = run("gateway", "0", "--file", str(file)) + run("gateway", "1", "--file", str(file))
+    said = "".join(run(*words, "--file", str(file)) for words in (["gateway", "0"], ["gateway", "1"], ["intake"]))
     assert Settings().secret("redis_url") == "redis://elsewhere"
-    secrets = [Settings().secret(name) for name in ("gw-0", "gw-0-in", "gw-0-sensors", "gw-1", "gw-1-in")]
-    assert len({*secrets, "old"}) == 6
+    secrets = [Settings().secret(name) for name in ("gw-0", "gw-1", "gw-receipts", "gw-sensors")]
+    assert len({*secrets, "old"}) == 5
     assert not any(secret in said for secret in secrets)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -195,13 +195,13 @@ def test_a_gateway_that_no_client_id_is_for_is_refused(store: SqlStore) -> None:
     assert [refused("gateway", number)[0] for number in ("-1", "100", "gw-0")] == [2, 2, 2]
 
 
-def test_every_account_of_a_gateway_is_switched_off_and_on(store: SqlStore) -> None:
+def test_an_account_of_a_gateway_is_switched_off_and_on(store: SqlStore) -> None:
     run("gateway", "0")
     run("speaker", "mall-1")
     for word, enabled in (("off", False), ("on", True)):
         run(word, "gateway", "gw-0")
         listed = [json.loads(line) for line in run("list", "gateway", "--json").splitlines()]
-        assert listed == [{"id": f"gw-0{end}", "enabled": enabled} for end in ("", "-in", "-sensors")]
+        assert listed == [{"id": "gw-0", "enabled": enabled}]
     assert run("list", "speaker") == "mall-1  enabled=yes\n"
     assert refused("off", "gateway", "gw-7") == (1, "not_found")
 

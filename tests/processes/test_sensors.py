@@ -24,7 +24,7 @@ from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.rows import Stream
 from services.dispatcher.processes.children import Child, Mosquitto, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
-from services.dispatcher.processes.enrolment import broker_logins, enrol_gateway
+from services.dispatcher.processes.enrolment import broker_logins, enrol_gateways
 from services.dispatcher.processes.enrolment_sources import enrol_sensor
 from simulators.sensor import NotPublished, SimulatedSensors
 from tests.builders import CITY, MALL, city_rows, city_settings
@@ -82,7 +82,7 @@ def start_gateway(var: Path, mqtt_port: int) -> Child:
     (var / "gateway.log").unlink(missing_ok=True)
     command = [sys.executable, "-m", "devices.command", "gateway"]
     child = Child.start("gateway", command, ROOT, log=var / "gateway.log", environment=environment)
-    child.wait_until(lambda: "gw-0-sensors" in child.log.read_text(), within_s=WITHIN_S)
+    child.wait_until(lambda: "gw-sensors" in child.log.read_text(), within_s=WITHIN_S)
     return child
 
 
@@ -98,7 +98,7 @@ def system(tmp_path: Path) -> Iterator[System]:
         import_city(tx, city_settings(), city_rows(), "test")
     with store.read() as read:
         city = CityInMemory().get(read)
-    given = enrol_gateway(store, "gw-0", "test")
+    given = enrol_gateways(store, [0], "test")
     secrets = {sensor.gateway: enrol_sensor(store, sensor, "test") or "" for sensor in (SMOKE, BUTTON)}
     (tmp_path / "secrets.json").write_text(json.dumps({**given, "redis_url": "redis://127.0.0.1:1/0"}))
     with Mosquitto(tmp_path / "broker") as mosquitto:

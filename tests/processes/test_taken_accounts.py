@@ -28,7 +28,7 @@ from tests import builders
 SECRET = broker.new_secret()
 LOGINS = [
     broker.gateway_login("gw-0", broker.hash_secret(SECRET)),
-    intake_login("gw-0-in", broker.hash_secret(SECRET)),
+    intake_login("gw-receipts", broker.hash_secret(SECRET)),
 ]
 WITHIN_S = 20
 TAKES_MAX = 2_000
@@ -48,6 +48,10 @@ def town(store: SqlStore) -> builders.Town:
     return town
 
 
+def under_gw_0(account: str) -> str:
+    return "gw-0"
+
+
 class Watcher:
     """What a gateway does about its accounts; `lost` is set when it has been told."""
 
@@ -55,7 +59,7 @@ class Watcher:
         self.lost = threading.Event()
         self.counted: list[str] = []
         self._town = town
-        self.taken = TakenAccounts(town.store, town.engine, "gw-0", "host/1", self.counted.append, self.lost.set)
+        self.taken = TakenAccounts(town.store, town.engine, under_gw_0, "host/1", self.counted.append, self.lost.set)
 
     def alarms(self) -> list[Incident]:
         self.taken.step()
@@ -120,10 +124,10 @@ def test_the_intake_s_account_is_watched_too(mosquitto: Mosquitto, town: builder
     assert mosquitto.port is not None
     watcher = Watcher(town)
     mine = MqttInlet(
-        "gw-0-in", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port,
-        on_taken=partial(watcher.taken.lost, "gw-0-in"),
+        "gw-receipts", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port,
+        on_taken=partial(watcher.taken.lost, "gw-receipts"),
     )  # fmt: skip
-    thief = MqttInlet("gw-0-in", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port)
+    thief = MqttInlet("gw-receipts", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port)
     try:
         for inlet in (mine, thief):
             assert any(inlet.connected or inlet.take(1, 0.01, 0.0) for _ in range(TAKES_MAX))
@@ -136,17 +140,24 @@ def test_the_intake_s_account_is_watched_too(mosquitto: Mosquitto, town: builder
         mine.close()
         thief.close()
     (alarm,) = watcher.alarms()
-    assert "gw-0-in" in alarm.headline
+    assert "gw-receipts" in alarm.headline
 
 
 class Cuts:
     """Cuts at times that the test sets, of which the broker says nothing."""
 
-    def __init__(self, town: builders.Town) -> None:
+    def __init__(self, town: builders.Town, lease_of: Callable[[str], str] = under_gw_0) -> None:
         self.now_s, self._town = 0.0, town
-        mine = ("gw-0", "gw-0-in", "gw-0-sensors")
+        mine = ("gw-0", "gw-receipts", "gw-sensors")
         self.taken = TakenAccounts(
-            town.store, town.engine, "gw-0", "host/1", lambda account: None, lambda: None, mine, lambda: self.now_s
+            town.store,
+            town.engine,
+            lease_of,
+            "host/1",
+            lambda account: None,
+            lambda: None,
+            mine,
+            lambda: self.now_s,
         )
 
     def cut(self, at_s: float, *accounts: str) -> None:
@@ -166,15 +177,22 @@ class Cuts:
 def test_a_broker_that_is_restarted_again_and_again_accuses_nobody(town: builders.Town) -> None:
     cuts = Cuts(town)
     for at_s in (0, 20, 40):
-        cuts.cut(at_s, "gw-0", "gw-0-in", "gw-0-sensors")
+        cuts.cut(at_s, "gw-0", "gw-receipts", "gw-sensors")
+    assert cuts.alarms() == []
+
+
+def test_an_account_by_which_another_gateway_connects_is_not_cut_with_the_others(town: builders.Town) -> None:
+    cuts = Cuts(town, lambda account: "" if account == "gw-receipts" else "gw-0")
+    for at_s in (0, 20, 40):
+        cuts.cut(at_s, "gw-0", "gw-sensors")
     assert cuts.alarms() == []
 
 
 def test_one_account_that_is_cut_alone_again_and_again_is_red(town: builders.Town) -> None:
     cuts = Cuts(town)
-    cuts.cut(0, "gw-0", "gw-0-in", "gw-0-sensors")
+    cuts.cut(0, "gw-0", "gw-receipts", "gw-sensors")
     for at_s in (20, 40):
-        cuts.cut(at_s, "gw-0", "gw-0-in")
+        cuts.cut(at_s, "gw-0", "gw-receipts")
     (alarm,) = cuts.alarms()
     assert "很可能" in alarm.headline
 
@@ -183,8 +201,8 @@ def test_a_real_broker_that_ends_tells_each_account_of_its_cut(mosquitto: Mosqui
     cut: list[str] = []
     assert mosquitto.port is not None
     inlet = MqttInlet(
-        "gw-0-in", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port,
-        on_cut=partial(cut.append, "gw-0-in"),
+        "gw-receipts", SECRET, ("tocsin/v1/speaker/+/receipt",), "127.0.0.1", mosquitto.port,
+        on_cut=partial(cut.append, "gw-receipts"),
     )  # fmt: skip
     with linked(mosquitto, on_cut=partial(cut.append, "gw-0")) as link:
         for _ in range(TAKES_MAX):
@@ -197,4 +215,4 @@ def test_a_real_broker_that_ends_tells_each_account_of_its_cut(mosquitto: Mosqui
                 break
             inlet.take(1, 0.01, 0.0)
     inlet.close()
-    assert sorted(cut) == ["gw-0", "gw-0-in"]
+    assert sorted(cut) == ["gw-0", "gw-receipts"]

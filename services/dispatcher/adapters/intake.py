@@ -22,6 +22,7 @@ from ..domain.signals import Unread
 from ..engine.air import receipts
 from ..engine.air.receipts import Arrived, Counted
 from ..engine.air.sighted import SETTLED_US, UNSETTLED_US
+from ..engine.leases import DutyLost
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.relay import CarryFailed
 from .mqtt_wire import Message
@@ -50,7 +51,8 @@ class Inlet(Protocol):
 
 
 class UntilDone:
-    """Does a thing until it is done: nothing is acknowledged before, so nothing is lost while the database is away."""
+    """Does a thing until it is done: nothing is acknowledged before, so nothing is lost while the database is away.
+    Raises DutyLost: then whoever has the duty now is sent it again."""
 
     def __init__(self, inlet: Inlet, waiting: str) -> None:
         """`waiting` says for the log what waits meanwhile, and where."""
@@ -64,6 +66,8 @@ class UntilDone:
                 done = do()
             except Conflict:
                 continue
+            except DutyLost:
+                raise
             except StoreUnavailable as away:
                 if not self._away:
                     log.warning(f"the database is away: {self._waiting}", reason=str(away))

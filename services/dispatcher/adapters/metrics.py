@@ -60,6 +60,7 @@ class GatewayMetrics:
         )
         self.timers = Counter("tocsin_timers_due", "Timer rows that came due.", registry=registry)
         self.chained = Counter("tocsin_log_rows_chained", "Log rows linked into the hash chain.", registry=registry)
+        self.duties = Gauge("tocsin_duty_held", "1 while this gateway has the duty.", ["duty"], registry=registry)
         self.broker = Gauge("tocsin_broker_connected", "1 while the broker is connected.", registry=registry)
         self.sensors = Counter("tocsin_sensor_messages", "Messages of MQTT sensors.", ["result"], registry=registry)
         self.watched = Gauge("tocsin_sources_watched", "Sources whose silence would be noticed.", registry=registry)
@@ -76,6 +77,9 @@ class GatewayMetrics:
             self.refused.labels(reason).inc(times)
         for reason, times in counted.doubted.items():
             self.doubted.labels(reason).inc(times)
+
+    def duty_held(self, duty: str, held: bool) -> None:
+        self.duties.labels(duty).set(held)
 
     def refusing(self, found: Sequence[RefusedTopic]) -> None:
         """How many speakers refuse what is on the topic of each use that most of them refuse."""

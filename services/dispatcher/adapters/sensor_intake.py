@@ -77,8 +77,7 @@ class Sensors:
 
 
 class SensorIntake:
-    """One thread that takes, commits and acknowledges. `counted` is told what became of each message; `alive_us` is
-    until when messages were taken before this start, 0 where nobody knows."""
+    """One thread that takes, commits and acknowledges. `counted` is told what became of each message."""
 
     def __init__(
         self,
@@ -89,7 +88,6 @@ class SensorIntake:
         read: Read,
         now_us: Callable[[], int],
         counted: Callable[[str], None] = lambda result: None,
-        alive_us: int = 0,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -100,8 +98,13 @@ class SensorIntake:
         self._counted = counted
         self._states: dict[str, SensorState | None] = {}
         self._kept: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._drained_us = alive_us
+        self._drained_us = 0
         self._until_done = UntilDone(inlet, "sensors' messages wait at the broker")
+
+    def begin(self, before_us: int) -> None:
+        """Messages are taken from now on; another process took them until `before_us`, µs UTC, 0 where nobody knows."""
+        self._drained_us = before_us
+        self._states.clear()
 
     def run(self, wait_s: float = 0.5) -> int:
         """Commit one batch and acknowledge it; how many messages."""

@@ -329,10 +329,11 @@ def confirm(store: Store, serial: int, person: str, why: str) -> int:
 
 
 def _shift(tx: Tx, by_us: int) -> None:
-    """Move what measures a duration along with the time."""
+    """Move what measures a duration along with the time. Leases first, as in every transaction of a duty."""
+    for each in tx.find(Lease, Page(limit=ROWS_MAX)):
+        if (lease := tx.get_locked(Lease, each.id)) is not None:
+            tx.put(replace(lease, until_us=lease.until_us + by_us))
     tx.shift_effects(by_us)
-    for lease in tx.find(Lease, Page(limit=ROWS_MAX)):
-        tx.put(replace(lease, until_us=lease.until_us + by_us))
     for timer in tx.due_timers(2**62, ROWS_MAX):
         if timer.timer in _DURATIONS:
             _shift_timer(tx, timer, by_us)

@@ -127,11 +127,12 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who holds a name (a broker client id, the chainer) until when."""
+    """Who holds a name (a broker client id, a duty) until when; `fence` grows with each new holder."""
 
     id: str
     holder: str
     until_us: int
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from .commands import my_name as _me
 from .commands import opened_store as _store
 from .enrolment import (
     GATEWAYS_MAX,
+    INTAKE_TOPICS,
     LIMIT_MAX,
     RHYTHM_S_MAX,
     Broker,
@@ -43,14 +44,13 @@ from .enrolment import (
     Limits,
     Signed,
     department_feeds,
+    enrol_account,
     enrol_feed,
-    enrol_gateway,
     enrol_panel,
     enrol_speakers,
     renew_feed_key,
     sign_requests,
     speaker_settings,
-    switch_gateway,
 )
 from .private import add_private, read_private, write_private
 from .settings import Settings
@@ -85,6 +85,10 @@ class Kind(StrEnum):
 Id = Annotated[str, typer.Argument(help="Its id. 编号。")]
 UseOption = Annotated[Use, typer.Option("--use", help="Actual or exercise, for good. 实警或演练，登记后不由内容决定。")]
 NameOption = Annotated[str, typer.Option("--name", help="What people call it. 名称。")]
+SecretsFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="Add them to this file of secrets, which only you can read. 写入此密钥文件。"),
+]
 
 
 @enrol_app.command()
@@ -334,22 +338,34 @@ def gateway(
     number: Annotated[
         int, typer.Argument(metavar="N", min=0, max=GATEWAYS_MAX - 1, help="The N of its client id gw-N. 网关编号。")
     ],
-    file: Annotated[
-        Path | None, typer.Option(help="Add them to this file of secrets, which only you can read. 写入此密钥文件。")
-    ] = None,
+    file: SecretsFile = None,
 ) -> None:
-    """A gateway's broker accounts with a secret each, printed once. 登记一个网关，密钥只显示一次。
+    """A gateway's broker account with a secret, printed once. 登记一个网关，密钥只显示一次。
 
-    A gateway reads them by name, gw-N, gw-N-in and gw-N-sensors, from the secrets.json of its folder; every gateway
-    that may take the place of gw-N needs them. The old ones stop working once the broker has its new files.
+    A gateway reads it by name, gw-N, from the secrets.json of its folder; every gateway that may take the place of
+    gw-N needs it, and those of `tocsin enrol intake`. The old one stops working once the broker has its new files.
     """
+    _broker_accounts([gateway_client(number)], file)
+
+
+@enrol_app.command()
+def intake(file: SecretsFile = None) -> None:
+    """The broker accounts by which the gateways take in what speakers and sensors say. 登记接收回执和传感器的账号。
+
+    One of each serves the whole city: every gateway needs their secrets, gw-receipts and gw-sensors, in its
+    secrets.json, and whichever has the duty connects. The old ones stop working once the broker has its new files.
+    """
+    _broker_accounts(list(INTAKE_TOPICS), file)
+
+
+def _broker_accounts(names: list[str], file: Path | None) -> None:
     if file is not None:
         try:
             read_private(file)
         except (OSError, ValueError) as wrong:
             raise typer.BadParameter("The file is there already and holds no secrets; name another one.") from wrong
     with _store() as store:
-        made = enrol_gateway(store, gateway_client(number), _me())
+        made = {name: enrol_account(store, name, _me()) for name in names}
     if file is None:
         for account, secret in made.items():
             _once(f"secret {account}", secret)
@@ -432,7 +448,7 @@ def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
         Kind.PANEL: partial(enrolment.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
         Kind.SENSOR: partial(enrolment.switch, kind=Sensor, id=id, enabled=enabled, by=_me()),
         Kind.SPEAKER: partial(enrolment.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
-        Kind.GATEWAY: partial(switch_gateway, name=id, enabled=enabled, by=_me()),
+        Kind.GATEWAY: partial(enrolment.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
     }
     with _store() as store:
         switches[kind](store)

@@ -3,7 +3,7 @@ hashed; `engine/enrolment` stores what is enrolled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ..domain.planning import City
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
 from ..engine import enrolment
 from ..engine.enrolment import FeedRefused, PanelRefused
-from ..engine.leases import GATEWAY_PREFIX
+from ..engine.leases import GATEWAY_PREFIX, gateway_client
 from ..engine.ports import Page, Store
 from ..engine.rows import BrokerAccount
 from ..feeds import FEEDS
@@ -36,8 +36,11 @@ ALIASES_MAX = 500
 ALIAS_CHARS_MAX = 64
 GATEWAYS_MAX = 100
 LIMIT_MAX = 1_000_000
-INTAKE_SUFFIX = "-in"
-SENSORS_SUFFIX = "-sensors"
+RECEIPTS_ACCOUNT = f"{GATEWAY_PREFIX}receipts"
+SENSORS_ACCOUNT = f"{GATEWAY_PREFIX}sensors"
+INTAKE_TOPICS = {RECEIPTS_ACCOUNT: TOPICS, SENSORS_ACCOUNT: sensor_intake.TOPICS}
+"""What the accounts of an intake hear. Each is also a client id, with one session for the whole city: whichever gateway
+has the duty connects by it, and finds there what the one before it has not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +58,10 @@ def enrol_account(store: Store, name: str, by: str) -> str:
     return secret
 
 
-def intake_account(gateway: str) -> str:
-    """The account, and client id, by which a gateway takes in what speakers say."""
-    return gateway + INTAKE_SUFFIX
-
-
-def sensors_account(gateway: str) -> str:
-    """The account, and client id, by which a gateway takes in what sensors say."""
-    return gateway + SENSORS_SUFFIX
-
-
-def gateway_accounts(name: str) -> tuple[str, str, str]:
-    """The accounts of a gateway: what it says, what it takes in of speakers, and of sensors."""
-    return name, intake_account(name), sensors_account(name)
-
-
-def enrol_gateway(store: Store, name: str, by: str) -> dict[str, str]:
-    """The new secrets of a gateway's accounts, by name; old ones stop working."""
-    return {account: enrol_account(store, account, by) for account in gateway_accounts(name)}
-
-
-def switch_gateway(store: Store, name: str, enabled: bool, by: str) -> None:
-    """Switch a gateway's accounts off, or on again with their old secrets. Raises NotFound."""
-    for account in gateway_accounts(name):
-        enrolment.switch(store, BrokerAccount, account, enabled, by)
+def enrol_gateways(store: Store, numbers: Iterable[int], by: str) -> dict[str, str]:
+    """New secrets of these gateways and of both intakes, by account; old ones stop working."""
+    names = [*map(gateway_client, numbers), *INTAKE_TOPICS]
+    return {name: enrol_account(store, name, by) for name in names}
 
 
 def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
@@ -103,8 +86,8 @@ def speaker_settings(name: str, secret: str, root: LinkKey, broker: Broker, fold
 
 
 def intake_login(name: str, password_hash: str) -> BrokerLogin:
-    """The login of a gateway's intake: hears what speakers say, and says nothing."""
-    return BrokerLogin(name, password_hash, read=TOPICS)
+    """The login of an intake: hears what speakers or sensors say, and says nothing."""
+    return BrokerLogin(name, password_hash, read=INTAKE_TOPICS[name])
 
 
 def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
@@ -115,10 +98,8 @@ def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
     logins = []
     for account in accounts:
         speaker = city.speakers.get(account.id)
-        if account.id.startswith(GATEWAY_PREFIX) and account.id.endswith(INTAKE_SUFFIX):
+        if account.id in INTAKE_TOPICS:
             logins.append(intake_login(account.id, account.password_hash))
-        elif account.id.startswith(GATEWAY_PREFIX) and account.id.endswith(SENSORS_SUFFIX):
-            logins.append(BrokerLogin(account.id, account.password_hash, read=sensor_intake.TOPICS))
         elif account.id.startswith(GATEWAY_PREFIX):
             logins.append(gateway_login(account.id, account.password_hash))
         elif speaker is not None and speaker.enrolled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import secrets
 import signal
 import socket
 import threading
@@ -26,7 +27,7 @@ from ..adapters.canaries import Canaries
 from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
-from ..adapters.intake import TOPICS, SpeakerIntake
+from ..adapters.intake import SpeakerIntake
 from ..adapters.intake_journal import IntakeJournal, JournalFull
 from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
@@ -34,7 +35,6 @@ from ..adapters.metrics import GatewayMetrics, KeyMetrics, jump_gauge, shadow_co
 from ..adapters.mqtt import Delivery, MqttLink
 from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
-from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
 from ..adapters.tasks import WorkerTasks
 from ..domain.effects import Carry
@@ -47,13 +47,14 @@ from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
 from ..engine.due import start_canary
 from ..engine.events import Event, Outcome, SignalArrived, UnreadArrived
-from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
+from ..engine.leases import GATEWAY_LEASE_US, Duty, gateway_client, hold
 from ..engine.ports import Page, Store, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.rows import EffectRow, Wording
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
-from .enrolment import gateway_accounts, intake_account, sensors_account
+from .duties import Duties
+from .enrolment import INTAKE_TOPICS, RECEIPTS_ACCOUNT, SENSORS_ACCOUNT
 from .panel_desk import PanelDesk
 from .settings import Settings
 from .taken_accounts import TakenAccounts
@@ -64,6 +65,7 @@ log = structlog.get_logger(__name__)
 
 SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
+LEASE_EVERY_S = 0.5
 PANELS_EVERY_S = 1.0
 CLOCK_EVERY_S = 0.5
 STAGE_AUDIO_EVERY_S = 10.0
@@ -108,7 +110,9 @@ class Gateway:
         jump_gauge(self.registry, self.store.clock)
         self.loops: list[Loop] = []
         self.changes = self.store.changes()
-        self.owner = f"{socket.gethostname()}/{os.getpid()}"
+        # Two machines may have one name, and a process may be given the number of one that has died.
+        self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self.duties = Duties(self.store, self.owner, self.store.clock, self.metrics.duty_held)
         self.engine = make_engine(settings, self.store, self._wake, shadow_counter(self.registry))
         clock.begin(self.store)
         now_us = self.store.clock.now_us
@@ -116,19 +120,21 @@ class Gateway:
         self.panels = Panels(self.store)
         self.journal = IntakeJournal(settings.var / "intake.journal")
         self.sensors = Sensors(self.store)
-        self.client_id, alive_us = self._lease_client()
+        self.client_id = self._lease_client()
         self.desk = PanelDesk(self.store, self.engine, self.client_id, self._wake_desk)
         self.taken = TakenAccounts(
-            self.store, self.engine, self.client_id, self.owner,
+            self.store, self.engine, self._lease_of, self.owner,
             lambda account: self.metrics.taken.labels(account).inc(), lambda: self.taken_loop.wake(),
-            gateway_accounts(self.client_id),
+            (self.client_id, *INTAKE_TOPICS),
         )  # fmt: skip
         self.taken_loop = Loop("accounts", self.taken.step, 0.5)
-        self.inlet = self._make_inlet()
-        self.sensor_inlet = self._make_sensor_inlet()
+        # What speakers and sensors say comes by connections of their own, so that no herd of receipts holds a manifest
+        # or an alarm up. What sensors' messages are retained is no news.
+        self.inlet = self._make_inlet(RECEIPTS_ACCOUNT)
+        self.sensor_inlet = self._make_inlet(SENSORS_ACCOUNT, retained=False)
         self.sensor_intake = SensorIntake(
             self.store, self.engine, self.sensor_inlet, self.sensors, mqtt_sensor.signals_of, now_us,
-            lambda result: self.metrics.sensors.labels(result).inc(), alive_us,
+            lambda result: self.metrics.sensors.labels(result).inc(),
         )  # fmt: skip
         self.watch = Watch(
             self.store, self.engine, self.panels.all, self.sensors.all, lambda: self.sensor_inlet.connected, now_us
@@ -167,16 +173,19 @@ class Gateway:
                 Loop(name, partial(_pass, relay), 0.5)
                 for name, relay in zip(("air", "relay", "work"), self.relays, strict=True)
             ),
-            Loop("receipts", self.intake.run, 0.0),
-            Loop("sensors", self.sensor_intake.run, 0.0),
+            Loop("receipts", self._take_receipts, 0.0),
+            Loop("sensors", self._take_sensors, 0.0),
             Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
-            Loop("timers", self._timers, 0.2),
+            Loop("timers", partial(self.duties.step, Duty.TIMERS, self._timers), 0.2),
             Loop("clock", self._look_at_clocks, CLOCK_EVERY_S),
-            Loop("chainer", self._chain, 1.0),
-            Loop("panels", self._housekeeping, PANELS_EVERY_S),
-            Loop("reconcile", self._reconcile, 0.05),
+            Loop("chainer", partial(self.duties.step, Duty.CHAINING, self._chain), 1.0),
+            Loop("lease", self._renew, LEASE_EVERY_S),
+            Loop("panels", self.panels.load, PANELS_EVERY_S),
+            Loop("journal", self._replay_journal, PANELS_EVERY_S),
+            Loop("staging", partial(self.duties.step, Duty.STAGING, self._stage), PANELS_EVERY_S),
+            Loop("reconcile", self._look_at_copies, 0.05),
             Loop("canaries", self.canaries.step, CANARY_LOOK_S),
-            Loop("copies", self.copies.step, 0.2),
+            Loop("copies", partial(self.duties.step, Duty.COMPARING, self.copies.step, self._reaches_broker), 0.2),
             Loop("changes", self._watch, 0.0),
             self.taken_loop,
             Loop("refusing", self._count_refusing, COUNT_REFUSING_EVERY_S),
@@ -200,7 +209,8 @@ class Gateway:
         self.inlet.close()
         self.sensor_inlet.close()
         # What was written last must not stay outside the chain while the system is down.
-        chain_pass(self.store)
+        self.duties.finish(Duty.CHAINING, partial(chain_pass, self.store))
+        self.duties.let_go()
 
     async def _serve_panels(self) -> None:
         server = PanelServer(
@@ -248,23 +258,36 @@ class Gateway:
                 log.debug("it could not be written down", reason=str(unnoted))
             raise
 
-    def _make_inlet(self) -> MqttInlet:
-        """What speakers say comes by a connection of its own, so that no herd of receipts holds a manifest up."""
-        client_id = intake_account(self.client_id)
+    def _make_inlet(self, client_id: str, *, retained: bool = True) -> MqttInlet:
         host, port = self.settings.mqtt_host, self.settings.mqtt_port
         return MqttInlet(
-            client_id, self.settings.secret(client_id), TOPICS, host, port,
+            client_id, self.settings.secret(client_id), INTAKE_TOPICS[client_id], host, port, retained=retained,
             on_taken=partial(self.taken.lost, client_id), on_cut=partial(self.taken.cut, client_id),
         )  # fmt: skip
 
-    def _make_sensor_inlet(self) -> MqttInlet:
-        """Sensors have one too: an alarm never waits behind receipts. What is retained there is no news."""
-        client_id = sensors_account(self.client_id)
-        host, port = self.settings.mqtt_host, self.settings.mqtt_port
-        return MqttInlet(
-            client_id, self.settings.secret(client_id), SENSOR_TOPICS, host, port, retained=False,
-            on_taken=partial(self.taken.lost, client_id), on_cut=partial(self.taken.cut, client_id),
+    def _take_receipts(self) -> bool:
+        inlet = self.inlet
+        return self.duties.step(
+            Duty.RECEIPTS, self.intake.run, self._reaches_broker, lost=inlet.close, away=partial(inlet.rest, 0.0)
+        )
+
+    def _take_sensors(self) -> bool:
+        inlet = self.sensor_inlet
+        return self.duties.step(
+            Duty.SENSORS, self.sensor_intake.run, self._reaches_broker,
+            taken=self.sensor_intake.begin, lost=inlet.close, away=partial(inlet.rest, 0.0),
         )  # fmt: skip
+
+    def _reaches_broker(self) -> bool:
+        """Another gateway may, where this one does not."""
+        return self.link.connected
+
+    def _lease_of(self, account: str) -> str:
+        """The lease under which this gateway connects with an account; empty while it has none, and does not."""
+        duty = {RECEIPTS_ACCOUNT: Duty.RECEIPTS, SENSORS_ACCOUNT: Duty.SENSORS}.get(account)
+        if duty is None:
+            return self.client_id
+        return duty if self.duties.holds(duty) else ""
 
     def _make_link(self) -> MqttLink:
         subscriptions = [
@@ -384,28 +407,36 @@ class Gateway:
         self.metrics.chained.inc(linked)
         return False
 
-    def _housekeeping(self) -> bool:
-        """Renew the lease, take up new panels, replay the journal, and stage plans when the city has changed."""
-        if not hold(self.store, self.client_id, self.owner, GATEWAY_LEASE_US):
-            log.critical("another gateway holds this client id", client=self.client_id)
+    def _renew(self) -> bool:
+        """Renew the lease of the client id. Nothing slow is done in this loop."""
+        lease = hold(self.store, self.client_id, self.owner, GATEWAY_LEASE_US)
+        if lease.holder != self.owner:
+            log.critical("another gateway holds this client id", client=self.client_id, held_by=lease.holder)
             os._exit(71)
         if not self.link.alive:
             log.critical("nothing reaches the broker any more: the process ends so that it starts whole")
             os._exit(70)
-        self.panels.load()
-        connected = self.link.connected and self.inlet.connected and self.sensor_inlet.connected
-        self.metrics.broker.set(1 if connected else 0)
+        inlets = ((Duty.RECEIPTS, self.inlet), (Duty.SENSORS, self.sensor_inlet))
+        connected = [inlet.connected for duty, inlet in inlets if self.duties.holds(duty)]
+        self.metrics.broker.set(1 if self.link.connected and all(connected) else 0)
+        return False
+
+    def _replay_journal(self) -> bool:
         if self.journal.waiting():
             replayed = self.journal.replay(self._handle, self.store.clock.now_us())
             log.info("the intake journal was replayed", signals=replayed)
+        return False
+
+    def _stage(self) -> bool:
+        """Make plans, words and audio ready when the city has changed."""
         try:
             city = self.engine.read_city()
         except NotFound:
             return False
         if city.version != self._staged:
-            self._staged = city.version
             self._standing_words = standing_words(city, self.engine.playbooks)
             made = stage(self.store, city, self.engine.playbooks)
+            self._staged = city.version
             log.info("plans staged", city=city.code, plans=made)
             self._wake()
         if time.monotonic() >= self._stage_audio_at:
@@ -418,6 +449,12 @@ class Gateway:
         with self.store.read() as read:
             self.metrics.refusing(refused_documents.refused_now(read, self.engine.city_of(read)))
         return False
+
+    def _look_at_copies(self) -> bool:
+        """Every gateway compares the broker's copies once before it publishes; from then on one does for all."""
+        if not self.side.reconciled:
+            return self._reconcile()
+        return self.duties.step(Duty.RECONCILING, self._reconcile, self._reaches_broker)
 
     def _reconcile(self) -> bool:
         if time.monotonic() < self._compare_at or not self.link.connected:
@@ -449,18 +486,21 @@ class Gateway:
     def _hello(self, speaker_id: str, nonce: str) -> None:
         self.side.answer_hello(speaker_id, nonce)
 
-    def _lease_client(self) -> tuple[str, int]:
-        """The first client id nobody holds, and until when (µs UTC) it was held before; a gateway that died frees its
-        id when its lease runs out."""
+    def _lease_client(self) -> str:
+        """The first client id nobody holds; a gateway that died frees its id when its lease runs out."""
+        names = [gateway_client(number) for number in range(self.settings.gateway_clients)]
+        held_by: dict[str, str] = {}
         while True:
-            for number in range(self.settings.gateway_clients):
-                client_id = gateway_client(number)
-                try:
-                    held_us = held_until_us(self.store, client_id)
-                    if hold(self.store, client_id, self.owner, GATEWAY_LEASE_US):
-                        return client_id, held_us
-                except StoreUnavailable as away:
-                    log.warning("the database is away", reason=str(away))
+            try:
+                for name in names:
+                    lease = hold(self.store, name, self.owner, GATEWAY_LEASE_US)
+                    if lease.holder == self.owner:
+                        return name
+                    if held_by.get(name) != lease.holder:
+                        log.info("this gateway waits for a client id", client=name, held_by=lease.holder)
+                    held_by[name] = lease.holder
+            except StoreUnavailable as away:
+                log.warning("the database is away", reason=str(away))
             threading.Event().wait(0.2)
 
 

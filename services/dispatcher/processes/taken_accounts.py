@@ -38,17 +38,18 @@ class TakenAccounts:
         self,
         store: Store,
         engine: Engine,
-        gateway: str,
+        lease_of: Callable[[str], str],
         owner: str,
         count: Callable[[str], None],
         wake: Callable[[], None],
         accounts: Sequence[str] = (),
         mono_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`count` is told of every loss by account, `wake` has `step` called soon; `accounts` are all of this gateway
+        """`lease_of` says under which lease of `owner` this process connects with an account, empty while it does not;
+        `count` is told of every loss by account, `wake` has `step` called soon; `accounts` are all of this gateway
         whose cuts are told."""
         self._store, self._engine = store, engine
-        self._gateway, self._owner = gateway, owner
+        self._lease_of, self._owner = lease_of, owner
         self._count, self._wake = count, wake
         self._noting = threading.Lock()
         self._mono_s = mono_s
@@ -94,7 +95,7 @@ class TakenAccounts:
                 self._lost.setdefault(account, False)
 
     def _all_cut_with(self, account: str) -> bool:
-        others = [self._moments[name] for name in self._accounts if name != account]
+        others = [self._moments[name] for name in self._accounts if name != account and self._lease_of(name)]
         mine = list(self._moments.get(account, ()))[-CUTS:]
         return bool(others and mine) and all(
             any(at_s - BEFORE_S <= other_s <= at_s + AFTER_S for other_s in moments)
@@ -114,8 +115,9 @@ class TakenAccounts:
         return False
 
     def _tell(self, account: str, said: bool) -> None:
+        lease = self._lease_of(account)
         with self._store.read() as read:
-            ours = accounts.holds(read, self._gateway, self._owner)
+            ours = accounts.holds(read, lease, self._owner)
         if not ours:
             log.warning("another gateway of ours has taken this client id up", client=account)
             return
@@ -124,6 +126,6 @@ class TakenAccounts:
         self._said.add(account)
         self._count(account)
         try:
-            self._engine.handle([AccountTaken(account, self._gateway, self._owner, said)])
+            self._engine.handle([AccountTaken(account, lease, self._owner, said)])
         except NotFound as missing:
             log.warning("no incident can be opened", reason=str(missing))

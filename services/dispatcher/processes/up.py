@@ -26,7 +26,6 @@ from ..adapters.keystore import KeyFolder, KeysExist, Scope
 from ..adapters.passwords import Argon2Passwords
 from ..domain.planning import City
 from ..engine.cities import CityInMemory
-from ..engine.leases import gateway_client
 from ..engine.people import Role, create_person, fresh_secret
 from ..engine.rows import CitySettings, Person
 from .children import Child, ChildWontStart, Mosquitto, Redis, free_port
@@ -34,7 +33,7 @@ from .cli_city import as_lines, put_in
 from .cli_keys import expiry_lines, key_line
 from .cli_migrate import upgrade
 from .demo import Demo
-from .enrolment import broker_logins, enrol_gateway
+from .enrolment import broker_logins, enrol_gateways
 from .private import write_private
 from .settings import Settings
 from .wiring import OpenStore, make_store
@@ -195,9 +194,7 @@ def start_system(settings: Settings, store: OpenStore, city: City) -> System:
     mosquitto, redis = Mosquitto(settings.var / "broker"), Redis(settings.var / "redis")
     system = System(settings, store, city, mosquitto, redis, {})
     try:
-        secrets: dict[str, str] = {}
-        for number in range(settings.gateway_clients):
-            secrets |= enrol_gateway(store, gateway_client(number), "up")
+        secrets = enrol_gateways(store, range(settings.gateway_clients), "up")
         system.logins = broker_logins(store, city)
         mqtt_port = mosquitto.start(system.logins)
         redis.start()

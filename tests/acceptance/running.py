@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from services.dispatcher.engine.ports import StoreUnavailable
 from services.dispatcher.processes import up
+from services.dispatcher.processes.children import free_port
 from services.dispatcher.processes.demo import Demo
 from services.dispatcher.processes.settings import Settings
 from simulators.console import Person
@@ -98,6 +100,9 @@ class Running:
 
     def rows(self, sql: str, *given: object) -> list[tuple[Any, ...]]:
         """Look at the database from outside."""
+        if url := self.system.settings.database_url:
+            with psycopg.connect(url) as connection:
+                return connection.execute(sql.replace("?", "%s"), given).fetchall()
         with closing(sqlite3.connect(f"file:{self.var / 'tocsin.db'}?mode=ro", uri=True, timeout=10)) as connection:
             return connection.execute(sql, given).fetchall()
 
@@ -140,6 +145,33 @@ def running(
         for person in people.values():
             person.close()
         system.stop()
+
+
+@contextmanager
+def another_machine(town: Running, folder: Path) -> Iterator[Running]:
+    """A second machine of the same city: a gateway, a web and a worker of its own, with the same keys and secrets, and
+    the audio on a disk that both share."""
+    first = town.system
+    folder.mkdir(mode=0o700)
+    shutil.copytree(first.settings.keys, folder / "keys")
+    shutil.copy(first.settings.secrets, folder)
+    (folder / "audio").symlink_to(first.settings.audio.resolve())
+    ports = {name: free_port() for name in ("web_port", "panel_port", "gateway_metrics_port", "worker_metrics_port")}
+    settings = first.settings.model_copy(update={"var": folder, **ports})
+    system = up.System(
+        settings, first.store, first.city, first.mosquitto, first.redis, up.environment(settings), logins=first.logins
+    )
+    machine = Running(system, town.demo, town.logins)
+    try:
+        for name in ("web", "gateway", "worker"):
+            system.start(name, name)
+        system.children["web"][0].wait_until(lambda: up.answers(settings.web_port), within_s=WITHIN_S)
+        yield machine
+    finally:
+        for person in machine.people.values():
+            person.close()
+        for child, _ in system.children.values():
+            child.stop()
 
 
 def _all(counts: tuple[int, int]) -> bool:

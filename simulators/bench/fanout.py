@@ -156,12 +156,12 @@ def over(run: Running, engine: Engine, incident: str, alert: str) -> None:
     engine.handle([IncidentClosed(incident, DUTY, "the round is over")])
 
 
-def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int) -> dict[str, object]:
+def bench_fanout(folder: Path, speakers: int, rounds: int, agents: int, database: str = "") -> dict[str, object]:
     """Measure; the figures for the JSON line. `agents` of the speakers are real agents. Raises BenchFailed."""
     raw: list[Took] = []
     ours: list[Took] = []
     http: list[Took] = []
-    with running(folder, speakers, agents) as run, Crowd(run.settings.mqtt_port, run.plain) as crowd:
+    with running(folder, speakers, agents, database) as run, Crowd(run.settings.mqtt_port, run.plain) as crowd:
         run.settle()
         run.wait_for_agents()
         fanout = Fanout(run, crowd)

@@ -1,4 +1,5 @@
-"""A plan lives as long as what it was made of, and a changed city names the rows that changed."""
+"""A plan lives as long as what it was made of, a changed city names the rows that changed, and a speaker's streams are
+found by its areas."""
 
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ def upgrade() -> None:
     op.execute("DELETE FROM plan")
     op.drop_column("plan", "city_version")
     op.create_table("city_change", sa.Column("id", TEXT, primary_key=True), sa.Column("body", sa.Text, nullable=False))
+    op.create_index("stream_by_area", "stream", ["area"])
 
 
 def downgrade() -> None:
+    op.drop_index("stream_by_area", "stream")
     op.drop_table("city_change")
     op.execute("DELETE FROM plan")
     op.add_column("plan", sa.Column("city_version", sa.BigInteger, nullable=False, server_default="0"))

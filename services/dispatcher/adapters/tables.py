@@ -177,6 +177,7 @@ for _kind, _columns in (
     (Broadcast, ("original",)),
     (Broadcast, ("stream", "state")),
     (Broadcast, ("state",)),
+    (Stream, ("area",)),
     (Release, ("broadcast",)),
     (Person, ("name",)),
     (Live, ("refuses",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -28,17 +29,20 @@ class CityInMemory:
 
     def __init__(self) -> None:
         self._city: City | None = None
+        # A process has many threads, and one of them reads for all.
+        self._reading = threading.Lock()
 
     def get(self, read: Read) -> City:
         """The city as of this transaction. Raises NotFound before a city pack is imported."""
         settings = read.get(CitySettings, "city")
         if settings is None:
             raise NotFound("no city has been imported")
-        known = self._city
-        if known is None or known.version != settings.version or known.code != settings.code:
-            known = (_caught_up(read, known, settings) if known is not None else None) or _load(read, settings)
-            self._city = known
-        return known
+        with self._reading:
+            known = self._city
+            if known is None or known.version != settings.version or known.code != settings.code:
+                known = (_caught_up(read, known, settings) if known is not None else None) or _load(read, settings)
+                self._city = known
+            return known
 
 
 def _load(read: Read, settings: CitySettings) -> City:

@@ -37,7 +37,7 @@ def city(*changed: Row) -> City:
     venues = [row for row in rows.values() if isinstance(row, Venue)]
     speakers = [row for row in rows.values() if isinstance(row, Speaker)]
     tree = AreaTree.of(row for row in rows.values() if isinstance(row, Area))
-    return City.of(CITY, "city", 1, tree, venues, speakers)
+    return City(CITY, "city", 0, tree).with_rows(1, venues, speakers)
 
 
 def plan(at: City, asked: tuple[Playbook, str | None, Place]) -> Plan | None:
@@ -141,6 +141,6 @@ def test_whatever_changes_a_plan_that_fits_is_the_plan_that_would_be_made_now(ch
             if made is not None and made.fits(*asked, now):
                 assert plan(now, asked) == made
     # A city that was brought up to date is the city that would be read as a whole.
-    whole = City.of(CITY, "city", now.version, now.tree, now.venues.values(), now.speakers.values())
+    whole = City(CITY, "city", 0, now.tree).with_rows(now.version, now.venues.values(), now.speakers.values())
     assert [plan(now, asked) for asked in ASKED] == [plan(whole, asked) for asked in ASKED]
     assert [now.at_venue(venue) for venue in now.venues] == [whole.at_venue(venue) for venue in now.venues]

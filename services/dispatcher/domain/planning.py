@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from typing import Literal
 
 from devices.protocols.selector import Selector, Whereabouts, matches
 from devices.protocols.selector import refusal as selector_refusal
 
-from .places import AreaChain, AreaTree, Office, Speaker, Venue
+from .places import AreaTree, Office, Speaker, Venue
 from .playbook import Playbook, Target
 from .refusals import NoTargets, OverCap
 from .signals import Place
@@ -23,41 +23,24 @@ Group = tuple[Literal["venue", "area"], str]
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """The city as planning needs it; `version` changes with any speaker, venue or area. Make one with `City.of`.
-
-    Its enrolled speakers are indexed by venue and by area, each in the order of their ids; of each such group a digest
-    of all that planning reads of it is kept.
+    """The city as planning needs it; `version` changes with any speaker, venue or area. Made without speakers, it
+    gets them by `with_rows`: they are indexed by venue and by area, and of each such group a digest of all that
+    planning reads of it is kept.
     """
 
     code: str
     issuer: str
     version: int
     tree: AreaTree
-    venues: dict[str, Venue]
-    speakers: dict[str, Speaker]
+    venues: dict[str, Venue] = field(default_factory=dict)
+    speakers: dict[str, Speaker] = field(default_factory=dict)
     offices: tuple[Office, ...] = ()
     _groups: dict[Group, tuple[Speaker, ...]] = field(default_factory=dict, repr=False)
     _digests: dict[Group, str] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def of(
-        cls,
-        code: str,
-        issuer: str,
-        version: int,
-        tree: AreaTree,
-        venues: Iterable[Venue],
-        speakers: Iterable[Speaker],
-        offices: Iterable[Office] = (),
-    ) -> City:
-        """The city of these rows."""
-        empty = cls(code, issuer, version, tree, {}, {}, tuple(offices))
-        return empty.with_rows(version, venues, speakers)
-
     def with_rows(self, version: int, venues: Iterable[Venue], speakers: Iterable[Speaker]) -> City:
         """The city after these rows have changed; all else, and what is known of it, stays."""
-        new_venues = {venue.id: venue for venue in venues}
-        new_speakers = {speaker.id: speaker for speaker in speakers}
+        new_venues, new_speakers = {v.id: v for v in venues}, {s.id: s for s in speakers}
         old = [self.speakers[id] for id in new_speakers if id in self.speakers]
         joined: dict[Group, list[Speaker]] = {group: [] for speaker in old for group in _groups_of(speaker)}
         for speaker in new_speakers.values():
@@ -72,14 +55,8 @@ class City:
         for venue in new_venues:
             for group in {each for s in groups.get(("venue", venue), ()) for each in _groups_of(s)}:
                 digests.pop(group, None)
-        return replace(
-            self,
-            version=version,
-            venues=self.venues | new_venues,
-            speakers=self.speakers | new_speakers,
-            _groups=groups,
-            _digests=digests,
-        )
+        after = replace(self, version=version, venues=self.venues | new_venues, speakers=self.speakers | new_speakers)
+        return replace(after, _groups=groups, _digests=digests)
 
     def changed_venues(self, known: City | None) -> list[str]:
         """The venues that may differ in themselves or in their speakers from a city that was known before."""
@@ -94,11 +71,6 @@ class City:
         """The enrolled speakers of a venue, in the order of their ids."""
         return self._groups.get(("venue", venue), ())
 
-    def in_areas(self, wanted: Callable[[AreaChain], bool]) -> list[Group]:
-        """The groups of the areas whose chain is wanted and that have speakers, in the order of their codes."""
-        areas: list[Group] = [("area", code) for code in sorted(self.tree.areas)]
-        return [group for group in areas if self._groups.get(group) and wanted(self.tree.chain(group[1]))]
-
     def members(self, group: Group) -> tuple[Speaker, ...]:
         """The enrolled speakers of a group."""
         return self._groups.get(group, ())
@@ -107,10 +79,7 @@ class City:
         """Tells two states of a group apart by all that planning reads of its speakers."""
         found = self._digests.get(group)
         if found is None:
-            said = [
-                (speaker.area, self.tree.chain(speaker.area).codes, astuple(self.whereabouts(speaker)))
-                for speaker in self.members(group)
-            ]
+            said = [(s.area, self.tree.chain(s.area).codes, self.whereabouts(s)) for s in self.members(group)]
             found = self._digests[group] = hashlib.sha256(repr(said).encode()).hexdigest()
         return found
 
@@ -201,10 +170,10 @@ def _looked_at(asked: Selector, city: City) -> list[Group]:
     """Where the speakers are of which some may match; nobody else does."""
     if asked.venues is not None:
         return [("venue", venue) for venue in asked.venues]
+    with_speakers = [code for code in sorted(city.tree.areas) if city.members(("area", code))]
     if asked.areas is not None:
-        areas = frozenset(asked.areas)
-        return city.in_areas(lambda chain: not areas.isdisjoint(chain.all))
-    return city.in_areas(lambda chain: True)
+        with_speakers = [code for code in with_speakers if not set(asked.areas).isdisjoint(city.tree.chain(code).all)]
+    return [("area", code) for code in with_speakers]
 
 
 def _digest(playbook: Playbook, asked: Selector, groups: Sequence[Group], names: dict[str, str], city: City) -> str:

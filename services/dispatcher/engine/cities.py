@@ -47,15 +47,9 @@ class CityInMemory:
 
 def _load(read: Read, settings: CitySettings) -> City:
     everything = Page(limit=ROWS_MAX, order="id")
-    return City.of(
-        code=settings.code,
-        issuer=settings.issuer,
-        version=settings.version,
-        tree=AreaTree.of(read.find(Area, Page(limit=ROWS_MAX, order="code"))),
-        venues=read.find(Venue, everything),
-        speakers=read.find(Speaker, everything),
-        offices=read.find(Office, everything),
-    )
+    tree = AreaTree.of(read.find(Area, Page(limit=ROWS_MAX, order="code")))
+    empty = City(settings.code, settings.issuer, 0, tree, offices=tuple(read.find(Office, everything)))
+    return empty.with_rows(settings.version, read.find(Venue, everything), read.find(Speaker, everything))
 
 
 def _caught_up(read: Read, known: City, settings: CitySettings) -> City | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 from devices.protocols.documents import STAGED_MAX, Audio
 from devices.protocols.selector import Selector
@@ -83,14 +84,15 @@ class Staging:
 
     def _stage_plans(self, city: City, bite: Sequence[tuple[str, str]]) -> int:
         """Make those of these plans that do not fit any more; how many."""
-        by_id = {playbook.id: playbook for playbook in self._playbooks}
+        playbooks = {playbook.id: playbook for playbook in self._playbooks}
         wanted: dict[str, _Wanted] = {}
         for playbook_id, venue in bite:
-            playbook = by_id.get(playbook_id)
+            playbook = playbooks.get(playbook_id)
             if playbook is not None and _covers(playbook, city, venue):
-                one = _Wanted.of(playbook, city, venue)
-                if self._made.get(one.id) != one.digest:
-                    wanted[one.id] = one
+                place = Place(venue=venue)
+                id, digest = plan_id(playbook, venue, place), plan_digest(playbook, venue, place, city)
+                if self._made.get(id) != digest:
+                    wanted[id] = _Wanted(playbook, venue, digest)
         made = self._make_missing(city, wanted) if wanted else 0
         self._made.update((id, one.digest) for id, one in wanted.items())
         for each in bite:
@@ -104,7 +106,7 @@ class Staging:
             return 0
         with self._store.write() as tx:
             fitting = _fitting(tx, wanted)
-            return _make(tx, city, [one for one in wanted.values() if one.id not in fitting])
+            return _make(tx, city, [one for id, one in wanted.items() if id not in fitting])
 
     def _stage_audio(self, city: City, bite: Sequence[str]) -> int:
         """Tell the speakers of these venues which rendered audio to hold ready for their standing orders; how many
@@ -134,19 +136,12 @@ class Staging:
         return len(changed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """A plan that may have to be made, and the digest of what it would be made of."""
 
-    id: str
     playbook: Playbook
     venue: str
     digest: str
-
-    @classmethod
-    def of(cls, playbook: Playbook, city: City, venue: str) -> _Wanted:
-        place = Place(venue=venue)
-        return cls(plan_id(playbook, venue, place), playbook, venue, plan_digest(playbook, venue, place, city))
 
 
 def _covers(playbook: Playbook, city: City, venue: str) -> bool:

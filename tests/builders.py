@@ -29,7 +29,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, SignalArrived, TaskAnswered, TimerDue
 from services.dispatcher.engine.people import Role
 from services.dispatcher.engine.ports import Page, Store
-from services.dispatcher.engine.rows import CitySettings, Live, Person, TimerRow
+from services.dispatcher.engine.rows import CitySettings, Live, LogRow, Person, TimerRow
 
 T = TypeVar("T")
 NOON_US = 1_750_000_000_000_000
@@ -294,11 +294,12 @@ class Town:
 
     def pass_timers(self) -> None:
         """What the timer pass does with every row that is due on time."""
-        while due := self._due():
+        while due := self.due():
             for timer in due:
                 self.engine.handle([TimerDue(timer)])
 
-    def _due(self) -> list[TimerRow]:
+    def due(self) -> list[TimerRow]:
+        """The timers that are due."""
         with self.store.read() as read:
             return read.due_timers(read.now_us(), 100)
 
@@ -306,6 +307,11 @@ class Town:
         """The kinds of the log lines about a subject, oldest first."""
         with self.store.read() as read:
             return [row.kind for row in read.log_of(subject)]
+
+    def log(self, subject: str) -> list[LogRow]:
+        """The log lines about a subject, oldest first."""
+        with self.store.read() as read:
+            return read.log_of(subject)
 
     def whys(self, subject: str, kind: str) -> list[str]:
         """The reasons of the log lines of one kind about a subject, oldest first."""

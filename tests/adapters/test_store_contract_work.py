@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.places import Area
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.chain import chain_pass, verify
-from services.dispatcher.engine.ports import Store
-from services.dispatcher.engine.rows import EffectRow, Expected, LogRow, TimerRow
+from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.rows import EffectRow, Expected, LogRow, Stream, TimerRow
 from tests.adapters.neighbours import INCIDENT, TIMES
+from tests.builders import area
 
 
 def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
@@ -44,13 +46,45 @@ def test_a_timer_that_only_comes_sooner_never_moves_back(store: Store) -> None:
 def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
     with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 10, 90))
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 9)
-        assert not tx.sleep(Sleep(Timer.PROVE, "t-1"))
-        assert tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
+        assert not tx.take_due(TimerRow(Timer.RUNG, "t-1", 9, 90))
+        assert not tx.take_due(TimerRow(Timer.PROVE, "t-1", 10, 90))
+        assert tx.take_due(TimerRow(Timer.RUNG, "t-1", 10, 90))
+        assert not tx.take_due(TimerRow(Timer.RUNG, "t-1", 10, 90))
+
+
+def test_a_timer_that_sleeps_is_not_due_any_more(store: Store) -> None:
+    with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 20, 90))
-        assert tx.sleep(Sleep(Timer.RUNG, "t-1"))
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-2", 20, 90))
+        tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.sleep(Sleep(Timer.PROVE, "t-2"))
+        assert tx.due_timers(50, 10) == [TimerRow(Timer.RUNG, "t-2", 20, 90)]
+
+
+def test_what_is_asked_is_answered_as_it_was_when_it_was_asked(store: Store) -> None:
+    first, second = area("210202", None), area("210203", None)
+    with store.write() as tx:
+        tx.put(first)
+        before = tx.asked(Area, Page(order="code"))
+        tx.put(second)
+        after = tx.asked(Area, Page(order="code"))
+        tx.delete(Area, first.code)
+        assert (before(), after()) == ([first], [first, second])
+    with store.read() as read:
+        assert read.asked(Area)() == [second]
+
+
+def test_what_is_asked_of_a_versioned_kind_can_be_changed(store: Store) -> None:
+    with store.write() as tx:
+        tx.put(Stream("s", "210202", "actual", "city"))
+    with store.write() as tx:
+        asked = tx.asked(Stream, id="s")
+        [stream] = asked()
+        tx.put(replace(stream, manifest_version=7))
+        assert [row.manifest_version for row in tx.find(Stream, id="s")] == [7]
+    with store.read() as read:
+        assert [row.manifest_version for row in read.find(Stream)] == [7]
 
 
 RENDER = Save(Carry.RENDER_AUDIO, "w-1")

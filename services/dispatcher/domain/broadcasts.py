@@ -36,7 +36,7 @@ PEOPLE_FOR_LEVEL = {1: 2, 2: 2, 3: 1, 4: 1}
 class BroadcastState(StrEnum):
     """DRAFT waits for people; HELD is a draft whose incident no longer stands; STOPPED may resume for 60 s.
 
-    WITHDRAWN is off the air before its time, ENDED after it.
+    WITHDRAWN is off the air before its time, ENDED after it; what was prepared ENDs with its incident.
     """
 
     DRAFT = "draft"
@@ -192,6 +192,11 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingFollows:
+    """A correction or an all-clear that was prepared will not be given: its incident is closed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     pass
 
@@ -211,6 +216,7 @@ BroadcastEvent = (
     | ResumeEnded
     | Replaced
     | Retired
+    | NothingFollows
     | Expired
     | AudioReady
 )
@@ -294,6 +300,10 @@ def decide(b: Broadcast, event: BroadcastEvent, now_us: int) -> tuple[Broadcast,
             return gone, [_publish(b), Record("broadcast.retired", b.id, event.why)]
         case Retired():
             return b, [Record("broadcast.not_retired", b.id, f"it is {b.state}: {event.why}")]
+        case NothingFollows() if b.state is BroadcastState.DRAFT and b.phase is not Phase.ALERT:
+            return replace(b, state=BroadcastState.ENDED), []
+        case NothingFollows():
+            return b, []
         case Expired():
             return _expired(b, now_us)
         case AudioReady():

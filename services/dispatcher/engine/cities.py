@@ -34,9 +34,13 @@ class CityInMemory:
 
     def get(self, read: Read) -> City:
         """The city as of this transaction. Raises NotFound before a city pack is imported."""
-        settings = read.get(CitySettings, "city")
-        if settings is None:
+        asked = read.asked(CitySettings, Page(limit=1), id="city")
+        # Every transaction wants the time as well; asked here, it costs no trip of its own.
+        read.moment()
+        found = asked()
+        if not found:
             raise NotFound("no city has been imported")
+        settings = found[0]
         with self._reading:
             known = self._city
             if known is None or known.version != settings.version or known.code != settings.code:

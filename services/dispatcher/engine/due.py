@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..domain import broadcasts, verification
-from ..domain.effects import Carry, Save, Sleep, Timer, WakeAt
+from ..domain.effects import Carry, Save, Timer, WakeAt
 from ..domain.incidents import Incident, MinuteOver, RedraftDue
 from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
-from .ports import Tx
-from .rows import TimerRow, Withdrawal
+from .rows import Withdrawal
 from .signals import incidents, muting, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
@@ -22,7 +21,7 @@ from .transaction import Work
 def due(work: Work, event: TimerDue) -> None:
     """What a due timer does; nothing when it is no longer the one that was due."""
     timer = event.timer
-    if not _take(work.tx, timer):
+    if not work.tx.take_due(timer):
         return
     match timer.timer:
         case Timer.RUNG:
@@ -33,6 +32,8 @@ def due(work: Work, event: TimerDue) -> None:
             acts.tell(work, timer.subject, broadcasts.Expired())
         case Timer.PROVE:
             proving.due(work, timer.subject)
+        case Timer.GROUND:
+            proving.ask_on(work, timer.subject)
         case Timer.RESUME:
             acts.tell(work, timer.subject, broadcasts.ResumeEnded())
         case Timer.REFRESH:
@@ -70,8 +71,3 @@ def due(work: Work, event: TimerDue) -> None:
             maintenance.due(work, Sensor, timer.subject)
         case unknown:
             assert_never(unknown)
-
-
-def _take(tx: Tx, timer: TimerRow) -> bool:
-    """Remove the timer if it is still the one that was due; somebody may have moved it on meanwhile."""
-    return tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us)

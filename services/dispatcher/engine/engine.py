@@ -139,7 +139,8 @@ class Engine:
             if not tx.one_writer:
                 # All of the group's names at once and in order: two groups never wait for each other in a circle.
                 tx.lock(*sorted({name for s in signals for name in joining.lock_names(s, work.spot(s), self.rules)}))
-            work.prefetched = prefetch.look(tx, signals)
+            if signals:
+                prefetch.look(work, signals)
             for event in events:
                 self._one(work, event, outcome)
                 work.run()

@@ -24,6 +24,8 @@ from .rows import Login, Person
 NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 12
 PASSWORD_CHARS_MAX = 256
+BESIDE_NAME_CHARS_MIN = 24
+"""A random password holds a name of two letters once in fifty; so much beside it, and nobody guesses it by that."""
 TOKEN_BYTES = 32
 TOKEN_CHARS_MAX = 128
 LOGINS_PER_PERSON_MAX = 16
@@ -233,5 +235,7 @@ def _check_form(name: str, password: str, roles: tuple[str, ...], office: str) -
 def _check_password(name: str, password: str) -> None:
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
         raise PersonRefused(f"a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")
-    if name.casefold() in password.casefold() or len(set(password)) < 5:
+    beside = password.casefold().replace(name.casefold(), "")
+    named = beside != password.casefold() and len(beside) < BESIDE_NAME_CHARS_MIN
+    if named or len(set(password)) < 5:
         raise PersonRefused("the password is too easy to guess")

@@ -34,7 +34,7 @@ from .air.streams import taken
 from .clock import APART_US, SPEAKER_SILENT_US, lately
 from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
 from .ports import Page, Read
-from .rows import ClockState, EffectRow, Expected, Lease, Live, LogRow, PanelLive, Person, Stream
+from .rows import ClockState, EffectRow, Expected, Lease, Live, LogRow, OnLadder, PanelLive, Person, Stream
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -43,7 +43,6 @@ PAGE_ROWS_MAX = 200
 PAGES_MAX = 50
 SPEAKERS_PAGE_MAX = 2_000
 BEHIND_PER_QUERY = 1_000
-OFFICE_TASKS_MAX = 1_000
 TASKS_OF_INCIDENT_MAX = 500
 LOG_OF_INCIDENT_MAX = 1_000
 STREAMS_MAX = 5_000
@@ -68,9 +67,13 @@ class Rows(Generic[T]):
 
 def page_of(read: Read, kind: type[T], page: int, size: int, **fields: object) -> Rows[T]:
     """Page 1, 2, … of the rows with these fields, newest first; ids sort by time."""
-    first = (page - 1) * size
-    rows = read.find(kind, Page(limit=first + size + 1, order="-id"), **fields)[first:]
+    rows = read.find(kind, _page(page, size, "-id"), **fields)
     return Rows(tuple(rows[:size]), len(rows) > size)
+
+
+def _page(page: int, size: int, order: str) -> Page:
+    """One row more than the page has, which says whether another follows."""
+    return Page(limit=size + 1, order=order, skip=(page - 1) * size)
 
 
 def one(read: Read, kind: type[T], id: str) -> T:
@@ -142,11 +145,11 @@ def expected_page(read: Read, broadcast: str, after: str, size: int, *, silent_o
 
 
 def tasks_of_office(read: Read, office: str, states: tuple[TaskState, ...], page: int, size: int) -> Rows[Task]:
-    """Tasks with this office on their ladder, newest first, among the newest thousand there are."""
+    """Tasks with this office on their ladder, newest first."""
     fields: dict[str, object] = {"state": states} if states else {}
-    rows = read.find(Task, Page(limit=OFFICE_TASKS_MAX, order="-id"), **fields)
-    mine = [task for task in rows if office in task.offices][(page - 1) * size :]
-    return Rows(tuple(mine[:size]), len(mine) > size)
+    mine = read.find(OnLadder, _page(page, size, "-task"), office=office, **fields)
+    shown = tuple(row.task for row in mine[:size])
+    return Rows(tuple(read.find(Task, Page(limit=size, order="-id"), id=shown)), len(mine) > size)
 
 
 @dataclass(frozen=True, slots=True)

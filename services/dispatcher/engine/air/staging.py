@@ -25,7 +25,7 @@ from .drafts import wire_audio, wording_for
 
 PLANS_A_BITE = 25
 VENUES_A_BITE = 25
-SPEAKERS_A_BITE = 200
+SPEAKERS_A_BITE = 100
 ASSETS_A_READ = 500
 
 

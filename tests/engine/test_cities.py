@@ -253,6 +253,20 @@ def test_speakers_of_a_standing_order_hold_its_audio_ready_once_all_of_it_is_ren
     assert staged(town, playbooks, staging) == Staged()
 
 
+def test_two_gateways_tell_speakers_of_their_audio_once(town: Town) -> None:
+    playbooks = (fire_playbook(standing=standing_order()),)
+    one, other = Staging(town.store), Staging(town.store)
+    city = town.engine.read_city()
+    staged(town, playbooks, one)
+    other.step(city, playbooks)
+    rendered(town)
+    assert staged(town, playbooks, one) == Staged(venues=1)
+    version = town.engine.read_city().speakers["mall-1"].config_version
+    while (bite := other.step(city, playbooks)).more:
+        assert bite.venues == 0
+    assert town.engine.read_city().speakers["mall-1"].config_version == version
+
+
 def test_what_is_staged_survives_an_import_and_goes_with_its_standing_order(town: Town) -> None:
     playbooks = (fire_playbook(standing=standing_order()),)
     staging = Staging(town.store)

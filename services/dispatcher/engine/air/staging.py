@@ -128,12 +128,13 @@ class Staging:
                 changed[venue] = audio
             (self._unready.add if len(found) < len(wanted) else self._unready.discard)(venue)
             looked_at.append(venue)
+        done = 0
         if changed:
             with self._store.write() as tx:
-                _hold_ready(tx, city, changed)
+                done = _hold_ready(tx, city, changed)
         for venue in (*looked_at, *(set(bite) - words.keys())):
             del self._venues[venue]
-        return len(changed)
+        return done
 
 
 class _Wanted(NamedTuple):
@@ -215,18 +216,21 @@ def _assets(read: Read, ids: Sequence[str]) -> dict[str, Asset]:
     return found
 
 
-def _hold_ready(tx: Tx, city: City, changed: Mapping[str, tuple[Audio, ...]]) -> None:
-    for venue_id, audio in changed.items():
-        venue = tx.get_locked(Venue, venue_id)
-        if venue is not None:
-            tx.put(replace(venue, staged=audio))
+def _hold_ready(tx: Tx, city: City, wanted: Mapping[str, tuple[Audio, ...]]) -> int:
+    """How many venues changed; what another gateway has told their speakers meanwhile is not told again."""
+    venues = [venue for id in sorted(wanted) if (venue := tx.get_locked(Venue, id)) is not None]
+    changed = {
+        venue.id: replace(venue, staged=wanted[venue.id]) for venue in venues if venue.staged != wanted[venue.id]
+    }
     told = sorted(speaker.id for venue in changed for speaker in city.at_venue(venue))
-    for speaker_id in told:
-        speaker = tx.get_locked(Speaker, speaker_id)
-        if speaker is not None:
-            version = newer_version(speaker.config_version, tx.now_us())
-            tx.put(replace(speaker, config_version=version, config_digest=""))
-            tx.save(Save(Carry.PUBLISH_CONFIG, speaker_id))
-    city_changed(tx, venues=changed.keys(), speakers=told)
-    facts: dict[str, object] = {"venues": sorted(changed), "speakers": len(told)}
-    tx.record(Record("audio.staged", city.code, "audio of standing orders lies ready on its speakers", facts=facts))
+    speakers = [speaker for id in told if (speaker := tx.get_locked(Speaker, id)) is not None]
+    for speaker in speakers:
+        version = newer_version(speaker.config_version, tx.now_us())
+        tx.put(replace(speaker, config_version=version, config_digest=""))
+        tx.save(Save(Carry.PUBLISH_CONFIG, speaker.id))
+    if changed:
+        tx.put(*changed.values())
+        city_changed(tx, venues=changed.keys(), speakers=told)
+        facts: dict[str, object] = {"venues": sorted(changed), "speakers": len(speakers)}
+        tx.record(Record("audio.staged", city.code, "audio of standing orders lies ready on its speakers", facts=facts))
+    return len(changed)

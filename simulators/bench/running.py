@@ -30,7 +30,6 @@ from services.dispatcher.processes.enrolment import (
 from services.dispatcher.processes.private import write_private
 from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import System, answers, environment
-from services.dispatcher.processes.wiring import make_store
 from simulators.bench import town
 from simulators.bench.crowd import Login
 from simulators.bench.database import fresh_database
@@ -92,7 +91,7 @@ def running(folder: Path, speakers: int, agents: int, database: str = "") -> Ite
     var.mkdir(mode=0o711)
     with fresh_database(var / "tocsin.db", database) as url:
         settings = Settings(var=var, database_url=url)
-        with closing(make_store(settings)) as store:
+        with closing(SqlStore(settings.database)) as store:
             yield from _run(settings, store, speakers, agents)
 
 

@@ -32,7 +32,7 @@ from services.dispatcher.engine.rows import Footprint
 from services.dispatcher.processes.children import Child, free_port
 from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import answers, environment
-from services.dispatcher.processes.wiring import make_engine, make_store
+from services.dispatcher.processes.wiring import make_engine
 from simulators.bench import town
 from simulators.bench.database import fresh_database
 from simulators.bench.result import BenchFailed, spread
@@ -66,7 +66,7 @@ def storm(
 
 
 def _absorbed(settings: Settings, signals: int, group: int, beside: int) -> dict[str, object]:
-    with closing(make_store(settings)) as store:
+    with closing(SqlStore(settings.database)) as store:
         password = _fill(store)
         engine = make_engine(settings, store)
         for number in range(beside):

@@ -8,8 +8,9 @@ from services.dispatcher.domain.planning import Plan
 from services.dispatcher.engine.air.staging import Staged, Staging
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import ServiceChanged
-from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Asset, Wording
+from services.dispatcher.engine.writing import WritableStore
 from tests import builders
 from tests.builders import MALL, NOON_US, SECOND_US, Town, fire_playbook, standing_order
 
@@ -26,7 +27,7 @@ def staged(town: Town, staging: Staging) -> Staged:
     return Staged(plans, venues)
 
 
-def test_plans_are_made_where_something_changed_and_audio_is_held_ready(store: Store) -> None:
+def test_plans_are_made_where_something_changed_and_audio_is_held_ready(store: WritableStore) -> None:
     town = builders.town(store)
     staging = Staging(store)
     assert staged(town, staging) == Staged(plans=2)
@@ -46,7 +47,7 @@ def test_plans_are_made_where_something_changed_and_audio_is_held_ready(store: S
     assert staged(town, Staging(store)) == Staged()
 
 
-def test_a_city_that_was_brought_up_to_date_is_the_one_that_is_stored(store: Store) -> None:
+def test_a_city_that_was_brought_up_to_date_is_the_one_that_is_stored(store: WritableStore) -> None:
     town = builders.town(store)
     before = town.engine.read_city()
     town.engine.handle([ServiceChanged(id, "wu", "water", NOON_US + SECOND_US) for id in ("mall-1", "square-2")])

@@ -11,17 +11,16 @@ from functools import partial
 
 import structlog
 
-from devices.protocols import asking, jws, speaker_link
+from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.broadcasts import Broadcast
-from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import compared, foreign, receipts, sighted, stops_said, streams
+from ..engine.air import foreign, publishing, receipts
 from ..engine.air.listing import ON_AIR_STATES
 from ..engine.air.streams import Signed
 from ..engine.ports import Page, Store
@@ -108,9 +107,7 @@ class SpeakerSide:
 
     def _sign(self, topic: str) -> Signed:
         try:
-            with self._store.write() as tx:
-                signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
-                stops_said.note(tx, signed)
+            signed = publishing.sign(self._store, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
         except Refused as refused:
@@ -180,8 +177,7 @@ class SpeakerSide:
             except NoKey:
                 continue
             digests[id] = configs.content_digest(config, kids[id])
-        with self._store.write() as tx:
-            return {(id, kids[id]): version for id, version in configs.settle_versions(tx, digests).items()}
+        return {(id, kids[id]): version for id, version in configs.settle_versions(self._store, digests).items()}
 
     def _publish_changed_configs(self) -> None:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
@@ -308,9 +304,7 @@ class SpeakerSide:
         """A broker that lost its retained messages gets every config again, through the relay."""
         lost = [name for name in self._enrolled(self._city()) if speaker_link.config_topic(name) not in seen]
         for start in range(0, len(lost), CONFIGS_AT_ONCE):
-            with self._store.write() as tx:
-                for name in lost[start : start + CONFIGS_AT_ONCE]:
-                    tx.save(Save(Carry.PUBLISH_CONFIG, name))
+            configs.publish_again(self._store, lost[start : start + CONFIGS_AT_ONCE])
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
@@ -325,9 +319,7 @@ class SpeakerSide:
             if stream is not None and stream.signed:
                 self.say_again(stream)
             return
-        with self._store.write() as tx:
-            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
-            sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+        verdict = publishing.compare(self._store, topic, raw, manifest, at_start=not self.reconciled)
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":
             log.critical("the broker held our version with other bytes: somebody has a key of ours", stream=topic)

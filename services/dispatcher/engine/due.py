@@ -11,11 +11,16 @@ from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
+from .ports import Store
 from .rows import Withdrawal
 from .signals import incidents, muting, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
 from .transaction import Work
+from .writing import write
+
+CANARY_EVERY_US = 60_000_000
+CANARY_USELESS_AFTER_US = 10 * 365 * 86_400_000_000
 
 
 def due(work: Work, event: TimerDue) -> None:
@@ -59,10 +64,7 @@ def due(work: Work, event: TimerDue) -> None:
         case Timer.WITHDRAWAL_END:
             work.tx.delete(Withdrawal, timer.subject)
         case Timer.CANARY:
-            now_us = work.tx.now_us()
-            next_us = now_us + 60_000_000
-            work.run([Save(Carry.CANARY, "worker")])
-            work.run([WakeAt(Timer.CANARY, "worker", next_us, next_us + 10 * 365 * 86_400_000_000)])
+            work.run([Save(Carry.CANARY, "worker"), _canary_at(work.tx.now_us() + CANARY_EVERY_US)])
         case Timer.PANEL_REQUEST:
             panels.deadline(work, timer.subject)
         case Timer.PANEL_MAINTENANCE:
@@ -71,3 +73,13 @@ def due(work: Work, event: TimerDue) -> None:
             maintenance.due(work, Sensor, timer.subject)
         case unknown:
             assert_never(unknown)
+
+
+def start_canary(store: Store) -> None:
+    """Have the workers tried at once, and every minute from then on."""
+    with write(store) as tx:
+        tx.wake_at(_canary_at(tx.now_us()))
+
+
+def _canary_at(due_us: int) -> WakeAt:
+    return WakeAt(Timer.CANARY, "worker", due_us, due_us + CANARY_USELESS_AFTER_US)

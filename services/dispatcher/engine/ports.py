@@ -1,4 +1,4 @@
-"""Ports of the engine: the store, the clock, ids and the signer. Only `engine/` writes through them."""
+"""Ports of the engine: the store, the clock, ids and the signer."""
 
 from __future__ import annotations
 
@@ -107,12 +107,11 @@ class Tx(Read, Protocol):
 
 
 class Store(Protocol):
-    """Where the facts are. `write` commits when its block ends and rolls back when it raises.
+    """Where the facts are, to be read, and to be handed to the engine, which alone can write in it (`writing.write`).
 
     Raises StoreUnavailable when the database can't be reached; trying again later makes sense.
     """
 
-    def write(self) -> AbstractContextManager[Tx]: ...
     def read(self) -> AbstractContextManager[Read]: ...
 
 

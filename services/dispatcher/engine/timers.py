@@ -8,6 +8,7 @@ from .engine import Engine
 from .events import TimerDue
 from .ports import Clock, Store, StoreUnavailable
 from .rows import TimerRow
+from .writing import write
 
 DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000
@@ -59,7 +60,7 @@ class TimerPass:
 
     def _put_off(self, timer: TimerRow, fault: Exception) -> None:
         """On record, and tried again later; nothing is released by it any more."""
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             if not tx.take_due(timer):
                 return
             later_us = tx.now_us() + BROKEN_AGAIN_US

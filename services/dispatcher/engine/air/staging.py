@@ -21,6 +21,7 @@ from ..cities import city_changed
 from ..configs import newer_version
 from ..ports import Page, Read, Store, Tx
 from ..rows import Asset, Wording
+from ..writing import write
 from .drafts import wire_audio, wording_for
 
 PLANS_A_BITE = 25
@@ -104,7 +105,7 @@ class Staging:
             fitting = _fitting(read, wanted)
         if len(fitting) == len(wanted):
             return 0
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             fitting = _fitting(tx, wanted)
             return _make(tx, city, [one for id, one in wanted.items() if id not in fitting])
 
@@ -130,7 +131,7 @@ class Staging:
             looked_at.append(venue)
         done = 0
         if changed:
-            with self._store.write() as tx:
+            with write(self._store) as tx:
                 done = _hold_ready(tx, city, changed)
         for venue in (*looked_at, *(set(bite) - words.keys())):
             del self._venues[venue]

@@ -15,8 +15,9 @@ from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import KEYS_TOPIC, Phase
 from devices.speaker import events as e
 from devices.speaker import papers
+from devices.speaker.claims import recounted
 from devices.speaker.machine import decide
-from devices.speaker.state import State, recounted
+from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import (
     Broadcast,
     BroadcastState,

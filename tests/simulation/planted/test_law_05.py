@@ -14,7 +14,7 @@ from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import KEYS_TOPIC, Phase
 from devices.speaker import events as e
-from devices.speaker import papers
+from devices.speaker import standing
 from devices.speaker.claims import recounted
 from devices.speaker.machine import decide
 from devices.speaker.state import State
@@ -205,9 +205,10 @@ def test_law_5_catches_a_speaker_that_keeps_the_version_of_a_removed_key() -> No
             return after, effects
         assert after.papers.keys is not None
         newest = after.papers.keys.keys[-1].x
-        highest = {topic: max(of.values(), key=lambda h: h.version) for topic, of in after.papers.accepted.items()}
-        accepted = {topic: {newest: held} for topic, held in highest.items()}
-        return replace(after, papers=recounted(replace(after.papers, accepted=accepted))), effects
+        highest = {topic: max(of, key=lambda h: h.version) for topic, of in after.papers.accepted.items()}
+        ours = {topic: replace(held, claim=held.claim._replace(x=newest)) for topic, held in highest.items()}
+        papers = replace(after.papers, accepted={topic: (held,) for topic, held in ours.items()})
+        return replace(after, papers=recounted(papers)), effects
 
     broken = found(machine=keeps_versions, faults=(), rough_s=600, prepare=a_theft)
     assert {violation.law for violation in broken} == {5}
@@ -357,5 +358,5 @@ def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: p
             world.clock.later(260_000_000, speaker.boot)
 
     assert found(faults=(), seeds=range(100, 102), prepare=asleep_over_the_stop) == ()
-    monkeypatch.setattr(papers, "sweep", lambda t, manifest, signer: None)
+    monkeypatch.setattr(standing, "_sweep", lambda t, manifest, claim, listed: None)
     assert 5 in laws_broken(faults=(), prepare=asleep_over_the_stop)

@@ -300,7 +300,7 @@ class Ears:
         """Whether as many orders may have begun here as the config allows. A new revision may be a new start: what was
         stopped and comes back counts again. A start that was written down in front of a crash made no sound, and may
         have become new by it."""
-        crashes, since_us = speaker.boots - 1, self._truth.clock.us - within_us
+        crashes, since_us = max(speaker.boots - 1, 0), self._truth.clock.us - within_us
         mine = [h for h in speaker.heard if h.journal == speaker.disk.journal and (crashes or h.began_us > since_us)]
         begun = {(h.plan.order, h.plan.rev) for h in mine if self._uses_up(speaker, h, order)}
         return len(begun) + crashes >= STARTS_PER_HOUR_MAX

@@ -81,13 +81,13 @@ def _claim(t: Turn, claim: Claim, order: Order, audio_base: str) -> Refusal | No
 
 
 def _listed_again(t: Turn, before: Claim, claim: Claim) -> None:
-    """The very same order is in force by another claim: what it caused outlives the claim before."""
+    """The very same order is in force by another claim: what it caused is that claim's as well."""
     if before == claim:
         return
     limits.listed_again(t, claim)
     for key, mark in t.marks.items():
-        if before in mark.over_by:
-            t.set_mark(key, replace(mark, over_by=tuple(claim if by == before else by for by in mark.over_by)))
+        if before in mark.over_by and claim not in mark.over_by:
+            t.set_mark(key, replace(mark, over_by=(*mark.over_by, claim)))
 
 
 def _hold(t: Turn, key: str, standing: Standing) -> None:

@@ -88,7 +88,7 @@ class Mark:
     """What happened to an order here. `heard` repeats are over; `running` is the repeat now sounding, 0 if none.
 
     `over` is the reason why it will not sound again, whatever its revision, and `over_by` are the claims of the orders
-    that ended it, one of each key. `due_us` (UTC) is since when a daily order waits, 0 for its start_at. `reached_us`
+    that ended it. `due_us` (UTC) is since when a daily order waits, 0 for its start_at. `reached_us`
     (UTC by the verified clock, 0 without one) is when the running repeat had come to `percent`. The `_rev` fields name
     the newest revision of which something was said: accepted, withdrawn, held back by the rate limit, told that it will
     not sound, closed for good. `admitted` starts are counted. `doubts` are the claims to other words than it has now,

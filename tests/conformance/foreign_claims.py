@@ -134,10 +134,10 @@ def take_orders(j: Json, manifest: Json, signer: Json) -> list[str]:
 
 
 def _listed_again(j: Json, before: Json, by: Json) -> None:
-    """The very same order is in force by another claim: what it caused outlives the claim before."""
+    """The very same order is in force by another claim: what it caused is that claim's as well."""
     j["starts"] = [[at, how, by if began["order"] == by["order"] else began] for at, how, began in j["starts"]]
     for mark in j["marks"].values():
-        mark["over_by"] = [by if each == before else each for each in mark["over_by"]]
+        mark["over_by"] += [by] if before in mark["over_by"] and by not in mark["over_by"] else []
 
 
 def _reopen(mark: Json, order: Json) -> None:

@@ -122,6 +122,15 @@ def test_what_ours_ended_as_well_stays_ended(between: Restart) -> None:
     assert world.sounding_order() == ""
 
 
+def test_an_end_of_ours_that_a_removed_key_listed_too_stays() -> None:
+    world, ours = ours_on_air()
+    clear = an_order("clear", start_at=T0 + 5 * S, expires=T0 + 60 * S, **ALL_CLEAR)
+    world.order(ours, clear, signer=SECOND).advance(10)
+    by_the_thief(world, ours, clear).advance(90)
+    removed(world).order(ours, signer=SECOND).advance(30)
+    assert world.sounding_order() == ""
+
+
 def test_an_order_of_ours_that_a_removed_key_made_end_another_ends_it_no_more() -> None:
     world, ours = ours_on_air()
     other = an_order("other", level=4, repeat=1)

@@ -11,16 +11,15 @@ from functools import partial
 
 import structlog
 
-from devices.protocols import asking, jws, speaker_link
+from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
-from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import compared, foreign, receipts, sighted, stops_said, streams
+from ..engine.air import foreign, publishing, receipts
 from ..engine.air.streams import Signed
 from ..engine.ports import Page, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
@@ -105,9 +104,7 @@ class SpeakerSide:
 
     def _sign(self, topic: str) -> Signed:
         try:
-            with self._store.write() as tx:
-                signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
-                stops_said.note(tx, signed)
+            signed = publishing.sign(self._store, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
         except Refused as refused:
@@ -171,8 +168,7 @@ class SpeakerSide:
             except NoKey:
                 continue
             digests[id] = configs.content_digest(config, kids[id])
-        with self._store.write() as tx:
-            return {(id, kids[id]): version for id, version in configs.settle_versions(tx, digests).items()}
+        return {(id, kids[id]): version for id, version in configs.settle_versions(self._store, digests).items()}
 
     def _publish_changed_configs(self) -> None:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
@@ -298,9 +294,7 @@ class SpeakerSide:
         enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]
         lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
         if lost:
-            with self._store.write() as tx:
-                for name in sorted(lost):
-                    tx.save(Save(Carry.PUBLISH_CONFIG, name))
+            configs.publish_again(self._store, lost)
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
@@ -315,9 +309,7 @@ class SpeakerSide:
             if stream is not None and stream.signed:
                 self.say_again(stream)
             return
-        with self._store.write() as tx:
-            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
-            sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+        verdict = publishing.compare(self._store, topic, raw, manifest, at_start=not self.reconciled)
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":
             log.critical("the broker held our version with other bytes: somebody has a key of ours", stream=topic)

@@ -19,6 +19,7 @@ from ...domain.places import Area, Speaker
 from ...domain.signing_keys import KeyState
 from ..ports import Page, Store, Tx
 from ..rows import Live, Stream
+from ..writing import write
 from .compared import without_foreign
 from .listing import new_stream
 
@@ -73,7 +74,7 @@ def _named(live: Live, areas: Collection[str]) -> Iterator[str]:
 def _all_anew(store: Store, found: Collection[str], kids: Collection[str]) -> None:
     topics = sorted(found)
     for start in range(0, len(topics), STREAMS_AT_ONCE):
-        with store.write() as tx:
+        with write(store) as tx:
             for topic in topics[start : start + STREAMS_AT_ONCE]:
                 _sign_anew(tx, topic, kids)
 
@@ -83,7 +84,7 @@ def _configs_again(store: Store) -> None:
     with store.read() as read:
         ids = sorted(s.id for s in read.find(Speaker, Page(limit=SPEAKERS_MAX)) if s.enrolled)
     for start in range(0, len(ids), CONFIGS_AT_ONCE):
-        with store.write() as tx:
+        with write(store) as tx:
             for id in ids[start : start + CONFIGS_AT_ONCE]:
                 tx.save(Save(Carry.PUBLISH_CONFIG, id))
 

@@ -28,6 +28,7 @@ from ...domain.signing_keys import (
 from ..leases import GATEWAY_PREFIX
 from ..ports import Page, Read, Store, Tx
 from ..rows import CitySettings, Lease
+from ..writing import write
 from .broker_copies import on_air
 from .removed_keys import signed_by_none_of, take_back
 
@@ -64,7 +65,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     anew first.
     """
     take_back(store, _gone(store, gateway, {each.key.id: each.key for each in found}, document))
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("keys")
         now_us = tx.now_us()
         kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
@@ -87,7 +88,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
 def nothing_signs(store: Store) -> None:
     """Write down that a gateway could not start, because it has no readable key document: no key that was known at a
     gateway that no longer runs can be relied on."""
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("keys")
         now_us, alive = tx.now_us(), live_gateways(tx)
         for row in tx.find(KeyState, Page(limit=KEYS_MAX)):

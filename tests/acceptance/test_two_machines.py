@@ -1,8 +1,10 @@
-"""Two machines share one city on PostgreSQL: nothing is handled twice, and either gateway may die during a release."""
+"""Two machines share one city on PostgreSQL: nothing is handled twice, and either gateway may die during a release
+or stand still for a while."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,7 @@ def test_two_machines_handle_nothing_twice_and_either_gateway_may_die_during_a_r
             _each_receipt_was_taken_once(first, second)
             for number in (1, 2):
                 storms.append(_gateway_dies(first, second, areas[number], f"s-dead-{number}"))
+            _gateway_freezes(first, second)
             _nothing_was_lost_or_done_twice(first, fire, storms)
 
 
@@ -73,6 +76,19 @@ def _gateway_dies(first: Running, second: Running, area: str, device: str) -> st
     dying.system.look_after()
     _both_run(first, second)
     return order
+
+
+def _gateway_freezes(first: Running, second: Running) -> None:
+    """The gateway that has the receipts stands still until the other one has its duties, and then goes on."""
+    frozen, awake = sorted((first, second), key=lambda machine: _holder(first, Duty.RECEIPTS) != _pid(machine))
+    frozen.system.children["gateway"][0].process.send_signal(signal.SIGSTOP)
+    try:
+        _soon(lambda: all(_holder(first, duty) == _pid(awake) for duty in URGENT), "the other has the urgent duties")
+        _say_sensor(first, "s-frozen")
+    finally:
+        frozen.system.children["gateway"][0].process.send_signal(signal.SIGCONT)
+    _both_run(first, second)
+    assert all(_holder(first, duty) == _pid(awake) for duty in URGENT)
 
 
 def _soon(holds: Callable[[], object], what: str) -> None:
@@ -153,7 +169,7 @@ def _nothing_was_lost_or_done_twice(town: Running, fire: str, storms: list[str])
     assert {key: times for key, times in starts(town).items() if times != 1} == {}
     on_air = town.rows("SELECT subject FROM log WHERE kind = 'broadcast.on_air'")
     assert sorted(subject for (subject,) in on_air) == sorted([fire, *storms])
-    assert _unread(town) == ["s-both", "s-dead-1", "s-dead-2"]
+    assert _unread(town) == ["s-both", "s-dead-1", "s-dead-2", "s-frozen"]
     with town.system.store.read() as read:
         assert verify(read).problem == ""
         # A survivor that connects by the accounts of a dead gateway is no thief.

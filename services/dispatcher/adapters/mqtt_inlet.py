@@ -99,6 +99,7 @@ class MqttInlet:
         """Disconnect; the session stays at the broker."""
         self._send(mqtt_wire.DISCONNECT)
         self._forget()
+        self._cut = False
 
     def _connect(self, wait_s: float) -> bool:
         """Reach the broker when it is time to; its answer comes like every packet."""

@@ -14,11 +14,19 @@ log = structlog.get_logger(__name__)
 
 
 class Duties:
-    """The leases of one process, `holder`, by duty. `told` is told of each duty whether it is held now."""
+    """The leases of one process, `holder`, by duty. `told` is told of each duty whether it is held now; `wait` lets so
+    many seconds pass."""
 
-    def __init__(self, store: Store, holder: str, clock: Clock, told: Callable[[Duty, bool], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        holder: str,
+        clock: Clock,
+        told: Callable[[Duty, bool], None],
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._leases = {duty: DutyLease(store, duty, holder, clock) for duty in Duty}
-        self._told = told
+        self._told, self._wait = told, wait
         self._waits_for: dict[Duty, str] = {}
 
     def holds(self, duty: Duty) -> bool:
@@ -58,7 +66,8 @@ class Duties:
             log.warning("this gateway has lost a duty to another one", duty=duty.value)
             self._told(duty, False)
             lost()
-        self._wait(duty)
+        self._say_who_has(duty)
+        self._wait(LOOK_EVERY_US / 1_000_000)
         return False
 
     def _taken(self, duty: Duty) -> None:
@@ -66,12 +75,11 @@ class Duties:
         self._waits_for.pop(duty, None)
         self._told(duty, True)
 
-    def _wait(self, duty: Duty) -> None:
+    def _say_who_has(self, duty: Duty) -> None:
         holder = self._leases[duty].holder
         if holder and self._waits_for.get(duty) != holder:
             log.info("this gateway waits for a duty", duty=duty.value, held_by=holder)
             self._waits_for[duty] = holder
-        time.sleep(LOOK_EVERY_US / 1_000_000)
 
     def finish(self, duty: Duty, last: Callable[[], object]) -> None:
         """Do a last thing if this process has the duty or nobody has."""
@@ -82,8 +90,8 @@ class Duties:
 
     def let_go(self) -> None:
         """Others may take every duty at once; call it when no loop runs any more."""
-        for lease in self._leases.values():
-            try:
+        try:
+            for lease in self._leases.values():
                 lease.let_go()
-            except StoreUnavailable as away:
-                log.debug("a duty could not be let go", duty=lease.duty.value, reason=str(away))
+        except StoreUnavailable as away:
+            log.info("the duties are free when their leases run out", reason=str(away))

@@ -13,7 +13,7 @@ from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
-from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, stops_said, streams
+from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, streams
 from services.dispatcher.engine.ports import Page, Store
 from services.dispatcher.engine.relay import CarryFailed
 from services.dispatcher.engine.rows import EffectRow, Stream
@@ -55,7 +55,6 @@ class Voice:
         try:
             with self._store.write() as tx:
                 signed = self._sign_stream(tx, effect.subject, self._keys, self._city(), self._audio_base)
-                stops_said.note(tx, signed)
         except UnknownOnAir:
             # Whoever adopts or withdraws it saves this effect anew.
             return
@@ -174,5 +173,6 @@ class Voice:
                 self._send(topic, stream.signed, retain=True)
             return
         with self._store.write() as tx:
-            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
+            kid, version = jws.header(raw).kid, self._keys.document.version
+            verdict = compared.found_on_broker(tx, topic, raw, manifest, kid, version)
             sighted.found(tx, manifest, verdict, at_start=not self.compared)

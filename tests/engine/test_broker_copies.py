@@ -153,7 +153,7 @@ def unknown(town: Town) -> str:
     newer = replace(known, version=known.version + 60_000, orders=(strange,))
     raw = KEYS.sign_manifest(newer, (builders.CITY,))
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, alert.stream, raw, newer) == "unknown here"
+        assert compared.found_on_broker(tx, alert.stream, raw, newer, "actual-city-1", 0) == "unknown here"
     return alert.stream
 
 

@@ -75,7 +75,7 @@ class BrokerCopies:
 
     def step(self) -> bool:
         """Compare when it is time to. One step of a loop."""
-        if time.monotonic() < self._at_s or not self._side.reconciled:
+        if time.monotonic() < self._at_s or not self._side.reconciled or self._side.behind():
             return False
         found = self.compare()
         mended = {MISSING, ANOTHER} & set(found.values())

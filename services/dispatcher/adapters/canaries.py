@@ -132,7 +132,10 @@ class Canaries:
             log.warning("the key document could not be published", reason=failed.reason)
             return
         until_s = time.monotonic() + HOME_WITHIN_S
-        while self._broker_keys() != self._signer.signed_document and time.monotonic() < until_s:
+        while time.monotonic() < until_s:
+            held = self._broker_keys() or b""
+            if held == self._signer.signed_document or self._signer.outdated_by(held):
+                return
             time.sleep(0.01)
 
     def _send(self) -> set[str]:
@@ -242,7 +245,7 @@ class Canaries:
     def _of(self, key: TriedKey, now_s: float) -> KeyReport:
         listed, known = key.listed, self._known.get(key.listed.kid, _Known())
         state = KeyState(
-            listed.kid, str(listed.use), listed.issuer, listed.area, tuple(listed.levels), listed.not_after
+            listed.kid, str(listed.use), listed.issuer, listed.area, tuple(listed.levels), listed.not_after, x=listed.x
         )
         return KeyReport(
             state, str(key.fault or ""), _ago_us(known.home_s, now_s), known.took_us, known.failed,

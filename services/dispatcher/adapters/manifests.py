@@ -13,14 +13,15 @@ import structlog
 
 from devices.protocols import asking, jws, speaker_link
 from devices.protocols.asking import Ask, AskKind
-from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
+from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig, Use
 
 from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
-from ..domain.refusals import NoKey, Refused, UnknownOnAir
+from ..domain.refusals import NoKey, OlderKeyDocument, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import compared, foreign, receipts, sighted, stops_said, streams
+from ..engine.air import compared, foreign, receipts, sighted, streams
+from ..engine.air.listed_keys import ListedKeys
 from ..engine.air.streams import Signed
 from ..engine.ports import Page, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
@@ -78,6 +79,22 @@ class SpeakerSide:
         self._config_basis: object = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
+        self._behind = self._left_configs = False
+
+    def behind(self) -> bool:
+        """Whether another gateway that runs has a newer key document: that one compares, and signs what it can. The
+        database is asked anew only while it was so."""
+        return self._behind and self._looks_behind()
+
+    def _looks_behind(self) -> bool:
+        with self._store.read() as read:
+            self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
+        return self._behind
+
+    def _configs_elsewhere(self) -> bool:
+        """Whether that gateway has a key that signs configs, too."""
+        with self._store.read() as read:
+            return ListedKeys(read).newer_runs(self._signer.document.version, Use.CONFIG)
 
     def publish_stream(self, effect: EffectRow) -> Finish | None:
         """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
@@ -107,10 +124,10 @@ class SpeakerSide:
         try:
             with self._store.write() as tx:
                 signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
-                stops_said.note(tx, signed)
         except UnknownOnAir:
             raise
         except Refused as refused:
+            self._behind = self._behind or isinstance(refused, OlderKeyDocument)
             raise CarryFailed(refused.sentence) from refused
         except speaker_link.Refused as refused:
             raise CarryFailed(f"speakers would refuse it: {refused.reason}") from refused
@@ -128,6 +145,8 @@ class SpeakerSide:
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
         city = self._city_since(effect)
+        if self._left_configs:
+            raise CarryFailed(OlderKeyDocument(effect.subject).sentence)
         speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
@@ -146,6 +165,7 @@ class SpeakerSide:
         if self._looked is None or not effect.leased_until_us or self._looked[0] <= claimed_us:
             with self._store.read() as read:
                 now_us = read.now_us()
+            self._left_configs = self._configs_elsewhere()
             self._looked = (now_us, self._city())
             self._versions = {}
         return self._looked[1]
@@ -178,7 +198,7 @@ class SpeakerSide:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
         starts, and when the keys that may sign configs change."""
         basis = self._signer.config_kids()
-        if basis == self._config_basis or not basis:
+        if basis == self._config_basis or not basis or self._configs_elsewhere():
             return
         city = self._city()
         ids = sorted(s.id for s in city.speakers.values() if s.enrolled)
@@ -187,10 +207,10 @@ class SpeakerSide:
         self._config_basis = basis
 
     def publish_keys(self) -> None:
-        """The key document, retained, when the broker's copy is another."""
+        """The key document, retained, when the broker's copy is another and not a newer one."""
         with self._lock:
             held = self._seen.get(speaker_link.KEYS_TOPIC)
-        if held != self._signer.signed_document:
+        if held != self._signer.signed_document and not self._signer.outdated_by(held or b""):
             self._link.publish(speaker_link.KEYS_TOPIC, self._signer.signed_document, retain=True)
 
     def ask_missing(self, effect: EffectRow) -> Finish | None:
@@ -304,20 +324,25 @@ class SpeakerSide:
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
+        document = self._signer.document
         with self._store.read() as read:
             stream = read.get(Stream, topic)
-        if stream is not None and stream.signed == raw:
+        if (stream is not None and stream.signed == raw) or self._looks_behind():
             return
         try:
-            manifest = speaker_link.read_manifest(raw, topic, self._signer.document, None, None)
+            manifest = speaker_link.read_manifest(raw, topic, document, None, None)
         except speaker_link.Refused as refused:
             log.warning("the broker holds a manifest that is not ours", stream=topic, reason=str(refused.reason))
             if stream is not None and stream.signed:
                 self.say_again(stream)
             return
-        with self._store.write() as tx:
-            verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
-            sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+        try:
+            with self._store.write() as tx:
+                verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid, document.version)
+                sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+        except OlderKeyDocument:
+            # Somebody who can judge it does so.
+            return
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":
             log.critical("the broker held our version with other bytes: somebody has a key of ours", stream=topic)

@@ -27,6 +27,7 @@ class KeyTrouble(StrEnum):
     UNREADABLE = "unreadable"
     MISSING = "missing"
     NO_DOCUMENT = "no_document"
+    OLDER_DOCUMENT = "older_document"
     ABSENT = "absent"
     EXPIRED = "expired"
     NEVER_HOME = "never_home"
@@ -57,7 +58,7 @@ class KeyAtGateway:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """One key of the key document, under its kid, and what each gateway knows of it."""
+    """One key of the key document, under its kid, and what each gateway knows of it; `x` is its public half."""
 
     id: str
     use: str
@@ -66,6 +67,16 @@ class KeyState:
     levels: tuple[int, ...]
     not_after_us: int
     gateways: dict[str, KeyAtGateway] = field(default_factory=dict)
+    x: str = ""
+
+    def may_sign(self, use: str, area_chain: Collection[str], levels: Collection[int] = ()) -> bool:
+        """Whether the limits of this key allow orders of these levels to an area with this chain."""
+        return self.use == use and self.area in area_chain and set(levels) <= set(self.levels)
+
+    def covers(self, older: KeyState, area_chain: Collection[str]) -> bool:
+        """Whether this key may sign all that `older` could, whose own area has this chain."""
+        same = (self.issuer, self.x) == (older.issuer, older.x)
+        return same and self.may_sign(older.use, area_chain, older.levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ def unusable_for(
     keys: Iterable[KeyState], use: str, area_chain: Collection[str], level: int, now_us: int
 ) -> tuple[KeyProblem, ...]:
     """Why no gateway can sign an order of this level for an area; empty when one can."""
-    fitting = [k for k in keys if k.use == use and k.area in area_chain and level in k.levels]
+    fitting = [k for k in keys if k.may_sign(use, area_chain, {level})]
     if any(now_us <= k.not_after_us and any(not g.fault for g in k.gateways.values()) for k in fitting):
         return ()
     problems = [p for key in fitting for p in _at_rest(key, now_us)]
@@ -113,9 +124,7 @@ def ending_before(
     signing = [
         k
         for k in keys
-        if k.use == use
-        and k.area in area_chain
-        and level in k.levels
+        if k.may_sign(use, area_chain, {level})
         and now_us <= k.not_after_us
         and any(not g.fault for g in k.gateways.values())
     ]
@@ -131,6 +140,7 @@ def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_u
     Keys of the same scope stand in for each other, an expired one for none. A scope whose keys are all kept elsewhere
     or over is left out where another scope of this use works: its successor has other limits.
     """
+    keys = list(keys)
     mine = [key for key in keys if key.use == use]
     scopes: dict[tuple[str, str, tuple[int, ...]], list[KeyState]] = {}
     for key in mine:
@@ -140,12 +150,24 @@ def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_u
         problems.append(KeyProblem(KeyTrouble.NO_KEY))
     if not gateways:
         problems.append(KeyProblem(KeyTrouble.NO_GATEWAY))
+    behind = behind_newest(keys)
+    problems += [KeyProblem(KeyTrouble.OLDER_DOCUMENT, gateway=name) for name in gateways if name in behind]
     for gateway in gateways:
         works = {key.id for key in mine if _problem_at(key, gateway, now_us) is None}
         for scope in scopes.values():
             problems += _of_scope(scope, gateway, works, now_us)
     homes = [view.home_us for key in mine for name, view in key.gateways.items() if name in gateways]
     return UseHealth(use, max(homes, default=0), tuple(problems), _expiring(scopes.values(), now_us))
+
+
+def behind_newest(keys: Iterable[KeyState]) -> frozenset[str]:
+    """The gateways whose key document is older than the newest one that any gateway has reported."""
+    documents: dict[str, int] = {}
+    for key in keys:
+        for name, view in key.gateways.items():
+            documents[name] = max(documents.get(name, 0), view.document)
+    newest = max(documents.values(), default=0)
+    return frozenset(name for name, document in documents.items() if document < newest)
 
 
 def _of_scope(scope: Sequence[KeyState], gateway: str, works: Collection[str], now_us: int) -> list[KeyProblem]:
@@ -214,6 +236,11 @@ _WORDS: dict[KeyTrouble, tuple[str, str]] = {
     KeyTrouble.NO_DOCUMENT: (
         "the key document that lists {kid} can't be read{at}",
         "列有{kid}的密钥清单无法读取{at}",
+    ),
+    KeyTrouble.OLDER_DOCUMENT: (
+        "a newer key document than this gateway's was seen, and while another gateway has it this one signs nothing: "
+        "copy the folder of keys there{at}",
+        "该网关的密钥清单不是最新的，其他网关持有最新清单期间它不签名：请把密钥文件夹复制过去{at}",
     ),
     KeyTrouble.ABSENT: ("the private half of {kid} is not here{at}", "{kid}的私钥不在此处{at}"),
     KeyTrouble.EXPIRED: ("{kid} expired on {day}", "{kid}已于{day}到期"),

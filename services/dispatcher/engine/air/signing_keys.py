@@ -25,13 +25,12 @@ from ...domain.signing_keys import (
     unusable_for,
     words,
 )
-from ..leases import GATEWAY_PREFIX
 from ..ports import Page, Read, Store, Tx
-from ..rows import CitySettings, Lease
+from ..rows import CitySettings
+from . import removed_keys
 from .broker_copies import on_air
-from .removed_keys import signed_by_none_of, take_back
+from .listed_keys import KEYS_MAX, ListedKeys, live_gateways
 
-KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
 
 
@@ -60,28 +59,39 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     """Write down what this gateway has found of every key that its key document of this version lists.
 
     The newest document that any gateway has reported decides: a key that it does not list is gone, whoever knew it, and
-    an older document neither brings a key back nor changes its limits. What a key that is gone could sign is signed
-    anew first.
+    an older document neither brings a key back nor changes its limits. What a key could sign that may not sign it any
+    more is signed anew first.
     """
-    take_back(store, _gone(store, gateway, {each.key.id: each.key for each in found}, document))
+    with store.read() as read:
+        known = ListedKeys(read)
+        limited = _limited(known, gateway, {each.key.id: each.key for each in found}, document)
+    if limited:
+        removed_keys.take_back(store, limited, [each.key for each in found])
     with store.write() as tx:
         tx.lock("keys")
         now_us = tx.now_us()
-        kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
+        before = ListedKeys(tx)
+        kept = dict(before.keys)
         others = {id: {name: at for name, at in row.gateways.items() if name != gateway} for id, row in kept.items()}
         newest = max((at.document for views in others.values() for at in views.values()), default=0)
         for each in found:
-            before = kept.pop(each.key.id, None)
-            if before is None and document < newest:
+            row = kept.pop(each.key.id, None)
+            if row is None and document < newest:
                 continue
             views = others.get(each.key.id, {})
-            newer = before is not None and any(at.document > document for at in views.values())
-            row = before if before is not None and newer else each.key
-            tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
+            newer = row is not None and any(at.document > document for at in views.values())
+            shown = row if row is not None and newer else each.key
+            tx.put(replace(shown, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
             _unlisted(tx, row, gateway, document)
-        listed = {row.id for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
-    signed_by_none_of(store, listed)
+        behind = before.behind(document)
+        if document > before.document:
+            for name in sorted(behind - {gateway}):
+                why = "another gateway has a newer key document: it signs only what that one can't"
+                tx.record(Record("gateway.keys_behind", name, why))
+    if limited or (behind and document >= newest):
+        # A gateway with an older document may have signed or compared until it saw what stands here now.
+        removed_keys.sign_outlived(store)
 
 
 def nothing_signs(store: Store) -> None:
@@ -170,13 +180,6 @@ def health(read: Read) -> KeysHealth:
     return KeysHealth(uses, tuple(_seen_by(key, alive) for key in listed))
 
 
-def live_gateways(read: Read) -> tuple[str, ...]:
-    """The gateways that hold their lease, by name."""
-    now_us = read.now_us()
-    leases = read.find(Lease, Page(limit=KEYS_MAX))
-    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_PREFIX) and x.until_us > now_us))
-
-
 def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     return KeyAtGateway(
         found.fault,
@@ -189,17 +192,12 @@ def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
     )
 
 
-def _gone(store: Store, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
-    """The keys that this report makes forgotten, and those that may no longer sign what they could."""
-    with store.read() as read:
-        rows = read.find(KeyState, Page(limit=KEYS_MAX))
+def _limited(known: ListedKeys, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
+    """The keys that this report makes forgotten, and those that may no longer sign all that they could."""
+    rows = known.keys.values()
     gone = [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
-    changed = [row for row in rows if row.id in found and _limits(row) != _limits(found[row.id])]
-    return gone + [row for row in changed if not _known_elsewhere(row, gateway, document + 1)]
-
-
-def _limits(key: KeyState) -> tuple[str, str, str, tuple[int, ...]]:
-    return key.use, key.issuer, key.area, key.levels
+    less = [row for row in rows if row.id in found and not found[row.id].covers(row, known.chain(row.area))]
+    return gone + [row for row in less if not _known_elsewhere(row, gateway, document + 1)]
 
 
 def _known_elsewhere(row: KeyState, gateway: str, document: int) -> dict[str, KeyAtGateway]:

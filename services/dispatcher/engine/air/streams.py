@@ -20,13 +20,14 @@ from ...domain.broadcasts import (
 )
 from ...domain.effects import Record, Timer, WakeAt
 from ...domain.planning import City
-from ...domain.refusals import NoKey, NotFound, UnknownOnAir
+from ...domain.refusals import NoKey, NotFound, OlderKeyDocument, UnknownOnAir
 from ...domain.wordings import unfilled
 from ..chain import chain_now
 from ..ports import Page, Read, Signer, Tx
 from ..rows import Stream
 from . import room, sighted
 from .foreign import foreign_orders, foreign_version, manifest_found, merged, unknown_on_air
+from .listed_keys import ListedKeys
 from .listing import ROWS_MAX, SILENT_STATES, new_stream, on_stream
 from .room import Family, Taken
 
@@ -95,7 +96,8 @@ def _prepared(followers: list[Broadcast]) -> int:
 def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str = "") -> Signed:
     """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out.
 
-    Raises NoKey, and UnknownOnAir while the broker holds a newer one to which this database has nothing to add.
+    Raises NoKey; UnknownOnAir while the broker holds a newer one to which this database has nothing to add; and
+    OlderKeyDocument where a gateway that runs has a newer key document and can sign.
     """
     now_us = tx.now_us()
     stream = tx.get_locked(Stream, topic) or new_stream(topic)
@@ -112,7 +114,9 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     said = _digest(orders, swept_us, audio_base)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
-    chain = _chain(city, topic)
+    chain = chain_of(city, topic)
+    if ListedKeys(tx).signed_elsewhere(topic, signer.document.version):
+        raise OlderKeyDocument(f"version {signer.document.version}")
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
     carried = _carried(tx, stream, known) if unknown_on_air(stream) else ()
@@ -139,6 +143,7 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
         stream, manifest_version=version, orders=said, signed=raw, signed_by=jws.header(raw).kid,
         refresh_us=refresh_us, foreign=foreign, swept_us=swept_us,
         carried=bool(foreign and (carried or stream.carried)), anew=False,
+        silent_since=_silent_since(stream, rows, version),
     )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt(Timer.REFRESH, topic, refresh_us, refresh_us + 365 * 86_400_000_000))
@@ -147,8 +152,21 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     return Signed(topic, version, raw, True, refused)
 
 
-def _chain(city: City, topic: str) -> tuple[str, ...]:
-    """The areas whose keys may sign a stream; a speaker's own stream is its area's."""
+def _silent_since(stream: Stream, rows: list[Broadcast], version: int) -> dict[str, int]:
+    """Which version first said of each order that it is silent, now that this one is signed.
+
+    A version number is no time: after a clock that was put back, or a forged number that had to be outdone, ours run
+    ahead of it for minutes. So whether a speaker had been told of a stop is seen from the version that said it. An
+    order that is resumed is forgotten; one that has run out is remembered while there is room.
+    """
+    sounding = {b.id for b in rows if not b.silent_us}
+    said = {b.id: version for b in rows if b.silent_us} | stream.silent_since
+    # Ids sort by time.
+    return dict(sorted((id, first) for id, first in said.items() if id not in sounding)[-ROWS_MAX:])
+
+
+def chain_of(city: City, topic: str) -> tuple[str, ...]:
+    """The areas whose keys may sign a stream; a speaker's own stream is its area's. Raises NotFound."""
     where = parse_manifest_topic(topic)
     if where.kind is StreamKind.AREA:
         return city.tree.chain(where.name).all

@@ -1,0 +1,113 @@
+"""The newest key document, as gateways have reported it: which manifests and versions count under it, and whether a
+gateway with an older one may speak.
+
+A document only goes forward. What the newest one no longer lists is gone for good, also when the gateway that brought
+it has died; but a dead gateway keeps no other from signing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from devices.protocols import document_json, jws
+from devices.protocols.documents import MANIFEST_BYTES_MAX, Manifest
+from devices.protocols.topics import StreamKind, parse_manifest_topic
+
+from ...domain.places import Area, AreaTree, Speaker
+from ...domain.refusals import NotFound
+from ...domain.signing_keys import KeyState
+from ..leases import GATEWAY_PREFIX
+from ..ports import Page, Read
+from ..rows import CitySettings, Lease, Stream
+
+KEYS_MAX = 1_000
+AREAS_MAX = 200_000
+
+
+def live_gateways(read: Read) -> tuple[str, ...]:
+    """The gateways that hold their lease, by name."""
+    now_us = read.now_us()
+    leases = read.find(Lease, Page(limit=KEYS_MAX))
+    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_PREFIX) and x.until_us > now_us))
+
+
+class ListedKeys:
+    """The keys of the newest document, those stored or, while a report is taken in, the ones that it lists. One
+    transaction's."""
+
+    def __init__(self, read: Read, listed: Iterable[KeyState] | None = None) -> None:
+        self._read = read
+        rows = read.find(KeyState, Page(limit=KEYS_MAX)) if listed is None else listed
+        self.keys = {key.id: key for key in rows}
+        self.document = max((at.document for key in self.keys.values() for at in key.gateways.values()), default=0)
+        self._alive = live_gateways(read)
+        self._tree: AreaTree | None = None
+
+    def counts(self, kid: str, topic: str, levels: Collection[int] = ()) -> bool:
+        """Whether speakers count what this key signs on a stream, and obey orders of these levels there."""
+        return kid in self.keys and self._may_sign(self.keys[kid], topic, levels)
+
+    def vouches(self, kid: str, manifest: Manifest) -> bool:
+        """Whether this key may sign all that a manifest says."""
+        return self.counts(kid, manifest.stream, {order.level for order in manifest.orders})
+
+    def outlived(self, stream: Stream) -> bool:
+        """Whether a stream was last signed, or is held by the broker as unknown here, under a key that may not sign
+        that any more."""
+        if stream.foreign and stream.foreign_kid:
+            if not self.vouches(stream.foreign_kid, document_json.decode_manifest(stream.foreign)):
+                return True
+        if not (stream.orders and stream.signed):
+            return False
+        payload = jws.payload_unverified(stream.signed, jws.Typ.MANIFEST, MANIFEST_BYTES_MAX)
+        return not self.vouches(stream.signed_by, document_json.decode_manifest(payload))
+
+    def behind(self, document: int) -> set[str]:
+        """The gateways that run with an older key document than this version of it."""
+        views = ((name, view) for key in self.keys.values() for name, view in key.gateways.items())
+        return {name for name, view in views if view.document < document and self._runs(name)}
+
+    def newer_runs(self, document: int, use: str = "") -> bool:
+        """Whether a gateway that runs has a newer key document than this version of it; where a use is named, with a
+        key of it that signs there."""
+        return any(self._newer(key, document, signs=bool(use)) for key in self.keys.values() if use in ("", key.use))
+
+    def signed_elsewhere(self, topic: str, document: int = -1) -> bool:
+        """Whether a gateway that runs has a newer key document than this version of it, and can sign this stream."""
+        return any(self._newer(key, document, signs=True) for key in self.keys.values() if self._may_sign(key, topic))
+
+    def _newer(self, key: KeyState, document: int, *, signs: bool) -> bool:
+        return any(
+            view.document > document and self._runs(name) and not (signs and view.fault)
+            for name, view in key.gateways.items()
+        )
+
+    def _runs(self, gateway: str) -> bool:
+        """Whether a gateway holds its lease; while none does, all are taken to run."""
+        return not self._alive or gateway in self._alive
+
+    def chain(self, area: str) -> tuple[str, ...]:
+        """The areas whose keys may sign for an area, itself included."""
+        city = self._read.get(CitySettings, "city")
+        if city is not None and area == city.code:
+            return (area,)
+        if self._tree is None:
+            self._tree = AreaTree.of(self._read.find(Area, Page(limit=AREAS_MAX, order="code")))
+        try:
+            return self._tree.chain(area).all
+        except NotFound:
+            return (area,)
+
+    def _may_sign(self, key: KeyState, topic: str, levels: Collection[int] = ()) -> bool:
+        where = parse_manifest_topic(topic)
+        if key.issuer != where.issuer:
+            return False
+        city = self._read.get(CitySettings, "city")
+        if city is not None and key.area == city.code:
+            # A key for the whole city, as most are: no area need be looked up.
+            return key.may_sign(where.use, (city.code,), levels)
+        area = where.name
+        if where.kind is StreamKind.SPEAKER:
+            speaker = self._read.get(Speaker, where.name)
+            area = speaker.area if speaker is not None else ""
+        return key.may_sign(where.use, self.chain(area), levels)

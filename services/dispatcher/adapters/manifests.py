@@ -13,7 +13,7 @@ import structlog
 
 from devices.protocols import asking, jws, speaker_link
 from devices.protocols.asking import Ask, AskKind
-from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig, Use
+from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
@@ -23,7 +23,7 @@ from ..engine import configs
 from ..engine.air import compared, foreign, receipts, sighted, streams
 from ..engine.air.listed_keys import ListedKeys
 from ..engine.air.streams import Signed
-from ..engine.ports import Page, Store
+from ..engine.ports import Conflict, Page, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.rows import EffectRow, Stream
 from .keystore import KeySigner
@@ -79,7 +79,7 @@ class SpeakerSide:
         self._config_basis: object = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
-        self._behind = self._left_configs = False
+        self._behind = False
 
     def behind(self) -> bool:
         """Whether another gateway that runs has a newer key document: that one compares, and signs what it can. The
@@ -90,11 +90,6 @@ class SpeakerSide:
         with self._store.read() as read:
             self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
         return self._behind
-
-    def _configs_elsewhere(self) -> bool:
-        """Whether that gateway has a key that signs configs, too."""
-        with self._store.read() as read:
-            return ListedKeys(read).newer_runs(self._signer.document.version, Use.CONFIG)
 
     def publish_stream(self, effect: EffectRow) -> Finish | None:
         """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
@@ -126,8 +121,10 @@ class SpeakerSide:
                 signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
+        except OlderKeyDocument as older:
+            self._behind = True
+            raise Conflict(older.sentence) from older
         except Refused as refused:
-            self._behind = self._behind or isinstance(refused, OlderKeyDocument)
             raise CarryFailed(refused.sentence) from refused
         except speaker_link.Refused as refused:
             raise CarryFailed(f"speakers would refuse it: {refused.reason}") from refused
@@ -145,7 +142,7 @@ class SpeakerSide:
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
         city = self._city_since(effect)
-        if self._left_configs:
+        if self._behind:
             raise CarryFailed(OlderKeyDocument(effect.subject).sentence)
         speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
@@ -165,7 +162,7 @@ class SpeakerSide:
         if self._looked is None or not effect.leased_until_us or self._looked[0] <= claimed_us:
             with self._store.read() as read:
                 now_us = read.now_us()
-            self._left_configs = self._configs_elsewhere()
+                self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
             self._looked = (now_us, self._city())
             self._versions = {}
         return self._looked[1]
@@ -198,7 +195,7 @@ class SpeakerSide:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
         starts, and when the keys that may sign configs change."""
         basis = self._signer.config_kids()
-        if basis == self._config_basis or not basis or self._configs_elsewhere():
+        if basis == self._config_basis or not basis or self._looks_behind():
             return
         city = self._city()
         ids = sorted(s.id for s in city.speakers.values() if s.enrolled)

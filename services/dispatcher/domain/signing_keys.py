@@ -69,14 +69,17 @@ class KeyState:
     gateways: dict[str, KeyAtGateway] = field(default_factory=dict)
     x: str = ""
 
-    def may_sign(self, use: str, area_chain: Collection[str], levels: Collection[int] = ()) -> bool:
-        """Whether the limits of this key allow orders of these levels to an area with this chain."""
-        return self.use == use and self.area in area_chain and set(levels) <= set(self.levels)
+    def may_sign(self, use: str, there: bool, levels: Collection[int] = ()) -> bool:
+        """Whether its limits allow orders of these levels where its area reaches `there`."""
+        return there and self.use == use and set(levels) <= set(self.levels)
 
-    def covers(self, older: KeyState, area_chain: Collection[str]) -> bool:
-        """Whether this key may sign all that `older` could, whose own area has this chain."""
-        same = (self.issuer, self.x) == (older.issuer, older.x)
-        return same and self.may_sign(older.use, area_chain, older.levels)
+    def covers(self, older: KeyState, there: bool) -> bool:
+        """Whether it may sign all that another could whose area reaches `there`: it is the same key, or a wider one."""
+        return (self.issuer, self.x) == (older.issuer, older.x) and self.may_sign(older.use, there, older.levels)
+
+    def signs(self, now_us: int) -> bool:
+        """Whether it signs at some gateway now."""
+        return now_us <= self.not_after_us and any(not view.fault for view in self.gateways.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,8 @@ def unusable_for(
     keys: Iterable[KeyState], use: str, area_chain: Collection[str], level: int, now_us: int
 ) -> tuple[KeyProblem, ...]:
     """Why no gateway can sign an order of this level for an area; empty when one can."""
-    fitting = [k for k in keys if k.may_sign(use, area_chain, {level})]
-    if any(now_us <= k.not_after_us and any(not g.fault for g in k.gateways.values()) for k in fitting):
+    fitting = [k for k in keys if k.may_sign(use, k.area in area_chain, {level})]
+    if any(k.signs(now_us) for k in fitting):
         return ()
     problems = [p for key in fitting for p in _at_rest(key, now_us)]
     return tuple(problems) or (KeyProblem(KeyTrouble.NO_KEY),)
@@ -121,13 +124,7 @@ def ending_before(
 ) -> KeyProblem | None:
     """The key that can sign an order of this level for an area longest, where it ends before `until_us`; None where one
     signs until then, and where none signs now."""
-    signing = [
-        k
-        for k in keys
-        if k.may_sign(use, area_chain, {level})
-        and now_us <= k.not_after_us
-        and any(not g.fault for g in k.gateways.values())
-    ]
+    signing = [k for k in keys if k.may_sign(use, k.area in area_chain, {level}) and k.signs(now_us)]
     last = max(signing, key=lambda k: k.not_after_us, default=None)
     if last is None or until_us <= last.not_after_us:
         return None
@@ -160,14 +157,11 @@ def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_u
     return UseHealth(use, max(homes, default=0), tuple(problems), _expiring(scopes.values(), now_us))
 
 
-def behind_newest(keys: Iterable[KeyState]) -> frozenset[str]:
-    """The gateways whose key document is older than the newest one that any gateway has reported."""
-    documents: dict[str, int] = {}
-    for key in keys:
-        for name, view in key.gateways.items():
-            documents[name] = max(documents.get(name, 0), view.document)
-    newest = max(documents.values(), default=0)
-    return frozenset(name for name, document in documents.items() if document < newest)
+def behind_newest(keys: Iterable[KeyState], document: int = 0) -> frozenset[str]:
+    """The gateways whose key document is older than this version of it, or than the newest that any has reported."""
+    views = [(name, view.document) for key in keys for name, view in key.gateways.items()]
+    newest = max((held for _, held in views), default=0)
+    return frozenset({name for name, held in views if held < max(newest, document)})
 
 
 def _of_scope(scope: Sequence[KeyState], gateway: str, works: Collection[str], now_us: int) -> list[KeyProblem]:

@@ -11,11 +11,10 @@ from ..domain import polling, verification
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record
 from ..domain.polling import Poll
-from ..domain.refusals import NotFound
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
 from . import queries
-from .air import foreign, streams
+from .air import foreign
 from .air.listing import ON_AIR_STATES
 from .air.wanted import WantedWords, wanted_words
 from .events import EffectGaveUp, PollTold
@@ -76,17 +75,7 @@ def _not_published(work: Work, topic: str, reason: str) -> bool:
     if unknown:
         why = f"what was decided about orders that are unknown here does not reach speakers: {reason}"
         work.tx.record(Record("stream.not_published", topic, why, facts={"orders": [o.id for o in unknown]}))
-    return bool(sounding or unknown or _signed_anew_for_somebody(work, topic))
-
-
-def _signed_anew_for_somebody(work: Work, topic: str) -> bool:
-    """Whether a stream has to be signed anew, and its area or speaker is still there."""
-    if not foreign.to_be_signed_anew(work.tx, topic):
-        return False
-    try:
-        return bool(streams.chain_of(work.city, topic))
-    except NotFound:
-        return False
+    return bool(sounding or unknown or foreign.to_be_signed_anew(work.tx, topic))
 
 
 def _config_old(work: Work, speaker_id: str, event: EffectGaveUp) -> bool:

@@ -14,7 +14,6 @@ from devices.protocols.documents import MANIFEST_BYTES_MAX, Manifest
 from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain.places import Area, AreaTree, Speaker
-from ...domain.refusals import NotFound
 from ...domain.signing_keys import KeyState
 from ..leases import GATEWAY_PREFIX
 from ..ports import Page, Read
@@ -54,60 +53,41 @@ class ListedKeys:
     def outlived(self, stream: Stream) -> bool:
         """Whether a stream was last signed, or is held by the broker as unknown here, under a key that may not sign
         that any more."""
-        if stream.foreign and stream.foreign_kid:
-            if not self.vouches(stream.foreign_kid, document_json.decode_manifest(stream.foreign)):
-                return True
-        if not (stream.orders and stream.signed):
-            return False
-        payload = jws.payload_unverified(stream.signed, jws.Typ.MANIFEST, MANIFEST_BYTES_MAX)
-        return not self.vouches(stream.signed_by, document_json.decode_manifest(payload))
+        signed, found = b"", stream.foreign if stream.foreign_kid else b""
+        if stream.orders and stream.signed:
+            signed = jws.payload_unverified(stream.signed, jws.Typ.MANIFEST, MANIFEST_BYTES_MAX)
+        both = ((stream.foreign_kid, found), (stream.signed_by, signed))
+        return any(said and not self.vouches(kid, document_json.decode_manifest(said)) for kid, said in both)
 
-    def behind(self, document: int) -> set[str]:
-        """The gateways that run with an older key document than this version of it."""
-        views = ((name, view) for key in self.keys.values() for name, view in key.gateways.items())
-        return {name for name, view in views if view.document < document and self._runs(name)}
-
-    def newer_runs(self, document: int, use: str = "") -> bool:
-        """Whether a gateway that runs has a newer key document than this version of it; where a use is named, with a
-        key of it that signs there."""
-        return any(self._newer(key, document, signs=bool(use)) for key in self.keys.values() if use in ("", key.use))
-
-    def signed_elsewhere(self, topic: str, document: int = -1) -> bool:
-        """Whether a gateway that runs has a newer key document than this version of it, and can sign this stream."""
-        return any(self._newer(key, document, signs=True) for key in self.keys.values() if self._may_sign(key, topic))
-
-    def _newer(self, key: KeyState, document: int, *, signs: bool) -> bool:
+    def newer_runs(self, document: int, topic: str = "") -> bool:
+        """Whether a gateway that runs has a newer key document than this version of it, and can sign this stream where
+        one is named."""
         return any(
-            view.document > document and self._runs(name) and not (signs and view.fault)
+            view.document > document and self.runs(name) and not (topic and view.fault)
+            for key in self.keys.values()
+            if not topic or self._may_sign(key, topic)
             for name, view in key.gateways.items()
         )
 
-    def _runs(self, gateway: str) -> bool:
+    def runs(self, gateway: str) -> bool:
         """Whether a gateway holds its lease; while none does, all are taken to run."""
         return not self._alive or gateway in self._alive
 
-    def chain(self, area: str) -> tuple[str, ...]:
-        """The areas whose keys may sign for an area, itself included."""
+    def reaches(self, top: str, area: str) -> bool:
+        """Whether a key for the area `top` is one for this area."""
+        if top == area:
+            return True
         city = self._read.get(CitySettings, "city")
-        if city is not None and area == city.code:
-            return (area,)
+        if city is None or top == city.code:
+            return city is not None
         if self._tree is None:
             self._tree = AreaTree.of(self._read.find(Area, Page(limit=AREAS_MAX, order="code")))
-        try:
-            return self._tree.chain(area).all
-        except NotFound:
-            return (area,)
+        return area in self._tree.areas and top in self._tree.chain(area).all
 
     def _may_sign(self, key: KeyState, topic: str, levels: Collection[int] = ()) -> bool:
         where = parse_manifest_topic(topic)
-        if key.issuer != where.issuer:
-            return False
-        city = self._read.get(CitySettings, "city")
-        if city is not None and key.area == city.code:
-            # A key for the whole city, as most are: no area need be looked up.
-            return key.may_sign(where.use, (city.code,), levels)
         area = where.name
         if where.kind is StreamKind.SPEAKER:
             speaker = self._read.get(Speaker, where.name)
             area = speaker.area if speaker is not None else ""
-        return key.may_sign(where.use, self.chain(area), levels)
+        return key.issuer == where.issuer and key.may_sign(where.use, self.reaches(key.area, area), levels)

@@ -17,7 +17,7 @@ from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain import refused_documents
 from ...domain.effects import Record, Timer, WakeAt
-from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
+from ...domain.incidents import USELESS_NEVER_US, Incident
 from ...domain.places import Speaker
 from ...domain.planning import City, in_service
 from ...domain.refused_documents import (
@@ -39,8 +39,7 @@ from ...domain.refused_documents import (
 from ..clock import SPEAKER_SILENT_US, lately
 from ..ports import Page, Read, Tx
 from ..rows import NEVER_US, Live
-from ..signals import incidents
-from ..tasks.own_incidents import OPEN, open_own, own_signal
+from ..tasks.own_incidents import OPEN, join_own, open_own, own_signal
 from ..transaction import Work
 from .given_out import GivenOut, version_held
 from .speaker_oddities import tell
@@ -235,21 +234,14 @@ def _tell(work: Work, refused: RefusedTopic) -> None:
         _count_again(tx, newest.id if newest is not None else told, refused)
         return
     now_us = tx.now_us()
-    tx.lock(f"join/{DOCUMENTS_REFUSED}")
     signal = own_signal(key, DOCUMENTS_REFUSED, LEVEL_REFUSED, _area(refused, work.city), chinese, english, now_us)
     facts: dict[str, object] = {"topic": refused.topic, "version": refused.version, "said_by": list(refused.said_by)}
     tx.record(Record("refused.alarm", refused.topic, signal.description, facts=facts))
-    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=DOCUMENTS_REFUSED, state=OPEN)
     begins = refused_documents.begins_zh(refused)
-    for each in open_now:
-        if not each.headline.startswith(begins) and len(open_now) < OPEN_MAX:
-            continue
-        incident = tx.get_locked(Incident, each.id)
-        if incident is not None and incident.state in OPEN:
-            tx.add_signal(signal, incident.id)
-            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
-            _count_again(tx, incident.id, refused)
-            return
+    joined = join_own(work, signal, OPEN_MAX, lambda each: each.headline.startswith(begins))
+    if joined is not None:
+        _count_again(tx, joined.id, refused)
+        return
     do, do_zh = what_to_do(refused)
     said_by = ", ".join(refused.said_by)
     question = {

@@ -51,7 +51,7 @@ def sign_outlived(store: Store) -> None:
     with store.read() as read:
         keys = ListedKeys(read)
         late = [row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if keys.outlived(row)]
-        late = [topic for topic in late if keys.signed_elsewhere(topic)]
+        late = [topic for topic in late if keys.newer_runs(-1, topic)]
     _all_anew(store, late, ())
 
 

@@ -20,6 +20,7 @@ from ...domain.signing_keys import (
     KeyState,
     KeyTrouble,
     UseHealth,
+    behind_newest,
     ending_before,
     judge_use,
     unusable_for,
@@ -84,7 +85,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
             tx.put(replace(shown, gateways={**views, gateway: _view(each, document, now_us)}))
         for row in kept.values():
             _unlisted(tx, row, gateway, document)
-        behind = before.behind(document)
+        behind = set(filter(before.runs, behind_newest(before.keys.values(), document)))
         if document > before.document:
             for name in sorted(behind - {gateway}):
                 why = "another gateway has a newer key document: it signs only what that one can't"
@@ -196,7 +197,8 @@ def _limited(known: ListedKeys, gateway: str, found: Mapping[str, KeyState], doc
     """The keys that this report makes forgotten, and those that may no longer sign all that they could."""
     rows = known.keys.values()
     gone = [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
-    less = [row for row in rows if row.id in found and not found[row.id].covers(row, known.chain(row.area))]
+    both = [(row, found[row.id]) for row in rows if row.id in found]
+    less = [row for row, now in both if not now.covers(row, known.reaches(now.area, row.area))]
     return gone + [row for row in less if not _known_elsewhere(row, gateway, document + 1)]
 
 

@@ -114,8 +114,8 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     said = _digest(orders, swept_us, audio_base)
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
-    chain = chain_of(city, topic)
-    if ListedKeys(tx).signed_elsewhere(topic, signer.document.version):
+    chain = _chain(city, topic)
+    if ListedKeys(tx).newer_runs(signer.document.version, topic):
         raise OlderKeyDocument(f"version {signer.document.version}")
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
@@ -165,7 +165,7 @@ def _silent_since(stream: Stream, rows: list[Broadcast], version: int) -> dict[s
     return dict(sorted((id, first) for id, first in said.items() if id not in sounding)[-ROWS_MAX:])
 
 
-def chain_of(city: City, topic: str) -> tuple[str, ...]:
+def _chain(city: City, topic: str) -> tuple[str, ...]:
     """The areas whose keys may sign a stream; a speaker's own stream is its area's. Raises NotFound."""
     where = parse_manifest_topic(topic)
     if where.kind is StreamKind.AREA:

@@ -303,6 +303,30 @@ def test_when_the_gateway_with_the_newest_document_dies_another_signs_and_brings
         assert {key.id for key in read_only.find(KeyState)} == {HELD.id}
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_it_signed_by_a_removed_key_is_replaced_when_the_newest_document_is_back(town: Town, dies: bool) -> None:
+    alert, _ = stolen_manifest(town)
+    for gateway in ("gw-0", "gw-1"):
+        hold(town.store, gateway, "host/1", 3 * SECOND_US)
+    remove(town)
+    town.clock.advance(60)
+    hold(town.store, "gw-1", "host/1", 3 * SECOND_US)
+    signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0)], 1)
+    town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    assert sign(town, alert.stream, OLDER).fresh
+    done(town)
+    town.clock.advance(60 if dies else 1)
+    hold(town.store, "gw-0", "host/1", 3 * SECOND_US)
+    remove(town)
+    assert f"publish_stream:{alert.stream}" in town.lanes()
+    by_successor = Keys(version=2)
+    by_successor.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    sign(town, alert.stream, by_successor)
+    done(town)
+    remove(town)
+    assert f"publish_stream:{alert.stream}" not in town.lanes()
+
+
 def test_what_another_key_of_the_newest_document_signed_is_compared_by_the_one_that_is_left(town: Town) -> None:
     alert, found = stolen_manifest(town, ahead=60)
     hold(town.store, "gw-1", "host/1", 3 * SECOND_US)

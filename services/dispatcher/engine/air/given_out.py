@@ -58,7 +58,7 @@ class GivenOut:
         """The newest version on a topic that is for this speaker, 0 for none and for what is no topic of ours."""
         if topic == KEYS_TOPIC:
             if self._keys is None:
-                self._keys = ListedKeys(self._read).document
+                self._keys = ListedKeys(self._read).newest()
             return self._keys
         if topic == config_topic(speaker):
             row = self._read.get(Speaker, speaker)

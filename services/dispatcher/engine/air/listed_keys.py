@@ -38,9 +38,13 @@ class ListedKeys:
         self._read = read
         rows = read.find(KeyState, Page(limit=KEYS_MAX)) if listed is None else listed
         self.keys = {key.id: key for key in rows}
-        self.document = max((at.document for key in self.keys.values() for at in key.gateways.values()), default=0)
         self._alive = live_gateways(read)
         self._tree: AreaTree | None = None
+
+    def newest(self, besides: str = "") -> int:
+        """The version of the newest key document that any gateway has reported, besides this one."""
+        views = (view for key in self.keys.values() for view in key.gateways.items())
+        return max((at.document for name, at in views if name != besides), default=0)
 
     def counts(self, kid: str, topic: str, levels: Collection[int] = ()) -> bool:
         """Whether speakers count what this key signs on a stream, and obey orders of these levels there."""

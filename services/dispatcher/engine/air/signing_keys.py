@@ -63,35 +63,30 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     an older document neither brings a key back nor changes its limits. What a key could sign that may not sign it any
     more is signed anew first.
     """
+    mine = {each.key.id: each for each in found}
     with store.read() as read:
-        known = ListedKeys(read)
-        limited = _limited(known, gateway, {each.key.id: each.key for each in found}, document)
+        limited = _limited(ListedKeys(read), gateway, {id: each.key for id, each in mine.items()}, document)
     if limited:
         removed_keys.take_back(store, limited, [each.key for each in found])
     with store.write() as tx:
         tx.lock("keys")
-        now_us = tx.now_us()
-        before = ListedKeys(tx)
-        kept = dict(before.keys)
-        others = {id: {name: at for name, at in row.gateways.items() if name != gateway} for id, row in kept.items()}
-        newest = max((at.document for views in others.values() for at in views.values()), default=0)
-        for each in found:
-            row = kept.pop(each.key.id, None)
-            if row is None and document < newest:
-                continue
-            views = others.get(each.key.id, {})
-            newer = row is not None and any(at.document > document for at in views.values())
-            shown = row if row is not None and newer else each.key
-            tx.put(replace(shown, gateways={**views, gateway: _view(each, document, now_us)}))
-        for row in kept.values():
-            _unlisted(tx, row, gateway, document)
-        behind = set(filter(before.runs, behind_newest(before.keys.values(), document)))
-        if document > before.document:
-            for name in sorted(behind - {gateway}):
+        before, now_us = ListedKeys(tx), tx.now_us()
+        newest = document >= before.newest(gateway)
+        listed = {id: each.key for id, each in mine.items()} if newest else before.keys
+        for id in before.keys.keys() - listed.keys():
+            tx.delete(KeyState, id)
+        for id, key in listed.items():
+            # A gateway that is gone and had an older document is heard of no more.
+            views = before.keys[id].gateways.items() if id in before.keys else ()
+            others = {name: at for name, at in views if before.runs(name) or at.document >= document}
+            tx.put(replace(key, gateways={**others, gateway: _view(mine.get(id), document, now_us)}))
+        behind = behind_newest(before.keys.values(), document)
+        if document > before.newest():
+            for name in sorted(filter(before.runs, behind - {gateway})):
                 why = "another gateway has a newer key document: it signs only what that one can't"
                 tx.record(Record("gateway.keys_behind", name, why))
-    if limited or (behind and document >= newest):
-        # A gateway with an older document may have signed or compared until it saw what stands here now.
+    if newest and (limited or behind):
+        # A gateway with an older document may have signed or compared, until it saw what stands here now or was gone.
         removed_keys.sign_outlived(store)
 
 
@@ -181,40 +176,21 @@ def health(read: Read) -> KeysHealth:
     return KeysHealth(uses, tuple(_seen_by(key, alive) for key in listed))
 
 
-def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
-    return KeyAtGateway(
-        found.fault,
-        now_us,
-        0 if found.home_ago_us is None else now_us - found.home_ago_us,
-        found.took_us,
-        found.failed,
-        0 if found.failed_ago_us is None else now_us - found.failed_ago_us,
-        document,
-    )
+def _view(found: KeyReport | None, document: int, now_us: int) -> KeyAtGateway:
+    """What a gateway knows of a key; None for one that its own document does not list."""
+    if found is None:
+        return KeyAtGateway(KeyTrouble.ABSENT, now_us, document=document)
+    home_us = 0 if found.home_ago_us is None else now_us - found.home_ago_us
+    failed_us = 0 if found.failed_ago_us is None else now_us - found.failed_ago_us
+    return KeyAtGateway(found.fault, now_us, home_us, found.took_us, found.failed, failed_us, document)
 
 
 def _limited(known: ListedKeys, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
     """The keys that this report makes forgotten, and those that may no longer sign all that they could."""
-    rows = known.keys.values()
-    gone = [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
-    both = [(row, found[row.id]) for row in rows if row.id in found]
-    less = [row for row, now in both if not now.covers(row, known.reaches(now.area, row.area))]
-    return gone + [row for row in less if not _known_elsewhere(row, gateway, document + 1)]
-
-
-def _known_elsewhere(row: KeyState, gateway: str, document: int) -> dict[str, KeyAtGateway]:
-    """What other gateways with a document that is no older know of a key."""
-    return {name: view for name, view in row.gateways.items() if name != gateway and view.document >= document}
-
-
-def _unlisted(tx: Tx, row: KeyState, gateway: str, document: int) -> None:
-    """Keep of a key that a document of this version does not list what gateways with a newer one know; a key that no
-    such gateway knows is gone."""
-    newer = _known_elsewhere(row, gateway, document)
-    if newer:
-        tx.put(replace(row, gateways=newer))
-    else:
-        tx.delete(KeyState, row.id)
+    if document < known.newest(gateway):
+        return []
+    both = [(row, found.get(row.id)) for row in known.keys.values()]
+    return [row for row, now in both if now is None or not now.covers(row, known.reaches(now.area, row.area))]
 
 
 def _seen_by(key: KeyState, gateways: Collection[str]) -> KeyState:

@@ -15,8 +15,8 @@ from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import KEYS_TOPIC, read_keys
 from services.dispatcher.domain.signing_keys import CANARY_AHEAD_US_MAX, CANARY_EVERY_US, KeyState, KeyTrouble
 from services.dispatcher.engine.air.signing_keys import KeyReport
+from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Clock, Store
-from services.dispatcher.engine.rows import Lease
 from simulators.city import Keys
 from simulators.network import Broker
 
@@ -37,8 +37,7 @@ class SimulatedCanaries:
 
     def step(self, connected: bool) -> None:
         """Renew the lease; and every 30 s send a canary by every key and report what came of it."""
-        with self._store.write() as tx:
-            tx.put(Lease(self._gateway, self._gateway, tx.now_us() + LEASE_US))
+        hold(self._store, self._gateway, self._gateway, LEASE_US)
         mono_us = self._wall.mono_us()
         if mono_us < self._at_us:
             return

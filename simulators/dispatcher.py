@@ -339,8 +339,7 @@ class Gateway:
         if answers:
             receipts.settle_gone(self.process, answers)
         if unread:
-            with self.process.write() as tx:
-                tx.add_unread(unread)
+            receipts.keep_unread(self.process, unread)
 
     # Carriers
 

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from devices.protocols import asking, jws, speaker_link
+from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
-from services.dispatcher.domain.effects import Carry, Save
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
-from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, sighted, streams
-from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.air import broker_copies, foreign, publishing, receipts, streams
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.relay import CarryFailed
 from services.dispatcher.engine.rows import EffectRow, Stream
 from simulators.city import Keys
+from simulators.database import Process
 
 STARTS_PER_HOUR_MAX = 3
 STREAMS_MAX = 1_000
@@ -34,7 +34,7 @@ class Voice:
 
     def __init__(
         self,
-        store: Store,
+        store: Process,
         keys: Keys,
         city: Callable[[], City],
         send: Send,
@@ -76,8 +76,7 @@ class Voice:
             staged=staged, audio_base=self._audio_base if staged else "",
         )  # fmt: skip
         digest = configs.content_digest(config, self._keys.config_kid(config.area_chain))
-        with self._store.write() as tx:
-            config = replace(config, version=configs.settle_versions(tx, {speaker.id: digest})[speaker.id])
+        config = replace(config, version=configs.settle_versions(self._store, {speaker.id: digest})[speaker.id])
         self._send(speaker_link.config_topic(speaker.id), self._keys.sign_config(config), retain=True)
 
     def ask_missing(self, effect: EffectRow) -> None:
@@ -157,9 +156,7 @@ class Voice:
         enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]
         lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
         if lost:
-            with self._store.write() as tx:
-                for name in lost:
-                    tx.save(Save(Carry.PUBLISH_CONFIG, name))
+            configs.publish_again(self._store, lost)
 
     def _compare(self, topic: str, raw: bytes) -> None:
         with self._store.read() as read:
@@ -172,7 +169,5 @@ class Voice:
             if stream is not None and stream.signed:
                 self._send(topic, stream.signed, retain=True)
             return
-        with self._store.write() as tx:
-            kid, version = jws.header(raw).kid, self._keys.document.version
-            verdict = compared.found_on_broker(tx, topic, raw, manifest, kid, version)
-            sighted.found(tx, manifest, verdict, at_start=not self.compared)
+        version = self._keys.document.version
+        publishing.compare(self._store, topic, raw, manifest, version, at_start=not self.compared)

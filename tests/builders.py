@@ -28,8 +28,9 @@ from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, SignalArrived, TaskAnswered, TimerDue
 from services.dispatcher.engine.people import Role
-from services.dispatcher.engine.ports import Page, Store
-from services.dispatcher.engine.rows import CitySettings, Live, Person, TimerRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import CitySettings, Live, LogRow, Person, TimerRow
+from services.dispatcher.engine.writing import WritableStore
 
 T = TypeVar("T")
 NOON_US = 1_750_000_000_000_000
@@ -237,7 +238,7 @@ def quick_passwords() -> Argon2Passwords:
 class Town:
     """The small city in a store with its engine, on a clock that stands."""
 
-    store: Store
+    store: WritableStore
     engine: Engine
     clock: StoppedClock
     passwords: Argon2Passwords
@@ -294,11 +295,12 @@ class Town:
 
     def pass_timers(self) -> None:
         """What the timer pass does with every row that is due on time."""
-        while due := self._due():
+        while due := self.due():
             for timer in due:
                 self.engine.handle([TimerDue(timer)])
 
-    def _due(self) -> list[TimerRow]:
+    def due(self) -> list[TimerRow]:
+        """The timers that are due."""
         with self.store.read() as read:
             return read.due_timers(read.now_us(), 100)
 
@@ -306,6 +308,11 @@ class Town:
         """The kinds of the log lines about a subject, oldest first."""
         with self.store.read() as read:
             return [row.kind for row in read.log_of(subject)]
+
+    def log(self, subject: str) -> list[LogRow]:
+        """The log lines about a subject, oldest first."""
+        with self.store.read() as read:
+            return read.log_of(subject)
 
     def whys(self, subject: str, kind: str) -> list[str]:
         """The reasons of the log lines of one kind about a subject, oldest first."""
@@ -333,12 +340,14 @@ def released_by(person: str, b: Broadcast, roles: frozenset[str] = BOTH, lang: s
     return ReleaseGiven(person, roles, b.content, sentences(b)[lang])
 
 
-def engine(store: Store, *playbooks: Playbook) -> Engine:
+def engine(store: WritableStore, *playbooks: Playbook) -> Engine:
     """An engine with these playbooks; with the storm's and the fire's when none is given."""
     return Engine(store, CountingIds(), playbooks or (storm_playbook(), fire_playbook()))
 
 
-def town(store: Store | None = None, clock: StoppedClock | None = None, playbooks: tuple[Playbook, ...] = ()) -> Town:
+def town(
+    store: WritableStore | None = None, clock: StoppedClock | None = None, playbooks: tuple[Playbook, ...] = ()
+) -> Town:
     """The city imported and ready; on the memory store when none is given."""
     clock = clock or StoppedClock()
     store = store or MemoryStore(clock)

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from services.dispatcher.adapters.playbooks import read_playbooks
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Area, Office, Speaker, Venue, VenueKind
-from services.dispatcher.domain.signals import Panel, Signal, Unread, Use
+from services.dispatcher.domain.signals import Panel, Use
 from services.dispatcher.engine.cities import import_city
-from services.dispatcher.engine.engine import EVENTS_MAX, Engine
-from services.dispatcher.engine.events import Event, SignalArrived, UnreadArrived
+from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.feeds import gb26875
 from services.dispatcher.processes.cli_migrate import upgrade
@@ -90,7 +89,7 @@ class _Centre:
         self._server = PanelServer(
             panel_of={panel.address: panel for panel in self.panels}.get,
             read=gb26875.signals,
-            commit=self._commit,
+            commit=self._engine.handle,
             now_us=SystemClock().now_us,
             metrics=PanelMetrics(CollectorRegistry()),
         )
@@ -100,11 +99,6 @@ class _Centre:
         """How many signals are rows."""
         with self._store.read() as read:
             return sum(len(read.signals_of(incident.id, 1_000_000)) for incident in read.find(Incident, ALL))
-
-    def _commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
-        for start in range(0, len(events), EVENTS_MAX):
-            self._engine.handle(events[start : start + EVENTS_MAX])
 
     def __enter__(self) -> _Centre:
         self._thread.start()

@@ -31,7 +31,6 @@ from services.dispatcher.processes.enrolment import (
 from services.dispatcher.processes.private import write_private
 from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import System, answers, environment
-from services.dispatcher.processes.wiring import make_store
 from simulators.bench import town
 from simulators.bench.crowd import Login
 from simulators.bench.result import BenchFailed
@@ -91,7 +90,7 @@ def running(folder: Path, speakers: int, agents: int) -> Iterator[Running]:
     settings = Settings(var=folder / "var")
     settings.var.mkdir(mode=0o711)
     upgrade(settings.database)
-    store = make_store(settings)
+    store = SqlStore(settings.database)
     passwords = _fill(store, settings, speakers)
     names = town.speaker_names(speakers)
     secrets = enrol_speakers(store, names, "bench")

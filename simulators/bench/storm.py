@@ -33,7 +33,7 @@ from services.dispatcher.processes.children import Child, free_port
 from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import answers, environment
-from services.dispatcher.processes.wiring import make_engine, make_store
+from services.dispatcher.processes.wiring import make_engine
 from simulators.bench import town
 from simulators.bench.result import BenchFailed, spread
 
@@ -59,7 +59,7 @@ def storm(folder: Path, signals: int = 10_000, group: int = EVENTS_MAX, beside: 
     settings = Settings(var=folder / "storm", web_port=free_port(), web_secure_cookie=False)
     settings.var.mkdir(mode=0o700)
     upgrade(settings.database)
-    store = make_store(settings)
+    store = SqlStore(settings.database)
     try:
         password = _fill(store)
         engine = make_engine(settings, store)

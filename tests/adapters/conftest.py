@@ -13,7 +13,7 @@ import sqlalchemy
 from services.dispatcher.adapters.memory import MemoryStore
 from services.dispatcher.adapters.store import SqlStore, SystemClock
 from services.dispatcher.adapters.tables import METADATA
-from services.dispatcher.engine.ports import Store
+from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests.adapters.neighbours import Neighbours, as_threads
 from tests.postgres import PostgresServer
@@ -22,7 +22,7 @@ STORES = ("memory", "sqlite", "postgresql")
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest) -> Iterator[WritableStore]:
     """An empty store; a test that takes it runs on every kind."""
     if request.param == "memory":
         yield MemoryStore(SystemClock())
@@ -40,7 +40,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def at_once(store: Store, request: pytest.FixtureRequest) -> Callable[[str], None]:
+def at_once(store: WritableStore, request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Has two neighbours do a deed at the same time: processes, or threads where the store is in memory."""
     if isinstance(store, MemoryStore):
         return partial(as_threads, store)

@@ -21,8 +21,9 @@ from services.dispatcher.domain.effects import Carry, Record
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.signals import Place, Use
 from services.dispatcher.engine.chain import chain_pass
-from services.dispatcher.engine.ports import Conflict, Store, Tx
+from services.dispatcher.engine.ports import Conflict, Tx
 from services.dispatcher.engine.rows import ReceiptRow
+from services.dispatcher.engine.writing import WritableStore
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = 40
@@ -46,20 +47,20 @@ INCIDENT = Incident(
 )
 
 
-def count(store: Store, _: int) -> None:
+def count(store: WritableStore, _: int) -> None:
     """Count one signal more on the incident, many times, without holding it: who lost starts again."""
     for _ in range(TIMES):
         _insist(store, lambda tx: _count_on(tx, tx.get(Incident, INCIDENT.id)))
 
 
-def count_locked(store: Store, _: int) -> None:
+def count_locked(store: WritableStore, _: int) -> None:
     """The same with the incident held."""
     for _ in range(TIMES):
         with store.write() as tx:
             _count_on(tx, tx.get_locked(Incident, INCIDENT.id))
 
 
-def join(store: Store, number: int) -> None:
+def join(store: WritableStore, number: int) -> None:
     """Join the open incident of each hazard, or open it: only the lock keeps two from opening the same."""
     for turn in range(TIMES):
         hazard = f"hazard-{turn}"
@@ -69,7 +70,7 @@ def join(store: Store, number: int) -> None:
                 tx.put(replace(INCIDENT, id=f"{hazard}-{number}", hazard=hazard))
 
 
-def claim(store: Store, number: int) -> None:
+def claim(store: WritableStore, number: int) -> None:
     """Claim effects until there are none; the log says who had which."""
     while True:
         with store.write() as tx:
@@ -81,7 +82,7 @@ def claim(store: Store, number: int) -> None:
             return
 
 
-def chain(store: Store, number: int) -> None:
+def chain(store: WritableStore, number: int) -> None:
     """Write log lines and link them."""
     for turn in range(TIMES):
         with store.write() as tx:
@@ -89,7 +90,7 @@ def chain(store: Store, number: int) -> None:
         chain_pass(store)
 
 
-def plan_or_say(store: Store, number: int) -> None:
+def plan_or_say(store: WritableStore, number: int) -> None:
     """One plans orders, with and again without a speaker, while the other keeps that speaker's receipts of them."""
     for turn in range(TIMES):
         order = f"b-{turn}"
@@ -101,7 +102,7 @@ def plan_or_say(store: Store, number: int) -> None:
             _insist(store, partial(_plan, order, speakers))
 
 
-DEEDS: dict[str, Callable[[Store, int], None]] = {
+DEEDS: dict[str, Callable[[WritableStore, int], None]] = {
     deed.__name__: deed for deed in (count, count_locked, join, claim, chain, plan_or_say)
 }
 
@@ -119,7 +120,7 @@ def _plan(order: str, speakers: tuple[str, ...], tx: Tx) -> None:
     tx.plan_expected(order, speakers)
 
 
-def _insist(store: Store, change: Callable[[Tx], None]) -> None:
+def _insist(store: WritableStore, change: Callable[[Tx], None]) -> None:
     while True:
         try:
             with store.write() as tx:
@@ -129,7 +130,7 @@ def _insist(store: Store, change: Callable[[Tx], None]) -> None:
         return
 
 
-def as_threads(store: Store, deed: str, neighbours: int = 2) -> None:
+def as_threads(store: WritableStore, deed: str, neighbours: int = 2) -> None:
     """Let threads of this process do the deed to one store."""
     together = Barrier(neighbours)
 

@@ -24,9 +24,9 @@ from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.engine.air import receipts
-from services.dispatcher.engine.ports import Store
 from services.dispatcher.engine.relay import Carrier, Relay
 from services.dispatcher.engine.rows import EffectRow, Live
+from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
 from tests.builders import CITY, NOON_US, StoppedClock, Town
@@ -197,7 +197,7 @@ def test_an_effect_for_a_speaker_that_misses_nothing_asks_nothing(road: Road) ->
     assert road.side.ask_missing(EffectRow("x", Carry.ASK_MISSING, SPEAKER, 1, 0, 0, None)) is None
 
 
-def test_what_is_gone_is_settled_on_every_store(store: Store) -> None:
+def test_what_is_gone_is_settled_on_every_store(store: WritableStore) -> None:
     state = SpeakerState(True, 1, {}, 1, 1, "journal", 1_200, 80, "mains", (), "")
     receipts.hear_speakers(store, [(SPEAKER, state)])
     assert receipts.missing(store, SPEAKER) == tuple(range(201, 701))

@@ -9,7 +9,7 @@ import pytest
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.effects import Record
 from services.dispatcher.engine.chain import chain_pass, verify
-from services.dispatcher.engine.ports import Store
+from services.dispatcher.engine.writing import WritableStore
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def postgres(postgresql_url: str) -> Iterator[SqlStore]:
     store.close()
 
 
-def record(store: Store, why: str) -> None:
+def record(store: WritableStore, why: str) -> None:
     with store.write() as tx:
         tx.record(Record("k", "thing", why))
 
@@ -49,7 +49,7 @@ def test_a_line_that_never_commits_leaves_a_gap_in_the_numbers_and_none_in_the_c
         assert (verify(read).rows, verify(read).problem) == (2, "")
 
 
-def test_every_store_links_and_verifies_alike(store: Store) -> None:
+def test_every_store_links_and_verifies_alike(store: WritableStore) -> None:
     for why in ("one", "two", "three"):
         record(store, why)
     assert chain_pass(store) == 3

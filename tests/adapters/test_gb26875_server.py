@@ -21,6 +21,7 @@ from services.dispatcher.adapters.gb26875_line import Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.adapters.gb26875_server import Limits, PanelServer
 from services.dispatcher.domain.signals import Evidence, Panel, Signal, SignalKind, Unread, Use
+from services.dispatcher.engine.events import Event, Outcome, SignalArrived, UnreadArrived
 from services.dispatcher.feeds.gb26875 import signals
 from simulators.panel import CALL_POINT, Answer, Component, SimulatedPanel
 
@@ -38,9 +39,11 @@ class DiskFull(Exception):
 
 @dataclass
 class Ledger:
-    """The commit of the tests: keeps what it is given; fails the first `failures` times; waits while `gate` is shut."""
+    """The commit of the tests: keeps what it is given; fails the first `failures` times, and with whatever comes of the
+    panel `refused`; waits while `gate` is shut."""
 
     failures: int = 0
+    refused: str = ""
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     tried: list[list[str]] = field(default_factory=list)
@@ -52,17 +55,22 @@ class Ledger:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
+    def commit(self, events: Sequence[Event]) -> Outcome:
         self.threads.add(threading.current_thread().name)
         self.entered.set()
         self.gate.wait()
+        signals = [event.signal for event in events if isinstance(event, SignalArrived)]
+        unread = [event.unread for event in events if isinstance(event, UnreadArrived)]
         self.tried.append([signal.key for signal in signals])
         if self.failures:
             self.failures -= 1
             raise DiskFull
+        if self.refused in {signal.reporter for signal in signals}:
+            raise DiskFull
         self.groups.append(len(signals) + len(unread))
         self.signals += signals
         self.unread += unread
+        return Outcome()
 
 
 @dataclass
@@ -300,6 +308,24 @@ def test_many_panels_share_commits_in_one_thread_and_each_gets_its_own_confirm()
         ("panel-7", Use.ACTUAL),
         ("panel-8", Use.EXERCISE),
     }
+
+
+def test_a_frame_that_can_not_be_committed_takes_no_other_of_its_group_with_it() -> None:
+    async def story(centre: Centre) -> None:
+        centre.ledger.gate.clear()
+        async with centre.panel() as first, centre.panel() as sound, centre.panel(OTHER.address, resend_s=0.5) as bad:
+            waiting = [asyncio.create_task(first.fire(BUTTON))]
+            await asyncio.to_thread(centre.ledger.entered.wait)
+            waiting += [asyncio.create_task(panel.fire(BUTTON)) for panel in (bad, sound)]
+            while centre.count("tocsin_panel_frames_total") != 3:
+                await asyncio.sleep(0)
+            centre.ledger.gate.set()
+            assert await asyncio.gather(*waiting) == [Answer.CONFIRMED, Answer.UNANSWERED, Answer.CONFIRMED]
+        assert centre.count("tocsin_panel_commit_failures_total") == 1
+
+    ledger = run(story, Ledger(refused="panel-8"))
+    assert ledger.groups == [1, 1]
+    assert {signal.reporter for signal in ledger.signals} == {"panel-7"}
 
 
 def test_a_stranger_cannot_keep_panels_out() -> None:

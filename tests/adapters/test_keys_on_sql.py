@@ -7,13 +7,14 @@ from dataclasses import replace
 from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine.air import broker_copies, signing_keys
 from services.dispatcher.engine.air.signing_keys import KeyReport
-from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import BrokerCopy, Stream
+from services.dispatcher.engine.writing import WritableStore
 
 KEY = KeyState("actual-city-1", "actual", "city", "210200000000", (1, 2, 3, 4), 2**52)
 
 
-def test_a_key_comes_back_with_what_each_gateway_knows(store: Store) -> None:
+def test_a_key_comes_back_with_what_each_gateway_knows(store: WritableStore) -> None:
     signing_keys.report(store, "gw-0", [KeyReport(KEY, "", 1_000_000, 1_500)], 1)
     signing_keys.report(store, "gw-1", [KeyReport(KEY, "empty", None, 0, "unknown_key", 0)], 1)
     with store.read() as read:
@@ -29,7 +30,7 @@ def test_a_key_comes_back_with_what_each_gateway_knows(store: Store) -> None:
         assert read.find(KeyState, Page()) == []
 
 
-def test_copies_are_kept_for_occupied_streams_alone(store: Store) -> None:
+def test_copies_are_kept_for_occupied_streams_alone(store: WritableStore) -> None:
     broker_copies.note(store, "gw-0", {"a": "", "b": "missing"})
     broker_copies.note(store, "gw-0", {"b": ""})
     with store.read() as read:
@@ -39,7 +40,7 @@ def test_copies_are_kept_for_occupied_streams_alone(store: Store) -> None:
     assert (seen.confirmed, seen.unconfirmed, seen.well) == (1, 0, True)
 
 
-def test_streams_are_read_by_several_topics_at_once(store: Store) -> None:
+def test_streams_are_read_by_several_topics_at_once(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(*(Stream(name, "210200000000", "actual", "city") for name in ("a", "b", "c")))
     with store.read() as read:

@@ -33,7 +33,7 @@ from services.dispatcher.domain.signals import (
     Use,
 )
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
-from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import (
     RECEIPT_GONE,
     Added,
@@ -52,6 +52,7 @@ from services.dispatcher.engine.rows import (
     TimerRow,
     Wording,
 )
+from services.dispatcher.engine.writing import WritableStore
 from tests import builders
 from tests.adapters.neighbours import INCIDENT
 
@@ -192,7 +193,7 @@ def _key(row: object) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: type(row).__name__)
-def test_what_was_put_comes_back_as_it_was(store: Store, row: object) -> None:
+def test_what_was_put_comes_back_as_it_was(store: WritableStore, row: object) -> None:
     with store.write() as tx:
         tx.put(row)
     with store.read() as read:
@@ -207,7 +208,7 @@ def test_what_was_put_comes_back_as_it_was(store: Store, row: object) -> None:
         assert read.find(type(row)) == []
 
 
-def test_putting_a_row_again_replaces_it(store: Store) -> None:
+def test_putting_a_row_again_replaces_it(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(TASK, *ROWS[3:5])
     later = replace(TASK, rung=0, state=TaskState.ASKED)
@@ -221,7 +222,7 @@ def test_putting_a_row_again_replaces_it(store: Store) -> None:
         assert [s.id for s in read.find(Speaker, enrolled=True)] == ["s-1", "s-2"]
 
 
-def test_a_row_read_once_may_be_put_several_times_in_one_transaction(store: Store) -> None:
+def test_a_row_read_once_may_be_put_several_times_in_one_transaction(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(INCIDENT)
         tx.put(replace(INCIDENT, level=2))
@@ -237,7 +238,7 @@ def test_a_row_read_once_may_be_put_several_times_in_one_transaction(store: Stor
         assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, level=2, task="t-3")
 
 
-def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
+def test_a_transaction_that_raises_leaves_nothing_behind(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(INCIDENT, *ROWS[3:5])
         tx.plan_expected("b-1", ["s-1"])
@@ -271,7 +272,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
         assert read.due_timers(5, 10) == [TimerRow(Timer.RUNG, "t-1", 5, 10)]
 
 
-def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store: Store) -> None:
+def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store: WritableStore) -> None:
     sensors = [Sensor(f"sn-{n}", "box-1", f"s{n}", "smoke", "v-1", Use.ACTUAL) for n in range(3)]
     heard = [Heard(f"panel/p-{n}", BIG_US, incident="i-1" if n else "") for n in range(3)]
     with store.write() as tx:
@@ -283,7 +284,7 @@ def test_sensors_are_found_by_their_place_and_last_words_by_name_and_case(store:
         assert read.find(Heard, Page(limit=1), incident="i-1") == [heard[1]]
 
 
-def test_rows_are_found_by_their_fields(store: Store) -> None:
+def test_rows_are_found_by_their_fields(store: WritableStore) -> None:
     incidents = [
         replace(INCIDENT, id=f"i-{n}", opened_us=10 - n, hazard=hazard, state=state, venue=venue)
         for n, (hazard, state, venue) in enumerate(
@@ -316,14 +317,14 @@ def test_rows_are_found_by_their_fields(store: Store) -> None:
         assert [area.code for area in tx.find(Area)] == ["1", "2"]
 
 
-def test_a_search_by_what_is_no_field_is_a_mistake_of_ours(store: Store) -> None:
+def test_a_search_by_what_is_no_field_is_a_mistake_of_ours(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(INCIDENT)
         with pytest.raises((AssertionError, AttributeError)):
             tx.find(Incident, colour="red")
 
 
-def test_keys_of_any_length_stay_different(store: Store) -> None:
+def test_keys_of_any_length_stay_different(store: WritableStore) -> None:
     long = "k" * 5_000
     with store.write() as tx:
         for end in ("a", "b"):
@@ -334,7 +335,7 @@ def test_keys_of_any_length_stay_different(store: Store) -> None:
         assert read.get(Incident, long + "b") == replace(INCIDENT, id=long + "b")
 
 
-def test_a_signal_is_known_by_its_key_and_listed_with_its_incident(store: Store) -> None:
+def test_a_signal_is_known_by_its_key_and_listed_with_its_incident(store: WritableStore) -> None:
     signals = [replace(SIGNAL, key=f"cap:{n}", received_us=10 - n) for n in range(3)]
     with store.write() as tx:
         for signal in signals:
@@ -349,7 +350,7 @@ def test_a_signal_is_known_by_its_key_and_listed_with_its_incident(store: Store)
         assert read.signals_of("i-1", 2) == [signals[2], signals[1]]
 
 
-def test_unread_input_is_kept_whole_and_shown_newest_first(store: Store) -> None:
+def test_unread_input_is_kept_whole_and_shown_newest_first(store: WritableStore) -> None:
     rows = [Unread("gb26875", f"p-{n}", "checksum", bytes([0, 255, n]), n) for n in range(3)]
     with store.write() as tx:
         tx.add_unread(rows[:2])
@@ -365,7 +366,7 @@ def _receipt(speaker: str, seq: int, broadcast: str = "b-1", **shown: object) ->
     return ReceiptRow(speaker, "j", seq, broadcast, 1, b"raw \x00", 77, **shown)  # type: ignore[arg-type]
 
 
-def test_planning_replaces_the_expected_set(store: Store) -> None:
+def test_planning_replaces_the_expected_set(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-2", "s-1", "s-2"])
         tx.plan_expected("b-2", ["s-9"])
@@ -378,7 +379,7 @@ def test_planning_replaces_the_expected_set(store: Store) -> None:
         assert tx.expected("b-1") == []
 
 
-def test_what_a_speaker_has_shown_outlives_a_plan_without_it(store: Store) -> None:
+def test_what_a_speaker_has_shown_outlives_a_plan_without_it(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         tx.add_receipts([_receipt("s-1", 1, playing_us=5, proved=True), _receipt("s-2", 1, refused="clock")])
@@ -394,7 +395,7 @@ def test_what_a_speaker_has_shown_outlives_a_plan_without_it(store: Store) -> No
         assert tx.expected("b-1")[0] == replace(shown, ready_us=7)
 
 
-def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
+def test_a_follower_expects_the_originals_speakers_anew(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         tx.plan_expected("b-2", ["s-3"])
@@ -405,7 +406,7 @@ def test_a_follower_expects_the_originals_speakers_anew(store: Store) -> None:
         assert read.expected("b-1")[0].finished_us == 5
 
 
-def test_a_follower_shows_what_was_said_of_it_before_it_was_expected(store: Store) -> None:
+def test_a_follower_shows_what_was_said_of_it_before_it_was_expected(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         tx.add_receipts([_receipt("s-1", 1, finished_us=5), _receipt("s-2", 1, "b-2", accepted_us=7)])
@@ -413,7 +414,7 @@ def test_a_follower_shows_what_was_said_of_it_before_it_was_expected(store: Stor
         assert tx.expected("b-2") == [Expected("b-2", "s-1"), Expected("b-2", "s-2", accepted_us=7)]
 
 
-def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
+def test_the_first_time_of_a_step_wins_and_proof_stays(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         assert tx.add_receipts([]).strangers == []
@@ -436,7 +437,7 @@ def test_the_first_time_of_a_step_wins_and_proof_stays(store: Store) -> None:
 
 @pytest.mark.parametrize("hindered", [{"refused": "rate_limited"}, {"failed": "player"}])
 @pytest.mark.parametrize("order", ["before", "after", "together"])
-def test_a_hindrance_that_has_passed_is_no_outcome(store: Store, hindered: dict[str, str], order: str) -> None:
+def test_a_hindrance_that_has_passed_is_no_outcome(store: WritableStore, hindered: dict[str, str], order: str) -> None:
     """Of an expected row, and of one that is expected only afterwards."""
     said: list[dict[str, object]] = [{**hindered}, {"finished_us": 9}]
     if order == "after":
@@ -455,7 +456,7 @@ def test_a_hindrance_that_has_passed_is_no_outcome(store: Store, hindered: dict[
             assert (counted.finished, counted.refused, counted.failed) == (1, 0, 0)
 
 
-def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: Store) -> None:
+def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: WritableStore) -> None:
     known = [_receipt("s-1", 1, playing_us=1), _receipt("s-2", 1, playing_us=1)]
     of_no_order = _receipt("s-2", 2, "", refused="version_back")
     strangers = [_receipt("s-3", 1, playing_us=1), _receipt("s-1", 2, "b-9", playing_us=1), of_no_order]
@@ -471,7 +472,7 @@ def test_receipts_about_nothing_expected_are_stored_and_given_back_once(store: S
         assert [read.missing_receipts(s, "j", 2, 5) for s in ("s-1", "s-2", "s-3")] == [[], [], []]
 
 
-def test_a_number_that_comes_again_with_other_bytes_is_told_and_keeps_its_first(store: Store) -> None:
+def test_a_number_that_comes_again_with_other_bytes_is_told_and_keeps_its_first(store: WritableStore) -> None:
     first, stranger = _receipt("s-1", 1, accepted_us=1), _receipt("s-2", 1, "b-9", accepted_us=1)
     other = replace(_receipt("s-1", 1, playing_us=5), raw=b"other")
     ghost = replace(_receipt("s-1", 1, "b-8", playing_us=5), raw=b"ghost", given=False)
@@ -488,7 +489,7 @@ def test_a_number_that_comes_again_with_other_bytes_is_told_and_keeps_its_first(
         assert tx.count_saying("b-8") == 1
 
 
-def test_a_receipt_that_was_held_for_lost_is_new_when_it_comes(store: Store) -> None:
+def test_a_receipt_that_was_held_for_lost_is_new_when_it_comes(store: WritableStore) -> None:
     gone = ReceiptRow("s-1", "j", 1, "", 0, RECEIPT_GONE, 77)
     late = replace(_receipt("s-1", 1, "b-8", playing_us=5), given=False)
     with store.write() as tx:
@@ -497,7 +498,7 @@ def test_a_receipt_that_was_held_for_lost_is_new_when_it_comes(store: Store) -> 
         assert tx.add_receipts([gone]) == Added([], [])
 
 
-def test_many_numbers_at_once_are_compared_each_for_itself(store: Store) -> None:
+def test_many_numbers_at_once_are_compared_each_for_itself(store: WritableStore) -> None:
     rows = [_receipt(f"s-{n}", n, accepted_us=1) for n in range(1, 351)]
     with store.write() as tx:
         tx.plan_expected("b-1", [row.speaker for row in rows])
@@ -506,7 +507,7 @@ def test_many_numbers_at_once_are_compared_each_for_itself(store: Store) -> None
         assert {r.seq for r in tx.add_receipts(changed).reused} == set(range(7, 351, 7))
 
 
-def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: Store) -> None:
+def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: WritableStore) -> None:
     early = [
         _receipt("s-1", 1, accepted_us=1, ready_us=2),
         _receipt("s-1", 2, accepted_us=9, playing_us=3, proved=True),
@@ -530,7 +531,7 @@ def test_receipts_that_came_before_their_order_count_once_it_is_planned(store: S
         assert tx.expected("b-2") == [Expected("b-2", "s-1", playing_us=6)]
 
 
-def test_what_is_said_of_what_nobody_gave_out_counts_only_once_it_is_asked_for(store: Store) -> None:
+def test_what_is_said_of_what_nobody_gave_out_counts_only_once_it_is_asked_for(store: WritableStore) -> None:
     said = _receipt("s-1", 1, playing_us=5, proved=True, given=False)
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"], early=False)
@@ -550,7 +551,7 @@ def test_what_is_said_of_what_nobody_gave_out_counts_only_once_it_is_asked_for(s
         assert tx.count_saying("b-1") == 0
 
 
-def test_the_first_doubt_stays_and_keeps_nothing_from_counting_later(store: Store) -> None:
+def test_the_first_doubt_stays_and_keeps_nothing_from_counting_later(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         tx.add_receipts([_receipt("s-1", 1, doubted="in_future"), _receipt("s-9", 1, doubted="after_end")])
@@ -561,7 +562,7 @@ def test_the_first_doubt_stays_and_keeps_nothing_from_counting_later(store: Stor
         assert tx.expected("b-1") == [shown, Expected("b-1", "s-9", doubted="after_end")]
 
 
-def test_a_sound_after_the_stop_outranks_other_doubts_and_is_counted(store: Store) -> None:
+def test_a_sound_after_the_stop_outranks_other_doubts_and_is_counted(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1", "s-2"])
         for seq, doubted in enumerate(("in_future", "after_stop", "in_future"), 1):
@@ -572,7 +573,7 @@ def test_a_sound_after_the_stop_outranks_other_doubts_and_is_counted(store: Stor
         assert tx.coverage("b-1").after_stop == 2
 
 
-def test_the_speakers_that_refuse_something_are_found_among_all(store: Store) -> None:
+def test_the_speakers_that_refuse_something_are_found_among_all(store: WritableStore) -> None:
     refused = {"t": RefusedDocument("stale", 0, 7, 5)}
     plain = [builders.live(f"s-{number}") for number in range(3)]
     with store.write() as tx:
@@ -587,7 +588,7 @@ def test_the_speakers_that_refuse_something_are_found_among_all(store: Store) ->
         assert read.find(Live, refuses=True) == []
 
 
-def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store: Store) -> None:
+def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store: WritableStore) -> None:
     stream, live = "tocsin/v1/area/210202000000/manifest/exercise/city", Live("", True, 1, "j", 1, 1, 1, "", 5, "", 1)
     held = {"s-1": {stream: BIG_US}, "s-2": {stream: 7, "tocsin/v1/other": BIG_US}, "s-3": {}, "s-4": {stream: 8}}
     with store.write() as tx:
@@ -602,14 +603,14 @@ def test_speakers_are_told_apart_by_the_version_of_a_stream_that_they_hold(store
         assert read.behind(stream, 9, ()) == []
 
 
-def test_sightings_of_one_incident_are_found(store: Store) -> None:
+def test_sightings_of_one_incident_are_found(store: WritableStore) -> None:
     rows = [Sighting(f"order/{n}", order=str(n), incident="i-1" if n else "") for n in range(3)]
     with store.write() as tx:
         tx.put(*rows)
         assert tx.find(Sighting, incident="i-1") == rows[1:]
 
 
-def test_a_plan_that_is_given_up_counts_nothing_early(store: Store) -> None:
+def test_a_plan_that_is_given_up_counts_nothing_early(store: WritableStore) -> None:
     with store.write() as tx:
         tx.add_receipts([_receipt("s-1", 1, playing_us=5)])
     with pytest.raises(ZeroDivisionError), store.write() as tx:
@@ -621,7 +622,7 @@ def test_a_plan_that_is_given_up_counts_nothing_early(store: Store) -> None:
         assert tx.expected("b-1") == [Expected("b-1", "s-1", playing_us=5)]
 
 
-def test_missing_receipts_are_counted_as_far_back_as_a_speaker_keeps_them(store: Store) -> None:
+def test_missing_receipts_are_counted_as_far_back_as_a_speaker_keeps_them(store: WritableStore) -> None:
     with store.write() as tx:
         tx.plan_expected("b-1", ["s-1"])
         tx.add_receipts([_receipt("s-1", seq) for seq in (1, 2, 4, 1_005)])
@@ -632,7 +633,7 @@ def test_missing_receipts_are_counted_as_far_back_as_a_speaker_keeps_them(store:
         assert tx.missing_receipts("s-1", "other", 2, 3) == [1, 2]
 
 
-def test_coverage_is_always_all_of_its_counts(store: Store) -> None:
+def test_coverage_is_always_all_of_its_counts(store: WritableStore) -> None:
     with store.write() as tx:
         now_us = tx.now_us()
         speaker = Speaker("s-1", "v-1", "210202000000", "", 1, 2)
@@ -660,7 +661,7 @@ def test_coverage_is_always_all_of_its_counts(store: Store) -> None:
         assert read.coverage("b-9") == Coverage(0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def test_a_speaker_that_has_not_been_heard_for_fifteen_minutes_is_not_online(store: Store) -> None:
+def test_a_speaker_that_has_not_been_heard_for_fifteen_minutes_is_not_online(store: WritableStore) -> None:
     with store.write() as tx:
         now_us = tx.now_us()
         ages_s = {"s-1": 0, "s-2": 900, "s-3": 901, "s-4": 3 * 86_400, "s-5": -4, "s-6": -6}
@@ -671,7 +672,7 @@ def test_a_speaker_that_has_not_been_heard_for_fifteen_minutes_is_not_online(sto
         assert (tx.coverage("b-1").targeted, tx.coverage("b-1").online) == (7, 3)
 
 
-def test_a_speaker_heard_again_is_known_as_it_is_now(store: Store) -> None:
+def test_a_speaker_heard_again_is_known_as_it_is_now(store: WritableStore) -> None:
     live = Live("s-1", True, 1, "j", 1, 1, 1, "", 50, "mains", 5)
     with store.write() as tx:
         tx.heard([live])

@@ -12,8 +12,9 @@ from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.risk import History
 from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKind, Use, identity
 from services.dispatcher.domain.silences import Silence, SilencedWord
-from services.dispatcher.engine.ports import Conflict, Page, Store
+from services.dispatcher.engine.ports import Conflict, Page
 from services.dispatcher.engine.rows import Footprint, StoredSignal, Withdrawal
+from services.dispatcher.engine.writing import WritableStore
 from tests.adapters.neighbours import INCIDENT
 from tests.builders import storm_signal
 
@@ -29,7 +30,7 @@ def footprint(incident: str, cell: str, **changes: Any) -> Footprint:
     return replace(Footprint(f"{incident}/{cell}", incident, "actual", "fire", cell, 3), **changes)
 
 
-def test_nothing_goes_by_no_name(store: Store) -> None:
+def test_nothing_goes_by_no_name(store: WritableStore) -> None:
     with store.write() as tx:
         tx.add_signal(signal("gb26875/1", 10), "i-1")
         assert tx.signals_named("") == []
@@ -48,7 +49,7 @@ def test_nothing_goes_by_no_name(store: Store) -> None:
     ],
     ids=lambda row: type(row).__name__,
 )
-def test_what_was_put_comes_back_as_it_was(store: Store, row: Any) -> None:
+def test_what_was_put_comes_back_as_it_was(store: WritableStore, row: Any) -> None:
     with store.write() as tx:
         tx.put(row)
     with store.read() as read:
@@ -59,7 +60,7 @@ def test_what_was_put_comes_back_as_it_was(store: Store, row: Any) -> None:
         assert read.find(type(row)) == []
 
 
-def test_a_message_is_found_by_its_name_whatever_time_its_key_gives(store: Store) -> None:
+def test_a_message_is_found_by_its_name_whatever_time_its_key_gives(store: WritableStore) -> None:
     group = f"{A2}#typhoon-2"
     with store.write() as tx:
         tx.add_signal(signal(A1, 10), "i-1")
@@ -93,7 +94,7 @@ def test_what_a_key_names(key: str, name: str) -> None:
     assert identity(key) == name
 
 
-def test_names_and_witnesses_of_any_length_are_found(store: Store) -> None:
+def test_names_and_witnesses_of_any_length_are_found(store: WritableStore) -> None:
     long = f"cap/f/{'s' * 5_000},a,1"
     with store.write() as tx:
         tx.add_signal(signal(long, device="d" * 5_000), "i-1")
@@ -101,7 +102,7 @@ def test_names_and_witnesses_of_any_length_are_found(store: Store) -> None:
         assert [s.key for s in tx.signals_standing("i-1", f"weather/{'d' * 5_000}")] == [long]
 
 
-def test_what_stands_of_an_incident_is_found_by_witness_newest_first(store: Store) -> None:
+def test_what_stands_of_an_incident_is_found_by_witness_newest_first(store: WritableStore) -> None:
     mine = [signal(f"m-{n}", n) for n in range(3)]
     other = signal("o", 9, device="other")
     with store.write() as tx:
@@ -114,7 +115,7 @@ def test_what_stands_of_an_incident_is_found_by_witness_newest_first(store: Stor
         assert tx.signals_standing("i-1", None, 1) == [other]
 
 
-def test_signals_are_read_on_in_the_order_they_came(store: Store) -> None:
+def test_signals_are_read_on_in_the_order_they_came(store: WritableStore) -> None:
     rows = [signal("b", 10), signal("a", 10), signal("c", 20, kind=SignalKind.CANCEL)]
     with store.write() as tx:
         for each in rows:
@@ -126,7 +127,7 @@ def test_signals_are_read_on_in_the_order_they_came(store: Store) -> None:
         assert read.signals_since(20, "c") == []
 
 
-def test_footprints_are_found_by_cell_and_follow_their_rows(store: Store) -> None:
+def test_footprints_are_found_by_cell_and_follow_their_rows(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(footprint("i-1", "1/1"), footprint("i-2", "1/2"), footprint("i-2", "1/1", hazard="gas"))
         tx.put(footprint("i-3", "1/1", level=1))
@@ -143,7 +144,7 @@ def test_footprints_are_found_by_cell_and_follow_their_rows(store: Store) -> Non
         assert [f.incident for f in read.find(Footprint, cell="1/1", hazard="fire")] == ["i-1"]
 
 
-def test_a_row_changed_in_a_transaction_is_read_and_found_as_it_was_left(store: Store) -> None:
+def test_a_row_changed_in_a_transaction_is_read_and_found_as_it_was_left(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(INCIDENT)
     with store.write() as tx:

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 from services.dispatcher.domain.effects import Carry, Record, Save, Sleep, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
+from services.dispatcher.domain.places import Area
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.signals import Use
 from services.dispatcher.engine.chain import chain_pass, verify
-from services.dispatcher.engine.ports import Store
-from services.dispatcher.engine.rows import EffectRow, Expected, LogRow, TimerRow
+from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.rows import EffectRow, Expected, LogRow, Stream, TimerRow
+from services.dispatcher.engine.writing import WritableStore
 from tests.adapters.neighbours import INCIDENT, TIMES
+from tests.builders import area
 
 
-def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
+def test_a_timer_moves_when_it_is_set_again(store: WritableStore) -> None:
     with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 30, 90))
         tx.wake_at(WakeAt(Timer.RUNG, "t-2", 20, 90))
@@ -33,7 +36,7 @@ def test_a_timer_moves_when_it_is_set_again(store: Store) -> None:
         assert read.due_timers(30, 2) == rows[:2]
 
 
-def test_a_timer_that_only_comes_sooner_never_moves_back(store: Store) -> None:
+def test_a_timer_that_only_comes_sooner_never_moves_back(store: WritableStore) -> None:
     with store.write() as tx:
         for due_us in (30, 40, 20, 25):
             tx.wake_at(WakeAt(Timer.REFUSED, "all", due_us, due_us + 1, only_sooner=True))
@@ -41,16 +44,48 @@ def test_a_timer_that_only_comes_sooner_never_moves_back(store: Store) -> None:
         assert read.due_timers(50, 10) == [TimerRow(Timer.REFUSED, "all", 20, 21)]
 
 
-def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: Store) -> None:
+def test_a_timer_is_taken_once_and_only_at_the_moment_it_was_due(store: WritableStore) -> None:
     with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 10, 90))
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 9)
-        assert not tx.sleep(Sleep(Timer.PROVE, "t-1"))
-        assert tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"), 10)
+        assert not tx.take_due(TimerRow(Timer.RUNG, "t-1", 9, 90))
+        assert not tx.take_due(TimerRow(Timer.PROVE, "t-1", 10, 90))
+        assert tx.take_due(TimerRow(Timer.RUNG, "t-1", 10, 90))
+        assert not tx.take_due(TimerRow(Timer.RUNG, "t-1", 10, 90))
+
+
+def test_a_timer_that_sleeps_is_not_due_any_more(store: WritableStore) -> None:
+    with store.write() as tx:
         tx.wake_at(WakeAt(Timer.RUNG, "t-1", 20, 90))
-        assert tx.sleep(Sleep(Timer.RUNG, "t-1"))
-        assert not tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.wake_at(WakeAt(Timer.RUNG, "t-2", 20, 90))
+        tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.sleep(Sleep(Timer.RUNG, "t-1"))
+        tx.sleep(Sleep(Timer.PROVE, "t-2"))
+        assert tx.due_timers(50, 10) == [TimerRow(Timer.RUNG, "t-2", 20, 90)]
+
+
+def test_what_is_asked_is_answered_as_it_was_when_it_was_asked(store: WritableStore) -> None:
+    first, second = area("210202", None), area("210203", None)
+    with store.write() as tx:
+        tx.put(first)
+        before = tx.asked(Area, Page(order="code"))
+        tx.put(second)
+        after = tx.asked(Area, Page(order="code"))
+        tx.delete(Area, first.code)
+        assert (before(), after()) == ([first], [first, second])
+    with store.read() as read:
+        assert read.asked(Area)() == [second]
+
+
+def test_what_is_asked_of_a_versioned_kind_can_be_changed(store: WritableStore) -> None:
+    with store.write() as tx:
+        tx.put(Stream("s", "210202", "actual", "city"))
+    with store.write() as tx:
+        asked = tx.asked(Stream, id="s")
+        [stream] = asked()
+        tx.put(replace(stream, manifest_version=7))
+        assert [row.manifest_version for row in tx.find(Stream, id="s")] == [7]
+    with store.read() as read:
+        assert [row.manifest_version for row in read.find(Stream)] == [7]
 
 
 RENDER = Save(Carry.RENDER_AUDIO, "w-1")
@@ -59,17 +94,17 @@ CANARY_US = RETRIES[Carry.CANARY].expires_us or 0
 LEASE_US = 60_000_000
 
 
-def _claim(store: Store, owner: str = "me", lease_us: int = LEASE_US, limit: int = 10) -> list[EffectRow]:
+def _claim(store: WritableStore, owner: str = "me", lease_us: int = LEASE_US, limit: int = 10) -> list[EffectRow]:
     with store.write() as tx:
         return tx.claim([Carry.RENDER_AUDIO, "canary"], owner, lease_us, limit)
 
 
-def _open(store: Store) -> list[EffectRow]:
+def _open(store: WritableStore) -> list[EffectRow]:
     with store.read() as read:
         return read.open_effects()
 
 
-def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) -> None:
+def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: WritableStore) -> None:
     with store.write() as tx:
         first_us = tx.now_us()
         tx.save(CANARY)
@@ -85,7 +120,7 @@ def test_a_lane_has_one_open_effect_however_often_it_is_asked_for(store: Store) 
     assert effect == replace(first, wanted=2, expires_us=effect.expires_us)
 
 
-def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None:
+def test_effects_are_claimed_by_kind_the_longest_due_first(store: WritableStore) -> None:
     with store.write() as tx:
         for subject in ("a", "b", "c", "d"):
             tx.save(Save(Carry.RENDER_AUDIO, subject))
@@ -107,7 +142,7 @@ def test_effects_are_claimed_by_kind_the_longest_due_first(store: Store) -> None
         assert not read.claimable([Carry.RENDER_AUDIO])
 
 
-def test_an_effect_that_is_done_is_gone(store: Store) -> None:
+def test_an_effect_that_is_done_is_gone(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (effect,) = _claim(store)
@@ -118,7 +153,7 @@ def test_an_effect_that_is_done_is_gone(store: Store) -> None:
     assert _open(store) == []
 
 
-def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: Store) -> None:
+def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (effect,) = _claim(store)
@@ -142,7 +177,7 @@ def test_an_effect_wanted_again_while_it_was_carried_out_runs_once_more(store: S
     assert _open(store) == []
 
 
-def test_effects_done_together_end_each_for_itself(store: Store) -> None:
+def test_effects_done_together_end_each_for_itself(store: WritableStore) -> None:
     with store.write() as tx:
         for name in ("closed", "lost", "wanted-again"):
             tx.save(Save(Carry.PUBLISH_CONFIG, name))
@@ -159,7 +194,7 @@ def test_effects_done_together_end_each_for_itself(store: Store) -> None:
         assert (reopened.subject, reopened.wanted, reopened.leased_by, reopened.tries) == ("wanted-again", 2, "", 0)
 
 
-def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
+def test_an_effect_tried_in_vain_waits_and_says_why(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (effect,) = _claim(store)
@@ -177,7 +212,7 @@ def test_an_effect_tried_in_vain_waits_and_says_why(store: Store) -> None:
     assert (effect.tries, effect.wanted, effect.not_before_us < later_us) == (1, 2, True)
 
 
-def test_an_effect_wanted_while_it_fails_is_tried_at_once(store: Store) -> None:
+def test_an_effect_wanted_while_it_fails_is_tried_at_once(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (effect,) = _claim(store)
@@ -190,7 +225,7 @@ def test_an_effect_wanted_while_it_fails_is_tried_at_once(store: Store) -> None:
     assert again.wanted_us == effect.wanted_us == again.not_before_us
 
 
-def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_disturb(store: Store) -> None:
+def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_disturb(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (lost,) = _claim(store, "first", lease_us=0)
@@ -207,7 +242,7 @@ def test_a_lease_that_ran_out_passes_to_another_whom_the_first_can_no_longer_dis
     assert [effect.wanted for effect in _open(store)] == [1]
 
 
-def test_one_owner_who_claims_again_can_not_finish_under_the_old_lease(store: Store) -> None:
+def test_one_owner_who_claims_again_can_not_finish_under_the_old_lease(store: WritableStore) -> None:
     with store.write() as tx:
         tx.save(RENDER)
     (old,) = _claim(store, "me", lease_us=-1)
@@ -217,7 +252,7 @@ def test_one_owner_who_claims_again_can_not_finish_under_the_old_lease(store: St
     assert _open(store) == [new]
 
 
-def test_the_log_keeps_what_was_recorded_in_order(store: Store) -> None:
+def test_the_log_keeps_what_was_recorded_in_order(store: WritableStore) -> None:
     with store.write() as tx:
         at_us = [tx.now_us()]
         tx.record(Record("incident.opened", "i-1", "它着火了", "王一", {"use": Use.ACTUAL, "b": [1, None], "a": True}))
@@ -239,7 +274,7 @@ def test_the_log_keeps_what_was_recorded_in_order(store: Store) -> None:
         assert read.log_of("i-1", rows[0].seq) == [rows[2]]
 
 
-def test_log_lines_are_linked_in_order_and_only_once(store: Store) -> None:
+def test_log_lines_are_linked_in_order_and_only_once(store: WritableStore) -> None:
     with store.write() as tx:
         assert tx.chain_head() == (0, "")
         for n in range(3):
@@ -259,7 +294,7 @@ def test_log_lines_are_linked_in_order_and_only_once(store: Store) -> None:
         assert [row.subject for row in tx.unchained(10)] == ["2"]
 
 
-def test_the_engines_chain_holds_over_what_the_store_gives_back(store: Store) -> None:
+def test_the_engines_chain_holds_over_what_the_store_gives_back(store: WritableStore) -> None:
     with store.write() as tx:
         tx.record(Record("a", "狗" * 200, 'line\nbreak "quoted" \\ \u2028', facts={"n": 2**53, "x": 0.1}))
         tx.record(Record("b", "i-1", "", "p-1"))
@@ -269,7 +304,7 @@ def test_the_engines_chain_holds_over_what_the_store_gives_back(store: Store) ->
         assert (verify(read).rows, verify(read).problem) == (2, "")
 
 
-def test_two_at_once_lose_no_update_of_one_incident(store: Store, at_once: Callable[[str], None]) -> None:
+def test_two_at_once_lose_no_update_of_one_incident(store: WritableStore, at_once: Callable[[str], None]) -> None:
     with store.write() as tx:
         tx.put(INCIDENT)
     at_once("count")
@@ -277,7 +312,9 @@ def test_two_at_once_lose_no_update_of_one_incident(store: Store, at_once: Calla
         assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
 
 
-def test_two_at_once_wait_for_the_incident_the_other_holds(store: Store, at_once: Callable[[str], None]) -> None:
+def test_two_at_once_wait_for_the_incident_the_other_holds(
+    store: WritableStore, at_once: Callable[[str], None]
+) -> None:
     with store.write() as tx:
         tx.put(INCIDENT)
     at_once("count_locked")
@@ -285,7 +322,7 @@ def test_two_at_once_wait_for_the_incident_the_other_holds(store: Store, at_once
         assert read.get(Incident, INCIDENT.id) == replace(INCIDENT, signal_count=2 * TIMES)
 
 
-def test_two_at_once_never_open_one_incident_twice(store: Store, at_once: Callable[[str], None]) -> None:
+def test_two_at_once_never_open_one_incident_twice(store: WritableStore, at_once: Callable[[str], None]) -> None:
     at_once("join")
     with store.read() as read:
         assert sorted(incident.hazard for incident in read.find(Incident)) == sorted(
@@ -293,7 +330,7 @@ def test_two_at_once_never_open_one_incident_twice(store: Store, at_once: Callab
         )
 
 
-def test_two_at_once_never_claim_one_effect_twice(store: Store, at_once: Callable[[str], None]) -> None:
+def test_two_at_once_never_claim_one_effect_twice(store: WritableStore, at_once: Callable[[str], None]) -> None:
     with store.write() as tx:
         for n in range(TIMES):
             tx.save(Save(Carry.RENDER_AUDIO, f"{n:03}"))
@@ -303,14 +340,14 @@ def test_two_at_once_never_claim_one_effect_twice(store: Store, at_once: Callabl
         assert sorted(row.subject for row in read.log_of(None)) == [f"render_audio:{n:03}" for n in range(TIMES)]
 
 
-def test_two_at_once_link_one_chain(store: Store, at_once: Callable[[str], None]) -> None:
+def test_two_at_once_link_one_chain(store: WritableStore, at_once: Callable[[str], None]) -> None:
     at_once("chain")
     chain_pass(store)
     with store.read() as read:
         assert (verify(read).rows, verify(read).problem) == (2 * TIMES, "")
 
 
-def test_a_log_line_is_what_its_row_says(store: Store) -> None:
+def test_a_log_line_is_what_its_row_says(store: WritableStore) -> None:
     with store.write() as tx:
         tx.record(Record("kind", "subject", "why", "person"))
         now_us = tx.now_us()
@@ -320,7 +357,7 @@ def test_a_log_line_is_what_its_row_says(store: Store) -> None:
 
 
 def test_receipts_and_the_plan_of_their_order_at_the_same_time_count_whole(
-    store: Store, at_once: Callable[[str], None]
+    store: WritableStore, at_once: Callable[[str], None]
 ) -> None:
     at_once("plan_or_say")
     with store.read() as read:

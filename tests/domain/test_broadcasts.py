@@ -8,6 +8,7 @@ import pytest
 
 from devices.protocols.documents import Audio, Order, OrderClass, OrderState, Phase
 from devices.protocols.selector import Selector
+from services.dispatcher.domain.broadcast_decisions import decide
 from services.dispatcher.domain.broadcasts import (
     RESUME_WITHIN_US,
     TIMER_USELESS_US,
@@ -25,7 +26,6 @@ from services.dispatcher.domain.broadcasts import (
     StandingGiven,
     Stopped,
     content_hash,
-    decide,
     people_needed,
     sentences,
     wire_order,

@@ -26,8 +26,9 @@ from services.dispatcher.engine.events import (
     TaskAnswered,
     TimerDue,
 )
-from services.dispatcher.engine.ports import Page, Read, Store
+from services.dispatcher.engine.ports import Page, Read
 from services.dispatcher.engine.rows import Footprint, Withdrawal
+from services.dispatcher.engine.writing import WritableStore
 from tests import builders
 from tests.builders import (
     NOON_US,
@@ -143,7 +144,7 @@ def in_groups(random: Random, events: Sequence[Event]) -> list[Sequence[Event]]:
     return groups
 
 
-def a_days_engine(store: Store, clock: StoppedClock, ids: CountingIds) -> Engine:
+def a_days_engine(store: WritableStore, clock: StoppedClock, ids: CountingIds) -> Engine:
     """The small city with its panel, and reporters about whom something is known."""
     builders.town(store, clock)
     with store.write() as tx:
@@ -151,7 +152,7 @@ def a_days_engine(store: Store, clock: StoppedClock, ids: CountingIds) -> Engine
     return Engine(store, ids, (storm_playbook(), fire_playbook(standing=standing_order())), rules=RULES)
 
 
-def left_by(store: Store, clock: StoppedClock, groups: Sequence[Sequence[Event]]) -> list[Any]:
+def left_by(store: WritableStore, clock: StoppedClock, groups: Sequence[Sequence[Event]]) -> list[Any]:
     """Every row, every signal's incident and every line of the log."""
     engine = a_days_engine(store, clock, CountingIds())
     told = Outcome()

@@ -22,8 +22,9 @@ from services.dispatcher.domain.silences import Silence
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, IncidentClosed, SignalArrived, SilenceMade, TaskAnswered
-from services.dispatcher.engine.ports import Page, Store
+from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Footprint
+from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
 from tests.builders import (
@@ -63,7 +64,7 @@ PLACES = (
 )
 
 
-def engine(store: Store) -> Engine:
+def engine(store: WritableStore) -> Engine:
     levels = {
         n: storm_playbook(id=f"storm-{n}", claimed_levels=(n,), level_suspected=n, level_corroborated=n) for n in (1, 4)
     }
@@ -110,7 +111,7 @@ def an_event(rng: Random, number: int, town: Town, said: list[str]) -> Event | N
     return SignalArrived(signal)
 
 
-def lived(seed: int, store: Store, clock: StoppedClock) -> Town:
+def lived(seed: int, store: WritableStore, clock: StoppedClock) -> Town:
     """A town after some minutes of anything."""
     rng, said = Random(seed), ["cap/weather/bureau,never,1"]
     plain = builders.town(store, clock)

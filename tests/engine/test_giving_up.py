@@ -24,7 +24,7 @@ from services.dispatcher.domain.polling import Poll, Round
 from services.dispatcher.domain.refusals import PlaceholderLeft
 from services.dispatcher.domain.retries import RETRIES, GivenUp
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine import desk, queries
+from services.dispatcher.engine import desk, health, queries
 from services.dispatcher.engine.air import compared
 from services.dispatcher.engine.air.staging import stage
 from services.dispatcher.engine.cities import city_changed
@@ -393,10 +393,10 @@ def test_a_canary_that_cannot_be_sent_makes_health_red_before_the_next_one(town:
             tx.save(Save(Carry.CANARY, "worker"))
         carriers.pass_(60, only=Carry.CANARY)
         with town.store.read() as read:
-            assert queries.worker_seen(read)[1:] == (seen_us, True)
+            assert health.worker_seen(read)[1:] == (seen_us, True)
     town.engine.handle([CanaryAnswered(town.clock.now_us())])
     with town.store.read() as read:
-        assert queries.worker_seen(read)[1:] == (town.clock.now_us(), False)
+        assert health.worker_seen(read)[1:] == (town.clock.now_us(), False)
 
 
 def poll(town: Town) -> Poll:

@@ -13,7 +13,7 @@ from services.dispatcher.domain.risk import History
 from services.dispatcher.domain.signals import Place, Use
 from services.dispatcher.domain.silences import Silence
 from services.dispatcher.engine.events import Event, SignalArrived, SilenceMade
-from services.dispatcher.engine.ports import Store
+from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
 from tests.builders import MALL, NOON_US, SECOND_US, StoppedClock, fire_signal
@@ -27,7 +27,7 @@ def test_a_group_leaves_what_its_events_leave_one_by_one(kind: str, seed: int, t
     events = any_events(random)
     groups = in_groups(random, events)
 
-    def store(name: str) -> tuple[Store, StoppedClock]:
+    def store(name: str) -> tuple[WritableStore, StoppedClock]:
         clock = StoppedClock()
         if kind == "memory":
             return MemoryStore(clock), clock

@@ -19,7 +19,7 @@ from services.dispatcher.domain.playbook import Corroboration, OnUnanswered
 from services.dispatcher.domain.refusals import AskedTwo, NotFound
 from services.dispatcher.domain.signals import Panel, Sensor, Signal
 from services.dispatcher.domain.verification import Task, TaskState
-from services.dispatcher.engine.desk import switch
+from services.dispatcher.engine.enrolment import enrol_panel, switch
 from services.dispatcher.engine.events import (
     Event,
     IncidentClosed,
@@ -31,7 +31,6 @@ from services.dispatcher.engine.events import (
 )
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import TimerRow
-from services.dispatcher.engine.sources.panels import enrol
 from services.dispatcher.feeds import mqtt_sensor
 from services.dispatcher.processes.cli_migrate import upgrade
 from tests import builders
@@ -144,7 +143,7 @@ def test_an_alarm_of_a_panel_in_the_group_does_not_speak_for_a_sensor_of_its_nam
 
 def test_a_panel_that_is_enrolled_again_stays_under_it(town: Town) -> None:
     maintain(town, Panel, "mall-panel", NOON_US + HOUR_US)
-    enrol(town.store, builders.panel(name="新主机"), "admin")
+    enrol_panel(town.store, builders.panel(name="新主机"), "admin")
     under = {"maintenance_author": "li", "maintenance_reason": "new detectors"}
     assert town.get(Panel, "mall-panel") == builders.panel(
         name="新主机", maintenance_until_us=NOON_US + HOUR_US, **under

@@ -21,6 +21,7 @@ from services.dispatcher.domain.playbook import Corroboration, OnUnanswered
 from services.dispatcher.domain.refusals import NotFound
 from services.dispatcher.domain.signals import Evidence, Panel, SignalKind
 from services.dispatcher.domain.verification import Task
+from services.dispatcher.engine.enrolment import enrol_panel
 from services.dispatcher.engine.events import (
     MaintenanceChanged,
     PanelAsked,
@@ -36,7 +37,6 @@ from services.dispatcher.engine.sources.panels import (
     PanelOff,
     StillAsking,
     StrangerHeard,
-    enrol,
     note_heard,
     note_strangers,
 )
@@ -257,7 +257,7 @@ def test_strangers_are_counted_and_shown_until_they_are_enrolled(town: Town) -> 
     note_strangers(town.store, [replace(STRANGER, peer="10.0.0.9:4001", frames=2, last_us=NOON_US + 9)])
     assert town.get(Stranger, "0102030405aa") == Stranger("0102030405aa", "10.0.0.9:4001", NOON_US, NOON_US + 9, 5)
     assert town.kinds("0102030405aa") == ["panel.stranger"]
-    enrol(town.store, builders.panel(id="new", address="0102030405aa"), "admin")
+    enrol_panel(town.store, builders.panel(id="new", address="0102030405aa"), "admin")
     with town.store.read() as read:
         assert read.find(Stranger) == []
 

@@ -123,6 +123,14 @@ def test_who_is_switched_off_is_out_at_once_and_may_come_back(town: Town) -> Non
     assert log_in(town, "wang").person.enabled
 
 
+def test_a_random_password_may_hold_a_short_name_by_chance(town: Town) -> None:
+    password = "x7Qm-Li4kT_9vbRz2WcPd81yHn"
+    people.create_person(
+        town.store, town.passwords, name="li", password=password, roles=["approver"], office="", by="test"
+    )
+    assert log_in(town, "li", password).person.id == "li"
+
+
 def test_a_new_password_ends_every_login(town: Town) -> None:
     town.person("wang", Role.DUTY_OFFICER)
     token = log_in(town, "wang").token

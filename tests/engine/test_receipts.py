@@ -31,8 +31,9 @@ from services.dispatcher.engine import desk, queries
 from services.dispatcher.engine.air import compared, receipts
 from services.dispatcher.engine.air.receipts import Arrived, Counted
 from services.dispatcher.engine.events import SignalArrived
-from services.dispatcher.engine.ports import Store, Tx
+from services.dispatcher.engine.ports import Tx
 from services.dispatcher.engine.rows import Expected, Live, Stream
+from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.web.schemas import SpeakerView
 from tests import builders
 from tests.builders import CITY, NOON_US, SECOND_US, Town
@@ -72,7 +73,7 @@ def row(town: Town, broadcast: str, speaker: str) -> Expected:
 class Locking:
     """A store that remembers what its transactions lock, in that order."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: WritableStore) -> None:
         self._store = store
         self.locked: list[tuple[str, str]] = []
 

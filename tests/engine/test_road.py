@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from devices.protocols.documents import Phase
@@ -21,6 +23,7 @@ from services.dispatcher.domain.refusals import (
 )
 from services.dispatcher.domain.signals import Place, SignalKind
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
+from services.dispatcher.engine.air.proving import VENUES_A_PIECE, VENUES_NAMED_MAX
 from services.dispatcher.engine.events import (
     AudioRendered,
     IncidentClosed,
@@ -72,7 +75,7 @@ def standing_town(on_unanswered: OnUnanswered = OnUnanswered.HOLD) -> Town:
 
 def tasks(town: Town, **fields: object) -> list[Task]:
     with town.store.read() as read:
-        return read.find(Task, Page(), **fields)
+        return read.find(Task, Page(limit=10_000), **fields)
 
 
 def expected(town: Town, broadcast: str) -> list[str]:
@@ -335,6 +338,8 @@ def test_closing_withdraws_the_question_and_holds_the_draft(town: Town) -> None:
     town.engine.handle([IncidentClosed(incident, "li", "a drill nearby")])
     assert town.get(Task, town.incident(incident).task).state is TaskState.WITHDRAWN
     assert town.alert(incident).state is HELD
+    followers = [town.follower(town.alert(incident).id, phase) for phase in (Phase.CORRECTION, Phase.ALL_CLEAR)]
+    assert [b.state for b in followers] == [ENDED, ENDED]
     with pytest.raises(WrongState):
         town.release(town.alert(incident).id, "li")
 
@@ -354,6 +359,35 @@ def test_silent_speakers_become_one_task_per_venue_most_people_first(town: Town)
     assert ground[0].question["zh"] == (
         "场所mall（1）个终端没有播发证明：请带手持喇叭到现场，照稿播报：区划02001、区划02002暴雨，请到高处避险。"
     )
+
+
+def test_a_silent_city_is_asked_about_in_pieces_and_each_venue_once(town: Town) -> None:
+    squares = [venue(f"v/{number}", STREET, people=number % 7) for number in range(2 * VENUES_A_PIECE + 1)]
+    town.rebuild(*squares, *(speaker(f"s-{number}", square) for number, square in enumerate(squares)))
+    alert = town.on_air()
+    town.clock.advance(120)
+    asked = [0]
+    while due := [t for t in town.due() if t.timer in (Timer.PROVE, Timer.GROUND)]:
+        town.engine.handle([TimerDue(due[0])])
+        asked.append(len(tasks(town, kind=TaskKind.GROUND)))
+    assert asked == [0, VENUES_A_PIECE, 2 * VENUES_A_PIECE, len(squares) + 2]
+    ground = tasks(town, kind=TaskKind.GROUND)
+    assert {t.venue for t in ground} == {MALL, SQUARE, *(square.id for square in squares)}
+    assert [t.people for t in ground] == sorted((t.people for t in ground), reverse=True)
+    [silent] = [json.loads(row.body) for row in town.log(alert.id) if row.kind == "broadcast.silent"]
+    assert (silent["facts"]["venue_count"], len(silent["facts"]["venues"])) == (len(squares) + 2, VENUES_NAMED_MAX)
+
+
+def test_nobody_else_is_asked_once_the_alert_of_a_silent_city_is_off_the_air(town: Town) -> None:
+    squares = [venue(f"v/{number}", STREET) for number in range(VENUES_A_PIECE)]
+    town.rebuild(*squares, *(speaker(f"s-{number}", square) for number, square in enumerate(squares)))
+    alert = town.on_air()
+    town.clock.advance(120)
+    [due] = [t for t in town.due() if t.timer is Timer.PROVE]
+    town.engine.handle([TimerDue(due)])
+    town.act(alert.id, Stopped("wang", DUTY, "wait"))
+    town.pass_timers()
+    assert len(tasks(town, kind=TaskKind.GROUND)) == VENUES_A_PIECE
 
 
 def test_people_on_the_ground_are_called_back_with_the_all_clear(town: Town) -> None:

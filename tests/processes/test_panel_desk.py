@@ -17,8 +17,8 @@ from services.dispatcher.adapters.gb26875_server import Limits, PanelServer
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.panels import PanelRequest, RequestKind, RequestState
 from services.dispatcher.domain.rhythm import Heard
-from services.dispatcher.domain.signals import Panel, Signal, Unread
-from services.dispatcher.engine.events import PanelAsked, SignalArrived
+from services.dispatcher.domain.signals import Panel
+from services.dispatcher.engine.events import PanelAsked
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import PanelLive, Stranger
 from services.dispatcher.feeds.gb26875 import signals
@@ -64,7 +64,7 @@ def play(town: Town, story: Callable[[Gateway, Gateway], Awaitable[None]]) -> No
                 server = PanelServer(
                     panel_of={PANEL.address: PANEL}.get,
                     read=signals,
-                    commit=commit,
+                    commit=town.engine.handle,
                     now_us=town.clock.now_us,
                     metrics=PanelMetrics(CollectorRegistry()),
                     limits=Limits(resend_s=0.05, resends=1),
@@ -75,11 +75,6 @@ def play(town: Town, story: Callable[[Gateway, Gateway], Awaitable[None]]) -> No
                 desk.open(server, asyncio.get_running_loop())
                 gateways.append(Gateway(desk, server, port))
             await story(*gateways)
-
-    def commit(signals: object, unread: object) -> None:
-        assert isinstance(signals, list) and isinstance(unread, list)
-        town.engine.handle([SignalArrived(s) for s in signals if isinstance(s, Signal)])
-        assert all(isinstance(row, Unread) for row in unread)
 
     asyncio.run(asyncio.wait_for(run(), 30))
 

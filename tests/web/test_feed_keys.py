@@ -10,7 +10,7 @@ from httpx import Response
 
 from services.dispatcher.domain.refusals import Refused
 from services.dispatcher.domain.signals import Feed
-from services.dispatcher.engine import desk
+from services.dispatcher.engine import enrolment
 from services.dispatcher.feeds.request_hmac import WINDOW_S, signature
 from services.dispatcher.web.feed_limits import AT_ONCE, FeedLimits
 from services.dispatcher.web.feed_replays import KEPT_US, Replays
@@ -27,7 +27,7 @@ ALERT = builders.cap_alert()
 
 
 def renew(api: Api, until_us: int | None) -> None:
-    desk.renew_feed_key(api.town.store, "weather", api.town.passwords.hash(NEW), until_us, "test")
+    enrolment.renew_feed_key(api.town.store, "weather", api.town.passwords.hash(NEW), until_us, "test")
 
 
 def opens(api: Api, key: str) -> bool:
@@ -54,7 +54,7 @@ def test_the_old_key_opens_until_the_new_one_is_first_used(api: Api) -> None:
 
 def test_a_key_before_the_old_one_has_ended(api: Api) -> None:
     api.enrol_feed("the-first-key")
-    desk.renew_feed_key(api.town.store, "weather", api.town.passwords.hash(OLD), None, "test")
+    enrolment.renew_feed_key(api.town.store, "weather", api.town.passwords.hash(OLD), None, "test")
     renew(api, None)
     assert (opens(api, "the-first-key"), opens(api, OLD), opens(api, NEW)) == (False, True, True)
 
@@ -136,9 +136,9 @@ def test_a_signature_for_one_format_is_none_for_another(api: Api) -> None:
 def test_a_feed_that_need_not_sign_may_and_then_must_do_it_right(api: Api) -> None:
     enrol_signing(api)
     with api.town.store.write() as tx:
-        desk_feed = tx.get(Feed, "weather")
-        assert desk_feed is not None
-    desk.set_feed_secret(api.town.store, "weather", desk_feed.hmac_secret, False, "test")
+        feed = tx.get(Feed, "weather")
+        assert feed is not None
+    enrolment.set_feed_secret(api.town.store, "weather", feed.hmac_secret, False, "test")
     assert api.cap(ALERT).status_code == 202
     assert refusal(send(api, secret="another")) == (401, "request_signature_wrong")
     api.enrol_feed()

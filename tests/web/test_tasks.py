@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine.people import Role
+from services.dispatcher.engine.rows import OnLadder
 from tests import builders
 from tests.builders import NOON_US
 from tests.web.api import Api, refusal
@@ -135,6 +138,20 @@ def test_tasks_are_filtered_by_state_and_come_in_pages(api: Api) -> None:
     assert api.get("duty", "/api/tasks", state="answered").json()["tasks"] == []
     mine = api.get("other", "/api/tasks", state="asked", size=1).json()
     assert ([t["venue"] for t in mine["tasks"]], mine["more"]) == (["mall"], False)
+
+
+def test_an_office_finds_its_own_open_task_behind_any_number_of_newer_ones(api: Api) -> None:
+    task = fire_task(api)
+    with api.town.store.write() as tx:
+        old = tx.get(Task, task["id"])
+        assert old is not None
+        later = [replace(old, id=f"f{n:031x}", offices=(builders.STREET_OFFICE,)) for n in range(1_100)]
+        tx.put(*later, *(OnLadder(f"{t.id}/o", builders.STREET_OFFICE, t.id, t.state) for t in later))
+    mine = api.get("other", "/api/tasks", state="asked").json()
+    assert ([t["id"] for t in mine["tasks"]], mine["more"]) == ([task["id"]], False)
+    assert api.post("other", f"/api/tasks/{task['id']}/answer", {"verdict": "confirm"}).status_code == 200
+    assert api.get("other", "/api/tasks", state="asked").json()["tasks"] == []
+    assert [t["id"] for t in api.get("other", "/api/tasks", state="answered").json()["tasks"]] == [task["id"]]
 
 
 def test_a_duty_officer_with_an_office_may_ask_for_their_own_tasks(api: Api) -> None:

@@ -23,7 +23,7 @@ from devices.protocols.gb26875 import (
     deny,
     encode,
 )
-from services.dispatcher.adapters.gb26875_commit import Batch, Commit, GroupCommit
+from services.dispatcher.adapters.gb26875_commit import Batch, Commit, PanelCommit
 from services.dispatcher.adapters.gb26875_heard import Heard
 from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, IdleWatch, Line, Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
@@ -77,7 +77,7 @@ class PanelServer:
         self._now_us = now_us
         self._metrics = metrics
         self._limits = limits or Limits()
-        self._committer = GroupCommit(commit, metrics)
+        self._committer = PanelCommit(commit, metrics)
         self._server: asyncio.Server | None = None
         self._lines: dict[asyncio.Task[None], Line] = {}
         self._line_of: dict[str, Line] = {}

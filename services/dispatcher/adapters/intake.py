@@ -182,5 +182,4 @@ class SpeakerIntake:
         if answers:
             receipts.settle_gone(self._store, answers)
         if unread:
-            with self._store.write() as tx:
-                tx.add_unread(unread)
+            receipts.keep_unread(self._store, unread)

@@ -11,16 +11,15 @@ from functools import partial
 
 import structlog
 
-from devices.protocols import asking, jws, speaker_link
+from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
-from ..domain.effects import Carry, Save
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, OlderKeyDocument, Refused, UnknownOnAir
 from ..engine import configs
-from ..engine.air import compared, foreign, receipts, sighted, streams
+from ..engine.air import foreign, publishing, receipts
 from ..engine.air.listed_keys import ListedKeys
 from ..engine.air.streams import Signed
 from ..engine.ports import Conflict, Page, Store
@@ -117,8 +116,7 @@ class SpeakerSide:
 
     def _sign(self, topic: str) -> Signed:
         try:
-            with self._store.write() as tx:
-                signed = streams.sign_stream(tx, topic, self._signer, self._city(), self._audio_base)
+            signed = publishing.sign(self._store, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
         except OlderKeyDocument as older:
@@ -188,8 +186,7 @@ class SpeakerSide:
             except NoKey:
                 continue
             digests[id] = configs.content_digest(config, kids[id])
-        with self._store.write() as tx:
-            return {(id, kids[id]): version for id, version in configs.settle_versions(tx, digests).items()}
+        return {(id, kids[id]): version for id, version in configs.settle_versions(self._store, digests).items()}
 
     def _publish_changed_configs(self) -> None:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
@@ -315,9 +312,7 @@ class SpeakerSide:
         enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]
         lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
         if lost:
-            with self._store.write() as tx:
-                for name in sorted(lost):
-                    tx.save(Save(Carry.PUBLISH_CONFIG, name))
+            configs.publish_again(self._store, lost)
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
@@ -333,10 +328,9 @@ class SpeakerSide:
             if stream is not None and stream.signed:
                 self.say_again(stream)
             return
+        at_start = not self.reconciled
         try:
-            with self._store.write() as tx:
-                verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid, document.version)
-                sighted.found(tx, manifest, verdict, at_start=not self.reconciled)
+            verdict = publishing.compare(self._store, topic, raw, manifest, document.version, at_start=at_start)
         except OlderKeyDocument:
             # Somebody who can judge it does so.
             return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -134,13 +134,17 @@ class MemoryTx:
     def get_locked(self, kind: type[T], id: str) -> T | None:
         return self.get(kind, id)
 
+    def asked(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> Callable[[], list[T]]:
+        found = self.find(kind, page, **fields)
+        return lambda: found
+
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
         rows = [row for row in self._candidates(kind, fields) if _fits(row, fields)]
         name = page.order.lstrip("-")
         if kind is Area and name == "id":
             name = "code"
         rows.sort(key=lambda row: getattr(row, name), reverse=page.order.startswith("-"))
-        return rows[: page.limit]
+        return rows[page.skip : page.skip + page.limit]
 
     def _candidates(self, kind: type[T], fields: dict[str, object]) -> list[T]:
         """Every row of the kind, but only those of the cells asked for where there are thousands."""
@@ -349,12 +353,13 @@ class MemoryTx:
             return
         self._set(table, key, TimerRow(timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
 
-    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
+    def sleep(self, timer: Sleep) -> None:
+        self._drop(self._table("timer"), (timer.timer, timer.subject))
+
+    def take_due(self, timer: TimerRow) -> bool:
         table, key = self._table("timer"), (timer.timer, timer.subject)
         row = table.get(key)
-        if row is None or (due_us is not None and row.due_us != due_us):
-            return False
-        return self._drop(table, key)
+        return row is not None and row.due_us == timer.due_us and self._drop(table, key)
 
     def due_timers(self, now_us: int, limit: int) -> list[TimerRow]:
         due = [t for t in self._table("timer").values() if t.due_us <= now_us]

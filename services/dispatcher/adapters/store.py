@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -115,9 +115,11 @@ class SqlStore:
     @contextmanager
     def _write(self) -> Iterator[Tx]:
         with translated(), self._my_turn(), self._writing.connect() as connection, connection.begin():
-            tx = SqlTx(connection, self.clock)
-            yield tx
-            tx.flush()
+            with _pipelined(connection) as pipeline:
+                tx = SqlTx(connection, self.clock, pipeline)
+                yield tx
+                tx.flush()
+            tx.check()
 
     @contextmanager
     def _read(self) -> Iterator[Read]:
@@ -135,6 +137,23 @@ class SqlStore:
             yield
         finally:
             self._turn.release()
+
+
+@contextmanager
+def _pipelined(connection: Connection) -> Iterator[psycopg.Pipeline | None]:
+    """PostgreSQL is asked in a pipeline: over a network every answer that nobody waits for is time won."""
+    driver = connection.connection.dbapi_connection
+    if not isinstance(driver, psycopg.Connection):
+        yield None
+        return
+    with driver.pipeline() as pipeline:
+        try:
+            yield pipeline
+        except BaseException:
+            # What was still under way is of no interest any more, and the driver would write it to its log.
+            with suppress(psycopg.Error):
+                pipeline.sync()
+            raise
 
 
 def writing(engine: Engine) -> Engine:

@@ -6,7 +6,7 @@ SQLite does; a name in them is never a stranger's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -116,16 +116,27 @@ class SqlRead:
 
     def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
         """Rows whose fields are equal; a tuple means any of these. Only fields with a column may be named."""
+        return self.asked(kind, page, **fields)()
+
+    def asked(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> Callable[[], list[T]]:
+        """The same, read when it is called."""
         check_fields(kind, fields)
         conditions, parameters = _where(fields)
         way = "DESC" if page.order.startswith("-") else "ASC"
         key, by = names_of(kind)[0], order_of(kind, page)
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
-        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ?"
-        found = self._all(sql, (*parameters, page.limit))
-        for row in found:
-            self._seen(kind, row[0], row[1], locked=False)
-        return [decode_entity(kind, row[0], row[2]) for row in found]
+        sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
+        cursor = self._run(sql, (*parameters, page.limit, page.skip))
+        # SQLite would read on while what it reads is changed.
+        early = None if self._postgres else cursor.fetchall()
+
+        def answer() -> list[T]:
+            found = cursor.fetchall() if early is None else early
+            for row in found:
+                self._seen(kind, row[0], row[1], locked=False)
+            return [decode_entity(kind, row[0], row[2]) for row in found]
+
+        return answer
 
     def signal_incident(self, key: str) -> str | None:
         """The incident a signal was joined to, "" for none; None when no such signal was stored."""

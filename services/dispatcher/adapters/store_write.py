@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar, cast
 
+from psycopg import Pipeline
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -23,7 +24,7 @@ from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import GuardedClock
 from ..engine.ports import Conflict, Page
-from ..engine.rows import RECEIPT_GONE, Added, EffectRow, Live, LogRow, ReceiptRow
+from ..engine.rows import RECEIPT_GONE, Added, EffectRow, Live, LogRow, ReceiptRow, TimerRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES
@@ -51,8 +52,7 @@ UPDATE expected SET accepted_us = COALESCE(accepted_us, ?), ready_us = COALESCE(
 WHERE broadcast = ? AND speaker = ?
 """
 _STEPS = "accepted_us, ready_us, playing_us, finished_us, refused, failed, proved, doubted"
-_EARLY = f"""
-INSERT INTO early ({_STEPS}, broadcast, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_BETTER_EARLY = """
 ON CONFLICT (broadcast, speaker) DO UPDATE SET
   accepted_us = COALESCE(early.accepted_us, excluded.accepted_us),
   ready_us = COALESCE(early.ready_us, excluded.ready_us),
@@ -66,11 +66,15 @@ ON CONFLICT (broadcast, speaker) DO UPDATE SET
   doubted = CASE WHEN early.doubted = '' OR excluded.doubted = 'after_stop' THEN excluded.doubted
     ELSE early.doubted END
 """
+_EARLY = f"INSERT INTO early ({_STEPS}, broadcast, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) {_BETTER_EARLY}"
+_SET_ASIDE = f"""
+INSERT INTO early ({_STEPS}, broadcast, speaker)
+SELECT {_STEPS}, broadcast, speaker FROM expected WHERE broadcast = ?{{}} {_BETTER_EARLY}
+"""
 _DROP_SILENT = """
 DELETE FROM expected WHERE broadcast = ? AND COALESCE(accepted_us, ready_us, playing_us, finished_us) IS NULL
   AND refused = '' AND failed = '' AND NOT proved AND doubted = ''
 """
-_DROP_SHOWN = f"DELETE FROM expected WHERE broadcast = ? RETURNING {_STEPS}, broadcast, speaker"
 _COUNT_EARLY = f"""
 UPDATE expected SET ({_STEPS}) = (SELECT {_STEPS} FROM early e WHERE e.broadcast = ? AND e.speaker = expected.speaker)
 WHERE broadcast = ? AND speaker IN (SELECT speaker FROM early WHERE broadcast = ?)
@@ -95,10 +99,12 @@ _WAKE_SOONER = f"{_WAKE_AT}WHERE excluded.due_us < timer.due_us"
 
 
 class SqlTx(SqlRead):
-    """A transaction that commits when its block ends."""
+    """A transaction that commits when its block ends. With a `pipeline` what is written waits for no answer before
+    something is read."""
 
-    def __init__(self, connection: Connection, clock: GuardedClock) -> None:
+    def __init__(self, connection: Connection, clock: GuardedClock, pipeline: Pipeline | None = None) -> None:
         super().__init__(connection, clock)
+        self._pipeline = pipeline
         self._versions: dict[tuple[type, object], int] = {}
         self._locks: set[int] = set()
         self._told = False
@@ -107,6 +113,7 @@ class SqlTx(SqlRead):
         self._left: dict[tuple[type, object], object] = {}
         self._unwritten: dict[tuple[type, object], None] = {}
         self._signals: list[tuple[object, ...]] = []
+        self._checks: list[tuple[DBAPICursor, int, Exception]] = []
 
     @property
     def one_writer(self) -> bool:
@@ -125,15 +132,16 @@ class SqlTx(SqlRead):
         """The row under this key."""
         return self._read(kind, id, locked=False)
 
-    def find(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> list[T]:
-        """Rows as this transaction has left them."""
+    def asked(self, kind: type[T], page: Page = FIRST_PAGE, /, **fields: object) -> Callable[[], list[T]]:
+        """Rows as this transaction has left them when it asks."""
         if kind in VERSIONED and any(each is kind for each, _ in self._unwritten):
             self.flush()
-        found = super().find(kind, page, **fields)
-        if kind in VERSIONED and self.one_writer:
-            key = names_of(kind)[0]
-            self._left.update(((kind, column(getattr(row, key))), row) for row in found)
-        return found
+        answer = super().asked(kind, page, **fields)
+        if kind not in VERSIONED or not self.one_writer:
+            return answer
+        found, key = answer(), names_of(kind)[0]
+        self._left.update(((kind, column(getattr(row, key))), row) for row in found)
+        return lambda: found
 
     def get_locked(self, kind: type[T], id: str) -> T | None:
         """The row under this key, which nobody else changes until the end."""
@@ -196,11 +204,11 @@ class SqlTx(SqlRead):
         added = Added()
         if len(ours) < len(rows):
             self._add_strangers([r for r in rows if not r.given], added)
-        if self._many(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
+        if self._changed(_MOVE_ON, [_moves(r) for r in ours]) != len(ours):
             unknown = self._unknown(ours)
             self._add_strangers([r for r in rows if r.given and (r.broadcast, r.speaker) in unknown], added)
             ours = [r for r in ours if (r.broadcast, r.speaker) not in unknown]
-        if self._many(_RECEIPT, [_stored(r) for r in ours]) != len(ours):
+        if self._changed(_RECEIPT, [_stored(r) for r in ours]) != len(ours):
             added.reused.extend(r for r, raw in self._with_other_bytes(ours) if raw != RECEIPT_GONE)
         return added
 
@@ -219,13 +227,14 @@ class SqlTx(SqlRead):
         sql = _WAKE_SOONER if timer.only_sooner else _WAKE_AT
         self._run(sql, (timer.timer, timer.subject, timer.due_us, timer.useless_after_us))
 
-    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool:
-        """Remove a timer, with `due_us` only if it is still due then; whether there was one."""
-        sql = "DELETE FROM timer WHERE timer = ? AND subject = ?"
-        named = (timer.timer, timer.subject)
-        if due_us is None:
-            return self._run(sql, named).rowcount == 1
-        return self._run(f"{sql} AND due_us = ?", (*named, due_us)).rowcount == 1
+    def sleep(self, timer: Sleep) -> None:
+        """Remove a timer."""
+        self._run("DELETE FROM timer WHERE timer = ? AND subject = ?", (timer.timer, timer.subject))
+
+    def take_due(self, timer: TimerRow) -> bool:
+        """Remove a timer if it is still due then; whether it was."""
+        sql = "DELETE FROM timer WHERE timer = ? AND subject = ? AND due_us = ?"
+        return self._changed(sql, [(timer.timer, timer.subject, timer.due_us)]) == 1
 
     def save(self, effect: Save) -> None:
         """Save an effect; on an open lane it is wanted once more, and no later than now."""
@@ -259,7 +268,7 @@ class SqlTx(SqlRead):
         mine = "WHERE lane = ? AND leased_by = ? AND leased_until_us = ?"
         leases = [(effect.lane, effect.leased_by, effect.leased_until_us) for effect in effects]
         closing = [(*lease, effect.wanted) for lease, effect in zip(leases, effects, strict=True)]
-        if self._many(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
+        if self._changed(f"DELETE FROM effect {mine} AND wanted = ?", closing) == len(effects):
             return
         again = "tries = 0, not_before_us = ?, wanted_us = ?, leased_by = '', leased_until_us = 0, reason = ''"
         now_us = self.now_us()
@@ -289,7 +298,7 @@ class SqlTx(SqlRead):
     def link(self, rows: Sequence[LogRow]) -> None:
         """Write the links and hashes of log lines. Raises Conflict when one of them was linked already."""
         sql = "UPDATE log SET link = ?, hash = ? WHERE seq = ? AND link IS NULL"
-        if self._many(sql, [(row.link, row.hash, row.seq) for row in rows]) != len(rows):
+        if self._changed(sql, [(row.link, row.hash, row.seq) for row in rows]) != len(rows):
             raise Conflict("the log was linked by another at the same time")
 
     def _read(self, kind: type[T], id: str, *, locked: bool) -> T | None:
@@ -319,8 +328,16 @@ class SqlTx(SqlRead):
             return
         self._write_versioned(row)
 
+    def check(self) -> None:
+        """Before the commit, when every answer is there. Raises Conflict where another transaction was first, also
+        when a new signal's key was stored meanwhile."""
+        for cursor, wanted, otherwise in self._checks:
+            if cursor.rowcount != wanted:
+                raise otherwise
+        self._checks.clear()
+
     def flush(self) -> None:
-        """Write what is still to be written. Raises Conflict, also when a new signal's key was stored meanwhile."""
+        """Send what is still to be written."""
         self._add_signals()
         for kind, key in sorted(self._unwritten, key=lambda each: (each[0].__name__, str(each[1]))):
             self._write_versioned(self._left[kind, key])
@@ -329,8 +346,8 @@ class SqlTx(SqlRead):
     def _add_signals(self) -> None:
         # Sorted, so that two transactions never wait for each other in a circle and neighbours are on one page.
         new, self._signals = sorted(self._signals, key=lambda row: str(row[0])), []
-        if self._many(_SIGNAL, new) != len(new):
-            raise Conflict("a signal of the group is stored already")
+        if new:
+            self._must_change(self._many(_SIGNAL, new), len(new), Conflict("a signal of the group is stored already"))
 
     def _run(self, sql: str, parameters: tuple[object, ...]) -> DBAPICursor:
         if self._signals and "signal" in sql:
@@ -341,15 +358,13 @@ class SqlTx(SqlRead):
         kind = type(row)
         values = columns_of(row)
         before = self._versions.get((kind, values[0]))
+        where = f"{ENTITIES[kind].name} {values[0]}"
         if before:
             done = self._run(_UPDATE[kind], (*values[1:], before + 1, encode(row), values[0], before))
         else:
             done = self._run(_INSERT[kind], (*values, 1, encode(row)))
-            assert done.rowcount == 1 or before is not None, (
-                f"{kind.__name__} {values[0]} is changed in a transaction that has not read it"
-            )
-        if done.rowcount != 1:
-            raise Conflict(f"another transaction changed {ENTITIES[kind].name} {values[0]}")
+        unread = AssertionError(f"{where} is changed in a transaction that has not read it")
+        self._must_change(done, 1, unread if before is None else Conflict(f"another transaction changed {where}"))
         self._versions[kind, values[0]] = (before or 0) + 1
         self._left[kind, values[0]] = row
 
@@ -357,11 +372,12 @@ class SqlTx(SqlRead):
         """Expect the order of these speakers alone. With `early` what they have shown of it counts, whenever that was;
         what others have shown is set aside, in case the order is planned for them again."""
         self.lock(_expecting(broadcast))
-        # In this order, so that a step which another transaction notes meanwhile is among what was shown.
         self._run(_DROP_SILENT, (broadcast,))
-        self._many(_EARLY, self._all(_DROP_SHOWN, (broadcast,)))
+        # Held from here on, so that a step which another transaction notes meanwhile comes after and finds nothing.
+        self._run(_SET_ASIDE.format(" FOR UPDATE" if self._postgres else ""), (broadcast,))
+        self._run("DELETE FROM expected WHERE broadcast = ?", (broadcast,))
         self._run(f"INSERT INTO expected (broadcast, speaker) SELECT CAST(? AS text), {speakers}", (broadcast, of))
-        if early and self._first("SELECT 1 FROM early WHERE broadcast = ? LIMIT 1", (broadcast,)) is not None:
+        if early:
             self._run(_COUNT_EARLY, (broadcast,) * 3)
             self._run(_COUNTED_EARLY, (broadcast,) * 2)
 
@@ -376,7 +392,7 @@ class SqlTx(SqlRead):
 
     def _add_strangers(self, rows: Sequence[ReceiptRow], added: Added) -> None:
         """Store them, and what those show that were not stored before. One by one: there are few of them."""
-        again = [n for n, r in enumerate(rows) if self._run(_RECEIPT, _stored(r)).rowcount != 1]
+        again = [n for n, r in enumerate(rows) if self._changed(_RECEIPT, [_stored(r)]) != 1]
         other = {id(r): raw for r, raw in self._with_other_bytes([rows[n] for n in again])}
         same = {n for n in again if id(rows[n]) not in other}
         new = [r for n, r in enumerate(rows) if n not in same]
@@ -411,13 +427,26 @@ class SqlTx(SqlRead):
                 known.update((broadcast, row[0]) for row in self._all(sql, (broadcast, *some)))
         return known
 
-    def _many(self, sql: str, parameters: Sequence[tuple[object, ...]]) -> int:
+    def _must_change(self, cursor: DBAPICursor, rows: int, otherwise: Exception) -> None:
+        """So many rows must have changed; looked at when the answer is there, at once in SQLite."""
+        self._checks.append((cursor, rows, otherwise))
+        if self._pipeline is None:
+            self.check()
+
+    def _changed(self, sql: str, parameters: Sequence[tuple[object, ...]]) -> int:
         """Run once for each tuple; how many rows that changed in all."""
         if not parameters:
             return 0
-        cursor = self._driver.cursor()
-        cursor.executemany(self._sql(sql), parameters)
+        cursor = self._many(sql, parameters)
+        if self._pipeline is not None:
+            self._pipeline.sync()
         return cursor.rowcount
+
+    def _many(self, sql: str, parameters: Sequence[tuple[object, ...]]) -> DBAPICursor:
+        cursor = self._driver.cursor()
+        if parameters:
+            cursor.executemany(self._sql(sql), parameters)
+        return cursor
 
 
 def _moves(r: ReceiptRow) -> tuple[object, ...]:

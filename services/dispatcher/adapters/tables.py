@@ -32,6 +32,7 @@ from ..engine.rows import (
     Lease,
     Live,
     Login,
+    OnLadder,
     PanelLive,
     Person,
     Stranger,
@@ -113,6 +114,7 @@ ENTITIES: dict[type, Table] = {
         _int("asked_us"),
         versioned=True,
     ),
+    OnLadder: _entity("on_ladder", _text("office"), _text("task"), _text("state")),
     Broadcast: _entity(
         "broadcast",
         _text("incident"),
@@ -171,6 +173,7 @@ for _kind, _columns in (
     (Task, ("incident",)),
     (Task, ("broadcast",)),
     (Task, ("state", "office")),
+    (OnLadder, ("office", "task")),
     (Broadcast, ("incident",)),
     (Broadcast, ("original",)),
     (Broadcast, ("stream", "state")),

@@ -26,6 +26,7 @@ class Timer(StrEnum):
     RUNG = "task/rung"
     EXPIRES = "broadcast/expires"
     PROVE = "broadcast/prove"
+    GROUND = "broadcast/ground"
     RESUME = "broadcast/resume"
     REFRESH = "stream/refresh"
     POLL = "poll/due"

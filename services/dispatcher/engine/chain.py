@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from .ports import Read, Store, Tx
 from .rows import LogRow
+from .writing import write
 
 LINK_BATCH = 1_000
 BATCHES_MAX = 1_000
@@ -38,7 +39,7 @@ def chain_pass(store: Store) -> int:
     """Link everything that waits, a batch in a transaction so that an alarm gets in between; how many rows."""
     total = 0
     for _ in range(BATCHES_MAX):
-        with store.write() as tx:
+        with write(store) as tx:
             tx.lock("chain")
             before, _ = tx.chain_head()
             after, _ = chain_now(tx)

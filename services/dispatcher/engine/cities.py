@@ -11,8 +11,9 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, WrongState
 from .configs import newer_version
 from .events import ServiceChanged
-from .ports import Page, Read, Tx
+from .ports import Page, Read, Store, Tx
 from .rows import CitySettings
+from .writing import write
 
 ROWS_MAX = 200_000
 
@@ -25,9 +26,13 @@ class CityInMemory:
 
     def get(self, read: Read) -> City:
         """The city as of this transaction. Raises NotFound before a city pack is imported."""
-        settings = read.get(CitySettings, "city")
-        if settings is None:
+        asked = read.asked(CitySettings, Page(limit=1), id="city")
+        # Every transaction wants the time as well; asked here, it costs no trip of its own.
+        read.moment()
+        found = asked()
+        if not found:
             raise NotFound("no city has been imported")
+        settings = found[0]
         if self._city is None or self._city.version != settings.version or self._city.code != settings.code:
             self._city = _load(read, settings)
         return self._city
@@ -56,6 +61,19 @@ def set_service(tx: Tx, change: ServiceChanged) -> None:
     city_changed(tx)
     kind = "speaker.out_of_service" if out else "speaker.in_service"
     tx.record(Record(kind, speaker.id, change.reason, change.person, {"until_us": change.until_us}))
+
+
+def put_in(store: Store, settings: CitySettings, rows: Sequence[object], person: str) -> int:
+    """Import a checked city pack; the city's new version. Raises WrongState where the city here is another one."""
+    with write(store) as tx:
+        return import_city(tx, settings, rows, person)
+
+
+def begin_world(store: Store, rows: Sequence[object]) -> None:
+    """Put the rows that a replay begins with into an empty store."""
+    with write(store) as tx:
+        assert tx.get(CitySettings, "city") is None, "a replay must never write where a city lives"
+        tx.put(*rows)
 
 
 def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: str) -> int:

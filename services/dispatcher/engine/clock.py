@@ -19,6 +19,7 @@ from ..domain.refusals import Refused
 from ..domain.verification import Task
 from .ports import Clock, Page, Read, Store, Tx
 from .rows import ClockState, Lease, Moment, Stream, TimerRow
+from .writing import write
 
 APART_US = 5_000_000
 DRIFT_OF = 2_000
@@ -215,7 +216,7 @@ def clock_pass(store: Store) -> Moment:
     with store.read() as read:
         moment, kept = read.moment(), read.get(ClockState, ROW)
     if kept is None or _news(kept, moment.state) or moment.state.raw_us - kept.raw_us >= KEEP_EVERY_US:
-        with store.write() as tx:
+        with write(store) as tx:
             tx.lock(LOCK)
             moment = keep(tx)
     return moment
@@ -282,7 +283,7 @@ def begin(store: Store) -> Moment:
     state = moment.state
     if state.since_us or newest_us <= max(state.trusted_us + APART_US, state.leftovers_until_us):
         return clock_pass(store)
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock(LOCK)
         state = tx.moment().state
         serial = state.serial + 1
@@ -304,7 +305,7 @@ def confirm(store: Store, serial: int, person: str, why: str) -> int:
     ClockInOrder, and ClockMovedOn where `serial` is not the jump's that the person looked at.
     """
     clock_pass(store)
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock(LOCK)
         state = tx.moment().state
         kept = tx.get_locked(ClockState, ROW)

@@ -7,7 +7,7 @@ on its venue, the settings of the gateway and the key that signs. So the row kee
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from devices.protocols import document_json
@@ -15,8 +15,9 @@ from devices.protocols.documents import SpeakerConfig
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Speaker
-from .ports import Tx
+from .ports import Store, Tx
 from .rows import Live
+from .writing import write
 
 AHEAD_MS_MAX = 10 * 365 * 86_400_000
 """A speaker that says it holds a version further ahead of the time is broken, and is not followed there."""
@@ -33,23 +34,31 @@ def content_digest(config: SpeakerConfig, kid: str) -> str:
     return hashlib.sha256(document_json.encode(replace(config, version=0)) + kid.encode()).hexdigest()
 
 
-def settle_versions(tx: Tx, digests: Mapping[str, str]) -> dict[str, int]:
+def settle_versions(store: Store, digests: Mapping[str, str]) -> dict[str, int]:
     """The version under which each speaker is told what its digest stands for. Where it was told something else under
     its present version, that is a new one, and it is asked for to be published."""
     versions: dict[str, int] = {}
-    now_us = tx.now_us()
-    # In the order of their ids, so that two transactions never wait for each other in a circle.
-    for id in sorted(digests):
-        row = tx.get_locked(Speaker, id)
-        if row is None:
-            continue
-        if row.config_digest != digests[id]:
-            if row.config_digest:
-                row = replace(row, config_version=newer_version(row.config_version, now_us))
-                tx.save(Save(Carry.PUBLISH_CONFIG, id))
-            tx.put(replace(row, config_digest=digests[id]))
-        versions[id] = row.config_version
+    with write(store) as tx:
+        now_us = tx.now_us()
+        # In the order of their ids, so that two transactions never wait for each other in a circle.
+        for id in sorted(digests):
+            row = tx.get_locked(Speaker, id)
+            if row is None:
+                continue
+            if row.config_digest != digests[id]:
+                if row.config_digest:
+                    row = replace(row, config_version=newer_version(row.config_version, now_us))
+                    tx.save(Save(Carry.PUBLISH_CONFIG, id))
+                tx.put(replace(row, config_digest=digests[id]))
+            versions[id] = row.config_version
     return versions
+
+
+def publish_again(store: Store, speakers: Iterable[str]) -> None:
+    """Ask for these speakers' configs to be published: the broker has lost them."""
+    with write(store) as tx:
+        for id in sorted(speakers):
+            tx.save(Save(Carry.PUBLISH_CONFIG, id))
 
 
 def compare_with_held(tx: Tx, live: Live) -> None:

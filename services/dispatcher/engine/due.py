@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..domain import broadcasts, verification
-from ..domain.effects import Carry, Save, Sleep, Timer, WakeAt
+from ..domain.effects import Carry, Save, Timer, WakeAt
 from ..domain.incidents import Incident, MinuteOver, RedraftDue
 from ..domain.signals import Panel, Sensor
 from ..domain.verification import Task
 from .air import acts, proving, refused_documents, sightings
 from .events import TimerDue
-from .ports import Tx
-from .rows import TimerRow, Withdrawal
+from .ports import Store
+from .rows import Withdrawal
 from .signals import incidents, muting, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
 from .transaction import Work
+from .writing import write
+
+CANARY_EVERY_US = 60_000_000
+CANARY_USELESS_AFTER_US = 10 * 365 * 86_400_000_000
 
 
 def due(work: Work, event: TimerDue) -> None:
     """What a due timer does; nothing when it is no longer the one that was due."""
     timer = event.timer
-    if not _take(work.tx, timer):
+    if not work.tx.take_due(timer):
         return
     match timer.timer:
         case Timer.RUNG:
@@ -33,6 +37,8 @@ def due(work: Work, event: TimerDue) -> None:
             acts.tell(work, timer.subject, broadcasts.Expired())
         case Timer.PROVE:
             proving.due(work, timer.subject)
+        case Timer.GROUND:
+            proving.ask_on(work, timer.subject)
         case Timer.RESUME:
             acts.tell(work, timer.subject, broadcasts.ResumeEnded())
         case Timer.REFRESH:
@@ -58,10 +64,7 @@ def due(work: Work, event: TimerDue) -> None:
         case Timer.WITHDRAWAL_END:
             work.tx.delete(Withdrawal, timer.subject)
         case Timer.CANARY:
-            now_us = work.tx.now_us()
-            next_us = now_us + 60_000_000
-            work.run([Save(Carry.CANARY, "worker")])
-            work.run([WakeAt(Timer.CANARY, "worker", next_us, next_us + 10 * 365 * 86_400_000_000)])
+            work.run([Save(Carry.CANARY, "worker"), _canary_at(work.tx.now_us() + CANARY_EVERY_US)])
         case Timer.PANEL_REQUEST:
             panels.deadline(work, timer.subject)
         case Timer.PANEL_MAINTENANCE:
@@ -72,6 +75,11 @@ def due(work: Work, event: TimerDue) -> None:
             assert_never(unknown)
 
 
-def _take(tx: Tx, timer: TimerRow) -> bool:
-    """Remove the timer if it is still the one that was due; somebody may have moved it on meanwhile."""
-    return tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us)
+def start_canary(store: Store) -> None:
+    """Have the workers tried at once, and every minute from then on."""
+    with write(store) as tx:
+        tx.wake_at(_canary_at(tx.now_us()))
+
+
+def _canary_at(due_us: int) -> WakeAt:
+    return WakeAt(Timer.CANARY, "worker", due_us, due_us + CANARY_USELESS_AFTER_US)

@@ -18,7 +18,7 @@ from ..domain.refusals import NotFound, PlanOutOfDate, Refused
 from ..domain.rhythm import COARSE_US, Spoke
 from ..domain.rules import Rules
 from ..domain.signals import Signal, Unread
-from . import due, giving_up, prefetch, queries, taking
+from . import due, giving_up, health, prefetch, taking
 from .air import accounts, acts, preparing
 from .carrying import carry
 from .cities import CityInMemory, set_service
@@ -52,6 +52,7 @@ from .signals import incidents, joining, scope, silencing
 from .sources import dead_man, maintenance, panels, polls
 from .tasks import asking
 from .transaction import Work
+from .writing import write
 
 EVENTS_MAX = 500
 CONFLICTS_MAX = 5
@@ -127,7 +128,7 @@ class Engine:
     def _handle(self, events: Sequence[Event]) -> Outcome:
         outcome = Outcome()
         heard = self._to_write_down(events)
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             work = Work(
                 tx, self._city.get(tx), self._playbooks, self._ids, carry, self.rules, self._shadow,
                 self._differs,
@@ -139,7 +140,8 @@ class Engine:
             if not tx.one_writer:
                 # All of the group's names at once and in order: two groups never wait for each other in a circle.
                 tx.lock(*sorted({name for s in signals for name in joining.lock_names(s, work.spot(s), self.rules)}))
-            work.prefetched = prefetch.look(tx, signals)
+            if signals:
+                prefetch.look(work, signals)
             for event in events:
                 self._one(work, event, outcome)
                 work.run()
@@ -268,7 +270,7 @@ def _not_broadcast(work: Work, event: NotBroadcast) -> None:
 def _canary_answered(work: Work, event: CanaryAnswered) -> None:
     late_us = work.tx.now_us() - event.asked_us
     if late_us < -APART_US:
-        seen_us = queries.worker_seen(work.tx)[1]
+        seen_us = health.worker_seen(work.tx)[1]
         why = "the canary came back from the future: the worker goes by another time"
         work.tx.record(Record("worker.other_time", "worker", why, facts={"late_us": late_us, "seen_us": seen_us}))
         return

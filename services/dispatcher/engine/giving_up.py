@@ -13,7 +13,7 @@ from ..domain.effects import Carry, Record
 from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
-from . import queries
+from . import health
 from .air import foreign
 from .air.listing import ON_AIR_STATES
 from .air.wanted import WantedWords, wanted_words
@@ -53,7 +53,7 @@ def _tell(work: Work, then: GivenUp, subject: str, event: EffectGaveUp) -> bool:
             work.tx.record(Record("speaker.not_asked", subject, why))
             return False
         case GivenUp.WORKERS_SILENT:
-            why, seen_us = f"the canary could not be sent: {event.reason}", queries.worker_seen(work.tx)[1]
+            why, seen_us = f"the canary could not be sent: {event.reason}", health.worker_seen(work.tx)[1]
             work.tx.record(Record("worker.silent", "worker", why, facts={"seen_us": seen_us}))
             return False
         case GivenUp.FEED_SILENT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .clock import APART_US
 from .ports import Store
 from .rows import Lease
+from .writing import write
 
 GATEWAY_PREFIX = "gw-"
 """The client ids of gateways, which are the names of their leases, begin with it."""
@@ -23,7 +24,7 @@ WRITE_PROOF = "write-proof"
 
 def prove_write(store: Store) -> None:
     """Commit something tiny. Raises StoreUnavailable when the database can't be written."""
-    with store.write() as tx:
+    with write(store) as tx:
         tx.put(Lease(WRITE_PROOF, "", tx.now_us()))
 
 
@@ -42,7 +43,7 @@ def held_until_us(store: Store, name: str) -> int:
 
 def hold(store: Store, name: str, holder: str, lease_us: int) -> bool:
     """Take or renew a name; False while somebody else holds it."""
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock(f"lease/{name}")
         now_us = tx.now_us()
         lease = tx.get_locked(Lease, name)

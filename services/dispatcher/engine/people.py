@@ -20,10 +20,13 @@ from ..domain.places import Office
 from ..domain.refusals import NotFound, Refused
 from .ports import Page, Read, Store, Tx
 from .rows import Login, Person
+from .writing import write
 
 NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 12
 PASSWORD_CHARS_MAX = 256
+BESIDE_NAME_CHARS_MIN = 24
+"""A random password holds a name of two letters once in fifty; so much beside it, and nobody guesses it by that."""
 TOKEN_BYTES = 32
 TOKEN_CHARS_MAX = 128
 LOGINS_PER_PERSON_MAX = 16
@@ -110,7 +113,7 @@ def create_person(
     wanted = _checked_roles(roles)
     _check_form(name, password, wanted, office)
     hashed = passwords.hash(password)
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("people")
         if tx.get(Person, person_id(name)) is not None:
             raise NameTaken(name)
@@ -129,7 +132,7 @@ def change_password(store: Store, passwords: Passwords, *, name: str, password: 
     """Give a person a new password and end every login of theirs. Raises PersonRefused or NotFound."""
     _check_password(name, password)
     hashed = passwords.hash(password)
-    with store.write() as tx:
+    with write(store) as tx:
         person = replace(_named(tx, name), password_hash=hashed)
         _end_logins(tx, person)
         tx.put(person)
@@ -139,7 +142,7 @@ def change_password(store: Store, passwords: Passwords, *, name: str, password: 
 
 def set_enabled(store: Store, *, name: str, enabled: bool, by: str) -> Person:
     """Let a person in or keep them out; keeping out ends every login of theirs at once. Raises NotFound."""
-    with store.write() as tx:
+    with write(store) as tx:
         person = replace(_named(tx, name), enabled=enabled)
         if not enabled:
             _end_logins(tx, person)
@@ -158,7 +161,7 @@ def log_in(store: Store, passwords: Passwords, *, name: str, password: str, life
     if person is None or not right:
         raise WrongPassword
     token = fresh_secret()
-    with store.write() as tx:
+    with write(store) as tx:
         fresh = tx.get_locked(Person, person.id)
         if fresh is None or not fresh.enabled or fresh.password_hash != person.password_hash:
             raise WrongPassword
@@ -172,7 +175,7 @@ def log_in(store: Store, passwords: Passwords, *, name: str, password: str, life
 
 def log_out(store: Store, token: str) -> None:
     """End one login; a token that is no longer known changes nothing."""
-    with store.write() as tx:
+    with write(store) as tx:
         login = tx.get(Login, token_hash(token))
         if login is not None:
             tx.delete(Login, login.id)
@@ -233,5 +236,7 @@ def _check_form(name: str, password: str, roles: tuple[str, ...], office: str) -
 def _check_password(name: str, password: str) -> None:
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
         raise PersonRefused(f"a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")
-    if name.casefold() in password.casefold() or len(set(password)) < 5:
+    beside = password.casefold().replace(name.casefold(), "")
+    named = beside != password.casefold() and len(beside) < BESIDE_NAME_CHARS_MIN
+    if named or len(set(password)) < 5:
         raise PersonRefused("the password is too easy to guess")

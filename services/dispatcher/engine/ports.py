@@ -1,8 +1,8 @@
-"""Ports of the engine: the store, the clock, ids and the signer. Only `engine/` writes through them."""
+"""Ports of the engine: the store, the clock, ids and the signer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -19,10 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How to read rows: at most `limit`, ordered by a field, `-` in front for newest first."""
+    """How to read rows: at most `limit` behind the first `skip`, ordered by a field, `-` in front for newest first."""
 
     limit: int = 1_000
     order: str = "id"
+    skip: int = 0
 
 
 class Read(Protocol):
@@ -33,6 +34,10 @@ class Read(Protocol):
     def moment(self) -> Moment: ...
     def get(self, kind: type[T], id: str) -> T | None: ...
     def find(self, kind: type[T], page: Page = ..., /, **fields: object) -> list[T]: ...
+    def asked(self, kind: type[T], page: Page = ..., /, **fields: object) -> Callable[[], list[T]]:
+        """As `find`, asked now and read when it is called: what is asked before anything is read travels together."""
+        ...
+
     def signal_incident(self, key: str) -> str | None: ...
     def stored_keys(self, keys: Sequence[str]) -> set[str]: ...
     def signal(self, key: str) -> Signal | None: ...
@@ -84,7 +89,11 @@ class Tx(Read, Protocol):
     def heard(self, rows: Sequence[Live]) -> None: ...
     def record(self, record: Record) -> None: ...
     def wake_at(self, timer: WakeAt) -> None: ...
-    def sleep(self, timer: Sleep, due_us: int | None = None) -> bool: ...
+    def sleep(self, timer: Sleep) -> None: ...
+    def take_due(self, timer: TimerRow) -> bool:
+        """Remove a timer if it is still due then; whether it was: somebody may have moved it on meanwhile."""
+        ...
+
     def save(self, effect: Save) -> None: ...
     def claim(self, carries: Sequence[str], owner: str, lease_us: int, limit: int) -> list[EffectRow]: ...
     def done(self, *effects: EffectRow) -> None: ...
@@ -98,12 +107,11 @@ class Tx(Read, Protocol):
 
 
 class Store(Protocol):
-    """Where the facts are. `write` commits when its block ends and rolls back when it raises.
+    """Where the facts are, to be read, and to be handed to the engine, which alone can write in it (`writing.write`).
 
     Raises StoreUnavailable when the database can't be reached; trying again later makes sense.
     """
 
-    def write(self) -> AbstractContextManager[Tx]: ...
     def read(self) -> AbstractContextManager[Read]: ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -14,14 +13,12 @@ from devices.protocols.documents import Order, Phase
 from devices.protocols.topics import parse_manifest_topic
 
 from ..domain.broadcasts import Broadcast, BroadcastState, Release
-from ..domain.effects import Carry
 from ..domain.incidents import Incident
 from ..domain.panels import PanelRequest
 from ..domain.places import Speaker
-from ..domain.planning import City, Coverage, in_service
+from ..domain.planning import City, Coverage
 from ..domain.refusals import NotFound
 from ..domain.refused_documents import RefusedTopic
-from ..domain.retries import RETRIES
 from ..domain.rhythm import Heard, SourceKind, source_id
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.verification import Task, TaskState
@@ -29,12 +26,10 @@ from .air.drafts import follower
 from .air.endings import no_room
 from .air.refused_documents import refused_now
 from .air.room import Room, measure
-from .air.speaker_oddities import CLONED
 from .air.streams import taken
-from .clock import APART_US, SPEAKER_SILENT_US, lately
-from .leases import GATEWAY_LEASE_US, GATEWAY_PREFIX
+from .clock import SPEAKER_SILENT_US, lately
 from .ports import Page, Read
-from .rows import ClockState, EffectRow, Expected, Lease, Live, LogRow, PanelLive, Person, Stream
+from .rows import Expected, Live, LogRow, OnLadder, PanelLive, Person, Stream
 
 T = TypeVar("T")
 D = TypeVar("D", Panel, Sensor)
@@ -43,7 +38,6 @@ PAGE_ROWS_MAX = 200
 PAGES_MAX = 50
 SPEAKERS_PAGE_MAX = 2_000
 BEHIND_PER_QUERY = 1_000
-OFFICE_TASKS_MAX = 1_000
 TASKS_OF_INCIDENT_MAX = 500
 LOG_OF_INCIDENT_MAX = 1_000
 STREAMS_MAX = 5_000
@@ -52,9 +46,7 @@ SIGNALS_MAX = 200
 SEQ_MAX = 2**62
 PANELS_MAX = 50_000
 SENSORS_MAX = 200_000
-LIVE_ROWS_MAX = 200_000
 LIVE_MAX = 10_000
-CLONED_SAID_MAX = 5
 NOTHING = Room(0, ())
 
 
@@ -68,9 +60,13 @@ class Rows(Generic[T]):
 
 def page_of(read: Read, kind: type[T], page: int, size: int, **fields: object) -> Rows[T]:
     """Page 1, 2, … of the rows with these fields, newest first; ids sort by time."""
-    first = (page - 1) * size
-    rows = read.find(kind, Page(limit=first + size + 1, order="-id"), **fields)[first:]
+    rows = read.find(kind, _page(page, size, "-id"), **fields)
     return Rows(tuple(rows[:size]), len(rows) > size)
+
+
+def _page(page: int, size: int, order: str) -> Page:
+    """One row more than the page has, which says whether another follows."""
+    return Page(limit=size + 1, order=order, skip=(page - 1) * size)
 
 
 def one(read: Read, kind: type[T], id: str) -> T:
@@ -142,11 +138,11 @@ def expected_page(read: Read, broadcast: str, after: str, size: int, *, silent_o
 
 
 def tasks_of_office(read: Read, office: str, states: tuple[TaskState, ...], page: int, size: int) -> Rows[Task]:
-    """Tasks with this office on their ladder, newest first, among the newest thousand there are."""
+    """Tasks with this office on their ladder, newest first."""
     fields: dict[str, object] = {"state": states} if states else {}
-    rows = read.find(Task, Page(limit=OFFICE_TASKS_MAX, order="-id"), **fields)
-    mine = [task for task in rows if office in task.offices][(page - 1) * size :]
-    return Rows(tuple(mine[:size]), len(mine) > size)
+    mine = read.find(OnLadder, _page(page, size, "-task"), office=office, **fields)
+    shown = tuple(row.task for row in mine[:size])
+    return Rows(tuple(read.find(Task, Page(limit=size, order="-id"), id=shown)), len(mine) > size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,86 +347,3 @@ def newest_lines(read: Read, subject: str | None, size: int) -> list[LogRow]:
         else:
             high = middle
     return read.log_of(subject, low, size)
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether each part was seen lately; times are µs UTC, 0 for never."""
-
-    clock: ClockState
-    city: str
-    gateway_until_us: int
-    worker_seq: int
-    worker_seen_us: int
-    worker_silent: bool
-    effects_open: int
-    effects_late: int
-
-    @property
-    def now_us(self) -> int:
-        return self.clock.trusted_us
-
-
-EFFECT_LATE_US = 30_000_000
-
-
-def worker_seen(read: Read, known: int = 0) -> tuple[int, int, bool]:
-    """The number of the newest line about the workers, when a canary last came back, and whether the newest one could
-    not even be sent."""
-    newest = last_seq(read, "worker", known)
-    for row in read.log_of("worker", newest - 1, 1) if newest else []:
-        silent = row.kind != "worker.alive"
-        return newest, json.loads(row.body)["facts"]["seen_us"] if silent else row.at_us, silent
-    return newest, 0, False
-
-
-def _late(effect: EffectRow, now_us: int) -> bool:
-    """Whether an effect has been wanted for longer than its kind may take, however often it was tried since."""
-    return now_us - effect.wanted_us > (RETRIES[Carry(effect.carry)].late_us or EFFECT_LATE_US)
-
-
-@dataclass(frozen=True, slots=True)
-class SpeakersOnline:
-    """How many speakers are in service, and how many of those are online and were heard lately. `cloned` are a few of
-    those whose id two devices claim."""
-
-    in_service: int
-    online: int
-    cloned: tuple[str, ...] = ()
-
-
-def speakers_online(read: Read, city: City | None) -> SpeakersOnline:
-    """The two counts for the whole city; none without a city."""
-    if city is None:
-        return SpeakersOnline(0, 0)
-    now_us = read.now_us()
-    serving = {s.id for s in in_service([s for s in city.speakers.values() if s.enrolled], now_us)}
-    heard = [live for live in read.find(Live, Page(limit=LIVE_ROWS_MAX)) if live.id in serving and live.online]
-    lately_heard = [live for live in heard if lately(live.heard_us, now_us, SPEAKER_SILENT_US)]
-    cloned = sorted(live.id for live in lately_heard if live.oddity == CLONED)
-    return SpeakersOnline(len(serving), len(lately_heard), tuple(cloned[:CLONED_SAID_MAX]))
-
-
-def health(read: Read, city: str, worker_seq: int = 0) -> Health:
-    """What the rows say of the other processes. `worker_seq` is the newest line of the worker known so far."""
-    moment = read.moment()
-    now_us = moment.now_us
-    # Nobody holds a lease for longer: what says so was written by a wrong clock.
-    latest_us = now_us + GATEWAY_LEASE_US + APART_US
-    leases = [
-        lease
-        for lease in read.find(Lease, Page(limit=100))
-        if lease.id.startswith(GATEWAY_PREFIX) and lease.until_us <= latest_us
-    ]
-    newest, seen_us, silent = worker_seen(read, worker_seq)
-    effects = read.open_effects()
-    return Health(
-        clock=moment.state,
-        city=city,
-        gateway_until_us=max((lease.until_us for lease in leases if lease.holder), default=0),
-        worker_seq=newest,
-        worker_seen_us=seen_us,
-        worker_silent=silent,
-        effects_open=len(effects),
-        effects_late=sum(1 for effect in effects if _late(effect, now_us)),
-    )

@@ -12,6 +12,7 @@ from .engine import EVENTS_MAX, Engine
 from .events import EffectGaveUp
 from .ports import Clock, Conflict, Store
 from .rows import EffectRow
+from .writing import write
 
 LEASE_US = 5_000_000
 CLAIM_MAX = 500
@@ -99,7 +100,7 @@ class Relay:
 
     def run(self) -> int:
         """One pass; how many effects were claimed."""
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             claimed = tx.claim(tuple(self._carriers), self._owner, LEASE_US, CLAIM_MAX)
         claimed_us = self._clock.mono_us()
         left = deque(claimed)
@@ -185,7 +186,7 @@ class Relay:
     def _note(self, ends: Sequence[Ended]) -> None:
         if not ends:
             return
-        with self._store.write() as tx:
+        with write(self._store) as tx:
             tx.done(*(end.effect for end in ends if end.again_us is None))
             for end in ends:
                 if end.again_us is not None:

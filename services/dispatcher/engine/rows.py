@@ -336,6 +336,16 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
+class OnLadder:
+    """An office on the ladder of a task, with the task's state."""
+
+    id: str
+    office: str
+    task: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSignal:
     """A signal with the incident it was joined to, "" for none, and whether it was cancelled or updated since."""
 

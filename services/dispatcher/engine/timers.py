@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..domain.effects import Record, Sleep, Timer, WakeAt
+from ..domain.effects import Record, Timer, WakeAt
 from .clock import APART_US, in_words
 from .engine import Engine
 from .events import TimerDue
 from .ports import Clock, Store, StoreUnavailable
 from .rows import TimerRow
+from .writing import write
 
 DUE_MAX = 200
 RELEASE_LATE_US = 60_000_000
@@ -59,8 +60,8 @@ class TimerPass:
 
     def _put_off(self, timer: TimerRow, fault: Exception) -> None:
         """On record, and tried again later; nothing is released by it any more."""
-        with self._store.write() as tx:
-            if not tx.sleep(Sleep(timer.timer, timer.subject), timer.due_us):
+        with write(self._store) as tx:
+            if not tx.take_due(timer):
                 return
             later_us = tx.now_us() + BROKEN_AGAIN_US
             tx.wake_at(WakeAt(timer.timer, timer.subject, later_us, 0))

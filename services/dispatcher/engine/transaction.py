@@ -31,7 +31,7 @@ class Prefetched:
 
     new: set[str] = field(default_factory=set)
     not_withdrawn: set[str] = field(default_factory=set)
-    panels: dict[str, Panel] = field(default_factory=dict)
+    panels: dict[str, Panel | None] = field(default_factory=dict)
     histories: dict[str, History | None] = field(default_factory=dict)
     listed: dict[str, list[Footprint]] = field(default_factory=dict)
 

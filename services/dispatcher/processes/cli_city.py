@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..adapters.city_pack import CityPack, FeedWords, PackRefused, read_city_pack
-from ..engine.cities import import_city
+from ..engine import cities
 from ..engine.ports import Store
 from ..engine.rows import CitySettings
 from ..feeds import FEEDS
@@ -61,10 +61,9 @@ def feed_words() -> FeedWords:
 
 
 def put_in(store: Store, pack: CityPack, person: str) -> int:
-    """Import a checked pack in one transaction; the new version of the city. Raises a refusal for another city."""
+    """Import a checked pack; the new version of the city. Raises a refusal for another city."""
     settings = CitySettings("city", pack.settings.code, pack.settings.name, pack.settings.issuer)
-    with store.write() as tx:
-        return import_city(tx, settings, list(pack.rows()), person)
+    return cities.put_in(store, settings, list(pack.rows()), person)
 
 
 def as_fields(verdict: CityPack | PackRefused) -> dict[str, object]:

@@ -24,7 +24,7 @@ from ..adapters.passwords import Argon2Passwords
 from ..domain.places import Area, Speaker
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
-from ..engine import desk, people
+from ..engine import enrolment, people
 from ..engine.leases import GATEWAY_PREFIX, gateway_client
 from ..engine.people import Role, fresh_secret
 from ..engine.ports import Page, Store, StoreUnavailable
@@ -47,7 +47,6 @@ from .enrolment import (
     enrol_gateway,
     enrol_panel,
     enrol_speakers,
-    put_feeds,
     renew_feed_key,
     sign_requests,
     speaker_settings,
@@ -207,7 +206,7 @@ def feed_signing(
         raise typer.BadParameter("A feed either must sign or signs no longer.")
     with _store() as store:
         if off:
-            desk.set_feed_secret(store, id, "", False, _me())
+            enrolment.set_feed_secret(store, id, "", False, _me())
         else:
             secret = sign_requests(store, FeedSecrets(Settings().feed_key), id, required, _me())
     if off:
@@ -266,7 +265,8 @@ def departments(
             # Before they are stored: keys that nobody holds would have to be made again.
             write_private(file, keys)
         try:
-            put_feeds(store, [feed for feed, _ in made.values()], _me())
+            feeds = [feed for feed, _ in made.values()]
+            enrolment.enrol_feeds(store, feeds, _me(), [feed.area for feed in feeds])
         except (Refused, StoreUnavailable):
             if file is not None:
                 file.unlink(missing_ok=True)
@@ -428,10 +428,10 @@ def _signing_of(feed: Feed) -> str:
 def _switch(kind: Kind, id: str, *, enabled: bool) -> None:
     switches: dict[Kind, Callable[[Store], object]] = {
         Kind.PERSON: partial(people.set_enabled, name=id, enabled=enabled, by=_me()),
-        Kind.FEED: partial(desk.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
-        Kind.PANEL: partial(desk.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
-        Kind.SENSOR: partial(desk.switch, kind=Sensor, id=id, enabled=enabled, by=_me()),
-        Kind.SPEAKER: partial(desk.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
+        Kind.FEED: partial(enrolment.switch, kind=Feed, id=id, enabled=enabled, by=_me()),
+        Kind.PANEL: partial(enrolment.switch, kind=Panel, id=id, enabled=enabled, by=_me()),
+        Kind.SENSOR: partial(enrolment.switch, kind=Sensor, id=id, enabled=enabled, by=_me()),
+        Kind.SPEAKER: partial(enrolment.switch, kind=BrokerAccount, id=id, enabled=enabled, by=_me()),
         Kind.GATEWAY: partial(switch_gateway, name=id, enabled=enabled, by=_me()),
     }
     with _store() as store:

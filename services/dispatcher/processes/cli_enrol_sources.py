@@ -10,9 +10,10 @@ from devices.protocols.sensor_mqtt import SensorKind
 
 from ..domain.polling import EVERY_S_MIN
 from ..domain.signals import Sensor, Use
+from ..engine import enrolment
 from .commands import my_name, opened_store
 from .enrolment import RHYTHM_S_MAX
-from .enrolment_sources import EVERY_S_MAX, enrol_poll, enrol_sensor, renew_gateway_device, stop_poll
+from .enrolment_sources import EVERY_S_MAX, enrol_poll, enrol_sensor, renew_gateway_device
 from .settings import Settings
 
 
@@ -33,7 +34,7 @@ def poll(
     loopback = Settings().poll_loopback
     with opened_store() as store:
         if stop:
-            stop_poll(store, feed, my_name())
+            enrolment.stop_poll(store, feed, my_name())
         else:
             enrol_poll(store, feed, url, every, my_name(), plain_http=plain_http, loopback=loopback)
     typer.echo(f"{feed} is polled no more." if stop else f"{feed} is polled every {every} s.")

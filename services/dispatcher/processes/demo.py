@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from ..adapters.keystore import KeyFolder
 from ..adapters.passwords import Argon2Passwords
-from ..adapters.store import SqlStore
 from ..domain.places import Office, VenueKind, offices_above
 from ..domain.planning import City
 from ..domain.signals import Panel, Sensor, Use
@@ -18,6 +17,7 @@ from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_
 from .enrolment_sources import enrol_sensor, renew_gateway_device
 from .private import add_private, write_private
 from .settings import Settings
+from .wiring import OpenStore
 
 OWN_PROCESSES = 10
 MICROPHONE_DB = 74
@@ -29,7 +29,7 @@ SCENARIO = "underground-fire-and-rainstorm"
 class Demo:
     """A simulated city. Everything in it is enrolled for exercise; there is no actual key, so nothing can sound."""
 
-    def __init__(self, settings: Settings, store: SqlStore, city: City, own_processes: int = OWN_PROCESSES) -> None:
+    def __init__(self, settings: Settings, store: OpenStore, city: City, own_processes: int = OWN_PROCESSES) -> None:
         self._own_processes = own_processes
         self._settings = settings
         self._store = store

@@ -1,8 +1,9 @@
-"""Enrolment: everybody and everything gets a name and a secret of its own. Secrets are shown once and kept hashed."""
+"""Enrolment: everybody and everything gets a name and a secret of its own. Secrets are made here, shown once and kept
+hashed; `engine/enrolment` stores what is enrolled."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,17 +19,13 @@ from ..adapters.feed_secrets import FeedSecrets
 from ..adapters.intake import TOPICS
 from ..adapters.passwords import Argon2Passwords
 from ..adapters.signatures import CERTIFICATES_MAX, BadCertificate, certificate
-from ..domain.effects import Record
-from ..domain.places import Area, Speaker, Venue
 from ..domain.planning import City
-from ..domain.refusals import NotFound, Refused
 from ..domain.signals import REQUESTS_PER_MINUTE, SIGNALS_PER_MINUTE, Datum, Evidence, Feed, Panel, Sensor, Use
-from ..engine import desk
-from ..engine.air import receipts
+from ..engine import enrolment
+from ..engine.enrolment import FeedRefused, PanelRefused
 from ..engine.leases import GATEWAY_PREFIX
 from ..engine.ports import Page, Store
 from ..engine.rows import BrokerAccount
-from ..engine.sources import panels
 from ..feeds import FEEDS
 from ..feeds.hazards import BY_NAME, OTHER
 
@@ -54,9 +51,7 @@ class Broker:
 def enrol_account(store: Store, name: str, by: str) -> str:
     """A broker account with a new secret of its own; the secret, which is not kept. An old one stops working."""
     secret = new_secret()
-    with store.write() as tx:
-        tx.put(BrokerAccount(name, hash_secret(secret)))
-        tx.record(Record("account.enrolled", name, "a new broker secret", by))
+    enrolment.enrol_account(store, name, hash_secret(secret), by)
     return secret
 
 
@@ -83,29 +78,14 @@ def enrol_gateway(store: Store, name: str, by: str) -> dict[str, str]:
 def switch_gateway(store: Store, name: str, enabled: bool, by: str) -> None:
     """Switch a gateway's accounts off, or on again with their old secrets. Raises NotFound."""
     for account in gateway_accounts(name):
-        desk.switch(store, BrokerAccount, account, enabled, by)
-
-
-class SpeakerRefused(Refused):
-    """A speaker can't be enrolled under this id: ids with this beginning are gateways'."""
-
-    code = "speaker_refused"
+        enrolment.switch(store, BrokerAccount, account, enabled, by)
 
 
 def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
     """New secrets for many speakers of the city at once. Raises NotFound for one that the city does not have, and
     SpeakerRefused for an id under which the broker would let it do what gateways may."""
-    for name in names:
-        if name.startswith(GATEWAY_PREFIX):
-            raise SpeakerRefused(name)
     secrets = {name: new_secret() for name in names}
-    with store.write() as tx:
-        for name, secret in secrets.items():
-            if tx.get(Speaker, name) is None:
-                raise NotFound(f"speaker {name}")
-            tx.put(BrokerAccount(name, hash_secret(secret)))
-            receipts.enrolled_anew(tx, name)
-        tx.record(Record("speakers.enrolled", names[0] if len(names) == 1 else "speakers", f"{len(names)} secrets", by))
+    enrolment.enrol_speakers(store, {name: hash_secret(secret) for name, secret in secrets.items()}, by)
     return secrets
 
 
@@ -172,30 +152,6 @@ class KeepOld:
     for_s: int | None
 
 
-class FeedRefused(Refused):
-    """A feed can't be enrolled like this."""
-
-    code = "feed_refused"
-
-
-class PanelRefused(Refused):
-    """A panel can't be enrolled like this."""
-
-    code = "panel_refused"
-
-
-class UseDiffers(Refused):
-    """What is enrolled keeps its use for good: enrol it under another id."""
-
-    code = "use_differs"
-
-
-def keep_use(before: Feed | Panel | Sensor | None, use: Use) -> None:
-    """A drill must never become an alarm by enrolling again. Raises UseDiffers."""
-    if before is not None and before.use is not use:
-        raise UseDiffers(f"{before.id} is enrolled for {before.use}")
-
-
 def enrol_feed(
     store: Store,
     feed_id: str,
@@ -227,13 +183,7 @@ def enrol_feed(
     feed = replace(feed, areas=areas, datum=datum, rhythm_s=rhythm_s, evidence=evidence, aliases=own)
     feed = _limited(_certified(feed, signed or Signed()), limits or Limits())
     _check_feed(feed)
-    with store.write() as tx:
-        for code in areas:
-            if tx.get(Area, code) is None:
-                raise FeedRefused(f"area {code[:ALIAS_CHARS_MAX]}")
-        keep_use(tx.get(Feed, feed_id), use)
-        tx.put(feed)
-        tx.record(Record("feed.enrolled", feed_id, f"{name}, {use}", by))
+    enrolment.enrol_feeds(store, [feed], by, areas)
     return key
 
 
@@ -269,14 +219,14 @@ def renew_feed_key(store: Store, feed_id: str, keep_old: KeepOld, by: str) -> st
     if keep_old.for_s is not None:
         with store.read() as read:
             until_us = read.now_us() + keep_old.for_s * 1_000_000
-    desk.renew_feed_key(store, feed_id, Argon2Passwords().hash(key), until_us, by)
+    enrolment.renew_feed_key(store, feed_id, Argon2Passwords().hash(key), until_us, by)
     return key
 
 
 def sign_requests(store: Store, secrets: FeedSecrets, feed_id: str, required: bool, by: str) -> str:
     """A new secret by which a feed signs its requests; the secret, which is kept sealed. Raises NotFound."""
     secret = new_secret()
-    desk.set_feed_secret(store, feed_id, secrets.seal(feed_id, secret), required, by)
+    enrolment.set_feed_secret(store, feed_id, secrets.seal(feed_id, secret), required, by)
     return secret
 
 
@@ -290,17 +240,6 @@ def department_feeds(departments: Sequence[Department], use: Use) -> dict[str, t
         _check_feed(feed)
         made[each.id] = (feed, key)
     return made
-
-
-def put_feeds(store: Store, feeds: Collection[Feed], by: str) -> None:
-    """Store feeds made by `department_feeds`, all or none. Raises FeedRefused for an area the city does not have."""
-    with store.write() as tx:
-        for feed in feeds:
-            if tx.get(Area, feed.area) is None:
-                raise FeedRefused(f"area {feed.area}: import the city first")
-            keep_use(tx.get(Feed, feed.id), feed.use)
-            tx.put(feed)
-            tx.record(Record("feed.enrolled", feed.id, f"{feed.name}, {feed.use}", by))
 
 
 def _check_feed(feed: Feed) -> None:
@@ -320,15 +259,7 @@ def _check_feed(feed: Feed) -> None:
 
 
 def enrol_panel(store: Store, panel: Panel, by: str) -> None:
-    """A fire panel by its source address. Raises NotFound for a venue that the city does not have, and PanelRefused for
-    an address that is another panel's: its fires would be told of the wrong place."""
+    """A fire panel by its source address. Raises PanelRefused for an id that is none, and what the engine refuses."""
     if not NAME.fullmatch(panel.id):
         raise PanelRefused(f"{panel.id[:40]!r} is not an id of 1 to 32 characters a-z, 0-9 and hyphen")
-    with store.read() as read:
-        others = [other.id for other in read.find(Panel, address=panel.address) if other.id != panel.id]
-        if others:
-            raise PanelRefused(f"{panel.address} is the address of {others[0]}")
-        keep_use(read.get(Panel, panel.id), panel.use)
-        if read.get(Venue, panel.venue) is None:
-            raise NotFound(f"venue {panel.venue}")
-    panels.enrol(store, panel, by)
+    enrolment.enrol_panel(store, panel, by)

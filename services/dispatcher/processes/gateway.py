@@ -27,7 +27,7 @@ from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
 from ..adapters.intake import TOPICS, SpeakerIntake
-from ..adapters.intake_journal import IntakeJournal
+from ..adapters.intake_journal import IntakeJournal, JournalFull
 from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
 from ..adapters.metrics import GatewayMetrics, KeyMetrics, jump_gauge, shadow_counter
@@ -36,9 +36,8 @@ from ..adapters.mqtt_inlet import MqttInlet
 from ..adapters.offices import OfficeTasks
 from ..adapters.sensor_intake import TOPICS as SENSOR_TOPICS
 from ..adapters.sensor_intake import SensorIntake, Sensors
-from ..adapters.store import SqlStore
 from ..adapters.tasks import WorkerTasks
-from ..domain.effects import Carry, Timer, WakeAt
+from ..domain.effects import Carry
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
@@ -46,10 +45,10 @@ from ..engine.air import refused_documents
 from ..engine.air.signing_keys import nothing_signs
 from ..engine.air.staging import stage, stage_audio, standing_words
 from ..engine.chain import chain_pass
-from ..engine.engine import EVENTS_MAX
-from ..engine.events import Event, SignalArrived, UnreadArrived
+from ..engine.due import start_canary
+from ..engine.events import Event, Outcome, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
-from ..engine.ports import Page, StoreUnavailable
+from ..engine.ports import Page, Store, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
 from ..engine.rows import EffectRow, Wording
 from ..engine.timers import TimerPass
@@ -83,7 +82,7 @@ app = typer.Typer(
 class Panels:
     """Enrolled panels by address, in memory, because every frame asks."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._by_address: dict[str, Panel] = {}
 
@@ -189,9 +188,7 @@ class Gateway:
         """Run until the process is told to stop."""
         self.panels.load()
         self.sensors.load()
-        with self.store.write() as tx:
-            now_us = tx.now_us()
-            tx.wake_at(WakeAt(Timer.CANARY, "worker", now_us, now_us + 10 * 365 * 86_400_000_000))
+        start_canary(self.store)
         start_http_server(self.settings.gateway_metrics_port, self.settings.panel_host, self.registry)
         self.link.start(self.settings.mqtt_host, self.settings.mqtt_port)
         for loop in self.loops:
@@ -222,20 +219,24 @@ class Gateway:
         await ended.wait()
         await server.stop()
 
-    def _commit(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        """Commit what panels said; while the database is away the synced journal counts as commit."""
+    def _commit(self, events: Sequence[Event]) -> Outcome:
+        """Commit what panels said; while the database is away the synced journal counts as commit. Raises
+        StoreUnavailable when that can't take it either."""
         try:
             if self.journal.waiting():
                 raise StoreUnavailable("earlier signals wait in the journal")
-            self._handle(signals, unread)
+            return self.engine.handle(events)
         except StoreUnavailable:
-            self.journal.keep(signals, unread)
+            signals = [event.signal for event in events if isinstance(event, SignalArrived)]
+            try:
+                self.journal.keep(signals, [event.unread for event in events if isinstance(event, UnreadArrived)])
+            except (JournalFull, OSError) as full:
+                raise StoreUnavailable(f"the intake journal takes nothing: {type(full).__name__} {full}") from full
             self.metrics.journal.inc(len(signals))
+            return Outcome()
 
     def _handle(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
-        events: list[Event] = [*map(SignalArrived, signals), *map(UnreadArrived, unread)]
-        for start in range(0, len(events), EVENTS_MAX):
-            self.engine.handle(events[start : start + EVENTS_MAX])
+        self.engine.handle([*map(SignalArrived, signals), *map(UnreadArrived, unread)])
 
     def _make_signer(self) -> KeySigner:
         """The signer. Raises KeysMissing, which is written down first: health must not show what was known before."""

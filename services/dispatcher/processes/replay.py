@@ -18,9 +18,10 @@ from ..domain.risk import History
 from ..domain.rules import Rules
 from ..domain.signals import Panel, Sensor, Signal
 from ..domain.silences import Silence
+from ..engine.cities import begin_world
 from ..engine.engine import Engine
 from ..engine.events import SignalArrived, TimerDue
-from ..engine.ports import Page, Read
+from ..engine.ports import Page, Read, Store
 from ..engine.rows import CitySettings, TimerRow
 
 ROWS_MAX = 200_000
@@ -143,9 +144,8 @@ def _run(
     signals: Sequence[Signal], world: Sequence[object], playbooks: Sequence[Playbook], rules: Rules, since_us: int
 ) -> dict[str, Fate]:
     clock = _Clock(since_us)
-    store = MemoryStore(clock)
-    with store.write() as tx:
-        tx.put(*world)
+    store: Store = MemoryStore(clock)
+    begin_world(store, world)
     engine = Engine(store, _Ids(), playbooks, rules=rules)
     seen: dict[str, _Seen] = {}
     timers_us = 0
@@ -172,7 +172,7 @@ def _run(
     }  # fmt: skip
 
 
-def _look(store: MemoryStore, id: str, seen: dict[str, _Seen]) -> _Seen:
+def _look(store: Store, id: str, seen: dict[str, _Seen]) -> _Seen:
     with store.read() as read:
         incident = read.get(Incident, id)
         assert incident is not None
@@ -186,7 +186,7 @@ def _look(store: MemoryStore, id: str, seen: dict[str, _Seen]) -> _Seen:
     return s
 
 
-def _pass_timers(engine: Engine, store: MemoryStore, now_us: int) -> None:
+def _pass_timers(engine: Engine, store: Store, now_us: int) -> None:
     """Whatever was due by now, in its order; a deadline that sets another one in the past comes up again."""
     for _ in range(TIMERS_MAX):
         with store.read() as read:

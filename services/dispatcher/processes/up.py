@@ -24,7 +24,6 @@ from ..adapters.broker import BrokerLogin
 from ..adapters.city_pack import PackRefused, read_city_pack
 from ..adapters.keystore import KeyFolder, KeysExist, Scope
 from ..adapters.passwords import Argon2Passwords
-from ..adapters.store import SqlStore
 from ..domain.planning import City
 from ..engine.cities import CityInMemory
 from ..engine.leases import gateway_client
@@ -38,7 +37,7 @@ from .demo import Demo
 from .enrolment import broker_logins, enrol_gateway
 from .private import write_private
 from .settings import Settings
-from .wiring import make_store
+from .wiring import OpenStore, make_store
 
 app = typer.Typer(add_completion=False, help="Run the whole system on this machine. 在本机运行整个系统。")
 
@@ -57,7 +56,7 @@ class System:
     """A running system: its settings, its children and what they were started with."""
 
     settings: Settings
-    store: SqlStore
+    store: OpenStore
     city: City
     mosquitto: Mosquitto
     redis: Redis
@@ -153,7 +152,7 @@ def _run(folder: Path, pack: Path, demo: bool, once: bool) -> int:
         system.stop()
 
 
-def prepare(settings: Settings, pack_folder: Path, demo: bool) -> tuple[Settings, SqlStore, City]:
+def prepare(settings: Settings, pack_folder: Path, demo: bool) -> tuple[Settings, OpenStore, City]:
     """Database, city and keys; only the demo makes an exercise key, and nothing here makes an actual one."""
     upgrade(settings.database)
     store = make_store(settings)
@@ -178,7 +177,7 @@ def prepare(settings: Settings, pack_folder: Path, demo: bool) -> tuple[Settings
     return settings, store, city
 
 
-def _first_administrator(settings: Settings, store: SqlStore) -> None:
+def _first_administrator(settings: Settings, store: OpenStore) -> None:
     """Somebody must be able to log in; the password is generated and stands in a file of the owner's alone."""
     with store.read() as read:
         if read.find(Person):
@@ -191,7 +190,7 @@ def _first_administrator(settings: Settings, store: SqlStore) -> None:
     write_private(settings.var / "admin-login.json", {"name": "admin", "password": password})
 
 
-def start_system(settings: Settings, store: SqlStore, city: City) -> System:
+def start_system(settings: Settings, store: OpenStore, city: City) -> System:
     """Broker, queue and our own processes, each on a free loopback port."""
     mosquitto, redis = Mosquitto(settings.var / "broker"), Redis(settings.var / "redis")
     system = System(settings, store, city, mosquitto, redis, {})

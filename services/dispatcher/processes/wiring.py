@@ -8,14 +8,17 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
 from ..adapters.playbooks import read_playbooks
 from ..adapters.rules import read_rules
 from ..adapters.store import SqlStore, SystemClock
+from ..adapters.store_changes import Changes
+from ..engine.clock import GuardedClock
 from ..engine.engine import Engine
-from ..engine.ports import Clock, Conflict, StoreUnavailable
+from ..engine.ports import Clock, Conflict, Store, StoreUnavailable
 from .settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -23,7 +26,7 @@ log = structlog.get_logger(__name__)
 STORE_AWAY_S = 0.5
 CONFLICT_PAUSE_S = 0.01
 
-__all__ = ["Loop", "SystemClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
+__all__ = ["Loop", "OpenStore", "SystemClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
 
 
 class TimeOrderedIds:
@@ -39,14 +42,23 @@ class TimeOrderedIds:
         return uuid.UUID(int=value).hex
 
 
-def make_store(settings: Settings) -> SqlStore:
+class OpenStore(Store, Protocol):
+    """A process's own store, with its clock: to be read, handed to the engine, and closed."""
+
+    @property
+    def clock(self) -> GuardedClock: ...
+    def changes(self) -> Changes: ...
+    def close(self) -> None: ...
+
+
+def make_store(settings: Settings) -> OpenStore:
     """The SQL store of these settings."""
     return SqlStore(settings.database, elsewhere=settings.database_elsewhere)
 
 
 def make_engine(
     settings: Settings,
-    store: SqlStore,
+    store: OpenStore,
     wake: Callable[[], None] = lambda: None,
     differs: Callable[[str], None] = lambda _: None,
 ) -> Engine:

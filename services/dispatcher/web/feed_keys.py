@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..domain.refusals import Refused
 from ..domain.signals import Feed
-from ..engine import desk
+from ..engine import enrolment
 from ..feeds import request_hmac
 from .deps import WebDeps
 from .feed_replays import Replays
@@ -79,7 +79,7 @@ class FeedKeys:
         self._deps.counts.feed_keys.labels("right" if opened == feed.key_hash else "old").inc()
         if opened == feed.key_hash and feed.old_key_hash and feed.old_key_until_us is None:
             # The sender has the new key now; the other web processes learn of it from the row.
-            desk.end_old_key(self._deps.store, feed.id, feed.key_hash)
+            enrolment.end_old_key(self._deps.store, feed.id, feed.key_hash)
         if not feed.enabled:
             raise FeedDisabled
         return feed, now_us

@@ -21,13 +21,14 @@ from devices.protocols.documents import Use
 
 from ..domain.refused_documents import RefusedTopic
 from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
+from ..engine import health as running
 from ..engine import queries
 from ..engine.air import accounts, broker_copies, refused_documents, signing_keys
 from ..engine.air.broker_copies import CopiesHealth
 from ..engine.air.room import TELL_PERCENT
 from ..engine.clock import in_chinese, in_words, lately, refused_until_us
+from ..engine.health import Health, SpeakersOnline
 from ..engine.ports import Read, StoreUnavailable
-from ..engine.queries import Health, SpeakersOnline
 from ..engine.rows import CitySettings, ClockState
 from . import health_obeyed
 from .deps import WebDeps
@@ -220,7 +221,7 @@ class _Watch:
         try:
             with self.deps.store.read() as read:
                 settings = read.get(CitySettings, "city")
-                seen = queries.health(read, settings.name if settings else "", self.worker_seq)
+                seen = running.health(read, settings.name if settings else "", self.worker_seq)
                 keys, copies = signing_keys.health(read), broker_copies.health(read)
                 taken, measured, waited_us = accounts.health(read), self.measure(read), read.longest_wait_us()
         except StoreUnavailable as error:
@@ -251,7 +252,7 @@ class _Watch:
         now_us = self.deps.clock.mono_us()
         if self.measured is None or now_us - self.measured_us >= self.deps.settings.room_kept_s * SECOND_US:
             city = self.deps.engine.city_of(read)
-            online, refused = queries.speakers_online(read, city), refused_documents.refused_now(read, city)
+            online, refused = running.speakers_online(read, city), refused_documents.refused_now(read, city)
             self.measured, self.measured_us = _Measured(queries.fullest_percent(read), online, refused), now_us
         return self.measured
 

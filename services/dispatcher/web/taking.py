@@ -14,11 +14,11 @@ from ..domain.refusals import NotFound
 from ..domain.signals import Feed, Problem, Reading, Unread
 from ..engine.engine import EVENTS_MAX
 from ..engine.events import SignalArrived, UnreadArrived
+from ..engine.groups import GroupCommit, Lot
 from ..engine.signals import scope
 from ..feeds import FEEDS
 from ..feeds.signed import with_signature
 from .deps import WebDeps
-from .intake import Intake, Taken
 from .problems import IdentifierReused, problem
 from .schemas import FeedAnswer, ProblemOfInput, SignalTaken
 
@@ -32,7 +32,7 @@ class Taking:
 
     def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
-        self._intake = Intake(deps.engine.handle)
+        self._group: GroupCommit[Lot] = GroupCommit(deps.engine.handle)
 
     def read(self, feed: Feed, format: str, raw: bytes, now_us: int) -> Reading:
         """What a message says, with what its XML signature proves, held to what the feed may speak for."""
@@ -58,7 +58,7 @@ class Taking:
         reused: set[str] = set()
         for start in range(0, len(events), EVENTS_MAX):
             # A table may hold more than one group; what was committed of it counts as repeated when it is sent again.
-            taken: Taken = self._intake.accept(events[start : start + EVENTS_MAX])
+            taken = self._group.accept(events[start : start + EVENTS_MAX])
             created |= taken.created
             reused |= taken.reused
         reused -= created

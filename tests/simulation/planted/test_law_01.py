@@ -24,6 +24,7 @@ from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, Outcome
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import LogRow
+from services.dispatcher.engine.writing import write
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from simulators.world import World
@@ -56,7 +57,7 @@ def test_law_1_catches_a_release_by_somebody_who_never_pressed_the_button() -> N
 
         def handle(self, events: Sequence[Event]) -> Outcome:
             outcome = super().handle(events)
-            with self._store.write() as tx:
+            with write(self._store) as tx:
                 for b in tx.find(Broadcast, Page(limit=100), state=BroadcastState.DRAFT, phase=Phase.ALERT):
                     if b.released_by and len(b.released_by) < b.people_needed:
                         tx.put(Release(self._ids.new(), b.id, Act.RELEASE, "ghost", b.content, "", "", tx.now_us()))
@@ -74,7 +75,7 @@ def test_law_1_catches_a_no_that_is_not_recorded() -> None:
             outcome = super().handle(events)
             for event in events:
                 if isinstance(event, BroadcastAct) and isinstance(event.act, Declined):
-                    with self._store.write() as tx:
+                    with write(self._store) as tx:
                         for row in tx.find(Release, Page(limit=100), broadcast=event.broadcast):
                             tx.delete(Release, row.id)
             return outcome

@@ -20,6 +20,7 @@ from services.dispatcher.engine.air import endings, streams
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, Outcome
 from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.writing import write
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from tests.simulation.planted.planting import laws_broken
@@ -31,7 +32,7 @@ def test_law_4_catches_an_alert_without_its_followers() -> None:
 
         def handle(self, events: Sequence[Event]) -> Outcome:
             outcome = super().handle(events)
-            with self._store.write() as tx:
+            with write(self._store) as tx:
                 for b in tx.find(Broadcast, Page(limit=200), state=BroadcastState.DRAFT):
                     if b.original:
                         tx.delete(Broadcast, b.id)

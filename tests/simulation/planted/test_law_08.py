@@ -17,6 +17,7 @@ from services.dispatcher.engine.ports import Conflict
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
 from services.dispatcher.engine.rows import ClockState, EffectRow, Moment, Stream
 from services.dispatcher.engine.timers import TimerPass
+from services.dispatcher.engine.writing import write
 from simulators.dispatcher import Parts
 from simulators.faults import Fault
 from simulators.world import World
@@ -51,7 +52,7 @@ def test_law_8_catches_a_relay_that_ticks_off_before_it_has_published() -> None:
         """Marks an effect done and then carries it out."""
 
         def _begin(self, effect: EffectRow, *group: Any) -> None:
-            with self._store.write() as tx:
+            with write(self._store) as tx:
                 tx.done(effect)
             super()._begin(effect, *group)
 
@@ -92,7 +93,7 @@ def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
         """Removes a due timer in a transaction of its own, and acts in the next."""
 
         def run(self) -> int:
-            with self._store.write() as tx:
+            with write(self._store) as tx:
                 due = tx.due_timers(tx.now_us(), 10)
                 for timer in due:
                     if timer.timer == Timer.RUNG:

@@ -15,6 +15,7 @@ from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, Outcome, TimerDue
 from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.writing import write
 from simulators.dispatcher import Parts
 from simulators.offices import Temper
 from simulators.sources import Fire
@@ -33,7 +34,7 @@ def test_law_10_catches_a_ladder_that_does_not_climb() -> None:
                     before[task.id] = task.rung
             outcome = super().handle(events)
             if any(isinstance(event, TimerDue) for event in events):
-                with self._store.write() as tx:
+                with write(self._store) as tx:
                     for task in tx.find(Task, Page(limit=500)):
                         if task.state is TaskState.ASKED and task.rung != before.get(task.id, task.rung):
                             tx.put(replace(task, rung=before[task.id]))

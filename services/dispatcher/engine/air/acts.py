@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from devices.protocols.documents import Phase
 
-from ...domain import broadcasts
+from ...domain import broadcast_decisions, broadcasts
 from ...domain.broadcasts import Act, Broadcast, BroadcastEvent, BroadcastState, Release
 from ...domain.effects import Effect, Record
 from ...domain.refusals import NotFound, UnknownOnAir, WrongState
@@ -25,7 +25,7 @@ def tell(work: Work, broadcast_id: str, event: BroadcastEvent) -> None:
     before = work.tx.get_locked(Broadcast, broadcast_id)
     if before is None:
         raise NotFound(f"broadcast {broadcast_id}")
-    after, effects = broadcasts.decide(before, event, work.tx.now_us())
+    after, effects = broadcast_decisions.decide(before, event, work.tx.now_us())
     signing_keys.check_release(work.tx, before, event, work.city)
     if after.rev > before.rev:
         after = _above_broker(work, before, after)
@@ -78,7 +78,7 @@ def _replace_original(work: Work, follower: Broadcast, person: str) -> list[Effe
     if original is None or not original.on_manifest:
         raise WrongState("its alert was never on air")
     work.tx.copy_expected(follower.original, follower.id, early=False)
-    after, effects = broadcasts.decide(original, broadcasts.Replaced(follower.id, person), work.tx.now_us())
+    after, effects = broadcast_decisions.decide(original, broadcasts.Replaced(follower.id, person), work.tx.now_us())
     work.tx.put(_above_broker(work, original, after))
     return effects
 

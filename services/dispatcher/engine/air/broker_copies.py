@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from ...domain.broadcasts import Broadcast
 from ...domain.effects import Carry, Save
 from ..clock import lately
-from ..ports import Page, Read, Store, Tx
+from ..ports import Page, Read, Store
 from ..rows import BrokerCopy, Stream
+from ..writing import write
 from .foreign import keeps_foreign, unknown_on_air, unknown_topics
 from .listing import ON_AIR_STATES
 
@@ -115,7 +116,7 @@ def judged(read: Read, compared: Mapping[str, str]) -> dict[str, str]:
 def note(store: Store, gateway: str, found: Mapping[str, str]) -> None:
     """Write down what a comparison found of every occupied stream: `SAME`, or what is wrong; the rows of the streams
     that are no longer occupied go."""
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("broker_copies")
         now_us = tx.now_us()
         kept = {row.id: row for row in tx.find(BrokerCopy, Page(limit=STREAMS_MAX))}
@@ -127,12 +128,13 @@ def note(store: Store, gateway: str, found: Mapping[str, str]) -> None:
             tx.delete(BrokerCopy, topic)
 
 
-def sign_again(tx: Tx, topic: str) -> None:
+def sign_again(store: Store, topic: str) -> None:
     """Have a stream signed anew: a speaker that boots now would refuse what is stored."""
-    stream = tx.get_locked(Stream, topic)
-    if stream is not None:
-        tx.put(replace(stream, orders=""))
-        tx.save(Save(Carry.PUBLISH_STREAM, topic))
+    with write(store) as tx:
+        stream = tx.get_locked(Stream, topic)
+        if stream is not None:
+            tx.put(replace(stream, orders=""))
+            tx.save(Save(Carry.PUBLISH_STREAM, topic))
 
 
 def health(read: Read) -> CopiesHealth:

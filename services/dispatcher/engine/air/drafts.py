@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
@@ -37,13 +38,20 @@ def draft(
 ) -> tuple[Broadcast, list[Effect]]:
     """Write or rewrite the incident's alert and its two followers; releases given to other content expire. Raises
     PlaceholderLeft when one of the three could not be spoken, and then writes none of them."""
+    followers = tx.asked(Broadcast, Page(order="-id"), original=incident.alert) if incident.alert else list
     existing = tx.get_locked(Broadcast, incident.alert) if incident.alert else None
     old = existing if existing is not None and existing.state in REDRAFTABLE else None
+    kept = {b.phase: b for b in reversed(followers())} if old else {}
     alert_id = old.id if old else ids.new()
-    effects: list[Effect] = []
-    for phase in Phase:
-        broadcasts.check_spoken(_broadcast(alert_id, incident, playbook, plan, city, phase, ""))
-    alert = _worded(tx, _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, ""), effects)
+    alert = _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, "")
+    bodies = [alert]
+    for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
+        before = kept.get(phase)
+        body = _broadcast(before.id if before else ids.new(), incident, playbook, plan, city, phase, alert_id)
+        bodies.append(replace(body, version=before.version if before else 0))
+    for body in bodies:
+        broadcasts.check_spoken(body)
+    (alert, *prepared), effects = _worded(tx, bodies)
     if old is not None:
         alert, changed = _carry_releases(old, alert)
         if changed:
@@ -51,10 +59,7 @@ def draft(
     tx.put(alert)
     if old is None or old.plan != plan.id or old.planned_city != plan.city_version:
         tx.plan_expected(alert.id, plan.speakers, early=False)
-    for phase in (Phase.CORRECTION, Phase.ALL_CLEAR):
-        kept = follower(tx, alert_id, phase)
-        body = _broadcast(kept.id if kept else ids.new(), incident, playbook, plan, city, phase, alert_id)
-        tx.put(_worded(tx, replace(body, version=kept.version if kept else 0), effects))
+    tx.put(*prepared)
     effects.append(
         Record(
             "broadcast.drafted", alert.id, f"{playbook.id} for {incident.id}",
@@ -133,19 +138,24 @@ def _changes(old: Broadcast, new: Broadcast) -> list[str]:
     return said or ["how it is played changed"]
 
 
-def _worded(tx: Tx, b: Broadcast, effects: list[Effect]) -> Broadcast:
-    """Give each text its wording, ask for those not rendered yet, and take along the audio there is."""
-    wordings = {lang: wording_of(b, lang) for lang in b.texts}
-    audio = []
-    for wording in wordings.values():
-        asset = tx.get(Asset, wording.id)
-        if asset is not None:
-            audio.append(wire_audio(asset))
-            continue
-        if tx.get(Wording, wording.id) is None:
-            tx.put(wording)
-        effects.append(Save(Carry.RENDER_AUDIO, wording.id))
-    return replace(b, wordings={lang: w.id for lang, w in wordings.items()}, audio=tuple(audio))
+def _worded(tx: Tx, bodies: Sequence[Broadcast]) -> tuple[list[Broadcast], list[Effect]]:
+    """Give each text its wording and the audio there is; the effects ask for what is not rendered yet."""
+    wordings = [{lang: wording_of(b, lang) for lang in b.texts} for b in bodies]
+    every = {wording.id: wording for each in wordings for wording in each.values()}
+    known = tx.asked(Wording, id=tuple(every))
+    assets = {asset.id: asset for asset in tx.find(Asset, id=tuple(every))}
+    silent = [wording for id, wording in every.items() if id not in assets]
+    there = {wording.id for wording in known()}
+    tx.put(*(wording for wording in silent if wording.id not in there))
+    worded = [
+        replace(
+            b,
+            wordings={lang: w.id for lang, w in each.items()},
+            audio=tuple(wire_audio(assets[w.id]) for w in each.values() if w.id in assets),
+        )
+        for b, each in zip(bodies, wordings, strict=True)
+    ]
+    return worded, [Save(Carry.RENDER_AUDIO, wording.id) for wording in silent]
 
 
 def wording_of(b: Broadcast, lang: str) -> Wording:

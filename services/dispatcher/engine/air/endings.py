@@ -16,8 +16,9 @@ from .room import Taken
 
 def no_room(read: Read, alert: Broadcast) -> str:
     """What fills the stream so that this draft can't be released, "" when it can."""
+    mine = streams.family_of(read, alert)
     others = streams.taken(read, alert.stream, without=alert.id)
-    if room.gives_way(streams.family_of(read, alert), others, read.now_us()) is not None:
+    if room.gives_way(mine(), others, read.now_us()) is not None:
         return ""
     return _full(others)
 
@@ -35,7 +36,8 @@ def make_room(tx: Tx, joining: Broadcast, person: str) -> list[tuple[str, Broadc
     """
     root = tx.get(Broadcast, joining.original) if joining.original else joining
     assert root is not None
-    others, mine = streams.taken(tx, joining.stream, without=root.id), streams.family_of(tx, root)
+    own = streams.family_of(tx, root)
+    others, mine = streams.taken(tx, joining.stream, without=root.id), own()
     if joining.phase is Phase.ALERT:
         gone = room.gives_way(mine, others, tx.now_us())
     else:

@@ -72,10 +72,15 @@ def release_standing(work: Work, effect: ReleaseStanding) -> None:
 
 
 def hold(work: Work, effect: HoldBroadcast) -> None:
-    """A draft whose incident no longer stands waits."""
+    """A draft whose incident no longer stands waits; what was prepared to follow it ends with a closed incident."""
     incident = work.tx.get(Incident, effect.incident)
-    if incident is not None and incident.alert and incident.air in (Air.NOT_YET, Air.STOPPED):
+    if incident is None or not incident.alert:
+        return
+    if incident.air in (Air.NOT_YET, Air.STOPPED):
         acts.tell(work, incident.alert, broadcasts.Held(effect.why))
+    if not incident.open:
+        for b in work.tx.find(Broadcast, incident=incident.id, state=BroadcastState.DRAFT):
+            acts.tell(work, b.id, broadcasts.NothingFollows())
 
 
 def recall(work: Work, effect: RecallPeople) -> None:

@@ -23,6 +23,7 @@ from ...domain.signals import Unread
 from .. import configs
 from ..ports import Store, Tx
 from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Stream
+from ..writing import write
 from . import refused_documents, removed_keys, sighted
 from .given_out import GivenOut, Remembered
 from .sighted import SETTLED_US, Seen
@@ -63,7 +64,7 @@ class Counted:
 def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SETTLED_US) -> Counted:
     """Store a batch and move its expected rows on, in one transaction. Repeats change nothing, and what a speaker says
     about no order, or about one never given to it, is shown to people once."""
-    with store.write() as tx:
+    with write(store) as tx:
         now_us = tx.now_us()
         orders = _orders(tx, arrived)
         doubted: Counter[str] = Counter()
@@ -229,7 +230,7 @@ def hear_speakers(
     The broker's `retained` copies tell what was said some time ago, by a speaker that may be dead since: they bring
     what is not known yet, and no speaker counts as heard by them.
     """
-    with store.write() as tx:
+    with write(store) as tx:
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
@@ -328,13 +329,19 @@ def missing(store: Store, speaker: str) -> tuple[int, ...]:
         return tuple(read.missing_receipts(speaker, live.journal, live.seq, ASKED_RECEIPTS_MAX))
 
 
+def keep_unread(store: Store, rows: Sequence[Unread]) -> None:
+    """Keep what speakers said and nobody could read, where people see it."""
+    with write(store) as tx:
+        tx.add_unread(rows)
+
+
 def settle_gone(store: Store, answers: Sequence[tuple[str, SpeakerAnswer]]) -> int:
     """Take in what speakers answered: receipts that a speaker no longer has are never asked for again. How many.
 
     A number settles only if it was really missing of the speaker's present journal, so an answer can make no more rows
     than the speaker keeps receipts. A receipt that comes all the same still moves its expected row on.
     """
-    with store.write() as tx:
+    with write(store) as tx:
         return sum(_gone(tx, speaker, answer) for speaker, answer in answers)
 
 

@@ -19,6 +19,7 @@ from ...domain.places import Speaker
 from ...domain.signing_keys import KeyState
 from ..ports import Page, Store, Tx
 from ..rows import Stream
+from ..writing import write
 from .compared import without_foreign
 from .foreign import manifest_found
 from .listed_keys import ListedKeys
@@ -74,7 +75,7 @@ def _all_anew(
 ) -> None:
     topics = sorted(found)
     for start in range(0, len(topics), STREAMS_AT_ONCE):
-        with store.write() as tx:
+        with write(store) as tx:
             keys = ListedKeys(tx, listed)
             for topic in topics[start : start + STREAMS_AT_ONCE]:
                 _sign_anew(tx, topic, kids, keys)
@@ -85,7 +86,7 @@ def _configs_again(store: Store) -> None:
     with store.read() as read:
         ids = sorted(s.id for s in read.find(Speaker, Page(limit=SPEAKERS_MAX)) if s.enrolled)
     for start in range(0, len(ids), CONFIGS_AT_ONCE):
-        with store.write() as tx:
+        with write(store) as tx:
             for id in ids[start : start + CONFIGS_AT_ONCE]:
                 tx.save(Save(Carry.PUBLISH_CONFIG, id))
 

@@ -28,6 +28,7 @@ from ...domain.signing_keys import (
 )
 from ..ports import Page, Read, Store, Tx
 from ..rows import CitySettings
+from ..writing import write
 from . import removed_keys
 from .broker_copies import on_air
 from .listed_keys import KEYS_MAX, ListedKeys, live_gateways
@@ -68,7 +69,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
         limited = _limited(ListedKeys(read), gateway, {id: each.key for id, each in mine.items()}, document)
     if limited:
         removed_keys.take_back(store, limited, [each.key for each in found])
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("keys")
         before, now_us = ListedKeys(tx), tx.now_us()
         newest = document >= before.newest(gateway)
@@ -93,7 +94,7 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
 def nothing_signs(store: Store) -> None:
     """Write down that a gateway could not start, because it has no readable key document: no key that was known at a
     gateway that no longer runs can be relied on."""
-    with store.write() as tx:
+    with write(store) as tx:
         tx.lock("keys")
         now_us, alive = tx.now_us(), live_gateways(tx)
         for row in tx.find(KeyState, Page(limit=KEYS_MAX)):

@@ -19,6 +19,7 @@ from ..cities import city_changed
 from ..configs import newer_version
 from ..ports import Page, Read, Store, Tx
 from ..rows import Asset, Wording
+from ..writing import write
 from .drafts import wire_audio, wording_for
 
 VENUES_A_PASS = 100
@@ -31,7 +32,7 @@ def stage(store: Store, city: City, playbooks: Iterable[Playbook]) -> int:
     made = 0
     for playbook in playbooks:
         for venue in _covered(playbook, city):
-            with store.write() as tx:
+            with write(store) as tx:
                 made += _stage_venue(tx, city, playbook, venue)
     return made
 
@@ -108,7 +109,7 @@ def stage_audio(store: Store, city: City, words: Mapping[str, Sequence[Wording]]
         if len(found) == len(wanted) and audio != city.venues[venue_id].staged and len(changed) < VENUES_A_PASS:
             changed[venue_id] = audio
     if changed:
-        with store.write() as tx:
+        with write(store) as tx:
             _hold_ready(tx, city, changed)
     return len(changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json, jws, speaker_link
@@ -54,6 +55,7 @@ class Signed:
 
 def taken(read: Read, topic: str, without: str = "") -> Taken:
     """What the room of a stream is kept for, but for the family of one alert."""
+    streams = read.asked(Stream, Page(limit=1), id=topic)
     rows = on_stream(read, topic)
     roots = tuple(dict.fromkeys(b.original or b.id for b in rows if (b.original or b.id) != without))
     alerts = _by_id(read, roots)
@@ -63,17 +65,17 @@ def taken(read: Read, topic: str, without: str = "") -> Taken:
     live = {b.original or b.id for b in rows if b.state is not BroadcastState.WITHDRAWN}
     found = [_family(alerts[id], followers[id]) for id in alerts if id in live]
     ended = [_prepared(followers[id]) for id in alerts if id not in live]
-    stream = read.get(Stream, topic)
     known = {b.id for b in rows}
-    strange = [] if stream is None else [o for o in foreign_orders(stream, [], read.now_us()) if o.id not in known]
+    strange = [o for s in streams() for o in foreign_orders(s, [], read.now_us()) if o.id not in known]
     in_force = [order for order in strange if order.state is OrderState.IN_FORCE]
     found += [Family(o.id, f"unknown here: {o.id}", o.level, room.reserved(o, ()), ours=False) for o in in_force]
     return Taken(tuple(found), max(ended, default=0))
 
 
-def family_of(read: Read, alert: Broadcast) -> Family:
-    """An alert with its followers, drafts included."""
-    return _family(alert, read.find(Broadcast, original=alert.id))
+def family_of(read: Read, alert: Broadcast) -> Callable[[], Family]:
+    """An alert with its followers, drafts included; asked now, read when it is called."""
+    followers = read.asked(Broadcast, original=alert.id)
+    return lambda: _family(alert, followers())
 
 
 def _by_id(read: Read, ids: tuple[str, ...]) -> dict[str, Broadcast]:

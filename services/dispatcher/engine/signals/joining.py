@@ -178,10 +178,10 @@ def united_places(one: Place, other: Place) -> Place:
     )
 
 
-def device_of(read: Read, signal: Signal, panels: Mapping[str, Panel]) -> Panel | Sensor | None:
-    """The enrolled panel or sensor that speaks, None for every other reporter; `panels` are some that are at hand."""
+def device_of(read: Read, signal: Signal, panels: Mapping[str, Panel | None]) -> Panel | Sensor | None:
+    """The enrolled panel or sensor that speaks, None for every other reporter; `panels` are those looked up already."""
     if of_panel(signal):
-        return panels.get(signal.reporter) or read.get(Panel, signal.reporter)
+        return panels[signal.reporter] if signal.reporter in panels else read.get(Panel, signal.reporter)
     of_sensor = signal.evidence in FROM_DEVICES and signal.key.startswith(SENSOR_KEYS)
     return read.get(Sensor, signal.reporter) if of_sensor else None
 

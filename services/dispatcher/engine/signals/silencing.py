@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ...domain.effects import Record, Sleep, Timer, WakeAt
@@ -61,6 +62,11 @@ def end(work: Work, id: str, person: str, why: str) -> None:
 def active(read: Read) -> list[Silence]:
     """Every silence that holds, and a few whose end has just come."""
     return read.find(Silence, Page(limit=ACTIVE_MAX), active=True)
+
+
+def asked(read: Read) -> tuple[Callable[[], list[Silence]], Callable[[], list[SilencedWord]]]:
+    """What `held` and `any_word` will want to know, on its way."""
+    return read.asked(Silence, Page(limit=ACTIVE_MAX), active=True), read.asked(SilencedWord, Page(limit=1))
 
 
 def held(work: Work) -> list[Silence]:

@@ -24,6 +24,7 @@ from ..rows import TimerRow
 from ..signals import incidents
 from ..tasks.own_incidents import OPEN, open_asked
 from ..transaction import Work
+from ..writing import write
 
 TOGETHER_WITHIN_US = 3_600_000_000
 OPEN_MAX = 100
@@ -92,7 +93,7 @@ def watch(store: Store, rhythms: Mapping[str, int]) -> int:
         new = [id for id in some if there.get(id, 0) != rhythms[id]]
         if new:
             changed += len(new)
-            with store.write() as tx:
+            with write(store) as tx:
                 for id in new:
                     heard = tx.get_locked(Heard, id) or Heard(id)
                     after, effects = rhythm.decide(heard, rhythm.Expected(rhythms[id]), tx.now_us())

@@ -14,7 +14,7 @@ from ..events import PanelAsked, PanelClockOff, PanelReplied
 from ..ports import Page, Store
 from ..rows import PanelLive, Stranger
 from ..transaction import Work
-from .maintenance import carried_over
+from ..writing import write
 
 STRANGERS_MAX = 10_000
 
@@ -117,7 +117,7 @@ def _decide(work: Work, request: PanelRequest, event: RequestEvent) -> PanelRequ
 def note_heard(store: Store, rows: Sequence[PanelLive]) -> None:
     """When panels were last heard, and where; no log."""
     if rows:
-        with store.write() as tx:
+        with write(store) as tx:
             tx.put(*rows)
 
 
@@ -126,7 +126,7 @@ def note_strangers(store: Store, heard: Sequence[StrangerHeard]) -> None:
     no more are listed; what they say is unread input all the same."""
     if not heard:
         return
-    with store.write() as tx:
+    with write(store) as tx:
         room = None
         for each in heard:
             known = tx.get_locked(Stranger, each.address)
@@ -140,11 +140,3 @@ def note_strangers(store: Store, heard: Sequence[StrangerHeard]) -> None:
                 tx.record(Record("panel.stranger", each.address, why, facts={"peer": each.peer}))
             last_us = max(known.last_us, each.last_us)
             tx.put(replace(known, peer=each.peer, last_us=last_us, frames=known.frames + each.frames))
-
-
-def enrol(store: Store, panel: Panel, by: str) -> None:
-    """Enrol a panel by its source address; it is a stranger no longer, and stays under the maintenance it is under."""
-    with store.write() as tx:
-        tx.put(carried_over(tx.get_locked(Panel, panel.id), panel))
-        tx.delete(Stranger, panel.address)
-        tx.record(Record("panel.enrolled", panel.id, f"{panel.name} at {panel.venue}, {panel.use}", by))

@@ -24,6 +24,7 @@ from ...domain.verification import (
     short,
 )
 from ...domain.wordings import filled
+from ..rows import OnLadder
 from ..transaction import Work
 
 STANDING_STOPPED = " (The device was put under maintenance after its alarm: nothing is broadcast by itself.)"
@@ -37,8 +38,16 @@ def tell(work: Work, task_id: str, event: TaskEvent) -> None:
     if isinstance(event, Answered) and event.person in _answered_beside(work, task):
         raise AskedTwo
     after, effects = verification.decide(task, event, work.tx.now_us())
-    work.tx.put(after)
+    _keep(work, after, task.state)
     work.next(effects)
+
+
+def _keep(work: Work, task: Task, before: TaskState | None) -> None:
+    """Write it down; each office on its ladder finds it by what has become of it."""
+    work.tx.put(task)
+    if task.state is not before:
+        offices = dict.fromkeys(task.offices)
+        work.tx.put(*(OnLadder(f"{task.id}/{office}", office, task.id, task.state) for office in offices))
 
 
 def ask(work: Work, effect: AskOffice) -> None:
@@ -146,6 +155,6 @@ def _open_task(
         asked_us=work.tx.now_us(), due_us=0, people=people,
     )  # fmt: skip
     after, effects = verification.decide(task, Asked(), work.tx.now_us())
-    work.tx.put(after)
+    _keep(work, after, None)
     work.next(effects)
     return task.id

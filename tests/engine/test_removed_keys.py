@@ -13,9 +13,9 @@ from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.places import Speaker
-from services.dispatcher.domain.refusals import NotFound, OlderKeyDocument, UnknownOnAir
+from services.dispatcher.domain.refusals import NoKey, NotFound, OlderKeyDocument, UnknownOnAir
 from services.dispatcher.domain.signing_keys import KeyState
-from services.dispatcher.engine.air import compared, foreign, receipts, removed_keys, signing_keys
+from services.dispatcher.engine.air import broker_copies, compared, foreign, receipts, removed_keys, signing_keys
 from services.dispatcher.engine.air.listing import new_stream
 from services.dispatcher.engine.air.signing_keys import KeyReport
 from services.dispatcher.engine.events import EffectGaveUp
@@ -37,6 +37,13 @@ def town() -> Town:
     made = builders.town()
     signing_keys.report(made.store, "gw-0", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
     return made
+
+
+def successor(version: int) -> Keys:
+    """A signer with the key that stays, and this version of the key document."""
+    keys = Keys(version=version)
+    keys.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    return keys
 
 
 def remove(town: Town) -> None:
@@ -296,15 +303,20 @@ def test_when_the_gateway_with_the_newest_document_dies_another_signs_and_brings
     town.clock.advance(60)
     hold(town.store, "gw-1", "host/1", 3 * SECOND_US)
     assert on_broker(town, forged) == "republish"
-    assert sign(town, alert.stream, OLDER).fresh
     assert not foreign.waits(row(town, alert.stream))
+    with pytest.raises(NoKey, match="newest key document"):
+        sign(town, alert.stream, OLDER)
+    assert sign(town, alert.stream, successor(version=1)).fresh
+    done(town)
+    broker_copies.sign_again(town.store, alert.stream, 1)
+    assert f"publish_stream:{alert.stream}" not in town.lanes()
     signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
     with town.store.read() as read_only:
         assert {key.id for key in read_only.find(KeyState)} == {HELD.id}
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_what_it_signed_by_a_removed_key_is_replaced_when_the_newest_document_is_back(town: Town, dies: bool) -> None:
+def test_a_late_signature_is_replaced_when_the_newest_document_is_back(town: Town, dies: bool) -> None:
     alert, _ = stolen_manifest(town)
     for gateway in ("gw-0", "gw-1"):
         hold(town.store, gateway, "host/1", 3 * SECOND_US)
@@ -313,14 +325,13 @@ def test_what_it_signed_by_a_removed_key_is_replaced_when_the_newest_document_is
     hold(town.store, "gw-1", "host/1", 3 * SECOND_US)
     signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0)], 1)
     town.act(alert.id, Stopped("wang", DUTY, "wait"))
-    assert sign(town, alert.stream, OLDER).fresh
+    sign(town, alert.stream, KEYS)
     done(town)
     town.clock.advance(60 if dies else 1)
     hold(town.store, "gw-0", "host/1", 3 * SECOND_US)
     remove(town)
     assert f"publish_stream:{alert.stream}" in town.lanes()
-    by_successor = Keys(version=2)
-    by_successor.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    by_successor = successor(version=2)
     sign(town, alert.stream, by_successor)
     done(town)
     remove(town)
@@ -340,7 +351,7 @@ def test_where_no_key_of_the_newest_document_signs_a_gateway_with_an_older_one_d
     alert, _ = stolen_manifest(town)
     signing_keys.report(town.store, "gw-1", [KeyReport(STOLEN, "", 0), KeyReport(HELD, "", 0)], 1)
     signing_keys.report(town.store, "gw-0", [KeyReport(HELD, "absent")], 2)
-    assert sign(town, alert.stream, OLDER).fresh
+    assert sign(town, alert.stream, successor(version=1)).fresh
 
 
 def late(town: Town, topic: str, **changes: Any) -> None:
@@ -360,8 +371,7 @@ def test_a_signature_that_came_while_the_key_was_removed_is_replaced(town: Town)
     late(town, alert.stream)
     signing_keys.report(town.store, "gw-1", [KeyReport(HELD, "", 0)], 2)
     assert f"publish_stream:{alert.stream}" in town.lanes()
-    by_successor = Keys(version=2)
-    by_successor.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    by_successor = successor(version=2)
     assert sign(town, alert.stream, by_successor).fresh
     for gateway in ("gw-0", "gw-1"):
         signing_keys.report(town.store, gateway, [KeyReport(HELD, "", 0)], 2)

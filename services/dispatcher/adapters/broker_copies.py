@@ -144,7 +144,7 @@ class BrokerCopies:
             reason = str(speaker_link.Refusal.STALE)
         if stream.orders:
             log.warning("speakers would refuse a stored manifest: it is signed anew", stream=stream.id, reason=reason)
-            broker_copies.sign_again(self._store, stream.id)
+            broker_copies.sign_again(self._store, stream.id, self._signer.document.version)
         return reason
 
     def _keys(self, raw: bytes | None) -> None:

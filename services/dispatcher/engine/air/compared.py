@@ -50,7 +50,7 @@ def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest, kid: str
     if stream is not None and stream.signed == raw:
         return "same"
     row = stream or new_stream(topic)
-    if document < keys.newest() and not keys.vouches(kid, manifest):
+    if keys.disowns(kid, manifest, document):
         tx.save(Save(Carry.PUBLISH_STREAM, topic))
         return "republish"
     if manifest.version > max(row.manifest_version, tx.now_us() // 1_000 + VERSION_AHEAD_MS_MAX):

@@ -2,7 +2,7 @@
 gateway with an older one may speak.
 
 A document only goes forward. What the newest one no longer lists is gone for good, also when the gateway that brought
-it has died; but a dead gateway keeps no other from signing.
+it has died; but a dead gateway keeps no other from signing by a key that is listed still.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class ListedKeys:
     def vouches(self, kid: str, manifest: Manifest) -> bool:
         """Whether this key may sign all that a manifest says."""
         return self.counts(kid, manifest.stream, {order.level for order in manifest.orders})
+
+    def disowns(self, kid: str, manifest: Manifest, document: int) -> bool:
+        """Whether a newer document than this version of it takes a manifest from the key that signs it."""
+        return document < self.newest() and not self.vouches(kid, manifest)
 
     def outlived(self, stream: Stream) -> bool:
         """Whether a stream was last signed, or is held by the broker as unknown here, under a key that may not sign

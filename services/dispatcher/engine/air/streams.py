@@ -117,8 +117,9 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
     chain = _chain(city, topic)
-    if ListedKeys(tx).newer_runs(signer.document.version, topic):
-        raise OlderKeyDocument(f"version {signer.document.version}")
+    keys, document = ListedKeys(tx), signer.document.version
+    if keys.newer_runs(document, topic):
+        raise OlderKeyDocument(f"version {document}")
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
     carried = _carried(tx, stream, known) if unknown_on_air(stream) else ()
@@ -138,11 +139,14 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
         audio_base=audio_base,
     )
     raw = signer.sign_manifest(manifest, chain)
+    kid = jws.header(raw).kid
+    if keys.disowns(kid, manifest, document):
+        raise NoKey(f"{kid} is not in the newest key document, or may sign less there")
     refresh_us = now_us + REFRESH_US
     # What was found on the broker is kept until every order of it is known here or over.
     foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
     signed = replace(
-        stream, manifest_version=version, orders=said, signed=raw, signed_by=jws.header(raw).kid,
+        stream, manifest_version=version, orders=said, signed=raw, signed_by=kid,
         refresh_us=refresh_us, foreign=foreign, swept_us=swept_us,
         carried=bool(foreign and (carried or stream.carried)), anew=False,
         silent_since=_silent_since(stream, rows, version),

@@ -25,7 +25,7 @@ from services.dispatcher.engine import clock as clocks
 from services.dispatcher.engine.air import broker_copies, receipts, signing_keys, streams
 from services.dispatcher.engine.air.given_out import Remembered
 from services.dispatcher.engine.air.sighted import SETTLED_US, UNSETTLED_US
-from services.dispatcher.engine.air.staging import stage, stage_audio, standing_words
+from services.dispatcher.engine.air.staging import Staging
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
@@ -129,7 +129,7 @@ class Gateway:
         self._round: Call | None = None
         self._door = PanelDoor(wall, self._commit, process.boundary, world.confirmed, parts.confirms_first)
         self._connections = 0
-        self._staged = -1
+        self._staging = Staging(process)
         self._chained_at = -1
         self._remembered = Remembered()
 
@@ -207,11 +207,9 @@ class Gateway:
         clocks.begin(self.process)
 
     def _housekeeping(self) -> None:
-        city = self.engine.read_city()
-        if city.version != self._staged:
-            self._staged = city.version
-            stage(self.process, city, self._playbooks)
-        stage_audio(self.process, city, standing_words(city, self._playbooks))
+        self._staging.look_again(everywhere=True)
+        while self._staging.step(self.engine.read_city(), self._playbooks).more:
+            pass
 
     def _replay(self) -> None:
         self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])

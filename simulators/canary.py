@@ -56,7 +56,7 @@ class SimulatedCanaries:
         not_after_us = self._keys.not_after_us(listed, self._wall.now_us())
         if not fault and connected and self._wall.now_us() <= not_after_us:
             self._fly(listed, mono_us)
-        key = KeyState(listed.kid, str(listed.use), listed.issuer, listed.area, listed.levels, not_after_us)
+        key = KeyState(listed.kid, str(listed.use), listed.issuer, listed.area, listed.levels, not_after_us, x=listed.x)
         reason, failed_us = self._failed.get(listed.kid, ("", 0))
         home_us = self._home_us.get(listed.kid)
         return KeyReport(

@@ -23,6 +23,7 @@ from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import clock as clocks
 from services.dispatcher.engine.air import broker_copies, receipts, signing_keys, streams
+from services.dispatcher.engine.air.given_out import Remembered
 from services.dispatcher.engine.air.sighted import SETTLED_US, UNSETTLED_US
 from services.dispatcher.engine.air.staging import Staging
 from services.dispatcher.engine.chain import chain_pass
@@ -130,7 +131,7 @@ class Gateway:
         self._connections = 0
         self._staging = Staging(process)
         self._chained_at = -1
-        self._given_out: dict[str, int] = {}
+        self._remembered = Remembered()
 
     # Life
 
@@ -332,7 +333,7 @@ class Gateway:
             self._parts.keep_receipts(self.process, arrived, settled_us)
         for retained, run in groupby(states, key=itemgetter(0)):
             said = [(speaker, state) for _, speaker, state in run]
-            receipts.hear_speakers(self.process, said, self._given_out, settled_us, retained=retained, city=city)
+            receipts.hear_speakers(self.process, said, self._remembered, settled_us, retained=retained, city=city)
         if answers:
             receipts.settle_gone(self.process, answers)
         if unread:

@@ -12,7 +12,7 @@ from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import Refused, UnknownOnAir
 from services.dispatcher.engine import configs
-from services.dispatcher.engine.air import broker_copies, foreign, publishing, receipts, stops_said, streams
+from services.dispatcher.engine.air import broker_copies, foreign, publishing, receipts, streams
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.relay import CarryFailed
 from services.dispatcher.engine.rows import EffectRow, Stream
@@ -55,7 +55,6 @@ class Voice:
         try:
             with self._store.write() as tx:
                 signed = self._sign_stream(tx, effect.subject, self._keys, self._city(), self._audio_base)
-                stops_said.note(tx, signed)
         except UnknownOnAir:
             # Whoever adopts or withdraws it saves this effect anew.
             return
@@ -170,4 +169,5 @@ class Voice:
             if stream is not None and stream.signed:
                 self._send(topic, stream.signed, retain=True)
             return
-        publishing.compare(self._store, topic, raw, manifest, at_start=not self.compared)
+        version = self._keys.document.version
+        publishing.compare(self._store, topic, raw, manifest, version, at_start=not self.compared)

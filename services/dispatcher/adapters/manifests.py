@@ -86,9 +86,10 @@ class SpeakerSide:
     def behind(self) -> bool:
         """Whether another gateway that runs has a newer key document: that one compares, and signs what it can. The
         database is asked anew only while it was so."""
-        return self._behind and self._looks_behind()
+        return self._behind and self.looks_behind()
 
-    def _looks_behind(self) -> bool:
+    def looks_behind(self) -> bool:
+        """The same, asked anew."""
         with self._store.read() as read:
             self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
         return self._behind
@@ -201,7 +202,7 @@ class SpeakerSide:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
         starts, and when the keys that may sign configs change."""
         basis = self._signer.config_kids()
-        if basis == self._config_basis or not basis or self._looks_behind():
+        if basis == self._config_basis or not basis or self.looks_behind():
             return
         city = self._city()
         ids = self._enrolled(city)
@@ -329,7 +330,7 @@ class SpeakerSide:
         document = self._signer.document
         with self._store.read() as read:
             stream = read.get(Stream, topic)
-        if (stream is not None and stream.signed == raw) or self._looks_behind():
+        if (stream is not None and stream.signed == raw) or self.looks_behind():
             return
         try:
             manifest = speaker_link.read_manifest(raw, topic, document, None, None)

@@ -68,6 +68,7 @@ RECONCILE_EVERY_S = 60.0
 LEASE_EVERY_S = 0.5
 PANELS_EVERY_S = 1.0
 CLOCK_EVERY_S = 0.5
+KEYS_EVERY_S = 2.0
 HEAD_START_S = 0.5
 STAGE_EVERY_S = 1.0
 STAGE_AUDIO_EVERY_S = 10.0
@@ -180,6 +181,7 @@ class Gateway:
             Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
             Loop("timers", partial(self.duties.step, Duty.TIMERS, self._timers), 0.2),
             Loop("clock", self._look_at_clocks, CLOCK_EVERY_S),
+            Loop("keys", self._look_at_keys, KEYS_EVERY_S),
             Loop("chainer", partial(self.duties.step, Duty.CHAINING, self._chain), 1.0),
             Loop("lease", self._renew, LEASE_EVERY_S),
             Loop("panels", self.panels.load, PANELS_EVERY_S),
@@ -187,7 +189,7 @@ class Gateway:
             Loop("staging", partial(self.duties.step, Duty.STAGING, self._stage), STAGE_EVERY_S),
             Loop("reconcile", self._look_at_copies, 0.05),
             Loop("canaries", self.canaries.step, CANARY_LOOK_S),
-            Loop("copies", partial(self.duties.step, Duty.COMPARING, self.copies.step, self._reaches_broker), 0.2),
+            Loop("copies", partial(self.duties.step, Duty.COMPARING, self.copies.step, self._may_speak), 0.2),
             Loop("changes", self._watch, 0.0),
             self.taken_loop,
             Loop("refusing", self._count_refusing, COUNT_REFUSING_EVERY_S),
@@ -270,7 +272,7 @@ class Gateway:
     def _take_receipts(self) -> bool:
         inlet = self.inlet
         return self.duties.step(
-            Duty.RECEIPTS, self.intake.run, self._reaches_broker, lost=inlet.close, away=partial(inlet.rest, 0.0)
+            Duty.RECEIPTS, self.intake.run, self._may_speak, lost=inlet.close, away=partial(inlet.rest, 0.0)
         )
 
     def _take_sensors(self) -> bool:
@@ -283,6 +285,14 @@ class Gateway:
     def _reaches_broker(self) -> bool:
         """Another gateway may, where this one does not."""
         return self.link.connected
+
+    def _may_speak(self) -> bool:
+        """Whether what this gateway signs, answers to hellos too, is by the newest key document that a gateway has."""
+        return self.link.connected and not self.side.behind()
+
+    def _look_at_keys(self) -> bool:
+        self.side.looks_behind()
+        return False
 
     def _lease_of(self, account: str) -> str:
         """The lease under which this gateway connects with an account; empty while it has none, and does not."""
@@ -462,7 +472,7 @@ class Gateway:
         """Every gateway compares the broker's copies once before it publishes; from then on one does for all."""
         if not self.side.reconciled:
             return self._reconcile()
-        return self.duties.step(Duty.RECONCILING, self._reconcile, self._reaches_broker)
+        return self.duties.step(Duty.RECONCILING, self._reconcile, self._may_speak)
 
     def _reconcile(self) -> bool:
         if time.monotonic() < self._compare_at or not self.link.connected:

@@ -133,7 +133,7 @@ class Gateway:
         )  # fmt: skip
         self.taken_loop = Loop("accounts", self.taken.step, 0.5)
         # What speakers and sensors say comes by connections of their own, so that no herd of receipts holds a manifest
-        # or an alarm up. What sensors' messages are retained is no news.
+        # or an alarm up. A sensor's retained message is no news.
         self.inlet = self._make_inlet(RECEIPTS_ACCOUNT)
         self.sensor_inlet = self._make_inlet(SENSORS_ACCOUNT, retained=False)
         self.sensor_intake = SensorIntake(

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from devices.protocols import speaker_link
 from devices.protocols.canary import ALL_CANARIES, Canary, canary_topic, sign_canary
 from devices.protocols.documents import Manifest, Use
-from services.dispatcher.adapters import broker, broker_copies, canaries
+from services.dispatcher.adapters import broker, canaries, mqtt
 from services.dispatcher.adapters.broker_copies import BrokerCopies
 from services.dispatcher.adapters.canaries import Canaries
 from services.dispatcher.adapters.keystore import DAY_US, DOCUMENT, KeyFolder, KeySigner, Scope
@@ -57,10 +57,10 @@ class Gateway:
         self.link = self._link("gw-0", self._deliver)
         self.somebody = self._link("gw-1", self.told.put)
         self.signer = KeySigner(self.folder, self.town.clock.now_us)
-        self.side = SpeakerSide(self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads())
-        store, now_us = self.town.store, self.town.clock.now_us
+        store, clock = self.town.store, self.town.clock
+        self.side = SpeakerSide(store, self.signer, self.link, self.town.engine.read_city, clock, Spreads())
         self.canaries = self.make_canaries(metrics)
-        self.copies = BrokerCopies(store, self.side, self.signer, self.link, "gw-0", now_us, metrics.copies, ROUND_S)
+        self.copies = BrokerCopies(store, self.side, self.signer, self.link, "gw-0", clock, metrics.copies, ROUND_S)
         hold(store, "gw-0", "host/1", 400 * DAY_US)
         self.connect()
 
@@ -77,7 +77,6 @@ class Gateway:
             self.canaries.heard(delivery.topic, delivery.payload)
         else:
             self.side.seen(delivery.topic, delivery.payload)
-            self.copies.delivered(delivery.topic, delivery.payload, delivery.retain)
         self.heard.put(delivery)
         delivery.ack()
 
@@ -173,7 +172,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture
 def gateway(mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     monkeypatch.setattr(canaries, "HOME_WITHIN_S", 1.0)
-    monkeypatch.setattr(broker_copies, "ANSWER_S", 0.4)
+    monkeypatch.setattr(mqtt, "ANSWER_S", 0.4)
     assert mosquitto.port is not None
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)

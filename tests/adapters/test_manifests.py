@@ -54,7 +54,7 @@ class Gateway:
         self.ears = self._link("gw-1", self.heard)
         self.signer = KeySigner(self.folder, lambda: NOON_US)
         self.side = SpeakerSide(
-            self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads(), "http://127.0.0.1/audio",
+            self.town.store, self.signer, self.link, self.town.engine.read_city, self.town.clock, Spreads(), "http://127.0.0.1/audio",
             self.published.append, self.unknown.append,
         )  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_a_newer_manifest_that_is_unknown_here_is_never_said_over(gateway: Gatew
 def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_that_come_back_are_not(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_S", 0.0)
+    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_US", 0)
     gateway.town.on_air()
     gateway.side.reconcile()
     gateway.carry(TOPIC)
@@ -226,7 +226,7 @@ def test_a_manifest_that_somebody_else_publishes_is_noticed_at_once_and_ours_tha
 def test_what_could_not_be_compared_is_compared_again_and_keeps_nothing_else_waiting(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_S", 0.0)
+    monkeypatch.setattr(manifests, "ARRIVED_SETTLE_US", 0)
     gateway.town.on_air()
     gateway.side.reconcile()
     gateway.carry(TOPIC)
@@ -277,7 +277,8 @@ def test_a_gateway_that_starts_takes_what_is_unknown_on_air_for_a_restored_backu
     gateway.carry(TOPIC)
     known = gateway.read(gateway.next("/manifest/"))
     newer = replace(known, version=known.version + 1, orders=(replace(known.orders[0], id="f" * 32),))
-    fresh = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, Spreads())
+    at = gateway.town
+    fresh = SpeakerSide(at.store, gateway.signer, gateway.link, at.engine.read_city, at.clock, Spreads())
     fresh.seen(TOPIC, gateway.signer.sign_manifest(newer, (CITY,)))
     assert not fresh.reconciled
     fresh.reconcile()
@@ -344,8 +345,9 @@ def test_a_config_with_other_content_or_another_key_has_another_version(gateway:
     first = configured(gateway)
     assert configured(gateway) == first
     spread = SpeakerSide(
-        gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, Spreads(reconnect_s=40)
-    )
+        gateway.town.store, gateway.signer, gateway.link, gateway.town.engine.read_city, gateway.town.clock,
+        Spreads(reconnect_s=40),
+    )  # fmt: skip
     second = configured(gateway, spread)
     assert (second.reconnect_spread_s, second.version) == (40, first.version + 1)
     gateway.folder.make(Scope(Use.CONFIG, "city", CITY, 30), NOON_US)
@@ -433,7 +435,7 @@ def test_one_look_at_the_city_serves_all_configs_that_were_claimed_together(gate
         looks.append(gateway.town.engine.read_city())
         return looks[-1]
 
-    side = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, city, Spreads())
+    side = SpeakerSide(gateway.town.store, gateway.signer, gateway.link, city, gateway.town.clock, Spreads())
     _, topics = many_configs(gateway)
     assert slowly(gateway, side.publish_config).run() == len(topics)
     assert len(looks) == 1

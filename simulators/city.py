@@ -253,6 +253,9 @@ class Keys:
     def config_kid(self, area_chain: tuple[str, ...]) -> str:
         return self.private["config"].kid
 
+    def config_kids(self) -> tuple[str, ...]:
+        return (self.private["config"].kid,)
+
     def sign_config(self, config: SpeakerConfig) -> bytes:
         return sign(config, self.private["config"])
 

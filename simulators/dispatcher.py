@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from devices.protocols import speaker_link
+from devices.protocols.canary import ALL_CANARIES
 from devices.protocols.gb26875 import Frame
 from services.dispatcher.adapters.broker_copies import BrokerCopies
+from services.dispatcher.adapters.canaries import Canaries
 from services.dispatcher.adapters.gb26875_centre import PanelCentre
 from services.dispatcher.adapters.intake import TOPICS, SpeakerIntake
 from services.dispatcher.adapters.intake_journal import commit_or_keep
 from services.dispatcher.adapters.manifests import ARRIVED_SETTLE_US, SpeakerSide
+from services.dispatcher.adapters.metrics import KeyMetrics
 from services.dispatcher.adapters.offices import OfficeTasks
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
@@ -28,23 +34,25 @@ from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, Outcome, SignalArrived, UnreadArrived
+from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Clock, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.rows import Asset, EffectRow
 from services.dispatcher.engine.timers import TimerPass
 from simulators import city
-from simulators.canary import Report, SimulatedCanaries
+from simulators.canary import VirtualKeyFiles
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
 from simulators.door import PanelDoor
 from simulators.network import Broker
-from simulators.voice import VirtualInlet, VirtualLink, spreads
+from simulators.voice import CANARIES, VirtualInlet, VirtualLink, spreads
 
 CLIENT = "gw-0"
 SETTLE_US = 300_000
 COMPARE_US = 60_000_000
 COPIES_LOOK_US = 1_000_000
+LEASE_US = 15_000_000
 AUDIO_BASE = "http://127.0.0.1/audio"
 INTAKE_US = 20_000
 AWAY_US = 500_000
@@ -63,7 +71,7 @@ class Parts:
     sign: Callable[..., streams.Signed] = publishing.sign
     keep_receipts: Callable[..., receipts.Counted] = receipts.keep_receipts
     centre: type[PanelCentre] = PanelCentre
-    report_keys: Report = signing_keys.report
+    report_keys: Callable[[Store, str, Sequence[signing_keys.KeyReport], int], None] = signing_keys.report
     copies: type[BrokerCopies] = BrokerCopies
 
 
@@ -140,7 +148,11 @@ class Gateway:
             parts.relay(process, self.engine, carriers, owner, wall),
         )
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
-        self._canaries = SimulatedCanaries(process.quiet, keys, broker, wall, client, parts.report_keys)
+        numbers = count()
+        self._canaries = Canaries(
+            process.quiet, VirtualKeyFiles(keys, wall), self.side, self.link, client, wall,
+            KeyMetrics(CollectorRegistry()), nonce=lambda length: f"{next(numbers):022}", report=parts.report_keys,
+        )  # fmt: skip
         self._round: Call | None = None
         self._door = PanelDoor(
             parts.centre, city.panels(), wall.now_us, self._commit, process.boundary, world.confirmed
@@ -253,6 +265,7 @@ class Gateway:
                 speaker_link.ALL_SPEAKER_MANIFESTS,
                 speaker_link.KEYS_TOPIC,
                 ALL_CONFIGS,
+                ALL_CANARIES,
             )
         )
         number = self._connections
@@ -265,6 +278,10 @@ class Gateway:
 
     def receive(self, number: int, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
         if number != self._connections or not self.process.alive:
+            return
+        if topic.startswith(CANARIES):
+            self._canaries.heard(topic, payload)
+            ack()
             return
         if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC or topic.endswith("/config"):
             self.side.seen(topic, payload)
@@ -329,25 +346,16 @@ class Gateway:
             self.later(COPIES_LOOK_US, self._look_at_copies)
 
     def watch_keys(self) -> None:
-        """One step of the loop of canaries."""
-        connection = self.link.connection
-        self._canaries.step(connection is not None and connection.passes)
+        """Renew the lease, and one step of the loop of canaries. What these write is no commit that anybody waits for,
+        and nobody is killed in it."""
+        hold(self.process.quiet, self.client, self.client, LEASE_US)
+        self._canaries.step()
         # A key that is not listed any more has streams signed anew.
         self._look_at(self._next_us())
 
     def keys_changed(self) -> None:
-        """The key document is another one: it is published at once, and the keys are tried."""
-        self._canaries.round_now()
-        self.later(100_000, self._take_keys)
-
-    def _take_keys(self) -> None:
-        if self.side.reconciled:
-            try:
-                self.side.publish_keys()
-            except CarryFailed:
-                self._world.say(self.client, "could not publish the key document")
-        self.watch_keys()
-        self.wake()
+        """The key document is another one: the loop of canaries looks before its time."""
+        self.later(100_000, self.watch_keys)
 
     # Fire panels
 

@@ -144,8 +144,9 @@ class Gateway:
         )  # fmt: skip
         key_metrics = KeyMetrics(self.registry)
         self.canaries = Canaries(
-            self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
-        )
+            self.store, self.signer, self.side, self.link, self.client_id, self.store.clock, key_metrics,
+            settings.canary_every_s,
+        )  # fmt: skip
         self.copies = BrokerCopies(
             self.store, self.side, self.signer, self.link, self.client_id, self.store.clock, key_metrics.copies,
             settings.compare_every_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from devices.protocols.canary import Canary, sign_canary
-from devices.protocols.documents import KeyDocument, LinkKey
+from devices.protocols.documents import LinkKey
 from services.dispatcher.domain.refusals import NoKey
 from services.dispatcher.domain.signing_keys import KeyTrouble, TriedKey
 from services.dispatcher.engine.ports import Clock
@@ -20,24 +20,17 @@ class VirtualKeyFiles:
         self.root = keys.root
         self.look_again()
 
-    @property
-    def document(self) -> KeyDocument:
-        return self._keys.document
-
-    @property
-    def signed_document(self) -> bytes:
-        return self._keys.signed_document
-
     def changed(self) -> bool:
         return self._stamp() != self._read
 
     def look_again(self) -> None:
         self._read = self._stamp()
-        self.tried = tuple(self._tried(listed) for listed in self._keys.document.keys)
+        self.document, self.signed_document = self._keys.document, self._keys.signed_document
+        self.tried = tuple(self._tried(listed) for listed in self.document.keys)
 
     def sign_canary(self, kid: str, gateway: str, nonce: str) -> bytes:
         now_us = self._clock.now_us()
-        for key in map(self._tried, self._keys.document.keys):
+        for key in map(self._tried, self.document.keys):
             if key.listed.kid == kid and key.fault is None and now_us <= key.listed.not_after:
                 canary = Canary(kid, key.listed.use, gateway, nonce, now_us)
                 return sign_canary(canary, self._keys.private[str(key.listed.use)])

@@ -19,7 +19,7 @@ from .manifests import BrokerLink, LinkSigner, SpeakerSide
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
-AGAIN_S = 2.0
+AGAIN_US = 2_000_000
 NOT_CONNECTED = "not_connected"
 MISSING = "missing"
 ANOTHER = "another"
@@ -28,7 +28,7 @@ ANOTHER = "another"
 class BrokerCopies:
     """Compares the retained bytes of every occupied stream, and of the key document, with the stored ones.
 
-    `every_s` seconds lie between two comparisons, `AGAIN_S` after one that found something wrong. `told` gets what each
+    `every_s` seconds lie between two comparisons, `AGAIN_US` after one that found a fault. `told` gets what each
     comparison found, by topic.
     """
 
@@ -44,9 +44,8 @@ class BrokerCopies:
         every_s: float = EVERY_S,
     ) -> None:
         self._store, self._side, self._signer, self._link = store, side, signer, link
-        self._gateway, self._clock, self._told, self._every_s = gateway, clock, told, every_s
-        self._at_us = 0
-        self._look_after(min(every_s, AGAIN_S))
+        self._gateway, self._clock, self._told, self._every_us = gateway, clock, told, round(every_s * 1_000_000)
+        self._at_us = clock.mono_us() + min(self._every_us, AGAIN_US)
 
     def step(self) -> bool:
         """Compare when it is time to. One step of a loop."""
@@ -54,11 +53,8 @@ class BrokerCopies:
             return False
         found = self.compare()
         mended = {MISSING, ANOTHER} & set(found.values())
-        self._look_after(AGAIN_S if mended else self._every_s)
+        self._at_us = self._clock.mono_us() + (AGAIN_US if mended else self._every_us)
         return False
-
-    def _look_after(self, wait_s: float) -> None:
-        self._at_us = self._clock.mono_us() + round(wait_s * 1_000_000)
 
     def compare(self) -> dict[str, str]:
         """Ask, compare, mend and write down; what was found of each occupied stream."""

@@ -66,14 +66,11 @@ class _Known:
 class TryingSigner(Protocol):
     """Tries every key, and signs with each: `keystore.KeySigner`, which says what each of these does."""
 
-    @property
-    def document(self) -> KeyDocument: ...
-    @property
-    def signed_document(self) -> bytes: ...
-    @property
-    def root(self) -> LinkKey: ...
-    @property
-    def tried(self) -> tuple[TriedKey, ...]: ...
+    document: KeyDocument
+    signed_document: bytes
+    root: LinkKey
+    tried: tuple[TriedKey, ...]
+
     def changed(self) -> bool: ...
     def look_again(self) -> None: ...
     def sign_canary(self, kid: str, gateway: str, nonce: str) -> bytes: ...
@@ -162,7 +159,6 @@ class Canaries:
         return now_us - self._keys_sent_us >= HOME_WITHIN_US
 
     def _send(self, now_us: int) -> None:
-        """Send one canary by every key that can sign."""
         for nonce in [n for n, x in self._out.items() if now_us - x.sent_us > LATE_ROUNDS * self._every_us]:
             del self._out[nonce]
         self._over = set()

@@ -83,15 +83,13 @@ class SpeakerSide:
         clock: Clock,
         spreads: Spreads,
         audio_base: str = "",
-        published: Callable[[str], None] = lambda topic: None,
         unknown: Callable[[int], object] = lambda streams: None,
         sign: Callable[[Store, str, LinkSigner, City, str], Signed] = publishing.sign,
         compare_wait_s: float = RECONCILE_WAIT_S,
     ) -> None:
         self._store, self._signer, self._link, self._city, self._clock = store, signer, link, city, clock
         self._spreads, self._audio_base = spreads, audio_base
-        self._published, self._unknown = published, unknown
-        self._sign_and_note, self._compare_wait_s = sign, compare_wait_s
+        self._unknown, self._sign_and_note, self._compare_wait_s = unknown, sign, compare_wait_s
         self._seen: dict[str, bytes] = {}
         self._arrived: dict[str, int] = {}
         self._looked: tuple[int, City] | None = None
@@ -115,14 +113,17 @@ class SpeakerSide:
 
     def _published_stream(self, signed: Signed, finish: Finish) -> None:
         finish()
-        self._publish_newer(signed)
-        self._published(signed.topic)
+        self._publish_newer(signed.topic, signed.version)
 
-    def _publish_newer(self, signed: Signed) -> None:
+    def _publish_newer(self, topic: str, version: int) -> None:
         """Another gateway, or thread, may have signed in between, and ours reached the broker after its own."""
-        while (newer := self._newer(signed)) is not None:
-            signed = newer
-            self._link.publish(signed.topic, signed.raw, retain=True)
+        while True:
+            with self._store.read() as read:
+                stream = read.get(Stream, topic)
+            if stream is None or stream.manifest_version <= version or not stream.orders:
+                return
+            self._link.publish(topic, stream.signed, retain=True)
+            version = stream.manifest_version
 
     def _sign(self, topic: str) -> Signed:
         try:
@@ -136,13 +137,6 @@ class SpeakerSide:
         for order in signed.refused:
             log.critical("not signed: no valid release shows for it", order=order, stream=topic)
         return signed
-
-    def _newer(self, signed: Signed) -> Signed | None:
-        with self._store.read() as read:
-            stream = read.get(Stream, signed.topic)
-        if stream is None or stream.manifest_version <= signed.version or not stream.orders:
-            return None
-        return Signed(stream.id, stream.manifest_version, stream.signed, fresh=False)
 
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
@@ -257,7 +251,7 @@ class SpeakerSide:
     def say_again(self, stream: Stream) -> None:
         """Put what is stored of a stream on the broker again. Raises CarryFailed."""
         self._link.publish(stream.id, stream.signed, retain=True)
-        self._publish_newer(Signed(stream.id, stream.manifest_version, stream.signed, fresh=False))
+        self._publish_newer(stream.id, stream.manifest_version)
 
     def forget_seen(self) -> None:
         """A new connection: what the broker holds is told again."""

@@ -1,0 +1,1 @@
+"""What runs in the emergency office. So far one service, the dispatcher."""

@@ -15,14 +15,14 @@ from devices.protocols.gb26875 import Frame
 from devices.protocols.jws import header
 from devices.protocols.refusals import Refusal
 from devices.protocols.selector import matches
-from devices.protocols.speaker_link import KEYS_TOPIC, digest, whereabouts
+from devices.protocols.speaker_link import KEYS_TOPIC, digest, parse_manifest_topic, reaches, whereabouts
 from devices.speaker.events import SegmentKind
 from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import Act, Broadcast, Release, content_hash
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Speaker
 from services.dispatcher.domain.signals import Signal, Use
-from services.dispatcher.engine.rows import Asset
+from services.dispatcher.engine.rows import Asset, Wording
 from simulators.attacker import EVIL
 from simulators.city import Genuine, Keys
 from simulators.clock import VirtualClock
@@ -90,19 +90,33 @@ class Truth:
         return 2 * self.error_us_max + SLACK_US
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """By whom something was said: the public half of the key, the area that it had, the stream, and of an order its
+    level."""
+
+    x: str
+    area: str
+    stream: str
+    level: int = 0
+
+
 @dataclass(slots=True)
 class _Obeyed:
     """What one journal of a speaker took in: per topic and key the version, and every manifest; per order the newest
-    revision with the topic that brought it and the key that vouches for it; what came, and which key listed each
-    revision last while it was the newest."""
+    revision; what came; and by whom each revision was listed last while it was the newest. `maybe_by` is the same of
+    the messages over which the speaker died: it may have written them down."""
 
-    versions: dict[str, dict[str, int]] = field(default_factory=dict)
+    versions: dict[str, dict[Signed, int]] = field(default_factory=dict)
     accepted: dict[str, set[bytes]] = field(default_factory=dict)
-    vouches: dict[str, str] = field(default_factory=dict)
     newest: dict[str, Order] = field(default_factory=dict)
     came: dict[tuple[str, int], Order] = field(default_factory=dict)
-    brought_by: dict[str, str] = field(default_factory=dict)
-    listed_by: dict[tuple[str, int], str] = field(default_factory=dict)
+    listed_by: dict[tuple[str, int], Signed] = field(default_factory=dict)
+    maybe_by: dict[tuple[str, int], Signed] = field(default_factory=dict)
+
+    def newest_by(self, key: str) -> Signed | None:
+        """By whom the newest revision of an order is listed."""
+        return self.listed_by.get((key, self.newest[key].rev)) if key in self.newest else None
 
 
 class Ears:
@@ -186,7 +200,10 @@ class Ears:
         return "its standing order does not cover what was reported"
 
     def _other_words(self, db: Database, row: Broadcast, heard: Heard) -> str:
-        assets = {asset.sha256 for asset in db.rows(Asset).values() if asset.id in row.wordings.values()}
+        # What a content's hash leaves out: that the recordings are of its words.
+        said_by = {row.wordings.get(lang): text for lang, text in row.texts.items()}
+        rendered = {w.id for w in db.rows(Wording).values() if said_by.get(w.id) == w.text}
+        assets = {asset.sha256 for asset in db.rows(Asset).values() if asset.id in rendered}
         for segment in heard.plan.segments:
             said = {
                 SegmentKind.SAY: row.texts.values(),
@@ -257,23 +274,45 @@ class Ears:
         order = self._of(heard.journal).came.get((heard.plan.order, heard.plan.rev))
         if order is None or order.phase is not Phase.ALERT:
             return
-        firsts: dict[str, int] = {}
-        keys = speaker.state.papers.keys
-        listed = {key.kid for key in keys.keys} if keys is not None else set[str]()
+        firsts: dict[str, Heard] = {}
         for each in speaker.heard:
-            obeyed = self._of(each.journal)
-            said = obeyed.came.get((each.plan.order, each.plan.rev))
-            # What only removed keys listed as it played may be a thief's, and uses up nothing.
-            back = obeyed.listed_by.get((each.plan.order, each.plan.rev), "") not in listed
-            grave = said is not None and said.phase is Phase.ALERT and _uses_up(said, order) and not back
-            if grave and each.journal == heard.journal:
-                firsts.setdefault(each.plan.order, each.began_us)
-        if firsts.get(heard.plan.order) != heard.began_us:
+            if each.journal == heard.journal:
+                firsts.setdefault(each.plan.order, each)
+        if firsts[heard.plan.order] is not heard:
             return
         since_us = heard.began_us - HOUR_US + self._truth.slack_us
-        recent = [us for us in firsts.values() if us > since_us]
+        recent = [h for h in firsts.values() if h.began_us > since_us and self._uses_up(speaker, h, order)]
+        recent = [h for h in recent if self._of(h.journal).came[h.plan.order, h.plan.rev].phase is Phase.ALERT]
         if len(recent) > STARTS_PER_HOUR_MAX:
             self._truth.broken(5, speaker.id, f"{speaker.id} begins {len(recent)} alerts in an hour")
+
+    def held_back(self, speaker: SimulatedSpeaker, key: str, rev: int) -> None:
+        """A speaker says that its rate limit holds an alert back: so many orders have begun here, and still count."""
+        order = self._of(speaker.disk.journal).came.get((key, rev))
+        if order is None:
+            return
+        self._truth.counts["limit.checked"] += 1
+        if not self.limit_reached(speaker, order, HOUR_US + self._truth.slack_us):
+            said = f"{speaker.id} holds {order.id} back by its rate limit, which is not reached"
+            self._truth.broken(5, speaker.id, said)
+
+    def limit_reached(self, speaker: SimulatedSpeaker, order: Order, within_us: int) -> bool:
+        """Whether as many orders may have begun here as the config allows. A new revision may be a new start: what was
+        stopped and comes back counts again. A start that was written down in front of a crash made no sound, and may
+        have become new by it."""
+        crashes, since_us = max(speaker.boots - 1, 0), self._truth.clock.us - within_us
+        mine = [h for h in speaker.heard if h.journal == speaker.disk.journal and (crashes or h.began_us > since_us)]
+        begun = {(h.plan.order, h.plan.rev) for h in mine if self._uses_up(speaker, h, order)}
+        return len(begun) + crashes >= STARTS_PER_HOUR_MAX
+
+    def _uses_up(self, speaker: SimulatedSpeaker, heard: Heard, order: Order) -> bool:
+        """Whether a start counts against an alert: it is as grave, and not surely of a key that may not sign it now. Of
+        whom it is may be unknown, where the speaker died over the message; then it counts."""
+        obeyed, said_by = self._of(heard.journal), (heard.plan.order, heard.plan.rev)
+        said = obeyed.came.get(said_by)
+        by = [each for of in (obeyed.listed_by, obeyed.maybe_by) if (each := of.get(said_by)) is not None]
+        counts = not by or any(may_sign(speaker.state, each) for each in by)
+        return said is not None and counts and _as_grave(said, order)
 
     # The order of sounds
 
@@ -323,8 +362,12 @@ class Ears:
         genuine = keys.genuine.get(payload) or keys.stolen.get(payload)
         if genuine is not None and genuine.manifest.stream == topic:
             self._by_digest.setdefault(digest(payload), genuine)
+            by = None if whole else signed_by(speaker.state, genuine)
             for order in genuine.manifest.orders:
-                obeyed.came[f"{order.status}/{order.id}", order.rev] = order
+                said = f"{order.status}/{order.id}", order.rev
+                obeyed.came[said] = order
+                if by is not None:
+                    obeyed.maybe_by[said] = replace(by, level=order.level)
         streams = speaker.state.papers.streams
         if not whole or before.papers.streams is streams:
             return
@@ -349,30 +392,33 @@ class Ears:
             return
         manifest = genuine.manifest
         truth.counts["manifest.accepted"] += 1
-        kid, keys = header(genuine.raw).kid, speaker.state.papers.keys
-        listed_kids = {key.kid for key in keys.keys} if keys is not None else set[str]()
+        by, state = signed_by(speaker.state, genuine), speaker.state
+        if by is None or not may_sign(state, by):
+            truth.broken(5, speaker.id, f"{speaker.id} obeys a manifest on {topic}, and its key may not sign there")
+            return
         versions = obeyed.versions.setdefault(topic, {})
-        if manifest.version <= max((v for k, v in versions.items() if k in listed_kids), default=0):
+        if manifest.version <= max((v for signed, v in versions.items() if may_sign(state, signed)), default=0):
             truth.broken(5, speaker.id, f"{speaker.id} goes back to version {manifest.version} on {topic}")
         if truth.clock.us > manifest.fresh_until + truth.slack_us:
             truth.broken(5, speaker.id, f"{speaker.id} obeys version {manifest.version} on {topic}, which is stale")
-        versions[kid] = manifest.version
+        versions[by] = manifest.version
         obeyed.accepted.setdefault(topic, set()).add(found)
         for order in manifest.orders:
             key = f"{order.status}/{order.id}"
-            taken_back = obeyed.vouches.get(key, kid) not in listed_kids
-            if key not in obeyed.newest or obeyed.newest[key].rev < order.rev or taken_back:
-                obeyed.newest[key], obeyed.brought_by[key] = order, topic
-            if obeyed.brought_by[key] == topic:
-                obeyed.vouches[key] = kid
-                if obeyed.newest[key].rev == order.rev:
-                    obeyed.listed_by[(key, order.rev)] = kid
+            before = obeyed.newest_by(key)
+            if before is None or obeyed.newest[key].rev < order.rev or not may_sign(state, before):
+                obeyed.newest[key], before = order, None
+            if obeyed.newest[key].rev == order.rev and (before is None or before.stream == topic):
+                obeyed.listed_by[key, order.rev] = replace(by, level=order.level)
         listed = {f"{order.status}/{order.id}" for order in manifest.orders}
         for key, order in obeyed.newest.items():
-            if obeyed.brought_by[key] == topic and key not in listed and order.start_at < manifest.swept:
+            before = obeyed.newest_by(key)
+            if before is None or before.stream != topic or key in listed:
+                continue
+            if order.start_at < manifest.swept:
                 truth.counts["order.swept"] += 1
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
-            elif obeyed.brought_by[key] == topic and key not in listed and obeyed.vouches[key] not in listed_kids:
+            elif not may_sign(state, before):
                 truth.counts["order.taken_back"] += order.state is OrderState.IN_FORCE
                 obeyed.newest[key] = replace(order, state=OrderState.WITHDRAWN)
 
@@ -406,7 +452,24 @@ class Ears:
         self._frames[name] = frozenset(keys)
 
 
-def _uses_up(said: Order, order: Order) -> bool:
+def signed_by(state: State, genuine: Genuine) -> Signed | None:
+    """By whom a manifest is signed, by the key document that a speaker holds; None where that does not list its key."""
+    keys, kid = state.papers.keys, header(genuine.raw).kid
+    key = None if keys is None else next((key for key in keys.keys if key.kid == kid), None)
+    return Signed(key.x, key.area, genuine.manifest.stream) if key is not None else None
+
+
+def may_sign(state: State, by: Signed) -> bool:
+    """Whether the key may sign on that stream, and an order of that level, by the papers that a speaker holds now."""
+    keys, config, stream = state.papers.keys, state.papers.config, parse_manifest_topic(by.stream)
+    key = None if keys is None else next((key for key in keys.keys if key.x == by.x), None)
+    if key is None or (key.use, key.issuer) != (stream.use, stream.issuer):
+        return False
+    there = config is None or key.area == by.area or reaches(key.area, stream, config)
+    return there and (not by.level or by.level in key.levels)
+
+
+def _as_grave(said: Order, order: Order) -> bool:
     """Whether one alert's start counts against another's: it is as grave, by class, use and level, and no exercise
     counts against what is actual."""
     if said.order_class is not order.order_class:

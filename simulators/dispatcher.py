@@ -29,7 +29,7 @@ from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
 from services.dispatcher.engine import clock as clocks
 from services.dispatcher.engine.air import publishing, receipts, signing_keys, streams
-from services.dispatcher.engine.air.staging import stage, stage_audio, standing_words
+from services.dispatcher.engine.air.staging import Staging
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
@@ -158,7 +158,7 @@ class Gateway:
             parts.centre, city.panels(), wall.now_us, self._commit, process.boundary, world.confirmed
         )
         self._connections = 0
-        self._staged = -1
+        self._staging = Staging(process)
         self._chained_at = -1
 
     # Life
@@ -236,11 +236,9 @@ class Gateway:
         clocks.begin(self.process)
 
     def _housekeeping(self) -> None:
-        city = self.engine.read_city()
-        if city.version != self._staged:
-            self._staged = city.version
-            stage(self.process, city, self._playbooks)
-        stage_audio(self.process, city, standing_words(city, self._playbooks))
+        self._staging.look_again(everywhere=True)
+        while self._staging.step(self.engine.read_city(), self._playbooks).more:
+            pass
 
     def _replay(self) -> None:
         self.engine.handle([*map(SignalArrived, self._disk.journal), *map(UnreadArrived, self._disk.unread)])

@@ -18,7 +18,6 @@ from simulators.checks import HEARD_PERCENT, HOUR_US, Ears, Truth, enrolled, sai
 from simulators.endpoint import Heard, SimulatedSpeaker
 from simulators.network import Broker
 from simulators.precedence import ends_drills, must_wait
-from simulators.voice import STARTS_PER_HOUR_MAX
 
 FOLLOW_US = 60_000_000
 STOP_US = 5_000_000
@@ -277,9 +276,8 @@ class Ending:
         if row.order_class is OrderClass.DAILY and row.phase is Phase.ALERT and _missed(speaker, row.id):
             self._truth.counts["excused.daily_missed"] += 1
             return True
-        # A new revision may be a new start: what was stopped and comes back counts again.
-        begun = {(h.plan.order, h.plan.rev) for h in speaker.heard if h.began_us > now_us - 2 * HOUR_US}
-        if row.phase is Phase.ALERT and len(begun) >= STARTS_PER_HOUR_MAX and said_limited(speaker, row.id):
+        limited = row.phase is Phase.ALERT and said_limited(speaker, row.id)
+        if limited and self._ears.limit_reached(speaker, wire_order(row), 2 * HOUR_US):
             self._truth.counts["excused.rate_limit"] += 1
             return True
         return speaker.sound_failed_us > on_air_us

@@ -16,6 +16,7 @@ from devices.protocols.documents import LinkKey
 from devices.speaker import events as e
 from devices.speaker.machine import State, blank
 from devices.speaker.reconnect import CONNECT_US_MAX, Dial, wait_us
+from devices.speaker.state import Mark
 from simulators.clock import Call, VirtualClock
 from simulators.network import Broker, Connection
 
@@ -56,6 +57,7 @@ class Street(Protocol):
     def began(self, speaker: SimulatedSpeaker, heard: Heard) -> None: ...
     def ended(self, speaker: SimulatedSpeaker, heard: Heard) -> None: ...
     def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None: ...
+    def held_back(self, speaker: SimulatedSpeaker, order: str, rev: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -172,6 +174,11 @@ class SimulatedSpeaker:
         return self._mic
 
     @property
+    def boots(self) -> int:
+        """How many lives it has had."""
+        return self._life
+
+    @property
     def booted_us(self) -> int:
         """When this life began, in true µs."""
         return self._boot_us
@@ -213,6 +220,10 @@ class SimulatedSpeaker:
         finally:
             if isinstance(event, e.Message):
                 self._street.took(self, event.topic, event.payload, before, whole)
+        # What the journal says at a boot was said in an earlier life.
+        for key, mark in self.state.marks.items() if not isinstance(event, e.Booted) else ():
+            if mark.limited_rev > before.marks.get(key, Mark()).limited_rev:
+                self._street.held_back(self, key, mark.limited_rev)
 
     def _do(self, effect: e.Effect) -> None:
         if self._dies_after is not None:

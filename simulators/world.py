@@ -264,6 +264,9 @@ class World:
     def took(self, speaker: SimulatedSpeaker, topic: str, payload: bytes, before: State, whole: bool) -> None:
         self._ears.took(speaker, topic, payload, before, whole)
 
+    def held_back(self, speaker: SimulatedSpeaker, order: str, rev: int) -> None:
+        self._ears.held_back(speaker, order, rev)
+
     def confirmed(self, panel: str, frame: Frame, signals: Sequence[Signal]) -> None:
         self.say(panel, f"frame {frame.serial} is confirmed")
         self._ears.confirmed(panel, frame, signals)

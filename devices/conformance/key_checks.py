@@ -38,9 +38,10 @@ REVOKED: Checks = {
 
 
 def revoked(b: Bench) -> Iterator[Finding]:
-    """Somebody has a key: signs ten minutes ahead, gives an order, ends ours; then the key is removed."""
+    """Somebody has a key: signs ten minutes ahead, gives an order that supersedes ours, and ends ours at the highest
+    revision as well; then the key is removed."""
     papers = b.papers
-    ours, thiefs = papers.order("ours", repeat=100), papers.order("thiefs", repeat=100)
+    ours, thiefs = papers.order("ours", repeat=100), papers.order("thiefs", repeat=100, supersedes=("ours",))
     older = papers.manifest(papers.main, [ours, papers.order("replayed")])
     b.publish(papers.main, papers.put(ours))
     if not begins(b, "ours"):

@@ -14,8 +14,9 @@ from devices.protocols.refusals import Refusal
 from devices.speaker import limits
 from devices.speaker import sounding as s
 from devices.speaker import standing as st
+from devices.speaker.claims import Claim, stands
 from devices.speaker.receipts import say
-from devices.speaker.state import Standing, lists, order_key, vouched
+from devices.speaker.state import Standing, order_key, vouched
 from devices.speaker.turn import Turn
 
 FINISH_US_MAX = 60_000_000
@@ -52,7 +53,7 @@ def obstacle(t: Turn, key: str, now_us: int) -> Obstacle:
     for reason, holds in (
         (Obstacle.NOT_MINE, not standing.mine),
         (Obstacle.WITHDRAWN, st.withdrawn(standing)),
-        (Obstacle.OVER, bool(mark.over)),
+        (Obstacle.OVER, bool(st.over(t, key))),
         (Obstacle.DONE, mark.heard >= order.repeat),
         (Obstacle.EXPIRED, now_us >= order.expires),
         (Obstacle.EARLY, now_us < order.start_at),
@@ -121,7 +122,7 @@ def _review(t: Turn, key: str, now_us: int) -> None:
 
 def _withdraw(t: Turn, key: str, now_us: int) -> None:
     order = t.orders[key].order
-    unfinished = t.mark(key).heard < order.repeat and not t.mark(key).over
+    unfinished = t.mark(key).heard < order.repeat and not st.over(t, key)
     told = _silence(t, key, Obstacle.WITHDRAWN, now_us)
     # A withdrawn order that comes back is a new start for the rate limit.
     t.set_mark(key, replace(t.mark(key), withdrawn_rev=order.rev, admitted=False, due_us=0))
@@ -133,7 +134,9 @@ def _close(t: Turn, key: str) -> None:
     """The order has expired, by a verified clock: say what was not heard, and look at it no more."""
     standing, mark = t.orders[key], t.mark(key)
     order = standing.order
-    open_still = not (mark.over or st.withdrawn(standing) or mark.heard >= order.repeat or mark.told_rev >= order.rev)
+    open_still = not (
+        st.over(t, key) or st.withdrawn(standing) or mark.heard >= order.repeat or mark.told_rev >= order.rev
+    )
     if open_still and standing.mine and mark.accepted_rev:
         kind = StepKind.FINISHED if mark.heard else StepKind.FAILED
         say(t, key, order.rev, kind, Refusal.ORDER_EXPIRED, {"repeat": mark.heard, "of": order.repeat}, order.expires)
@@ -153,12 +156,12 @@ def _silence(t: Turn, key: str, reason: str, now_us: int) -> bool:
 
 
 def _sounds_false(t: Turn, key: str) -> bool:
-    """Whether what sounds of this order counts for nothing: its revision is gone, or its words were a removed key's."""
+    """Whether what sounds of this order counts for nothing: its revision is gone, or the claim to its words."""
     sounding, standing = t.sound.sounding, t.orders[key]
     if sounding is None or sounding.key != key:
         return False
     other = not st.still_said(sounding.words, standing.order)
-    taken_back = vouched(t.papers, standing) and not lists(t.papers, sounding.signer)
+    taken_back = vouched(t.papers, standing) and not stands(t.papers, sounding.claim)
     return sounding.rev > standing.order.rev or (other and taken_back)
 
 
@@ -173,47 +176,52 @@ def _end_superseded(t: Turn, obstacles: dict[str, Obstacle]) -> bool:
         if reason not in (Obstacle.NONE, Obstacle.RESTING, Obstacle.DONE, Obstacle.UNHEARD):
             continue
         ending = t.orders[key]
-        for name in (*ending.order.supersedes, *((ending.order.corrects,) if ending.order.corrects else ())):
+        for name in st.named(ending.order):
             ended |= _end(t, order_key(ending.order.status, name), ending)
     return ended
 
 
 def _end(t: Turn, key: str, ending: Standing) -> bool:
     ended = t.orders.get(key)
-    if ended is None or t.mark(key).over or not st.may_end(t, ending, ended):
+    if ended is None or not st.in_force(t, ending) or not st.may_end(t, ending, ended):
         return False
     corrected = ending.order.corrects == ended.order.id and ended.order.phase is Phase.ALERT
     newer = (ending.order.start_at, ending.order.id) > (ended.order.start_at, ended.order.id)
     if not corrected and not newer:
         return False  # Two orders that name each other would otherwise silence both.
-    _finish_off(t, key, "superseded")
-    return True
+    return _finish_off(t, key, "superseded", ending.claim)
 
 
-def _finish_off(t: Turn, key: str, reason: str) -> None:
-    order = t.orders[key].order
+def _finish_off(t: Turn, key: str, reason: str, by: Claim) -> bool:
+    """Note that an order is over, and by which claim. True when it was not over before."""
+    order, mark, was_over = t.orders[key].order, t.mark(key), st.over(t, key)
+    same_key = [each for each in mark.over_by if each.x == by.x]
+    if was_over and (not mark.over_by or not stands(t.papers, by) or any(stands(t.papers, s) for s in same_key)):
+        return False
+    others = tuple(each for each in mark.over_by if each not in same_key)
+    t.set_mark(key, replace(mark, over=was_over or reason, over_by=(*others, by)))
+    if was_over:
+        return False
     told = _silence(t, key, reason, t.now_us or 0)
     mark = t.mark(key)
-    t.set_mark(key, replace(mark, over=reason))
     if not told and mark.accepted_rev and mark.heard < order.repeat and not st.withdrawn(t.orders[key]):
         say(t, key, order.rev, StepKind.SUPERSEDED, reason)
+    return True
 
 
 def _end_drills(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
     """An exercise is over here when an actual emergency may sound: it must not go on while people act on the real
     thing. A daily order ends no exercise; it waits for one of class emergency."""
-    grave = [key for key, reason in obstacles.items() if reason in (Obstacle.NONE, Obstacle.RESTING) or _sounds(t, key)]
-    if not any(t.orders[key].order.status == "actual" and st.contender(t, key).emergency for key in grave):
-        return False
-    drills = [
-        key
-        for key, reason in obstacles.items()
-        if t.orders[key].order.status != "actual"
-        and (reason in (Obstacle.NONE, Obstacle.RESTING, Obstacle.RATE_LIMITED) or _sounds(t, key))
+    may_sound = (Obstacle.NONE, Obstacle.RESTING)
+    begun = [key for key, reason in obstacles.items() if reason in (*may_sound, *_DRILL_BEGUN) or _sounds(t, key)]
+    drills = [key for key in begun if t.orders[key].order.status != "actual"]
+    grave = [
+        t.orders[key].claim
+        for key in begun
+        if key not in drills and st.contender(t, key).emergency and (obstacles[key] in may_sound or _sounds(t, key))
     ]
-    for key in drills:
-        _finish_off(t, key, "actual_order")
-    return bool(drills)
+    ended = [_finish_off(t, key, st.ACTUAL_ORDER, by) for key in drills for by in grave]
+    return any(ended)
 
 
 def _interrupt(t: Turn, obstacles: dict[str, Obstacle], now_us: int) -> bool:
@@ -279,6 +287,9 @@ def audio_stored(t: Turn, sha256: str) -> None:
     if names and obstacle(t, loading.key, now_us) in (Obstacle.EARLY, Obstacle.RESTING):
         s.drop_loading(t)
 
+
+_DRILL_BEGUN = (Obstacle.RATE_LIMITED, Obstacle.OVER)
+"""Where an exercise that may not sound now has begun all the same, or is over already."""
 
 _MAY_SOUND = (Obstacle.NONE, Obstacle.RESTING, Obstacle.UNTIMED)
 """What takes part in the order of sounds. A gap between two repeats keeps an order in it; an order that is done, over

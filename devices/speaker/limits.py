@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from devices.protocols.documents import OrderClass, Phase
-from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start, lists, order_key, packed
+from devices.speaker.claims import Claim, claim_of, packed, stands
+from devices.speaker.state import STARTS_WINDOW_US, Severity, Standing, Start
 from devices.speaker.turn import Turn
 
 
@@ -30,23 +31,22 @@ def held_back_until(t: Turn, standing: Standing) -> int | None:
     mine = severity(standing)
     limit = t.config.starts_per_hour_max
     since_us = t.mono_us - STARTS_WINDOW_US
-    # What a thief began holds back none of ours once his key is removed, however it ended.
-    listed = (s for s in t.starts if lists(t.papers, s.signer))
-    counted = sorted(s.mono_us for s in listed if _counts(s.severity, mine) and s.mono_us > since_us)
+    # What a thief began holds back none of ours once his key may not sign it any more, however it ended.
+    recent = [s for s in t.starts if s.mono_us > since_us and _counts(s.severity, mine)]
+    counted = sorted(s.mono_us for s in recent if stands(t.papers, s.claim))
     return counted[-limit] + STARTS_WINDOW_US if len(counted) >= limit else None
 
 
 def count(t: Turn, standing: Standing) -> None:
     """An order begins."""
     recent = tuple(s for s in t.starts if s.mono_us > t.mono_us - STARTS_WINDOW_US)
-    key = order_key(standing.order.status, standing.order.id)
-    t.starts = (*recent, Start(t.mono_us, severity(standing), key, standing.signer))
+    t.starts = (*recent, Start(t.mono_us, severity(standing), standing.claim))
     _keep(t)
 
 
-def vouched(t: Turn, key: str, signer: str) -> None:
-    """Another key has listed the very same order: what it used up of the limit outlives the key before."""
-    starts = tuple(replace(s, signer=signer) if s.order == key else s for s in t.starts)
+def listed_again(t: Turn, claim: Claim) -> None:
+    """Another claim lists the very same order: what it used up of the limit outlives the claim before."""
+    starts = tuple(replace(s, claim=claim) if s.claim.order == claim.order else s for s in t.starts)
     if starts != t.starts:
         t.starts = starts
         _keep(t)
@@ -55,11 +55,11 @@ def vouched(t: Turn, key: str, signer: str) -> None:
 def stored(text: str, known_us: int, booted_us: int) -> tuple[Start, ...]:
     """The starts that the journal holds, no older than is certain: `known_us` is the last time that was verified."""
     starts = []
-    for at_us, severity, order, signer in json.loads(text):
+    for at_us, severity, claim in json.loads(text):
         emergency, actual, minus_level = severity
         mono_us = booted_us - (max(0, known_us - int(at_us)) if at_us else 0)
         how = Severity(bool(emergency), bool(actual), int(minus_level))
-        starts.append(Start(mono_us, how, str(order), str(signer), int(at_us)))
+        starts.append(Start(mono_us, how, claim_of(claim), int(at_us)))
     return tuple(s for s in starts if s.mono_us > booted_us - STARTS_WINDOW_US)
 
 
@@ -75,10 +75,5 @@ def age(t: Turn, offset_us: int) -> None:
 def _keep(t: Turn) -> None:
     """Write the starts down; one whose time nobody verified is written without it, and counts as new after a crash."""
     offset_us = t.clock.offset_us if t.clock.verified else None
-    t.fact(
-        "self",
-        "starts",
-        packed(
-            [[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity, s.order, s.signer] for s in t.starts]
-        ),
-    )
+    told = [[s.at_us if offset_us is None else s.mono_us + offset_us, s.severity, s.claim] for s in t.starts]
+    t.fact("self", "starts", packed(told))

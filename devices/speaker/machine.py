@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, assert_never
 
-from devices.protocols.documents import Audio, KeyDocument, LinkKey, SpeakerConfig, Use
+from devices.protocols.documents import Audio, LinkKey, Use
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
@@ -28,25 +28,10 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import choice, hello, limits, papers, receipts, sounding
 from devices.speaker import events as e
+from devices.speaker.claims import Held, Papers, held_of, recounted
 from devices.speaker.receipts import is_final
 from devices.speaker.standing import retarget
-from devices.speaker.state import (
-    Clock,
-    Held,
-    Letter,
-    Mail,
-    Papers,
-    Sound,
-    State,
-    blank,
-    draft_of,
-    held_of,
-    latest,
-    mark_of,
-    order_of,
-    recounted,
-    without,
-)
+from devices.speaker.state import Clock, Letter, Mail, Sound, State, blank, draft_of, latest, mark_of, order_of, without
 from devices.speaker.turn import Turn, spread
 
 __all__ = ["State", "blank", "decide"]
@@ -197,7 +182,7 @@ def _boot(t: Turn, event: e.Booted) -> None:
     own = facts.get("self", {})
     t.journal, t.seed, t.booted_us = event.image.journal, event.seed, event.mono_us
     t.born_us = int(own.get("born", 0))
-    t.sound = Sound(cached=frozenset(event.cached), volume=event.volume, power=event.power)
+    t.sound = Sound(cached=frozenset(event.cached), installed=event.volume, power=event.power)
     t.live, t.orders, t.marks = (), {}, {}
     stored_us = int(own.get("utc", 0))
     # Before a verified hello, only a speaker that once had the time may act: by the time on disk, which goes on from
@@ -220,22 +205,14 @@ def _stored_papers(t: Turn, facts: dict[str, dict[str, str]]) -> Papers:
     root, next_root = t.papers.root, None
     if "roots" in docs:
         root, next_root = _read(t, unread, lambda: _roots(docs["roots"])) or (root, next_root)
-    keys: KeyDocument | None = None
-    config: SpeakerConfig | None = None
     keys_raw, config_raw = docs.get("keys", "").encode(), docs.get("config", "").encode()
     # A file that was changed by hand is left out, and the link will bring a good document.
-    try:
-        keys = read_keys(keys_raw, root, next_root) if keys_raw else None
-    except Refused:
-        t.sound = replace(t.sound, store_reason="document_unread")
-    try:
-        # It was verified when it was accepted. Like an accepted order it outlives its key.
-        config = read_accepted_config(config_raw, t.speaker) if config_raw else None
-    except Refused:
-        t.sound = replace(t.sound, store_reason="document_unread")
+    keys = _read(t, unread, lambda: read_keys(keys_raw, root, next_root)) if keys_raw else None
+    # It was verified when it was accepted. Like an accepted order it outlives its key.
+    config = _read(t, unread, lambda: read_accepted_config(config_raw, t.speaker)) if config_raw else None
     stored = Papers(
         root, next_root, keys, digest(keys_raw) if keys else b"", config, digest(config_raw) if config else b"",
-        configs=_read(t, unread, lambda: held_of(docs.get("configs", "{}"))) or {},
+        configs=_read(t, unread, lambda: held_of(docs.get("configs", "[]"))) or (),
         accepted=_each(t, unread, facts.get("stream", {}), _stream_of),
         said=_each(t, unread, facts.get("said", {}), lambda _, text: _said(text)),
     )  # fmt: skip
@@ -257,7 +234,7 @@ def _each(t: Turn, reason: str, facts: dict[str, str], read: Callable[[str, str]
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _stream_of(topic: str, text: str) -> dict[str, Held]:
+def _stream_of(topic: str, text: str) -> tuple[Held, ...]:
     parse_manifest_topic(topic)
     return held_of(text)
 

@@ -35,21 +35,9 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
-from devices.speaker.standing import claim, end_unvouched, retarget, sweep, unhear
-from devices.speaker.state import (
-    STREAMS_MAX,
-    Held,
-    Papers,
-    configures,
-    held_text,
-    highest,
-    kept,
-    lists,
-    packed,
-    recounted,
-    signs,
-    without,
-)
+from devices.speaker.claims import Claim, Held, Papers, held_text, held_with, highest, packed, recounted, stands
+from devices.speaker.standing import retarget, take, take_back
+from devices.speaker.state import STREAMS_MAX, without
 from devices.speaker.turn import Turn
 
 _HELLO_REASONS = {Refusal.STALE, Refusal.VERSION_BACK, Refusal.VERSION_AHEAD}
@@ -68,8 +56,8 @@ def filters(speaker: str, config: SpeakerConfig | None) -> tuple[str, ...]:
 
 
 def take_keys(t: Turn, raw: bytes) -> None:
-    """A key document: the newest one that the root signed is held, and everything is read again with it. What a key
-    that it no longer lists has signed counts for no version from now on."""
+    """A key document: the newest one that the root signed is held, and everything is read again with it. No claim of a
+    key that may not make it any more stands from now on."""
     papers = t.papers
     if not raw:
         return receipts.refuse_document(t, KEYS_TOPIC, 0, Refusal.EMPTY_PAYLOAD)
@@ -147,22 +135,20 @@ def _reread_manifests(t: Turn) -> None:
         _read_manifest(t, topic)
     for topic, held in t.papers.streams.items():
         if held.raw:
-            _claim_again(t, topic, held.raw)
-    end_unvouched(t)
-    unhear(t)
-    retarget(t)
+            _claim_again(t, topic, held)
+    take_back(t)
 
 
-def _claim_again(t: Turn, topic: str, raw: bytes) -> None:
+def _claim_again(t: Turn, topic: str, held: Held) -> None:
     """An order that its stream had no right to change may be its to change under the new keys or config."""
     papers = t.papers
     if papers.keys is None or papers.config is None:
         return
     try:
-        manifest = read_manifest(raw, topic, papers.keys, papers.config, None)
+        manifest = read_manifest(held.raw, topic, papers.keys, papers.config, None)
     except Refused:
         return  # The key has lost its right to this stream since; the orders stand until withdrawn or expired.
-    _claim_all(t, manifest, _signer(t, raw))
+    _take_orders(t, manifest, held.claim._replace(scope=_signer(t, held.raw).area))
 
 
 def _read_config(t: Turn) -> bool:
@@ -175,7 +161,7 @@ def _read_config(t: Turn) -> bool:
     except Refused as refused:
         receipts.refuse_document(t, topic, 0, refused.reason)
         return False
-    held = highest(papers.configs, configures(papers))
+    held = highest(papers, papers.configs)
     refusal = version_refusal(
         config.version, digest(raw), held.version if held else None, held.digest if held else None
     )
@@ -183,7 +169,8 @@ def _read_config(t: Turn) -> bool:
         receipts.refuse_document(t, topic, config.version, refusal)
         return False
     before = filters(t.speaker, papers.config)
-    configs = {**kept(papers.configs, configures(papers)), _signer(t, raw).x: Held(config.version, digest(raw), "")}
+    signer = _signer(t, raw)
+    configs = held_with(papers, papers.configs, Held(Claim(signer.x, "", signer.area), config.version, digest(raw)))
     taken = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
     t.papers = recounted(taken)
     t.fact("doc", "config", raw.decode())
@@ -196,10 +183,10 @@ def _read_config(t: Turn) -> bool:
 
 
 def _judge(papers: Papers) -> SpeakerConfig | None:
-    """The config that says where this speaker is. One whose key has been removed judges none: that key may have been
+    """The config that says where this speaker is. One whose claim does not stand judges none: its key may have been
     stolen, and then the city's next config is to put the speaker back where it stands."""
-    signer = next((x for x, held in papers.configs.items() if held.digest == papers.config_digest), "")
-    return papers.config if lists(papers, signer) else None
+    held = next((held for held in papers.configs if held.digest == papers.config_digest), None)
+    return papers.config if held is not None and stands(papers, held.claim) else None
 
 
 def _move(t: Turn, before: tuple[str, ...], after: tuple[str, ...]) -> None:
@@ -269,25 +256,20 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
-    held, signer = Held(manifest.version, digest(raw), manifest.chain_head, raw), _signer(t, raw)
-    by_key = {**kept(t.papers.accepted.get(topic, {}), signs(t.papers, topic)), signer.x: held}
-    accepted, waiting = {**t.papers.accepted, topic: by_key}, without(t.papers.waiting, topic)
+    signer = _signer(t, raw)
+    held = Held(Claim(signer.x, topic, signer.area), manifest.version, digest(raw), manifest.chain_head, raw)
+    of_stream = held_with(t.papers, t.papers.accepted.get(topic, ()), held)
+    accepted, waiting = {**t.papers.accepted, topic: of_stream}, without(t.papers.waiting, topic)
     t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))
-    t.fact("stream", topic, held_text(by_key))
+    t.fact("stream", topic, held_text(of_stream))
     receipts.refusals_settled(t, topic)
     receipts.state_changed(t)
-    _claim_all(t, manifest, signer)
-    end_unvouched(t)
-    unhear(t)
-    retarget(t)
+    _take_orders(t, manifest, held.claim)
 
 
-def _claim_all(t: Turn, manifest: Manifest, signer: LinkKey) -> None:
-    for order in manifest.orders:
-        refusal = claim(t, manifest.stream, signer, order, manifest.audio_base)
-        if refusal is not None:
-            receipts.refuse_document(t, manifest.stream, manifest.version, refusal)
-    sweep(t, manifest, signer)
+def _take_orders(t: Turn, manifest: Manifest, claim: Claim) -> None:
+    for refusal in take(t, manifest, claim):
+        receipts.refuse_document(t, manifest.stream, manifest.version, refusal)
 
 
 def _signer(t: Turn, raw: bytes) -> LinkKey:

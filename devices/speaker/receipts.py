@@ -10,10 +10,19 @@ from dataclasses import replace
 
 from devices.protocols import asking
 from devices.protocols.asking import RECEIPTS_KEPT_MAX, Ask, AskKind, SelfTest, SpeakerAnswer
-from devices.protocols.documents import REASON_CHARS_MAX, STATE_CACHED_MAX, Receipt, SpeakerState, Step, StepKind
+from devices.protocols.documents import (
+    REASON_CHARS_MAX,
+    STATE_CACHED_MAX,
+    STATE_STREAMS_MAX,
+    Receipt,
+    SpeakerState,
+    Step,
+    StepKind,
+)
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import answer_topic, encode_receipt, encode_state, receipt_topic, state_topic
 from devices.speaker import events as e
+from devices.speaker.standing import in_force
 from devices.speaker.state import (
     STEP_WINDOW_US,
     Draft,
@@ -185,7 +194,7 @@ def _resend(t: Turn, ask: Ask) -> SpeakerAnswer:
 
 def _self_test(t: Turn, ask: Ask) -> SpeakerAnswer:
     found = SelfTest(
-        volume=t.sound.volume,
+        volume=t.volume,
         power=t.sound.power,
         cached=len(t.sound.cached),
         store=t.sound.store_reason or "ok",
@@ -199,16 +208,20 @@ def state_payload(t: Turn, online: bool) -> bytes:
     """The retained state; the last will is the same with `online` false."""
     streams = t.papers.streams
     newest = max(streams.values(), key=lambda held: held.version, default=None)
+    # Orders in force of a stream without a version that counts: whoever signs there again is to find them.
+    left = {standing.claim.stream for standing in t.orders.values() if in_force(t, standing)} - set(streams)
+    versions = {topic: held.version for topic, held in streams.items()}
+    versions |= dict.fromkeys(sorted(left)[: STATE_STREAMS_MAX - len(versions)], 0)
     return encode_state(
         SpeakerState(
             online=online,
             connection=t.mail.connection,
-            streams={topic: held.version for topic, held in streams.items()},
+            streams=versions,
             keys_version=t.papers.keys.version if t.papers.keys else 0,
             config_version=t.config.version if t.config else 0,
             journal=t.journal,
             seq=t.mail.seq,
-            volume=t.sound.volume,
+            volume=t.volume,
             power=t.sound.power,
             cached=tuple(sorted(t.sound.cached)[:STATE_CACHED_MAX]),
             chain_head=newest.chain_head if newest else "",

@@ -14,6 +14,7 @@ from devices.speaker import events as e
 from devices.speaker import limits
 from devices.speaker.events import Plan, Segment, SegmentKind
 from devices.speaker.receipts import say
+from devices.speaker.standing import words
 from devices.speaker.state import (
     HEARD_PERCENT,
     Loading,
@@ -71,7 +72,7 @@ def _volume(t: Turn, order: Order) -> int:
         case int(value):
             return min(value, most)
         case _:
-            return min(t.sound.volume, most)
+            return min(t.volume, most)
 
 
 def load(t: Turn, key: str, depth: int = 0) -> None:
@@ -83,8 +84,7 @@ def load(t: Turn, key: str, depth: int = 0) -> None:
     asked = wanted.segments if depth == 0 else plan(t, key, 0).segments
     order = t.orders[key].order
     loading = Loading(
-        key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume, asked,
-        (order.texts, order.audio),
+        key, wanted.rev, wanted.repeat, ticket, depth, source, t.mono_us, wanted.ms, wanted.volume, words(order), asked,
     )  # fmt: skip
     t.sound = replace(t.sound, ticket=ticket, loading=loading)
     t.effect(e.Load(ticket, wanted))
@@ -137,17 +137,17 @@ def start(t: Turn, now_us: int) -> None:
     assert loading is not None and loading.ready
     if t.sound.sounding is not None:
         cut(t, "preempted", now_us)
-    mark = t.mark(loading.key)
+    mark, claim = t.mark(loading.key), t.orders[loading.key].claim
     if not mark.admitted:
         limits.count(t, t.orders[loading.key])
     mark = replace(mark, running=loading.repeat, percent=0, reached_us=t.verified_us, admitted=True)
     t.set_mark(loading.key, replace(mark, started_us=mark.started_us or now_us))
     sounding = Sounding(
         loading.key, loading.rev, loading.repeat, loading.ticket, loading.source, t.mono_us,
-        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume, loading.asked, loading.words,
-        t.orders[loading.key].signer,
+        t.mono_us + 2_000 * loading.ms + OVERTIME_US, loading.volume, loading.words, claim, loading.asked,
     )  # fmt: skip
-    t.sound = replace(t.sound, loading=None, sounding=sounding, volume=loading.volume or t.sound.volume)
+    last = (loading.volume, claim) if loading.volume and isinstance(loading.words.volume, int) else t.sound.last
+    t.sound = replace(t.sound, loading=None, sounding=sounding, last=last)
     t.effect(e.Play(loading.ticket))
     t.wake(sounding.cut_us)
 

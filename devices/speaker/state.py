@@ -7,37 +7,41 @@ Orders are kept by use and id, so that an exercise key can never touch an actual
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from devices.protocols import document_json
 from devices.protocols.documents import (
     Audio,
-    KeyDocument,
     LinkKey,
     Manifest,
     Order,
     OrderState,
-    SpeakerConfig,
+    Phase,
     Step,
     StepKind,
-    Use,
 )
-from devices.protocols.speaker_link import reaches
-from devices.protocols.topics import parse_manifest_topic
+from devices.speaker.claims import Claim, Papers, claim_of, packed, stands
 from devices.speaker.events import Entry, Image, Segment
 
 T = TypeVar("T")
-Words = tuple[dict[str, str], tuple[Audio, ...]]
-Counts = Callable[[str], bool]
-"""Whether a key counts, by its public half."""
 
 ORDERS_KEPT_MAX = 512
 STREAMS_MAX = 64
 HEARD_PERCENT = 80
 STEP_WINDOW_US = 500_000
 STARTS_WINDOW_US = 3_600_000_000
+
+
+class Words(NamedTuple):
+    """All of an order that can be heard. Two revisions may differ in it."""
+
+    texts: dict[str, str]
+    audio: tuple[Audio, ...]
+    volume: int | str
+    event_code: str
+    level: int
+    phase: Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,57 +65,20 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The highest manifest of a stream that was accepted under one key. `raw` is only there for the one that was
-    accepted last on its stream, and not after a restart: its orders are in the journal."""
-
-    version: int
-    digest: bytes
-    chain_head: str
-    raw: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Papers:
-    """The signed documents: accepted ones, and the newest bytes of those that cannot be accepted yet.
-
-    `accepted` holds per stream, under the public half of the signing key, the highest manifest of that key. `streams`
-    follows from it and from `keys`: per stream the highest manifest whose key is listed. `configs` holds the same of
-    the configs. `said` holds per topic the (version, reason) pairs whose refusal has been receipted.
-    """
-
-    root: LinkKey
-    next_root: LinkKey | None = None
-    keys: KeyDocument | None = None
-    keys_digest: bytes = b""
-    config: SpeakerConfig | None = None
-    config_digest: bytes = b""
-    config_waiting: bytes = b""
-    configs: dict[str, Held] = field(default_factory=dict)
-    accepted: dict[str, dict[str, Held]] = field(default_factory=dict)
-    streams: dict[str, Held] = field(default_factory=dict)
-    waiting: dict[str, bytes] = field(default_factory=dict)
-    said: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
-    """One order as this speaker holds it, the stream that claims it, the area that the signing key covers, and the
-    base address of its recordings. A withdrawn order keeps the words that the speaker had of it.
+    """One order as this speaker holds it, the claim that listed it last, and the base address of its recordings. A
+    withdrawn order keeps the words that the speaker had of it.
 
-    `signer` is the public half of the key that listed the order last. `unlisted_by` is that of the key whose manifest
-    was the last one accepted on the stream, where that manifest does not list the order, else "".
+    `unlisted_by` is the claim of the manifest that was accepted last on the stream, where it does not list the order.
 
     `mine`, and the `height` by which it ranks, follow from the config and are made anew whenever it or the orders
     change.
     """
 
     order: Order
-    stream: str
-    scope: str
+    claim: Claim
     audio_base: str = ""
-    signer: str = ""
-    unlisted_by: str = ""
+    unlisted_by: Claim | None = None
     mine: bool = False
     height: int = 0
 
@@ -120,11 +87,12 @@ class Standing:
 class Mark:
     """What happened to an order here. `heard` repeats are over; `running` is the repeat now sounding, 0 if none.
 
-    `over` is the reason why it will not sound again, whatever its revision. `due_us` (UTC) is since when a daily order
-    waits, 0 for its start_at. `reached_us` (UTC by the verified clock, 0 without one) is when the running repeat had
-    come to `percent`. The `_rev` fields name the newest revision of which something was said: accepted, withdrawn, held
-    back by the rate limit, told that it will not sound, closed for good. `admitted` starts are counted. `doubts` are
-    the keys that vouched for other words than it has now, when some of it had sounded.
+    `over` is the reason why it will not sound again, whatever its revision, and `over_by` are the claims of the orders
+    that ended it. `due_us` (UTC) is since when a daily order waits, 0 for its start_at. `reached_us`
+    (UTC by the verified clock, 0 without one) is when the running repeat had come to `percent`. The `_rev` fields name
+    the newest revision of which something was said: accepted, withdrawn, held back by the rate limit, told that it will
+    not sound, closed for good. `admitted` starts are counted. `doubts` are the claims to other words than it has now,
+    when some of it had sounded.
     """
 
     heard: int = 0
@@ -143,7 +111,8 @@ class Mark:
     failed_repeat: int = 0
     tries: int = 0
     admitted: bool = False
-    doubts: tuple[str, ...] = ()
+    over_by: tuple[Claim, ...] = ()
+    doubts: tuple[Claim, ...] = ()
 
 
 class Severity(NamedTuple):
@@ -156,16 +125,15 @@ class Severity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, of which
-    order, and the key that vouched for it.
+    """One counted start for the rate limit: when (monotonic µs of this run, may lie before boot), how severe, and the
+    claim by which the order began.
 
     `at_us` is the verified UTC of a start before this run that has not been aged yet, else 0.
     """
 
     mono_us: int
     severity: Severity
-    order: str
-    signer: str
+    claim: Claim
     at_us: int = 0
 
 
@@ -186,15 +154,15 @@ class Loading:
     since_us: int
     ms: int
     volume: int
+    words: Words
     asked: tuple[Segment, ...] = ()
-    words: Words = ({}, ())
     ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
     """What sounds now. `mono_us` is when Play was decided; `cut_us` is when a player that says nothing is given up.
-    `words` are what it says, and `signer` is the key that vouched for them when it began."""
+    `words` are what it says, and `claim` is the one by which it began."""
 
     key: str
     rev: int
@@ -204,9 +172,9 @@ class Sounding:
     mono_us: int
     cut_us: int
     volume: int
+    words: Words
+    claim: Claim
     asked: tuple[Segment, ...] = ()
-    words: Words = ({}, ())
-    signer: str = ""
     began: bool = False
     mic_db: int | None = None
 
@@ -216,7 +184,8 @@ class Sound:
     """The loudspeaker. `rests` holds orders back until a monotonic time: gaps between repeats, pauses after failure.
 
     `lengths` are the lengths found by loading or playing, in ms, with the segments that they belong to. `interrupted`
-    are daily alerts that have begun and that something above them keeps from going on.
+    are daily alerts that have begun and that something above them keeps from going on. `installed` is the volume before
+    any order set one, `last` the one that an order set last, with its claim.
     """
 
     ticket: int = 0
@@ -227,7 +196,8 @@ class Sound:
     interrupted: frozenset[str] = frozenset()
     cached: frozenset[str] = frozenset()
     fetching: dict[str, int] = field(default_factory=dict)
-    volume: int = 80
+    installed: int = 80
+    last: tuple[int, Claim] | None = None
     power: str = "mains"
     store_reason: str = ""
 
@@ -289,92 +259,14 @@ def blank(speaker: str, root: LinkKey) -> State:
     return State(speaker, Papers(root))
 
 
-def listed(papers: Papers, x: str) -> LinkKey | None:
-    """The key with this public half in the key document that is held."""
-    return None if papers.keys is None else next((key for key in papers.keys.keys if key.x == x), None)
-
-
-def lists(papers: Papers, x: str) -> bool:
-    """Whether the key document that is held lists the key with this public half, for whatever it is."""
-    return listed(papers, x) is not None
-
-
-def may_sign(papers: Papers, x: str, topic: str, scope: str = "", level: int = 0) -> bool:
-    """Whether the key with this public half is listed for this stream, and for an order of this level on it: a key that
-    was narrowed or moved no longer vouches for what it may not sign now. `scope` is the area that it had when it
-    signed, so that a speaker's own move takes nothing from it."""
-    key = listed(papers, x)
-    if key is None:
-        return False
-    stream = parse_manifest_topic(topic)
-    there = papers.config is None or key.area == scope or reaches(key.area, stream, papers.config)
-    return there and (key.use, key.issuer) == (stream.use, stream.issuer) and (not level or level in key.levels)
-
-
-def may_configure(papers: Papers, x: str) -> bool:
-    """Whether the key with this public half is listed for configs of where this speaker is."""
-    key, config = listed(papers, x), papers.config
-    return key is not None and key.use is Use.CONFIG and (config is None or key.area in config.area_chain)
-
-
 def vouched(papers: Papers, standing: Standing) -> bool:
-    """Whether the key that listed an order last may still sign it."""
-    return may_sign(papers, standing.signer, standing.stream, standing.scope, standing.order.level)
-
-
-def recounted(papers: Papers) -> Papers:
-    """The papers after `keys`, `config` or `accepted` changed: what a removed key signed counts on no stream any more.
-
-    A key that is past its `not_after` is listed still, so that nothing falls back when a key expires.
-    """
-    found = {topic: highest(of, signs(papers, topic)) for topic, of in papers.accepted.items()}
-    return replace(papers, streams={topic: held for topic, held in found.items() if held is not None})
-
-
-def signs(papers: Papers, topic: str) -> Counts:
-    """Which keys count on a stream."""
-    return lambda x: may_sign(papers, x, topic)
-
-
-def configures(papers: Papers) -> Counts:
-    """Which keys count for configs."""
-    return lambda x: may_configure(papers, x)
-
-
-def highest(by_key: dict[str, Held], counts: Counts) -> Held | None:
-    """The highest of what was accepted under the keys that count, None where there is none."""
-    return max((h for x, h in by_key.items() if counts(x)), key=lambda h: h.version, default=None)
-
-
-def kept(by_key: dict[str, Held], counts: Counts) -> dict[str, Held]:
-    """What stays when the next document is accepted: the highest version under each listed key, and the highest under a
-    removed one, which counts again if that key was removed by mistake and is listed once more."""
-    removed = sorted((x for x in by_key if not counts(x)), key=lambda x: by_key[x].version)
-    return {x: replace(held, raw=b"") for x, held in by_key.items() if x not in removed[:-1]}
-
-
-def held_text(by_key: dict[str, Held]) -> str:
-    """A fact: version, digest and chain head under each key."""
-    return packed({x: [h.version, h.digest.hex(), h.chain_head] for x, h in by_key.items()})
-
-
-def held_of(text: str) -> dict[str, Held]:
-    """Raises ValueError, TypeError or AttributeError when the fact is in another form, as the readers below."""
-    found = json.loads(text).items()
-    return {str(x): Held(int(version), bytes.fromhex(d), str(head)) for x, (version, d, head) in found}
+    """Whether the claim that listed an order last stands."""
+    return stands(papers, standing.claim)
 
 
 def order_key(use: str, order: str) -> str:
     """The name under which orders are kept."""
     return f"{use}/{order}"
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-
-
-def packed(value: object) -> str:
-    """A JSON text in one form, so that equal values are equal bytes."""
-    return _encode(value)
 
 
 def order_entry(key: str, standing: Standing) -> Entry:
@@ -383,20 +275,20 @@ def order_entry(key: str, standing: Standing) -> Entry:
     order = standing.order
     withdrawn = order.state is OrderState.WITHDRAWN and bool(order.texts or order.audio)
     listed = replace(order, state=OrderState.IN_FORCE) if withdrawn else order
-    manifest = Manifest(standing.stream, 1, 0, 0, "", (listed,), audio_base=standing.audio_base)
+    manifest = Manifest(standing.claim.stream, 1, 0, 0, "", (listed,), audio_base=standing.audio_base)
     text = document_json.encode(manifest).decode()
-    return Entry("order", key, packed([standing.scope, standing.signer, standing.unlisted_by, text, withdrawn]))
+    return Entry("order", key, packed([standing.claim, standing.unlisted_by, text, withdrawn]))
 
 
 def order_of(text: str) -> Standing:
     """Raises Refused, ValueError, TypeError or LookupError when the journal holds something that is no order."""
-    scope, signer, unlisted_by, manifest_json, withdrawn = json.loads(text)
+    claim, unlisted_by, manifest_json, withdrawn = json.loads(text)
     manifest = document_json.decode_manifest(manifest_json.encode())
     order = manifest.orders[0]
     if withdrawn:
         order = replace(order, state=OrderState.WITHDRAWN)
-    parse_manifest_topic(manifest.stream)
-    return Standing(order, manifest.stream, str(scope), manifest.audio_base, str(signer), str(unlisted_by))
+    missed = claim_of(unlisted_by) if unlisted_by else None
+    return Standing(order, claim_of(claim), manifest.audio_base, missed)
 
 
 def mark_entry(key: str, mark: Mark) -> Entry:
@@ -408,7 +300,8 @@ def mark_of(text: str) -> Mark:
     """Fields that this version does not know are passed over: a store may have been written by a newer one."""
     plain = Mark()
     known = {name: value for name, value in json.loads(text).items() if name in Mark.__slots__}
-    found: dict[str, Any] = {n: tuple(map(str, value)) if n == "doubts" else value for n, value in known.items()}
+    claims = ("over_by", "doubts")
+    found: dict[str, Any] = {n: tuple(map(claim_of, value)) if n in claims else value for n, value in known.items()}
     for name, value in found.items():
         if type(value) is not type(getattr(plain, name)):
             raise TypeError(f"{name} of a mark is {value!r}")

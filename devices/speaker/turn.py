@@ -9,6 +9,7 @@ import hashlib
 
 from devices.protocols.documents import SpeakerConfig
 from devices.speaker import events as e
+from devices.speaker.claims import stands
 from devices.speaker.events import Entry
 from devices.speaker.state import Mark, Standing, State, mark_entry, without
 
@@ -45,6 +46,12 @@ class Turn:
     def now_us(self) -> int | None:
         """UTC in µs, None while no time is known."""
         return None if self.clock.offset_us is None else self.mono_us + self.clock.offset_us
+
+    @property
+    def volume(self) -> int:
+        """The one that an order set last whose claim stands, before any the one set at installation."""
+        last = self.sound.last
+        return last[0] if last is not None and stands(self.papers, last[1]) else self.sound.installed
 
     @property
     def verified_us(self) -> int:

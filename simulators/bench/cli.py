@@ -14,6 +14,8 @@ import typer
 from services.dispatcher.processes.children import ChildWontStart
 from simulators.bench.fanout import bench_fanout
 from simulators.bench.feeds import bench_feeds
+from simulators.bench.growth import SPEAKERS_MAX as GROWTH_SPEAKERS_MAX
+from simulators.bench.growth import bench_growth
 from simulators.bench.receipts import bench_receipts
 from simulators.bench.result import BenchFailed
 
@@ -28,6 +30,14 @@ Folder = Annotated[
     typer.Option(help="Where its files go for a while; the disk that is meant. 临时文件所在磁盘。"),
 ]
 
+Database = Annotated[
+    str,
+    typer.Option(
+        help="postgresql://…: databases made beside it are measured, and dropped; SQLite files else. 数据库地址。",
+        metavar="URL",
+    ),
+]
+
 
 @app.callback()
 def bench() -> None:
@@ -40,11 +50,12 @@ def fanout(
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each road. 轮数。")] = 10,
     agents: Annotated[int, typer.Option(min=0, max=500, help="Real agents among them. 其中真实终端数。")] = 0,
     folder: Folder = None,
+    database: Database = "",
 ) -> None:
     """From release to the last speaker that holds the order. 从审签到最后一个终端收到播发清单。"""
     if agents >= speakers:
         raise typer.BadParameter("at least one speaker must be a plain connection", param_hint="--agents")
-    _measure(lambda where: bench_fanout(where, speakers, rounds, agents), folder)
+    _measure(lambda where: bench_fanout(where, speakers, rounds, agents, database), folder)
 
 
 @app.command()
@@ -53,9 +64,10 @@ def receipts(
     receipts: Annotated[int, typer.Option(min=1, max=500_000, help="How many receipts. 回执数量。")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, max=10, help="Drains of each kind. 轮数。")] = 3,
     folder: Folder = None,
+    database: Database = "",
 ) -> None:
     """Receipts that wait at the broker, until they are durable rows. 代理中积压的回执直至落盘。"""
-    _measure(lambda where: bench_receipts(where, speakers, receipts, rounds), folder)
+    _measure(lambda where: bench_receipts(where, speakers, receipts, rounds, database), folder)
 
 
 @app.command()
@@ -65,9 +77,28 @@ def feeds(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0, max=600, help="How long to read CAP. CAP 测量秒数。")] = 10.0,
     folder: Folder = None,
+    database: Database = "",
 ) -> None:
     """What departments send, until it is signals. 部门数据直至成为风险信号。"""
-    _measure(lambda where: bench_feeds(where, files or [], seconds), folder)
+    _measure(lambda where: bench_feeds(where, files or [], seconds, database), folder)
+
+
+@app.command()
+def growth(
+    speakers: Annotated[
+        str, typer.Option(help="Sizes of the city, with commas between. 各档终端数量，以逗号分隔。", metavar="N,N,…")
+    ] = "1000,10000,50000",
+    folder: Folder = None,
+    database: Database = "",
+) -> None:
+    """What more speakers cost, and what grows faster than they do. 终端增多时各环节的耗时与增长。"""
+    try:
+        sizes = [int(size) for size in speakers.split(",")]
+    except ValueError as wrong:
+        raise typer.BadParameter("numbers with commas between", param_hint="--speakers") from wrong
+    if not all(0 < size <= GROWTH_SPEAKERS_MAX for size in sizes):
+        raise typer.BadParameter(f"each is 1 to {GROWTH_SPEAKERS_MAX}", param_hint="--speakers")
+    _measure(lambda where: bench_growth(where, sizes, database), folder)
 
 
 def _measure(run: Callable[[Path], dict[str, object]], folder: Path | None) -> None:

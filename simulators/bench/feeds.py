@@ -26,21 +26,22 @@ FILES_MAX = 1_000
 REPEATS = 20
 """Readings of one message in a row: what a round times is long beside the clock's own cost."""
 
-PARTS: tuple[tuple[str, Callable[[Path], dict[str, object]]], ...] = (
+PARTS: tuple[tuple[str, Callable[..., dict[str, object]]], ...] = (
     ("gb26875", panel_frames),
     ("air", panel_to_air),
     ("storm", storm),
 )
-"""What else there is to measure: its name in the result, and what measures it in a folder of its own."""
+"""What else there is to measure: its name in the result, and what measures it in a folder of its own; `database` is
+where databases are made, "" for SQLite files."""
 
 
-def bench_feeds(where: Path, files: Sequence[Path], seconds: float) -> dict[str, object]:
+def bench_feeds(where: Path, files: Sequence[Path], seconds: float, database: str = "") -> dict[str, object]:
     """Figures of all parts; CAP with the given files, or with messages made up here when there are none."""
     figures: dict[str, object] = {"bench": "feeds", "cap": cap_ratio(contents(files) or messages(), seconds)}
     for name, measured in PARTS:
         folder = where / name
         folder.mkdir()
-        figures[name] = measured(folder)
+        figures[name] = measured(folder, database=database)
     return figures
 
 

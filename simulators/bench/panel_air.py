@@ -39,12 +39,12 @@ BETWEEN_ROUNDS_S = 0.2
 SPEAKERS = 2
 
 
-def panel_to_air(folder: Path, rounds: int = 50) -> dict[str, object]:
+def panel_to_air(folder: Path, rounds: int = 50, database: str = "") -> dict[str, object]:
     """Measure; the figures for the JSON line, in ms. Raises BenchFailed."""
     synced_ms = sync_ms(folder)
     took_ms: list[float] = []
     confirmed_ms: list[float] = []
-    with running(folder, SPEAKERS, 0) as run:
+    with running(folder, SPEAKERS, 0, database) as run:
         _put_hall(run)
         run.settle()
         time.sleep(PANELS_LOADED_S)

@@ -28,10 +28,10 @@ from services.dispatcher.engine.cities import import_city
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.feeds import gb26875
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import PLAYBOOKS
 from services.dispatcher.processes.wiring import TimeOrderedIds
 from simulators.bench import town
+from simulators.bench.database import fresh_database
 from simulators.bench.result import BenchFailed, spread, sync_ms
 
 KINDS = ("fire", "normal", "analogue", "heartbeat")
@@ -41,7 +41,9 @@ CROWD_WITHIN_S = 180.0
 ALL = Page(limit=100_000)
 
 
-def panel_frames(folder: Path, connections: int = 200, frames_each: int = 50, rounds: int = 3) -> dict[str, object]:
+def panel_frames(
+    folder: Path, connections: int = 200, frames_each: int = 50, rounds: int = 3, database: str = ""
+) -> dict[str, object]:
     """Measure; the figures for the JSON line. Raises BenchFailed, also when a fire frame left no row.
 
     Every panel stands in an underground space of its own, with a playbook, an office and a speaker, so that its first
@@ -54,7 +56,7 @@ def panel_frames(folder: Path, connections: int = 200, frames_each: int = 50, ro
         "rounds": rounds,
         "sync_ms": sync_ms(folder),
     }
-    with _Centre(folder / "panels.db", connections) as centre:
+    with fresh_database(folder / "panels.db", database) as url, _Centre(url, connections) as centre:
         addresses = [panel.address for panel in centre.panels]
         for kind in KINDS:
             # Each round's detectors are others than the round's before, the first of them warms everything up.
@@ -75,9 +77,7 @@ def panel_frames(folder: Path, connections: int = 200, frames_each: int = 50, ro
 class _Centre:
     """The product's end, listening on loopback."""
 
-    def __init__(self, file: Path, panels: int) -> None:
-        url = f"sqlite:///{file}"
-        upgrade(url)
+    def __init__(self, url: str, panels: int) -> None:
         self._store = SqlStore(url)
         self.panels = [_panel(number) for number in range(panels)]
         with self._store.write() as tx:

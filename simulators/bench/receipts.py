@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import random
-import sqlite3
 import threading
 import time
 from contextlib import closing
@@ -31,7 +30,7 @@ from services.dispatcher.adapters.broker import BrokerLogin, hash_secret, new_se
 from services.dispatcher.adapters.intake import SpeakerIntake
 from services.dispatcher.adapters.mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, SESSION_EXPIRY_S
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
-from services.dispatcher.adapters.store import SqlStore
+from services.dispatcher.adapters.store import SqlStore, open_engine
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.planning import City, Coverage
 from services.dispatcher.domain.signals import Use
@@ -39,9 +38,9 @@ from services.dispatcher.engine.air.receipts import Counted
 from services.dispatcher.engine.cities import CityInMemory, import_city
 from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import intake_account, intake_login
 from simulators.bench import town
+from simulators.bench.database import fresh_database
 from simulators.bench.plain import Plain
 from simulators.bench.result import BenchFailed, median, spread, sync_ms
 
@@ -116,7 +115,7 @@ def _steps(wave: int, microphone: bool) -> tuple[Step, ...]:
             return (Step(StepKind.FINISHED, at_us, evidence={**evidence, "repeat": 3, "ms": 14_200}),)
 
 
-def bench_receipts(folder: Path, speakers: int, receipts: int, rounds: int) -> dict[str, object]:
+def bench_receipts(folder: Path, speakers: int, receipts: int, rounds: int, database: str = "") -> dict[str, object]:
     """Measure; the figures for the JSON line. `folder` must lie on the disk that is meant. Raises BenchFailed."""
     spoken = script(speakers, receipts)
     gateway_secret, filler_secret = new_secret(), new_secret()
@@ -138,7 +137,7 @@ def bench_receipts(folder: Path, speakers: int, receipts: int, rounds: int) -> d
             _fill(port, filler_secret, spoken)
             raw.append(drain_raw(port, gateway_secret, len(spoken.said)))
             _fill(port, filler_secret, spoken)
-            ours.append(drain_ours(port, gateway_secret, spoken, folder / f"round-{len(raw)}.db"))
+            ours.append(drain_ours(port, gateway_secret, spoken, folder / f"round-{len(raw)}.db", database))
     gc.unfreeze()
     return {
         "bench": "receipts",
@@ -265,23 +264,18 @@ class _Intake:
             self._done.set()
 
 
-def drain_ours(port: int, secret: str, spoken: Script, file: Path) -> Drained:
+def drain_ours(port: int, secret: str, spoken: Script, file: Path, database: str = "") -> Drained:
     """Until the product holds every receipt as a durable row, in a new database. Raises BenchFailed when a row
     or a count is not what was sent."""
-    url = f"sqlite:///{file}"
-    upgrade(url)
-    store = SqlStore(url)
-    try:
+    with fresh_database(file, database) as url, closing(SqlStore(url)) as store:
         _expect(store, spoken)
         drained = _Intake(port, secret, store, len(spoken.said)).drain()
         with store.read() as read:
             found = {order: read.coverage(order) for order in spoken.coverage}
             unread = len(read.unread())
-    finally:
-        store.close()
+        rows = _rows(url)
     if found != spoken.coverage or unread:
         raise BenchFailed(f"The coverage is {found}, {unread} are unread, and what was sent is {spoken.coverage}.")
-    rows = _rows(file)
     if rows != len(spoken.said):
         raise BenchFailed(f"{rows} rows were stored for {len(spoken.said)} receipts.")
     return drained
@@ -310,6 +304,10 @@ def _on_air(order: str, speakers: int, now_us: int) -> Broadcast:
     )  # fmt: skip
 
 
-def _rows(file: Path) -> int:
-    with closing(sqlite3.connect(file)) as connection:
-        return int(connection.execute("SELECT count(*) FROM receipt").fetchone()[0])
+def _rows(url: str) -> int:
+    database = open_engine(url)
+    try:
+        with database.connect() as connection:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM receipt").scalar_one())
+    finally:
+        database.dispose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from services.dispatcher.engine.people import Role, create_person, fresh_secret
 from services.dispatcher.engine.ports import Page, Store
 from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto, Redis, free_port
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.enrolment import (
     Broker,
     broker_logins,
@@ -33,6 +32,7 @@ from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import System, answers, environment
 from simulators.bench import town
 from simulators.bench.crowd import Login
+from simulators.bench.database import fresh_database
 from simulators.bench.result import BenchFailed
 
 GATEWAY, RAW = "gw-0", "bench-raw"
@@ -85,12 +85,17 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, speakers: int, agents: int) -> Iterator[Running]:
+def running(folder: Path, speakers: int, agents: int, database: str = "") -> Iterator[Running]:
     """Broker, queue, web, gateway and worker with every speaker enrolled; the first `agents` speakers are real ones."""
-    settings = Settings(var=folder / "var")
-    settings.var.mkdir(mode=0o711)
-    upgrade(settings.database)
-    store = SqlStore(settings.database)
+    var = folder / "var"
+    var.mkdir(mode=0o711)
+    with fresh_database(var / "tocsin.db", database) as url:
+        settings = Settings(var=var, database_url=url)
+        with closing(SqlStore(settings.database)) as store:
+            yield from _run(settings, store, speakers, agents)
+
+
+def _run(settings: Settings, store: SqlStore, speakers: int, agents: int) -> Iterator[Running]:
     passwords = _fill(store, settings, speakers)
     names = town.speaker_names(speakers)
     secrets = enrol_speakers(store, names, "bench")

@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,11 +30,11 @@ from services.dispatcher.engine.people import Role, create_person, fresh_secret
 from services.dispatcher.engine.ports import Page
 from services.dispatcher.engine.rows import Footprint
 from services.dispatcher.processes.children import Child, free_port
-from services.dispatcher.processes.cli_migrate import upgrade
 from services.dispatcher.processes.settings import Settings
 from services.dispatcher.processes.up import answers, environment
 from services.dispatcher.processes.wiring import make_engine
 from simulators.bench import town
+from simulators.bench.database import fresh_database
 from simulators.bench.result import BenchFailed, spread
 
 SIGNALS_MAX = 1_000_000
@@ -48,7 +48,9 @@ PAUSE_S = 0.05
 BESIDE_MAX = 90
 
 
-def storm(folder: Path, signals: int = 10_000, group: int = EVENTS_MAX, beside: int = 0) -> dict[str, object]:
+def storm(
+    folder: Path, signals: int = 10_000, group: int = EVENTS_MAX, beside: int = 0, database: str = ""
+) -> dict[str, object]:
     """Figures of one storm: signals per second to committed rows, and milliseconds of GET /api/incidents meanwhile.
 
     `group` signals are committed together, as intake does with what comes at once; `beside` incidents of the same
@@ -56,11 +58,15 @@ def storm(folder: Path, signals: int = 10_000, group: int = EVENTS_MAX, beside: 
     """
     if not (0 < signals <= SIGNALS_MAX and 0 < group <= EVENTS_MAX and 0 <= beside <= BESIDE_MAX):
         raise BenchFailed("The storm is empty or too large.")
-    settings = Settings(var=folder / "storm", web_port=free_port(), web_secure_cookie=False)
-    settings.var.mkdir(mode=0o700)
-    upgrade(settings.database)
-    store = SqlStore(settings.database)
-    try:
+    var = folder / "storm"
+    var.mkdir(mode=0o700)
+    with fresh_database(var / "tocsin.db", database) as url:
+        settings = Settings(var=var, database_url=url, web_port=free_port(), web_secure_cookie=False)
+        return _absorbed(settings, signals, group, beside)
+
+
+def _absorbed(settings: Settings, signals: int, group: int, beside: int) -> dict[str, object]:
+    with closing(SqlStore(settings.database)) as store:
         password = _fill(store)
         engine = make_engine(settings, store)
         for number in range(beside):
@@ -78,8 +84,6 @@ def storm(folder: Path, signals: int = 10_000, group: int = EVENTS_MAX, beside: 
             "api_quiet_ms": _milliseconds(quiet_ms),
             "api_storm_ms": _milliseconds(storm_ms),
         }
-    finally:
-        store.close()
 
 
 def _fill(store: SqlStore) -> str:

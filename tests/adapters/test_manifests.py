@@ -29,8 +29,9 @@ from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.engine.rows import EffectRow, Stream
 from services.dispatcher.processes.children import Mosquitto
 from tests import builders
-from tests.builders import CITY, DUTY, NOON_US, SECOND_US, StoppedClock, Town
+from tests.builders import CITY, DISTRICT, DUTY, NOON_US, SECOND_US, STREET, StoppedClock, Town
 
+NONCE = "n" * 22
 SECRETS = {name: broker.new_secret() for name in ("gw-0", "gw-1")}
 LOGINS = [broker.gateway_login(name, broker.hash_secret(secret)) for name, secret in SECRETS.items()]
 ANSWER_S = 30
@@ -156,6 +157,41 @@ def test_a_manifest_that_the_broker_lost_is_said_again(gateway: Gateway) -> None
     gateway.side.forget_seen()
     gateway.side.reconcile()
     assert gateway.next("/manifest/").payload == said
+
+
+def test_what_is_on_air_goes_out_before_lost_configs_are_asked_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    said = gateway.next("/manifest/").payload
+    at = gateway.town
+    again = SpeakerSide(at.store, gateway.signer, gateway.link, at.engine.read_city, at.clock, Spreads())
+    with monkeypatch.context() as away:
+        away.setattr(gateway.town.store, "write", _conflicts)
+        with pytest.raises(Conflict):
+            again.reconcile()
+    assert (gateway.next("/manifest/").payload, again.reconciled) == (said, True)
+
+
+def test_a_hello_is_answered_with_the_streams_of_the_speakers_own_areas(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.carry(TOPIC)
+    with gateway.town.store.write() as tx:
+        ours = tx.get(Stream, TOPIC)
+        assert ours is not None
+        elsewhere = TOPIC.replace(DISTRICT, STREET)
+        tx.put(replace(ours, id=elsewhere, area=STREET, version=0))
+    sent: list[bytes] = []
+    monkeypatch.setattr(gateway.link, "publish_soon", lambda topic, raw: sent.append(raw))
+    for speaker, streams in (("mall-1", {TOPIC}), ("square-1", {TOPIC, elsewhere})):
+        gateway.side.answer_hello(speaker, NONCE)
+        answer = speaker_link.read_hello_answer(sent.pop(), NONCE, gateway.signer.document)
+        assert answer.streams.keys() == streams
 
 
 @pytest.mark.parametrize("forged", [b"not a manifest", b"a.b.c"])

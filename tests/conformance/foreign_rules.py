@@ -149,11 +149,16 @@ def read_manifest(
     need(all(order["status"] == use for order in value["orders"]), "status_mismatch")
     need(all(order["level"] in key["levels"] for order in value["orders"]), "key_level")
     if config is not None:
-        chain, zones = config["area_chain"], config["overlay"]
-        need(name == config["speaker"] if kind == "speaker" else name in (*chain, *zones), "area_not_mine")
-        up_to = chain[: chain.index(name) + 1] if name in chain else (name, chain[0])
-        need(key["area"] in ((*chain, *zones) if kind == "speaker" else up_to), "key_area")
+        mine = config["speaker"] if kind == "speaker" else (*config["area_chain"], *config["overlay"])
+        need(name == mine if kind == "speaker" else name in mine, "area_not_mine")
+        need(reaches(key["area"], topic, config), "key_area")
     return value, key
+
+
+def reaches(area: str, topic: str, config: Json) -> bool:
+    chain, (kind, name) = config["area_chain"], topic.split("/")[2:4]
+    up_to = chain[: chain.index(name) + 1] if name in chain else (name, chain[0])
+    return area in ((*chain, *config["overlay"]) if kind == "speaker" else up_to)
 
 
 def version_refusal(version: int, digest: str, held: int | None, held_digest: str | None) -> str | None:
@@ -205,93 +210,3 @@ def _inside(shape: Json, lat: int, lon: int) -> bool:
             return True
         odd ^= (a_lat > lat) != (b_lat > lat) and (left > right) == (b_lat > a_lat)
     return odd
-
-
-def counting(accepted: Json, listed: set[str]) -> Json:
-    """What is held of each stream: the highest of what was accepted under the keys that are listed."""
-    found = {topic: [held for x, held in of.items() if x in listed] for topic, of in accepted.items()}
-    return {topic: max(helds) for topic, helds in found.items() if helds}
-
-
-def next_accepted(before: Json, x: str, held: list[Any], listed: set[str]) -> Json:
-    """What is kept of a stream: a version for each listed key, and the highest of the removed ones."""
-    removed = sorted((each[0], key) for key, each in before.items() if key not in listed)[:-1]
-    return {key: each for key, each in before.items() if (each[0], key) not in removed} | {x: held}
-
-
-def claim(held: Json | None, new: Json, config: Json, listed: set[str]) -> tuple[Json | None, str]:
-    """The order to hold from now on, None when the claim changes nothing, and why a claim is refused.
-
-    A claim is `{order, stream, area, x, missed}`, `area` and `x` being the signing key's, `missed` the key whose
-    manifest, the last one accepted on the stream, does not list it.
-    """
-    if held is None:
-        return new, ""
-    old, order = held["order"], new["order"]
-    if order == held.get("said", old) and held["stream"] == new["stream"]:
-        return {**held, "area": new["area"], "x": new["x"], "missed": ""}, ""
-    kept = {**old, **{name: order[name] for name in ("rev", "state", "expires")}}
-    taken = {**new, "order": kept if order["state"] == "withdrawn" else order, "said": order}
-    if held["x"] not in listed:
-        return taken, ""
-    kinds = held["stream"].split("/")[2], new["stream"].split("/")[2]
-    if kinds[0] != kinds[1]:
-        return (new, "") if kinds[1] == "area" else (None, "")
-    if held["stream"].split("/")[-1] != new["stream"].split("/")[-1]:
-        if not contains(config, new["area"], held["area"]):
-            return None, "not_issuer"
-        if not contains(config, held["area"], new["area"]):
-            return new, ""
-    if order["rev"] <= old["rev"]:
-        return None, "version_conflict" if order["rev"] == old["rev"] and order != held.get("said", old) else ""
-    return taken, ""
-
-
-def take_orders(j: Json, manifest: Json, signer: Json, listed: set[str]) -> list[str]:
-    """Take an accepted manifest's orders into the journal, by use and id; why some of them are refused."""
-    codes, orders = [], j["orders"]
-    claimed = {"stream": manifest["stream"], "area": signer["area"], "x": signer["x"], "missed": ""}
-    for order in manifest["orders"]:
-        key = f"{order['status']}/{order['id']}"
-        held = orders.get(key)
-        taken, code = claim(held, claimed | {"order": order}, j["config"], listed)
-        if taken and held and key in j["marks"]:
-            if any(held["order"].get(name) != taken["order"].get(name) for name in ("texts", "audio")):
-                j["marks"][key].setdefault("doubts", []).append(held["x"])
-            if held["x"] not in listed:
-                _reopen(j["marks"][key], taken["order"])
-        orders.update({key: taken} if taken else {})
-        if taken and held and taken["order"] == held["order"]:
-            j["starts"] = [[*start[:3], signer["x"]] if start[2] == key else start for start in j["starts"]]
-        codes += [code] if code else []
-    ids = {order["id"] for order in manifest["orders"]}
-    for held in orders.values():
-        order = held["order"]
-        if held["stream"] == manifest["stream"] and order["id"] not in ids:
-            held["missed"] = signer["x"]
-            if order["start_at"] < manifest.get("swept", 0) and order["state"] == "in_force":
-                held |= {"order": {**order, "state": "withdrawn"}, "said": {}, "x": signer["x"]}
-    end_unvouched(j, listed)
-    return codes
-
-
-def _reopen(mark: Json, order: Json) -> None:
-    """A listed key has an order that only a removed one vouched for: what was said of its revisions is open again."""
-    for name in ("accepted", "told", "withdrawn"):
-        mark[name] = min(mark[name], order["rev"] - 1)
-
-
-def end_unvouched(j: Json, listed: set[str]) -> None:
-    for key, held in j["orders"].items():
-        mark = j["marks"].get(key, {})
-        if held["x"] in listed and set(mark.get("doubts", ())) - listed:
-            mark |= {"heard": 0, "doubts": []}
-        if held["x"] not in listed and held["missed"] in listed and held["order"]["state"] == "in_force":
-            held["order"]["state"] = "withdrawn"
-
-
-def contains(config: Json, outer: str, inner: str) -> bool:
-    chain = config["area_chain"]
-    if inner in config["overlay"]:
-        return bool(outer in (inner, chain[0]))
-    return outer == inner or (outer in chain and inner in chain and chain.index(outer) <= chain.index(inner))

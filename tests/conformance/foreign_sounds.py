@@ -10,15 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.conformance.foreign_rules import Json, contains, selects
+from tests.conformance.foreign_claims import contains, over, stands, still_said, words
+from tests.conformance.foreign_rules import Json, selects
 
 S = 1_000_000
 HOUR = 3_600 * S
 WAIT: Json = {"wait_s": 3_600}
-
-
-def words(order: Json) -> Any:
-    return order.get("texts"), order.get("audio")
 
 
 def mono() -> int:
@@ -26,14 +23,15 @@ def mono() -> int:
 
 
 def may_end(ending: Json, ended: Json, config: Json) -> bool:
-    if ending["stream"].split("/")[2] == "speaker" and ended["stream"].split("/")[2] == "area":
+    by, of = ending["by"], ended["by"]
+    if by["stream"].split("/")[2] == "speaker" and of["stream"].split("/")[2] == "area":
         return False
-    same = ending["stream"].split("/")[-1] == ended["stream"].split("/")[-1]
-    return same or bool(contains(config, ending["area"], ended["area"]))
+    same = by["stream"].split("/")[-1] == of["stream"].split("/")[-1]
+    return same or bool(contains(config, by["area"], of["area"]))
 
 
 def height(claimed: Json, config: Json) -> Any:
-    kind, name = claimed["stream"].split("/")[2:4]
+    kind, name = claimed["by"]["stream"].split("/")[2:4]
     chain = config["area_chain"]
     return -1 if kind == "speaker" else len(chain[chain.index(name) + 1 :]) if name in chain else 0
 
@@ -71,14 +69,14 @@ def severity(order: Json) -> Any:
     return [order["order_class"] == "emergency", order["status"] == "actual", -order["level"]]
 
 
-def obstacle(claimed: Json, first: Json | None, mark: Json, began: bool, config: Json, now: int) -> str:
+def obstacle(claimed: Json, first: Json | None, mark: Json, ended: str, began: bool, config: Json, now: int) -> str:
     """Why an order does not start now, "" when it may; gaps and the rate limit aside."""
     order = claimed["order"]
     daily_alert = order["order_class"] == "daily" and order["phase"] == "alert"
     for reason, holds in (
         ("not_mine", not selects((first or claimed)["order"]["selector"], config)),
         ("withdrawn", order["state"] == "withdrawn"),
-        ("over", mark["over"]),
+        ("over", ended),
         ("done", mark["heard"] >= order.get("repeat", 0)),
         ("expired", now >= order["expires"]),
         ("early", now < order["start_at"]),
@@ -109,8 +107,9 @@ class Book:
             mark.update(running=0, heard=mark["running"] if mark["percent"] >= 80 else mark["heard"], percent=0)
 
     def mark(self, key: str) -> Json:
-        blank = {"heard": 0, "running": 0, "percent": 0, "over": "", "began": 0, "due": 0, "again": 0, "admitted": 0}
-        mark: Json = self.j["marks"].setdefault(key, blank | {"accepted": 0, "told": 0, "withdrawn": 0})
+        blank: Json = dict.fromkeys(("heard", "running", "percent", "began", "due", "again", "admitted"), 0)
+        blank |= {"accepted": 0, "told": 0, "withdrawn": 0, "over": "", "over_by": []}
+        mark: Json = self.j["marks"].setdefault(key, blank)
         return mark
 
     def first(self, claimed: Json) -> Json | None:
@@ -123,6 +122,7 @@ class Book:
         if now is None or config is None:
             return
         self.progress(now)
+        self.j["now"] = now
         may: dict[str, str] = {}
         for key, claimed in orders.items():
             may[key] = self.review(key, claimed, config, now)
@@ -131,12 +131,13 @@ class Book:
             for name in {*order.get("supersedes", []), order.get("corrects", "")}:
                 self.end(key, f"{order['status']}/{name}", now)
         known = {key: reason for key, reason in may.items() if reason in ("", "resting") or self.sounds(key)}
-        known = {key: reason for key, reason in known.items() if not self.mark(key)["over"]}
-        if any(place(orders[key], self.first(orders[key]), config)[:2] == (True, True) for key in known):
-            begun = [key for key, reason in may.items() if key in known or reason == "rate_limited"]
-            for key in [key for key in begun if key.startswith("exercise/")]:
-                self.finish(key, "actual_order", now)
-                known.pop(key, None)
+        known = {key: reason for key, reason in known.items() if not over(self.j, key)}
+        grave = [key for key in known if place(orders[key], self.first(orders[key]), config)[:2] == (True, True)]
+        begun = [key for key, reason in may.items() if key in known or reason in ("rate_limited", "over")]
+        for key in [key for key in begun if grave and key.startswith("exercise/")]:
+            for by in grave:
+                self.finish(key, "actual_order", orders[by]["by"], now)
+            known.pop(key, None)
         order = sequence({key: orders[key] for key in known}, self.first, config)
         best = next((key for key in order if not known[key]), None)
         if best is None or (self.sound and order.index(best) >= order.index(self.sound["key"])):
@@ -146,30 +147,30 @@ class Book:
             self.start(best, now)
 
     def taken_back(self, sound: Json, claimed: Json) -> bool:
-        listed = {key["x"] for key in self.j["keys"]["keys"]}
-        other = sound["words"] != words(claimed["order"]) and claimed["x"] in listed
-        return bool(sound["rev"] > claimed["order"]["rev"] or (other and sound["x"] not in listed))
+        other = not still_said(sound["words"], claimed["order"]) and stands(self.j, claimed["by"])
+        return bool(sound["rev"] > claimed["order"]["rev"] or (other and not stands(self.j, sound["by"])))
 
     def review(self, key: str, claimed: Json, config: Json, now: int) -> str:
         """Say what this order's own revision asks for; why it does not start now, "" when it may."""
         order, mark, first = claimed["order"], self.mark(key), self.first(claimed)
         of_first = self.j["marks"].get(f"{order['status']}/{order.get('corrects')}", {"began": 0})["began"]
         younger = self.j["born"] > (first or claimed)["order"]["start_at"]
-        reason: str = obstacle(claimed, first, mark, bool(of_first) or younger, config, now)
+        ended = over(self.j, key)
+        reason: str = obstacle(claimed, first, mark, ended, bool(of_first) or younger, config, now)
         if reason != "not_mine" and mark["accepted"] < order["rev"] and now < order["expires"]:
             mark["accepted"] = order["rev"]
             self.say(key, order["rev"], "accepted", wait=secrets.randbelow(config["accepted_spread_ms"] + 1) * 1_000)
         if self.sounds(key) and self.sound and self.taken_back(self.sound, claimed):
             self.cut(key, "withdrawn", now)
         if reason == "not_mine" or (reason == "withdrawn" and mark["withdrawn"] < order["rev"]):
-            open_still = mark["accepted"] and not mark["over"] and mark["heard"] < order.get("repeat", 1)
+            open_still = mark["accepted"] and not ended and mark["heard"] < order.get("repeat", 1)
             told = self.cut(key, reason, now)
             mark.update(admitted=0, withdrawn=order["rev"])
             if reason == "withdrawn" and open_still and not told:
                 self.say(key, order["rev"], "superseded", reason)
         if reason == "expired" and mark["accepted"] and mark["told"] < order["rev"] and not self.sounds(key):
             mark["told"] = order["rev"]
-            if not mark["over"]:
+            if not ended:
                 self.say(
                     key, order["rev"], "finished" if mark["heard"] else "failed", "order_expired", repeat=mark["heard"]
                 )
@@ -177,8 +178,7 @@ class Book:
             return "resting"
         if not reason and not mark["admitted"] and order["phase"] == "alert":
             mine = severity(order)
-            listed = {key["x"] for key in self.j["keys"]["keys"]}
-            starts = [s for at, s, _, x in self.j["starts"] if at > now - HOUR and x in listed]
+            starts = [s for at, s, by in self.j["starts"] if at > now - HOUR and stands(self.j, by)]
             recent = [s for s in starts if s >= mine and s[1] >= mine[1]]
             reason = "rate_limited" if len(recent) >= config["starts_per_hour_max"] else ""
         if reason in ("missed", "original_not_heard", "rate_limited") and mark["told"] < order["rev"]:
@@ -191,16 +191,20 @@ class Book:
 
     def end(self, ending: str, key: str, now: int) -> None:
         ended, by = self.j["orders"].get(key), self.j["orders"][ending]
-        if ended is None or self.mark(key)["over"] or not may_end(by, ended, self.j["config"]):
+        if ended is None or now >= by["order"]["expires"] or not may_end(by, ended, self.j["config"]):
             return
         corrected = by["order"].get("corrects") == ended["order"]["id"] and ended["order"]["phase"] == "alert"
         if corrected or (by["order"]["start_at"], ending) > (ended["order"]["start_at"], key):
-            self.finish(key, "superseded", now)
+            self.finish(key, "superseded", by["by"], now)
 
-    def finish(self, key: str, reason: str, now: int) -> None:
-        order, mark = self.j["orders"][key]["order"], self.mark(key)
-        told = self.cut(key, reason, now)
-        mark["over"] = reason
+    def finish(self, key: str, reason: str, by: Json, now: int) -> None:
+        """Over by this claim, once for each key; said when it was not over before."""
+        order, mark, before = self.j["orders"][key]["order"], self.mark(key), over(self.j, key)
+        alike = [each for each in mark["over_by"] if each["x"] == by["x"]]
+        if before and (not stands(self.j, by) or any(stands(self.j, each) for each in alike)):
+            return
+        mark.update(over=before or reason, over_by=[each for each in mark["over_by"] if each not in alike] + [by])
+        told = bool(before) or self.cut(key, reason, now)
         if not told and mark["accepted"] and mark["heard"] < order.get("repeat", 0) and order["state"] == "in_force":
             self.say(key, order["rev"], "superseded", reason)
 
@@ -210,19 +214,25 @@ class Book:
         order, mark = self.j["orders"][key]["order"], self.mark(key)
         if not mark["admitted"]:
             self.j["starts"] = [each for each in self.j["starts"] if each[0] > now - HOUR] + [
-                [now, severity(order), key, self.j["orders"][key]["x"]]
+                [now, severity(order), self.j["orders"][key]["by"]]
             ]
         mark.update(running=mark["heard"] + 1, percent=0, began=mark["began"] or now, admitted=1)
-        level = self.j["config"]["volume_max"]
-        volume = {"mute": 0, "unchanged": min(self.j["volume"], level)}.get(order["volume"], order["volume"])
-        self.j["volume"] = min(volume, level) or self.j["volume"]
+        by, asked = self.j["orders"][key]["by"], order["volume"]
+        volume = min({"mute": 0, "unchanged": self.volume()}.get(asked, asked), self.j["config"]["volume_max"])
+        if asked not in ("mute", "unchanged"):
+            self.j["last"] = [volume, by]
         self.keep()
         self.sound = {"key": key, "rev": order["rev"], "repeat": mark["running"], "began": mono()}
-        self.sound |= {"words": words(order), "x": self.j["orders"][key]["x"]}
+        self.sound |= {"words": words(order), "by": by}
         self.sound["said"] = {"repeat": mark["running"], "of": order["repeat"], "source": "speech", "volume": volume}
         again: Json = {"again": 1} if mark["again"] else {}
         self.say(key, order["rev"], "ready", repeat=mark["running"])
         self.say(key, order["rev"], "playing", **self.sound["said"] | again)
+
+    def volume(self) -> int:
+        """The one set last by a claim that stands, or the one set at installation."""
+        last = self.j["last"]
+        return int(last[0] if last and stands(self.j, last[1]) else self.j["volume"])
 
     def progress(self, now: int) -> None:
         if self.sound is None:

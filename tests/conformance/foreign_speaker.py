@@ -17,6 +17,7 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.conformance import foreign_claims as claims
 from tests.conformance import foreign_rules as page
 from tests.conformance.foreign_rules import Json, Refused
 from tests.conformance.foreign_sounds import Book, S, mono
@@ -32,8 +33,9 @@ class ForeignSpeaker:
         self.file = folder / "journal.json"
         root = {"kid": given["root_kid"], "x": given["root_key"], "alg": "Ed25519", "not_after": 2**53 - 1}
         blank: Json = {"journal": secrets.token_hex(16), "connection": 0, "seq": 0, "letters": {}, "unacked": []}
-        blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": {}, "accepted": {}}
-        blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "volume": 70, "born": 0}
+        blank |= {"roots": [root], "keys": None, "config": None, "held": [None] * 2, "configs": [], "accepted": {}}
+        blank |= {"streams": {}, "orders": {}, "marks": {}, "starts": [], "said": [], "born": 0}
+        blank |= {"volume": 70, "last": None}
         self.j: Json = blank
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists():
@@ -132,10 +134,10 @@ class ForeignSpeaker:
     def state(self, online: bool) -> Json:
         j, none = self.j, {"version": 0}
         self.state_at = mono() + 60 * S
-        state: Json = {name: j[name] for name in ("connection", "journal", "seq", "volume")}
-        state |= {"online": online, "streams": {topic: held[0] for topic, held in j["streams"].items()}}
+        state: Json = {name: j[name] for name in ("connection", "journal", "seq")} | {"volume": self.book.volume()}
+        state |= {"online": online, "streams": claims.named(j)}
         state |= {"keys_version": (j["keys"] or none)["version"], "config_version": (j["config"] or none)["version"]}
-        newest = max(j["streams"].values(), default=[0, "", ""])
+        newest = max((held[:3] for held in j["streams"].values()), default=[0, "", ""])
         return state | {"power": "mains", "cached": [], "chain_head": newest[2]}
 
     # What arrives
@@ -179,33 +181,31 @@ class ForeignSpeaker:
         self.j["held"] = [version[0], digest]
         self.j["roots"] = [root, *([keys["root"]] if "root" in keys else [])]
         self.j["keys"] = keys
-        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
-        page.end_unvouched(self.j, self.listed())
+        self.j["streams"] = claims.counting(self.j)
+        claims.take_back(self.j)
         return True
-
-    def listed(self) -> set[str]:
-        return {key["x"] for key in self.j["keys"]["keys"]}
 
     def take_config(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
         if self.j["keys"] is None:
             return False
-        judge = self.j["config"] if self.j.get("config_x") in self.listed() else None
+        judge = self.j["config"] if self.j["config"] and claims.stands(self.j, self.j["config_by"]) else None
         config, key = page.read_config(raw, self.id, self.j["keys"]["keys"], self.now(), judge)
         version[0] = config["version"]
-        page.newer(version[0], digest, *page.counting({topic: self.j["configs"]}, self.listed()).get(topic, [None] * 2))
-        now = [version[0], digest]
-        self.j["configs"] = page.next_accepted(self.j["configs"], key["x"], now, self.listed())
-        before, self.j["config"], self.j["config_x"] = self.areas(), config, key["x"]
+        page.newer(version[0], digest, *(claims.highest(self.j, self.j["configs"]) or [None] * 2)[:2])
+        now = [version[0], digest, "", claims.claim_of(key, "")]
+        self.j["configs"] = claims.next_accepted(self.j, self.j["configs"], now)
+        before, self.j["config"], self.j["config_by"] = self.areas(), config, now[3]
         if self.client is not None and (gone := [each for each in before if each not in self.areas()]):
             self.client.unsubscribe(gone)
         self.subscribe(*(each for each in self.areas() if each not in before))
         own = (*config["area_chain"], *config["overlay"], self.id)
         self.j["accepted"] = {t: held for t, held in self.j["accepted"].items() if t.split("/")[3] in own}
-        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
+        self.j["streams"] = claims.counting(self.j)
+        claims.take_back(self.j)
         return True
 
     def take_manifest(self, topic: str, raw: bytes, digest: str, version: list[int]) -> bool:
-        held = self.j["streams"].get(topic, [None, None, ""])
+        held = self.j["streams"].get(topic, [None, None])
         if digest == held[1]:
             return True
         if self.now() is None or not self.j["keys"] or not self.j["config"]:
@@ -217,10 +217,10 @@ class ForeignSpeaker:
             self.ask_soon()
         if refusal := page.freshness(manifest, digest, self.now(), *held[:2]):
             raise Refused(refusal)
-        now, before = [manifest["version"], digest, manifest["chain_head"]], self.j["accepted"].get(topic, {})
-        self.j["accepted"][topic] = page.next_accepted(before, key["x"], now, self.listed())
-        self.j["streams"] = page.counting(self.j["accepted"], self.listed())
-        for code in page.take_orders(self.j, manifest, key, self.listed()):
+        now = [manifest["version"], digest, manifest["chain_head"], claims.claim_of(key, topic)]
+        self.j["accepted"][topic] = claims.next_accepted(self.j, self.j["accepted"].get(topic, []), now)
+        self.j["streams"] = claims.counting(self.j)
+        for code in claims.take_orders(self.j, manifest, key):
             self.refuse(topic, manifest["version"], code)
         return True
 
@@ -256,7 +256,7 @@ class ForeignSpeaker:
                     self.post(seq)
             case {"ask": "self_test"}:
                 clock = "unverified" if self.offset is None else "verified"
-                said = {"volume": self.j["volume"], "power": "mains", "cached": 0, "store": "ok", "clock": clock}
+                said = {"volume": self.book.volume(), "power": "mains", "cached": 0, "store": "ok", "clock": clock}
                 said["orders"] = len(self.j["orders"])
         correlation = ask.get("correlation") if isinstance(ask, dict) else None
         self.publish(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance import foreign_claims
 from tests.conformance import foreign_rules as foreign
 from tests.conformance.foreign_sounds import mono, sequence
 from tests.conformance.foreign_speaker import ForeignSpeaker
@@ -91,12 +92,15 @@ def test_removed_key(case: Case, tmp_path: Path) -> None:
     speaker.take(speaker.topic("config"), WORLD["config"].encode())
     for document in case["documents"]:
         speaker.take(document["topic"], document["raw"].encode())
+        speaker.book.decide()
     held = {topic: each[0] for topic, each in speaker.j["streams"].items()}
     orders = {key: [each["order"]["rev"], each["order"]["state"]] for key, each in speaker.j["orders"].items()}
     letters = [json.loads(letter) for letter in speaker.j["letters"].values()]
     reported = [step["reason"] for letter in letters if "stream" in letter for step in letter["steps"]]
-    assert (held, orders, reported) == (case["held"], case["orders"], case["reported"])
+    over = [key for key in sorted(speaker.j["orders"]) if foreign_claims.over(speaker.j, key)]
+    assert (held, orders, over, reported) == (case["held"], case["orders"], case["over"], case["reported"])
 
 
 def _claimed(orders: list[Case]) -> dict[str, Case]:
-    return {f"{o['status']}/{o['id']}": {"order": o, "stream": o["stream"], "area": ""} for o in orders}
+    by = {"area": ""}
+    return {f"{o['status']}/{o['id']}": {"order": o, "by": by | {"stream": o["stream"]}} for o in orders}

@@ -26,7 +26,7 @@ from services.dispatcher.domain.retries import RETRIES, GivenUp
 from services.dispatcher.domain.verification import Task, TaskState
 from services.dispatcher.engine import desk, health, queries
 from services.dispatcher.engine.air import compared
-from services.dispatcher.engine.air.staging import stage
+from services.dispatcher.engine.air.staging import Staging
 from services.dispatcher.engine.cities import city_changed
 from services.dispatcher.engine.events import AudioRendered, CanaryAnswered, EffectGaveUp
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
@@ -267,7 +267,7 @@ def test_words_that_nobody_wants_any_more_are_given_up(town: Town, carriers: Car
 
 def test_words_of_a_standing_order_are_wanted_though_nothing_is_drafted() -> None:
     town = builders.town(playbooks=(fire_playbook(standing=builders.standing_order()),))
-    stage(town.store, town.engine.read_city(), town.engine.playbooks)
+    Staging(town.store).step(town.engine.read_city(), town.engine.playbooks)
     with town.store.read() as read:
         staged = [e.subject for e in read.open_effects() if e.carry == Carry.RENDER_AHEAD]
     assert len(staged) == 4

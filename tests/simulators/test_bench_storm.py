@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,6 @@ def test_a_small_storm_is_absorbed_while_the_api_answers(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("wrong", [{"signals": 0}, {"group": 501}, {"beside": 91}])
-def test_a_storm_out_of_bounds_makes_no_figure(tmp_path: Path, wrong: dict[str, int]) -> None:
+def test_a_storm_out_of_bounds_makes_no_figure(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(BenchFailed):
         storm(tmp_path, **wrong)

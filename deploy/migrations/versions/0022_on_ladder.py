@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0022"
-down_revision: str | None = "0012"
+down_revision: str | None = "0021"
 branch_labels: str | None = None
 depends_on: str | None = None
 

@@ -18,11 +18,13 @@ from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
 from devices.protocols.speaker_link import HelloAnswer, KeyDocument, SpeakerConfig
 
+from ..domain.broadcasts import Broadcast
 from ..domain.places import Speaker
 from ..domain.planning import City
 from ..domain.refusals import NoKey, Refused, UnknownOnAir
 from ..engine import configs
 from ..engine.air import foreign, publishing, receipts
+from ..engine.air.listing import ON_AIR_STATES
 from ..engine.air.streams import Signed
 from ..engine.ports import Clock, Page, Signer, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
@@ -94,6 +96,7 @@ class SpeakerSide:
         self._arrived: dict[str, int] = {}
         self._looked: tuple[int, City] | None = None
         self._versions: dict[tuple[str, str], int] = {}
+        self._ids: tuple[City, list[str]] | None = None
         self._config_basis: object = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
@@ -168,10 +171,16 @@ class SpeakerSide:
         the transaction. Raises NoKey."""
         kid = self._signer.config_kid(city.tree.chain(speaker.area).codes)
         if (speaker.id, kid) not in self._versions:
-            ids = sorted(s.id for s in city.speakers.values() if s.enrolled)
+            ids = self._enrolled(city)
             at = bisect_left(ids, speaker.id)
             self._versions |= self._settled(ids[at : at + CONFIGS_AT_ONCE], city)
         return self._versions[speaker.id, kid]
+
+    def _enrolled(self, city: City) -> list[str]:
+        """The ids of the enrolled speakers in order; worked out once for a city."""
+        if self._ids is None or self._ids[0] is not city:
+            self._ids = city, sorted(s.id for s in city.speakers.values() if s.enrolled)
+        return self._ids[1]
 
     def _settled(self, ids: Sequence[str], city: City) -> dict[tuple[str, str], int]:
         """The versions of these speakers' configs by speaker and signing key; without those that no key may sign."""
@@ -193,7 +202,7 @@ class SpeakerSide:
         if basis == self._config_basis or not basis:
             return
         city = self._city()
-        ids = sorted(s.id for s in city.speakers.values() if s.enrolled)
+        ids = self._enrolled(city)
         for start in range(0, len(ids), CONFIGS_AT_ONCE):
             self._settled(ids[start : start + CONFIGS_AT_ONCE], city)
         self._config_basis = basis
@@ -218,11 +227,11 @@ class SpeakerSide:
         speaker = self._city().speakers.get(speaker_id)
         if speaker is None:
             return
-        chain = set(self._city().tree.chain(speaker.area).all)
+        chain = self._city().tree.chain(speaker.area).all
         with self._store.read() as read:
             now_us = read.now_us()
-            rows = read.find(Stream, Page(limit=STREAMS_MAX))
-        versions = {s.id: s.manifest_version for s in rows if s.area in chain and s.signed}
+            rows = read.find(Stream, Page(limit=STREAMS_MAX), area=chain)
+        versions = {s.id: s.manifest_version for s in rows if s.signed}
         answer = self._signer.sign_hello(HelloAnswer(nonce, now_us, versions))
         self._link.publish_soon(speaker_link.hello_answer_topic(speaker_id), answer)
 
@@ -295,22 +304,23 @@ class SpeakerSide:
         self._compare_each(topic for topic in seen if "/manifest/" in topic)
         with self._store.read() as read:
             rows = read.find(Stream, Page(limit=STREAMS_MAX))
-        for stream in rows:
+            on_air = {b.stream for b in read.find(Broadcast, Page(limit=STREAMS_MAX), state=ON_AIR_STATES)}
+        for stream in sorted(rows, key=lambda stream: stream.id not in on_air):
             if stream.signed and stream.id not in seen and not foreign.unknown_on_air(stream):
                 log.warning("the broker had lost a manifest: published again", stream=stream.id)
                 self.say_again(stream)
         self._unknown(sum(1 for stream in rows if foreign.waits(stream)))
-        self._publish_lost_configs(seen)
         self.publish_keys()
         self._reconciled.set()
+        # What is on air goes first.
+        self._publish_lost_configs(seen)
         self._publish_changed_configs()
 
     def _publish_lost_configs(self, seen: dict[str, bytes]) -> None:
         """A broker that lost its retained messages gets every config again, through the relay."""
-        enrolled = [s.id for s in self._city().speakers.values() if s.enrolled]
-        lost = [name for name in enrolled if speaker_link.config_topic(name) not in seen]
-        if lost:
-            configs.publish_again(self._store, lost)
+        lost = [name for name in self._enrolled(self._city()) if speaker_link.config_topic(name) not in seen]
+        for start in range(0, len(lost), CONFIGS_AT_ONCE):
+            configs.publish_again(self._store, lost[start : start + CONFIGS_AT_ONCE])
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""

@@ -45,8 +45,8 @@ class Broadcast:
     """One order with its road to the air. `content` is the hash of what people release; times are µs UTC.
 
     `stream` is the manifest topic; `speakers` the planned number; `people_needed` 1 or 2; `plan` the plan's id
-    and `planned_city` the version of the city whose speakers stand in its expected rows; `wordings` the ids of the
-    texts to render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds;
+    and `planned` the digest of the plan whose speakers stand in its expected rows; `wordings` the ids of the texts to
+    render, per language; `withdrawn_revs` the newest revisions that silenced it, at which nothing sounds;
     `silent_us` since when none of its revisions may sound, 0 while one may.
     """
 
@@ -80,7 +80,7 @@ class Broadcast:
     approved: bool = False
     rule: str = ""
     rev: int = 0
-    planned_city: int = 0
+    planned: str = ""
     wordings: dict[str, str] = field(default_factory=dict)
     audio: tuple[Audio, ...] = ()
     start_at_us: int = 0

@@ -1,9 +1,11 @@
-"""The city in memory: areas, venues, offices and speakers, loaded again whenever their version changes."""
+"""The city in memory: areas, venues, offices and speakers, brought up to date whenever their version changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ..domain.effects import Carry, Record, Save
 from ..domain.places import Area, AreaTree, Office, OutOfService, Speaker, Venue
@@ -12,17 +14,24 @@ from ..domain.refusals import NotFound, WrongState
 from .configs import newer_version
 from .events import ServiceChanged
 from .ports import Page, Read, Store, Tx
-from .rows import CitySettings
+from .rows import CityChange, CitySettings
 from .writing import write
 
+T = TypeVar("T")
 ROWS_MAX = 200_000
+CHANGES_KEPT = 1_000
+CHANGES_FOLLOWED_MAX = 200
+"""Changes after which the city is rather read as a whole."""
+IDS_A_READ = 500
 
 
 class CityInMemory:
-    """Keeps one loaded city per version; cheap to ask inside every transaction."""
+    """Keeps one city, and reads only what has changed since; cheap to ask inside every transaction."""
 
     def __init__(self) -> None:
         self._city: City | None = None
+        # A process has many threads, and one of them reads for all.
+        self._reading = threading.Lock()
 
     def get(self, read: Read) -> City:
         """The city as of this transaction. Raises NotFound before a city pack is imported."""
@@ -33,22 +42,44 @@ class CityInMemory:
         if not found:
             raise NotFound("no city has been imported")
         settings = found[0]
-        if self._city is None or self._city.version != settings.version or self._city.code != settings.code:
-            self._city = _load(read, settings)
-        return self._city
+        with self._reading:
+            known = self._city
+            if known is None or known.version != settings.version or known.code != settings.code:
+                known = (_caught_up(read, known, settings) if known is not None else None) or _load(read, settings)
+                self._city = known
+            return known
 
 
 def _load(read: Read, settings: CitySettings) -> City:
     everything = Page(limit=ROWS_MAX, order="id")
-    return City(
-        code=settings.code,
-        issuer=settings.issuer,
-        version=settings.version,
-        tree=AreaTree.of(read.find(Area, Page(limit=ROWS_MAX, order="code"))),
-        venues={v.id: v for v in read.find(Venue, everything)},
-        speakers={s.id: s for s in read.find(Speaker, everything)},
-        offices=tuple(read.find(Office, everything)),
-    )
+    tree = AreaTree.of(read.find(Area, Page(limit=ROWS_MAX, order="code")))
+    empty = City(settings.code, settings.issuer, 0, tree, offices=tuple(read.find(Office, everything)))
+    return empty.with_rows(settings.version, read.find(Venue, everything), read.find(Speaker, everything))
+
+
+def _caught_up(read: Read, known: City, settings: CitySettings) -> City | None:
+    """The known city with every row that has changed since; None where it must be read as a whole."""
+    versions = range(known.version + 1, settings.version + 1)
+    if known.code != settings.code or not 0 < len(versions) <= CHANGES_FOLLOWED_MAX:
+        return None
+    changes = _rows(read, CityChange, map(_change_id, versions))
+    if len(changes) < len(versions):
+        return None
+    venues = _rows(read, Venue, (id for change in changes for id in change.venues))
+    speakers = _rows(read, Speaker, (id for change in changes for id in change.speakers))
+    return known.with_rows(settings.version, venues, speakers)
+
+
+def _rows(read: Read, kind: type[T], ids: Iterable[str]) -> list[T]:
+    wanted = sorted(set(ids))
+    found: list[T] = []
+    for start in range(0, len(wanted), IDS_A_READ):
+        found += read.find(kind, Page(limit=IDS_A_READ), id=tuple(wanted[start : start + IDS_A_READ]))
+    return found
+
+
+def _change_id(version: int) -> str:
+    return f"{version:016}"
 
 
 def set_service(tx: Tx, change: ServiceChanged) -> None:
@@ -58,7 +89,7 @@ def set_service(tx: Tx, change: ServiceChanged) -> None:
         raise NotFound(f"speaker {change.speaker}")
     out = None if change.until_us is None else OutOfService(change.person, change.reason, change.until_us)
     tx.put(replace(speaker, out_of_service=out))
-    city_changed(tx)
+    city_changed(tx, speakers=(speaker.id,))
     kind = "speaker.out_of_service" if out else "speaker.in_service"
     tx.record(Record(kind, speaker.id, change.reason, change.person, {"until_us": change.until_us}))
 
@@ -115,10 +146,14 @@ def import_city(tx: Tx, settings: CitySettings, rows: Sequence[object], person: 
     return version
 
 
-def city_changed(tx: Tx) -> int:
-    """Note that a row of the city changed; the new version."""
+def city_changed(tx: Tx, *, venues: Collection[str] = (), speakers: Collection[str] = ()) -> int:
+    """Note that these rows of the city changed, any of them where none are named; the new version."""
     settings = tx.get_locked(CitySettings, "city")
     if settings is None:
         raise NotFound("no city has been imported")
-    tx.put(replace(settings, version=settings.version + 1))
-    return settings.version + 1
+    version = settings.version + 1
+    tx.put(replace(settings, version=version))
+    if venues or speakers:
+        tx.put(CityChange(_change_id(version), tuple(sorted(venues)), tuple(sorted(speakers))))
+    tx.delete(CityChange, _change_id(version - CHANGES_KEPT))
+    return version

@@ -10,6 +10,7 @@ from typing import assert_never
 from ..domain import polling, verification
 from ..domain.broadcasts import Broadcast
 from ..domain.effects import Carry, Record
+from ..domain.places import Speaker
 from ..domain.polling import Poll
 from ..domain.retries import RETRIES, GivenUp
 from ..domain.verification import Task, TaskState
@@ -79,7 +80,7 @@ def _not_published(work: Work, topic: str, reason: str) -> bool:
 
 
 def _config_old(work: Work, speaker_id: str, event: EffectGaveUp) -> bool:
-    speaker = work.city.speakers.get(speaker_id)
+    speaker = work.tx.get(Speaker, speaker_id)
     if speaker is None or not speaker.enrolled:
         return False
     why = f"it does not have config {speaker.config_version}: {event.reason}"

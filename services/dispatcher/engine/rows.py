@@ -21,6 +21,16 @@ class CitySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CityChange:
+    """Which rows changed when the city got the version that `id` names; where a version has no such row, any may
+    have."""
+
+    id: str
+    venues: tuple[str, ...] = ()
+    speakers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who may log in. `office` is set for office people; roles as in the README."""
 

@@ -43,14 +43,14 @@ from ..domain.signals import Panel, Signal, Unread
 from ..engine import clock
 from ..engine.air import refused_documents
 from ..engine.air.signing_keys import nothing_signs
-from ..engine.air.staging import stage, stage_audio, standing_words
+from ..engine.air.staging import Staging
 from ..engine.chain import chain_pass
 from ..engine.due import start_canary
 from ..engine.events import Event, Outcome, SignalArrived, UnreadArrived
 from ..engine.leases import GATEWAY_LEASE_US, gateway_client, held_until_us, hold
 from ..engine.ports import Page, Store, StoreUnavailable
 from ..engine.relay import Carrier, CarryFailed, Finish, NotYet, Relay
-from ..engine.rows import EffectRow, Wording
+from ..engine.rows import EffectRow
 from ..engine.timers import TimerPass
 from ..feeds import gb26875, mqtt_sensor
 from .enrolment import gateway_accounts, intake_account, sensors_account
@@ -66,7 +66,9 @@ SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
 CLOCK_EVERY_S = 0.5
+STAGE_EVERY_S = 1.0
 STAGE_AUDIO_EVERY_S = 10.0
+COMPARE_AUDIO_EVERY_S = 600.0
 CANARY_LOOK_S = 0.5
 COUNT_REFUSING_EVERY_S = 10.0
 PANELS_MAX = 50_000
@@ -158,9 +160,8 @@ class Gateway:
         )
         self.timers = TimerPass(self.engine, self.store, self.store.clock)
         self._clock_jumped = False
-        self._staged = -1
-        self._stage_audio_at = 0.0
-        self._standing_words: dict[str, list[Wording]] = {}
+        self.staging = Staging(self.store)
+        self._stage_audio_at = self._compare_audio_at = 0.0
         self._compare_at = float("inf")
         self.desk_loop = Loop("desk", self.desk.run, 0.5)
         self.loops += [
@@ -175,6 +176,7 @@ class Gateway:
             Loop("clock", self._look_at_clocks, CLOCK_EVERY_S),
             Loop("chainer", self._chain, 1.0),
             Loop("panels", self._housekeeping, PANELS_EVERY_S),
+            Loop("staging", self._stage, STAGE_EVERY_S),
             Loop("reconcile", self._reconcile, 0.05),
             Loop("canaries", self.canaries.step, CANARY_LOOK_S),
             Loop("copies", self.copies.step, 0.2),
@@ -372,7 +374,7 @@ class Gateway:
         return False
 
     def _housekeeping(self) -> bool:
-        """Renew the lease, take up new panels, replay the journal, and stage plans when the city has changed."""
+        """Renew the lease, take up new panels, and replay the journal."""
         if not hold(self.store, self.client_id, self.owner, GATEWAY_LEASE_US):
             log.critical("another gateway holds this client id", client=self.client_id)
             os._exit(71)
@@ -385,21 +387,25 @@ class Gateway:
         if self.journal.waiting():
             replayed = self.journal.replay(self._handle, self.store.clock.now_us())
             log.info("the intake journal was replayed", signals=replayed)
+        return False
+
+    def _stage(self) -> bool:
+        """One bite of what is to be ready before an alarm."""
         try:
             city = self.engine.read_city()
         except NotFound:
             return False
-        if city.version != self._staged:
-            self._staged = city.version
-            self._standing_words = standing_words(city, self.engine.playbooks)
-            made = stage(self.store, city, self.engine.playbooks)
-            log.info("plans staged", city=city.code, plans=made)
+        now_s = time.monotonic()
+        if now_s >= self._stage_audio_at:
+            everywhere = now_s >= self._compare_audio_at
+            self.staging.look_again(everywhere=everywhere)
+            self._stage_audio_at = now_s + STAGE_AUDIO_EVERY_S
+            self._compare_audio_at = now_s + COMPARE_AUDIO_EVERY_S if everywhere else self._compare_audio_at
+        done = self.staging.step(city, self.engine.playbooks)
+        if done.plans or done.venues:
+            log.debug("staged", city=city.code, plans=done.plans, venues=done.venues)
             self._wake()
-        if time.monotonic() >= self._stage_audio_at:
-            self._stage_audio_at = time.monotonic() + STAGE_AUDIO_EVERY_S
-            if stage_audio(self.store, city, self._standing_words):
-                self._wake()
-        return False
+        return done.more
 
     def _count_refusing(self) -> bool:
         with self.store.read() as read:

@@ -28,7 +28,7 @@ class Watched(World):
             assert plan.repeat <= order.repeat
             assert (plan.use == "exercise") == (plan.order.startswith("exercise/"))
             assert (plan.segments[0].kind == "preface") == (plan.use == "exercise")
-            assert standing.stream.split("/")[5] == plan.use
+            assert standing.claim.stream.split("/")[5] == plan.use
             on_disk = {(x.kind, x.key): x.value for x in self.disk}
             assert f'"running":{plan.repeat}' in str(on_disk["mark", plan.order])
         super()._do(effect)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from devices.protocols import document_json, jws
-from devices.protocols.documents import HelloAnswer, KeyDocument, Manifest, Order, OrderState, Use
+from devices.protocols.documents import HelloAnswer, KeyDocument, Manifest, OrderState, Use
 from devices.protocols.jws import SigningKey
 from devices.protocols.refusals import Refused
 from devices.protocols.speaker_link import (
@@ -19,13 +18,32 @@ from devices.protocols.speaker_link import (
     config_topic,
     decode_receipt,
     hello_answer_topic,
-    manifest_topic,
     sign,
 )
 from devices.speaker import events as e
+from devices.speaker.claims import stands
 from devices.speaker.machine import blank, decide
-from devices.speaker.state import STREAMS_MAX, lists
+from devices.speaker.standing import over
+from devices.speaker.state import STREAMS_MAX
+from devices.speaker.turn import Turn
 from tests.data.speaker_link import make
+from tests.devices.speaker.thief import (
+    AHEAD_MS,
+    LIE,
+    OTHER_CONFIG,
+    REV_MAX,
+    SECOND,
+    STREAM,
+    THIRD,
+    Restart,
+    config,
+    config_keys,
+    either,
+    keys,
+    reasons,
+    restarts,
+    stolen,
+)
 from tests.devices.speaker.world import (
     ACTUAL,
     CITY,
@@ -46,47 +64,6 @@ from tests.devices.speaker.world import (
     link_key,
     withdrawn,
 )
-
-STREAM = manifest_topic(CITY, "actual", "city")
-SECOND, THIRD = key("city-actual-2"), key("city-actual-3")
-AHEAD_MS = 590_000
-REV_MAX = 2**53 - 1
-
-Restart = Callable[[World], World]
-
-
-def stays_up(world: World) -> World:
-    return world
-
-
-def restarts(world: World) -> World:
-    return world.crash().boot().connect()
-
-
-either = pytest.mark.parametrize("between", [stays_up, restarts])
-
-
-def keys(version: int, *signers: SigningKey) -> bytes:
-    """The key document with these keys for the city's actual orders, oldest first."""
-    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    return sign(KeyDocument(version, T0, (*others, *(link_key(s, Use.ACTUAL) for s in signers))), ROOT)
-
-
-def stolen(*orders: Order, first: Order | None = None) -> World:
-    """A speaker with two listed keys; whoever stole the first has published these orders ten minutes ahead."""
-    world = World().up()
-    if first is not None:
-        world.order(first).advance(1)
-    world.publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND))
-    ahead = world.utc // 1_000 + AHEAD_MS
-    world.message(STREAM, world.manifest(*orders, version=ahead)).advance(1)
-    assert world.state.papers.streams[STREAM].version == ahead
-    world.versions[STREAM] = 0
-    return world
-
-
-def reasons(world: World) -> list[str]:
-    return [reason for _, _, reason in world.refusals]
 
 
 @either
@@ -212,7 +189,7 @@ def test_the_key_that_lists_an_order_last_vouches_for_it(between: Restart) -> No
     between(world).publish(KEYS_TOPIC, keys(3, SECOND, THIRD)).advance(1)
     world.order(signer=THIRD).advance(1)
     assert world.state.orders["actual/o-1"].order.state is OrderState.IN_FORCE
-    assert lists(world.state.papers, world.state.orders["actual/o-1"].signer)
+    assert stands(world.state.papers, world.state.orders["actual/o-1"].claim)
 
 
 @either
@@ -271,9 +248,6 @@ def test_words_that_a_removed_key_put_into_our_order_are_cut_and_ours_are_heard_
     assert world.sounding_order() == "o-1"
     world.publish(KEYS_TOPIC, keys(3, SECOND)).order(ours, signer=SECOND).advance(60)
     assert world.sounds() == ["o-1#1", "o-1#2…", "o-1#1", "o-1#2"]
-
-
-LIE = {"zh": "警报已经解除，请回家。"}
 
 
 @either
@@ -353,10 +327,10 @@ def test_versions_are_kept_for_the_listed_keys_and_one_removed_key() -> None:
         world.advance(1).order(signer=signer)
         kept = world.state.papers.accepted[STREAM]
         assert len(kept) <= 3
-        assert sum(bool(held.raw) for held in kept.values()) == 1
+        assert sum(bool(held.raw) for held in kept) == 1
     fact = {(entry.kind, entry.key): entry.value for entry in world.disk}["stream", STREAM]
     assert fact is not None
-    assert len(fact) < 500
+    assert len(fact) < 1_000
 
 
 def test_a_lost_write_leaves_a_speaker_that_heals_from_the_broker() -> None:
@@ -369,7 +343,6 @@ def test_a_lost_write_leaves_a_speaker_that_heals_from_the_broker() -> None:
     assert world.sounding_order() == ""
     assert world.state.orders["actual/thief"].order.state is OrderState.WITHDRAWN
     assert world.state.papers.streams[STREAM].version == world.versions[STREAM]
-    assert any(isinstance(effect, e.Publish) for effect in world.effects)
 
 
 def test_a_removal_in_one_line_of_the_journal_is_whole_or_not_at_all() -> None:
@@ -404,31 +377,7 @@ def test_what_a_key_began_counts_on_when_its_successor_lists_it_too() -> None:
     order = an_order(start_at=T0 + S)
     world = World().up().publish(KEYS_TOPIC, keys(2, ACTUAL, SECOND)).order(order).advance(30)
     world.order(order, signer=SECOND).publish(KEYS_TOPIC, keys(3, SECOND)).advance(1)
-    assert [lists(world.state.papers, start.signer) for start in world.state.starts] == [True]
-
-
-@pytest.mark.parametrize("limit", [{"area": DISTRICT}, {"use": Use.EXERCISE}, {"issuer": "district"}])
-@either
-def test_a_key_that_may_no_longer_sign_a_stream_counts_there_no_more(between: Restart, limit: dict[str, Any]) -> None:
-    ours, thiefs = an_order("ours", level=2), an_order("thiefs", level=1, repeat=99)
-    world = stolen(thiefs).advance(2)
-    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    narrowed = replace(link_key(ACTUAL, Use.ACTUAL), **limit)
-    between(world).publish(
-        KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, narrowed, link_key(SECOND, Use.ACTUAL))), ROOT)
-    )
-    world.advance(1).order(ours, signer=SECOND).advance(3)
-    assert world.sounding_order() == "ours"
-
-
-def test_a_key_that_may_no_longer_sign_a_level_vouches_for_no_order_of_it() -> None:
-    world = stolen(an_order("red", level=1, repeat=99), an_order("blue", level=4)).advance(2)
-    others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    narrowed = replace(link_key(ACTUAL, Use.ACTUAL), levels=(4,))
-    world.publish(KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, narrowed, link_key(SECOND, Use.ACTUAL))), ROOT))
-    world.advance(1).message(STREAM, world.manifest(signer=SECOND, version=world.utc // 1_000 + 595_000)).advance(1)
-    found = {key: str(standing.order.state) for key, standing in world.state.orders.items()}
-    assert found == {"actual/red": "withdrawn", "actual/blue": "in_force"}
+    assert [stands(world.state.papers, start.claim) for start in world.state.starts] == [True]
 
 
 def test_a_key_document_that_lists_one_key_under_two_names_is_refused() -> None:
@@ -461,18 +410,6 @@ def test_a_stream_that_only_removed_keys_have_used_gives_way_to_another() -> Non
 
 
 # Configs
-
-
-OTHER_CONFIG = key("config-2")
-
-
-def config_keys(version: int, *signers: SigningKey) -> bytes:
-    others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
-    return sign(KeyDocument(version, T0, (*others, *(link_key(s, Use.CONFIG) for s in signers))), ROOT)
-
-
-def config(signer: SigningKey, **changes: Any) -> bytes:
-    return sign(replace(SETUP, **changes), signer)
 
 
 @either
@@ -552,7 +489,9 @@ def test_published_vector(case: dict[str, Any], between: Restart) -> None:
             facts.extend(effect.entries if isinstance(effect, e.Persist) else ())
             if isinstance(effect, e.Persist):
                 receipts = [decode_receipt(x.value.encode()) for x in effect.entries if x.kind == "receipt" and x.value]
-                said.extend(step.reason for receipt in receipts if receipt.stream for step in receipt.steps)
+                # After a restart the broker sends the first key document again, which is refused as well.
+                about = [receipt for receipt in receipts if receipt.stream not in ("", KEYS_TOPIC)]
+                said.extend(step.reason for receipt in about for step in receipt.steps)
 
     def message(topic: str, raw: bytes) -> None:
         nonlocal events
@@ -575,6 +514,5 @@ def test_published_vector(case: dict[str, Any], between: Restart) -> None:
             boot()
     held = {topic: stream.version for topic, stream in state.papers.streams.items()}
     orders = {key: [standing.order.rev, str(standing.order.state)] for key, standing in state.orders.items()}
-    assert (held, orders) == (case["held"], case["orders"])
-    # After a restart the broker sends the first key document again, which is refused as well.
-    assert [reason for reason in said if between is stays_up] == [r for r in case["reported"] if between is stays_up]
+    ended = [key for key in sorted(state.orders) if over(Turn(state, events), key)]
+    assert (held, orders, ended, said) == (case["held"], case["orders"], case["over"], case["reported"])

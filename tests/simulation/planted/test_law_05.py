@@ -14,9 +14,10 @@ from devices.protocols.jws import Typ, decode_base64url
 from devices.protocols.jws import sign as sign_bytes
 from devices.protocols.speaker_link import KEYS_TOPIC, Phase
 from devices.speaker import events as e
-from devices.speaker import papers
+from devices.speaker import limits, standing
+from devices.speaker.claims import recounted
 from devices.speaker.machine import decide
-from devices.speaker.state import State, recounted
+from devices.speaker.state import State
 from services.dispatcher.domain.broadcasts import (
     Broadcast,
     BroadcastState,
@@ -204,9 +205,10 @@ def test_law_5_catches_a_speaker_that_keeps_the_version_of_a_removed_key() -> No
             return after, effects
         assert after.papers.keys is not None
         newest = after.papers.keys.keys[-1].x
-        highest = {topic: max(of.values(), key=lambda h: h.version) for topic, of in after.papers.accepted.items()}
-        accepted = {topic: {newest: held} for topic, held in highest.items()}
-        return replace(after, papers=recounted(replace(after.papers, accepted=accepted))), effects
+        highest = {topic: max(of, key=lambda h: h.version) for topic, of in after.papers.accepted.items()}
+        ours = {topic: replace(held, claim=held.claim._replace(x=newest)) for topic, held in highest.items()}
+        papers = replace(after.papers, accepted={topic: (held,) for topic, held in ours.items()})
+        return replace(after, papers=recounted(papers)), effects
 
     broken = found(machine=keeps_versions, faults=(), rough_s=600, prepare=a_theft)
     assert {violation.law for violation in broken} == {5}
@@ -356,5 +358,33 @@ def test_law_5_catches_a_speaker_that_goes_on_with_what_was_swept(monkeypatch: p
             world.clock.later(260_000_000, speaker.boot)
 
     assert found(faults=(), seeds=range(100, 102), prepare=asleep_over_the_stop) == ()
-    monkeypatch.setattr(papers, "sweep", lambda t, manifest, signer: None)
+    monkeypatch.setattr(standing, "_sweep", lambda t, manifest, claim, listed: None)
     assert 5 in laws_broken(faults=(), prepare=asleep_over_the_stop)
+
+
+def test_law_5_catches_a_speaker_that_counts_every_start_twice() -> None:
+    def twice(state: State, event: e.Event) -> tuple[State, list[e.Effect]]:
+        after, effects = decide(state, event)
+        new = [start for start in after.starts if start not in state.starts]
+        return replace(after, starts=(*after.starts, *new)), effects
+
+    faults = (Fault.ROUGH_PEOPLE, Fault.TEST_BITS)
+    broken = found(machine=twice, faults=faults, rough_s=3_600, seeds=range(100, 110))
+    assert {violation.law for violation in broken} == {5}
+    assert broken[0].sentence.endswith("by its rate limit, which is not reached")
+
+
+def test_law_5_catches_a_speaker_on_which_a_thief_uses_up_the_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def thefts(world: World) -> None:
+        """Somebody's orders begin one after the other; the key is revoked, and then a notice of ours is due."""
+        stolen: list[str] = []
+        for second in (300, 330, 360):
+            world.clock.later(second * 1_000_000, lambda: stolen.append(world.steal_key(Random("theft"))))
+        world.clock.later(420_000_000, lambda: world.revoke_key(stolen[0]))
+        world.clock.later(450_000_000, lambda: on_air_now(world, "notice", Use.ACTUAL, 4))
+
+    assert found(faults=(), seeds=range(100, 102), rough_s=600, prepare=thefts) == ()
+    monkeypatch.setattr(limits, "stands", lambda papers, claim: True)
+    broken = found(faults=(), seeds=range(100, 104), rough_s=600, prepare=thefts)
+    assert {violation.law for violation in broken} == {5}
+    assert broken[0].sentence.endswith("by its rate limit, which is not reached")

@@ -26,9 +26,9 @@ REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 def current_plan(tx: Tx, playbook: Playbook, incident: Incident, city: City) -> Plan:
     """The plan kept for this playbook and place, made again when it no longer fits. Raises NoTargets or OverCap."""
     kept = tx.get(Plan, plan_id(playbook, incident.venue, incident.place))
-    if kept is not None and kept.fits(playbook, city, tx.now_us()):
+    if kept is not None and kept.fits(playbook, incident.venue, incident.place, city):
         return kept
-    plan = make_plan(playbook, incident.venue, incident.place, city, tx.now_us())
+    plan = make_plan(playbook, incident.venue, incident.place, city)
     tx.put(plan)
     return plan
 
@@ -57,7 +57,7 @@ def draft(
         if changed:
             effects.append(Record("broadcast.release_expired", alert.id, changed, facts={"content": alert.content}))
     tx.put(alert)
-    if old is None or old.plan != plan.id or old.planned_city != plan.city_version:
+    if old is None or old.plan != plan.id or old.planned != plan.digest:
         tx.plan_expected(alert.id, plan.speakers, early=False)
     tx.put(*prepared)
     effects.append(
@@ -102,7 +102,7 @@ def _broadcast(
         stream=manifest_topic(plan.stream_area, str(incident.use), city.issuer),
         speakers=len(plan.speakers),
         plan=plan.id,
-        planned_city=plan.city_version,
+        planned=plan.digest,
         verdict="confirmed" if incident.state is IncidentState.CONFIRMED else "unverified",
         volume=playbook.volume,
         repeat=playbook.repeat if phase is Phase.ALERT else min(2, playbook.repeat),

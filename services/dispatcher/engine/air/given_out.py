@@ -57,8 +57,10 @@ class GivenOut:
             for name in (speaker.id, *city.tree.chain(speaker.area).all):
                 yield from self._out.get(name, ())
         yield KEYS_TOPIC, self.version(KEYS_TOPIC, speaker.id)
-        if speaker.config_digest:
-            yield config_topic(speaker.id), speaker.config_version
+        # A config's version changes without the city.
+        row = self._read.get(Speaker, speaker.id)
+        if row is not None and row.config_digest:
+            yield config_topic(row.id), row.config_version
 
     def _occupied(self) -> dict[str, list[tuple[str, int]]]:
         """The occupied streams of ours by area or speaker, with the version that the broker was seen to hold and that

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from devices.protocols.documents import Phase
+from devices.protocols.topics import manifest_topic
 
 from ...domain import broadcasts
 from ...domain.broadcasts import Broadcast, BroadcastState
@@ -105,9 +106,11 @@ def _plan_is_old(work: Work, b: Broadcast, incident: Incident, playbook: Playboo
     if b.phase is not Phase.ALERT or b.state is not BroadcastState.DRAFT:
         return False
     plan = drafts.current_plan(work.tx, playbook, incident, work.city)
-    if plan.id != b.plan or plan.selector != b.selector or len(plan.speakers) != b.speakers:
+    stream = manifest_topic(plan.stream_area, str(b.use), work.city.issuer)
+    planned = (plan.id, plan.selector, len(plan.speakers), plan.place_names, stream)
+    if planned != (b.plan, b.selector, b.speakers, b.place_names, b.stream):
         return True
-    if plan.city_version != b.planned_city:
+    if plan.digest != b.planned:
         work.tx.plan_expected(b.id, plan.speakers, early=False)
-        work.tx.put(replace(b, planned_city=plan.city_version))
+        work.tx.put(replace(b, planned=plan.digest))
     return False

@@ -33,6 +33,7 @@ from services.dispatcher.processes.up import System, answers, environment
 from simulators.bench import town
 from simulators.bench.crowd import Login
 from simulators.bench.database import fresh_database
+from simulators.bench.database_line import line_to
 from simulators.bench.result import BenchFailed
 
 GATEWAY, RAW = "gw-0", "bench-raw"
@@ -85,14 +86,24 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, speakers: int, agents: int, database: str = "") -> Iterator[Running]:
-    """Broker, queue, web, gateway and worker with every speaker enrolled; the first `agents` speakers are real ones."""
+def running(folder: Path, speakers: int, agents: int, database: str = "", one_way_s: float = 0.0) -> Iterator[Running]:
+    """Broker, queue, web, gateway and worker with every speaker enrolled; the first `agents` speakers are real ones.
+    With `one_way_s` a PostgreSQL database lies at the end of a line so long."""
     var = folder / "var"
     var.mkdir(mode=0o711)
-    with fresh_database(var / "tocsin.db", database) as url:
+    with fresh_database(var / "tocsin.db", database) as made, _at_the_end(made, one_way_s) as url:
         settings = Settings(var=var, database_url=url)
         with closing(SqlStore(settings.database)) as store:
             yield from _run(settings, store, speakers, agents)
+
+
+@contextmanager
+def _at_the_end(url: str, one_way_s: float) -> Iterator[str]:
+    if not one_way_s:
+        yield url
+        return
+    with line_to(url, one_way_s) as line:
+        yield line.url
 
 
 def _run(settings: Settings, store: SqlStore, speakers: int, agents: int) -> Iterator[Running]:

@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import Manifest, Phase, SpeakerConfig, Use
+from devices.protocols.documents import LinkKey, Manifest, Phase, SpeakerConfig, Use
 from services.dispatcher.adapters import broker, manifests, mqtt
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
@@ -23,7 +23,11 @@ from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.retries import RETRIES
 from services.dispatcher.domain.sightings import UNKNOWN_SOUNDS, Sighting
 from services.dispatcher.domain.signals import Use as SignalUse
+from services.dispatcher.domain.signing_keys import KeyState
 from services.dispatcher.engine import desk
+from services.dispatcher.engine.air import signing_keys
+from services.dispatcher.engine.air.signing_keys import KeyReport
+from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
 from services.dispatcher.engine.ports import Conflict
 from services.dispatcher.engine.relay import Carrier, CarryFailed, Finish, Relay
 from services.dispatcher.engine.rows import EffectRow, Stream
@@ -348,6 +352,46 @@ def test_a_key_that_may_not_speak_for_the_level_signs_nothing(port: int, tmp_pat
             running.carry(TOPIC)
     finally:
         running.stop()
+
+
+def reported(listed: LinkKey) -> KeyReport:
+    """What a gateway reports of a key that signs there."""
+    use, levels = str(listed.use), tuple(listed.levels)
+    return KeyReport(KeyState(listed.kid, use, listed.issuer, listed.area, levels, listed.not_after, x=listed.x), "", 0)
+
+
+def test_a_gateway_with_an_older_key_document_leaves_speaking_to_one_that_runs_with_a_newer(gateway: Gateway) -> None:
+    store, older = gateway.town.store, gateway.signer.signed_document
+    alert = gateway.town.on_air()
+    gateway.side.reconcile()
+    gateway.folder.make(Scope(Use.ACTUAL, "city", CITY, 365), NOON_US)
+    newer = KeySigner(gateway.folder, lambda: NOON_US)
+    listed = [reported(key.listed) for key in newer.tried]
+    signing_keys.report(store, "gw-9", listed, newer.document.version)
+    with pytest.raises(Conflict):
+        gateway.carry(alert.stream)
+    with pytest.raises(CarryFailed, match="newer key document"):
+        gateway.side.publish_config(EffectRow("publish_config:mall-1", Carry.PUBLISH_CONFIG, "mall-1", 1, 0, 0, None))
+    assert gateway.side.behind()
+    by_newer = speaker_link.sign(Manifest(TOPIC, NOON_US // 1_000, NOON_US, NOON_US + 1, "", ()), newer._keys[-1][1])
+    gateway.side.compare(TOPIC, by_newer)
+    gateway.link.publish(speaker_link.KEYS_TOPIC, newer.signed_document, retain=True)
+    gateway.seen(speaker_link.KEYS_TOPIC, newer.signed_document)
+    gateway.side.publish_keys()
+    gateway.link.publish(TOPIC, b"the end", retain=False)
+    said: list[Delivery] = []
+    while not said or said[-1].payload != b"the end":
+        said.append(gateway.heard.get(timeout=ANSWER_S))
+    assert [(d.topic, d.payload) for d in said if not d.topic.endswith("/config")] == [
+        (speaker_link.KEYS_TOPIC, older),
+        (speaker_link.KEYS_TOPIC, newer.signed_document),
+        (TOPIC, b"the end"),
+    ]
+    # The other one dies: this one holds the only lease.
+    assert hold(store, "gw-0", "host/1", GATEWAY_LEASE_US)
+    assert not gateway.side.behind()
+    gateway.carry(alert.stream)
+    assert [order.id for order in gateway.read(gateway.next("/manifest/")).orders] == [alert.id]
 
 
 def test_a_speaker_gets_its_signed_config(gateway: Gateway) -> None:

@@ -392,3 +392,16 @@ def test_a_password_in_the_url_is_used_and_not_shown() -> None:
     assert (engine.url.password, "secret" in repr(engine.url)) == ("secret", False)
     assert isinstance(engine, sqlalchemy.Engine)
     engine.dispose()
+
+
+def test_a_row_that_was_not_there_and_that_another_made_meanwhile_is_a_conflict(
+    postgres_pair: tuple[SqlStore, SqlStore],
+) -> None:
+    ours, theirs = postgres_pair
+    with pytest.raises(Conflict), ours.write() as tx:
+        assert tx.asked(Stream, id="s")() == []
+        with theirs.write() as other:
+            other.put(Stream("s", "210202", "actual", "city"))
+        tx.put(Stream("s", "210202", "actual", "city", manifest_version=7))
+    with ours.read() as read:
+        assert [row.manifest_version for row in read.find(Stream)] == [0]

@@ -76,6 +76,14 @@ def test_what_is_asked_is_answered_as_it_was_when_it_was_asked(store: WritableSt
         assert read.asked(Area)() == [second]
 
 
+def test_a_row_that_was_asked_for_and_is_not_there_can_be_made(store: WritableStore) -> None:
+    with store.write() as tx:
+        assert tx.asked(Stream, id="s")() == []
+        tx.put(Stream("s", "210202", "actual", "city"))
+    with store.read() as read:
+        assert [row.id for row in read.find(Stream)] == ["s"]
+
+
 def test_what_is_asked_of_a_versioned_kind_can_be_changed(store: WritableStore) -> None:
     with store.write() as tx:
         tx.put(Stream("s", "210202", "actual", "city"))

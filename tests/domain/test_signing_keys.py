@@ -127,3 +127,32 @@ def test_every_trouble_has_words_in_both_languages(trouble: KeyTrouble) -> None:
     english, chinese = words(KeyProblem(trouble, "actual-1", "gw-0", "unknown_key", NOW_US))
     assert english != chinese
     assert "{" not in english + chinese
+
+
+def test_a_gateway_whose_key_document_is_older_than_another_ever_had_is_told_to_copy_it() -> None:
+    both = key(gw_0=view(document=8), gw_1=view(document=7))
+    assert troubles(both, gateways=("gw-0", "gw-1")) == [("", "older_document")]
+    # Also when the other has died, or knows another key alone.
+    assert troubles(both, gateways=("gw-1",)) == [("", "older_document")]
+    other = replace(key("clock-1", gw_0=view(document=8)), use="clock")
+    assert troubles(key(gw_1=view(document=7)), other, gateways=("gw-1",)) == [("", "older_document")]
+    english, chinese = words(KeyProblem(KeyTrouble.OLDER_DOCUMENT, gateway="gw-1"))
+    assert ("copy the folder of keys" in english, "(gw-1)" in english, "gw-1" in chinese) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "there", "covers"),
+    [
+        ({}, True, True),
+        ({"levels": (1, 2, 3, 4)}, True, True),
+        ({"not_after_us": NOW_US}, True, True),
+        ({}, False, False),
+        ({"levels": (1, 2)}, True, False),
+        ({"use": "exercise"}, True, False),
+        ({"issuer": "coast"}, True, False),
+        ({"x": "another"}, True, False),
+    ],
+)
+def test_a_key_covers_what_it_could_sign_before(now: dict[str, Any], there: bool, covers: bool) -> None:
+    before = replace(key(), levels=(2, 3))
+    assert replace(before, **now).covers(before, there) is covers

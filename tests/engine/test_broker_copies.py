@@ -74,7 +74,7 @@ def test_a_comparison_that_no_longer_comes_is_not_well(town: Town) -> None:
 def test_what_speakers_would_refuse_is_signed_anew(town: Town) -> None:
     alert = town.on_air()
     first = sign(town, alert.stream, KEYS)
-    broker_copies.sign_again(town.store, alert.stream)
+    broker_copies.sign_again(town.store, alert.stream, 1)
     assert f"publish_stream:{alert.stream}" in town.lanes()
     assert sign(town, alert.stream, KEYS).version > first.version
     assert town.get(Stream, alert.stream).orders
@@ -152,7 +152,7 @@ def unknown(town: Town) -> str:
     newer = replace(known, version=known.version + 60_000, orders=(strange,))
     raw = KEYS.sign_manifest(newer, (builders.CITY,))
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, alert.stream, raw, newer) == "unknown here"
+        assert compared.found_on_broker(tx, alert.stream, raw, newer, "actual-city-1", 0) == "unknown here"
     return alert.stream
 
 

@@ -196,7 +196,7 @@ def test_what_a_person_withdrew_is_published_again_while_the_broker_still_holds_
     carriers.pass_(5)
     assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is None
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, manifest.stream, b"signed", manifest) == "republish"
+        assert compared.found_on_broker(tx, manifest.stream, b"signed", manifest, "actual-city-1", 0) == "republish"
     assert lane(town, Carry.PUBLISH_STREAM, manifest.stream) is not None
 
 
@@ -206,7 +206,7 @@ def unknown_on_air(town: Town) -> Manifest:
     order = replace(wire_order(draft), id="rogue", rev=1, start_at=NOON_US, expires=NOON_US + 3_600 * SECOND_US)
     said = Manifest(draft.stream, NOON_US // 1_000 + 7, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, said.stream, b"signed", said) == "unknown here"
+        assert compared.found_on_broker(tx, said.stream, b"signed", said, "actual-city-1", 0) == "unknown here"
     return said
 
 

@@ -232,7 +232,7 @@ def test_what_was_said_of_a_draft_counts_once_it_is_adopted_from_the_broker(town
     order = replace(wire_order(draft), rev=1, start_at=NOON_US, expires=NOON_US + 600 * SECOND_US)
     manifest = Manifest(draft.stream, NOON_US // 1_000, NOON_US, NOON_US + 3_600 * SECOND_US, "", (order,))
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, draft.stream, b"signed", manifest) == "unknown here"
+        assert compared.found_on_broker(tx, draft.stream, b"signed", manifest, "actual-city-1", 0) == "unknown here"
     desk.adopt_stream(town.store, draft.stream, "li")
     assert row(town, draft.id, "mall-1") == Expected(draft.id, "mall-1", playing_us=NOON_US + 20, proved=True)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from devices.protocols.documents import Receipt, SpeakerState, Step, StepKind
 from devices.protocols.refusals import SENTENCES
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic, manifest_topic
+from services.dispatcher.adapters.memory import MemoryTx
 from services.dispatcher.domain.effects import Timer
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.places import Speaker
@@ -26,6 +28,7 @@ from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.signing_keys import KeyAtGateway, KeyState
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine.air import receipts, refused_documents
+from services.dispatcher.engine.air.given_out import Remembered
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.refused_documents import TOPICS_MAX
 from services.dispatcher.engine.air.streams import REFRESH_US
@@ -290,9 +293,11 @@ def test_a_newer_version_that_is_refused_joins_the_open_incident_and_opens_one_a
 
 def test_many_streams_do_not_make_many_incidents(town: Town) -> None:
     for number in range(TOPICS_MAX):
-        topic = manifest_topic(CITY, "actual", f"issuer-{number}")
+        zone = builders.area(f"2102990000{number:02}", CITY, overlay=True, members=(builders.DISTRICT,))
+        topic = manifest_topic(zone.code, "actual", "city")
         with town.store.write() as tx:
-            tx.put(Stream(topic, CITY, "actual", "city", manifest_version=VERSION))
+            tx.put(zone, Stream(topic, zone.code, "actual", "city", manifest_version=VERSION))
+            city_changed(tx)
         refuse(town, SPEAKERS, topic=topic)
     assert len(later(town, 120)) == refused_documents.OPEN_MAX
 
@@ -464,3 +469,65 @@ def test_what_is_answered_depends_on_the_version_alone() -> None:
     assert [entry.answered(held, 12) for held in (0, 9, 10, 12, 13)] == [False, False, True, True, False]
     partly = RefusedDocument("not_issuer", 10, 10, NOON_US)
     assert [partly.answered(held, 12) for held in (9, 10, 11, 12, 13)] == [False, False, True, True, False]
+
+
+def configs_given_out(town: Town, version: int) -> None:
+    with town.store.write() as tx:
+        for name in SPEAKERS:
+            speaker = tx.get_locked(Speaker, name)
+            assert speaker is not None
+            tx.put(replace(speaker, config_version=version, config_digest="digest"))
+
+
+def test_one_broken_pole_hides_no_later_outbreak_of_refused_configs(town: Town) -> None:
+    squares = ("square-1", "square-2")
+
+    def refuse_configs(*names: str) -> None:
+        for name in names:
+            refuse(town, [name], "key_area", config_topic(name))
+
+    def minutes(number: int) -> None:
+        for _ in range(number):
+            town.clock.advance(60)
+            online(town, ["mall-1"], {ACTUAL: VERSION}, config=4)
+            online(town, squares, {ACTUAL: VERSION}, config=5)
+            town.pass_timers()
+
+    configs_given_out(town, 5)
+    online(town, SPEAKERS, {ACTUAL: VERSION}, config=4)
+    refuse_configs("mall-1", "square-1")
+    (first,) = later(town, 60)
+    online(town, squares, {ACTUAL: VERSION}, config=5)
+    town.engine.handle([IncidentClosed(first.id, "li", "seen")])
+    minutes(120)
+    assert [(r.speakers, r.many) for r in refused(town)] == [(1, False)]
+    configs_given_out(town, 6)
+    refuse_configs(*squares)
+    minutes(2)
+    assert [(r.speakers, r.many) for r in refused(town)] == [(3, True)]
+    assert len(later(town, 30)) == 2
+    minutes(5)
+    assert len(later(town, 30)) == 2
+
+
+def test_a_state_costs_no_read_for_each_stream_on_air(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    with town.store.write() as tx:
+        for number in range(300):
+            topic = f"tocsin/v1/speaker/sp-{number}/manifest/actual/city"
+            signed = Stream(topic, CITY, "actual", "city", manifest_version=1, refresh_us=REFRESH_US + 1)
+            tx.put(signed, BrokerCopy(topic, NOON_US, NOON_US, NOON_US, "", "gw-0"))
+    reads: list[str] = []
+    for name in ("get", "find"):
+        plain = getattr(MemoryTx, name)
+
+        def counted(self: MemoryTx, kind: type, *args: Any, plain: Any = plain, **fields: Any) -> Any:
+            reads.extend([kind.__name__] if kind is Stream else [])
+            return plain(self, kind, *args, **fields)
+
+        monkeypatch.setattr(MemoryTx, name, counted)
+    remembered = Remembered()
+    state = SpeakerState(True, 1, {}, 1, 0, "journal", 0, 80, "mains", (), "")
+    for read_now in (1, 0):
+        reads.clear()
+        receipts.hear_speakers(town.store, [("mall-1", state)], remembered, city=town.engine.read_city())
+        assert len(reads) == read_now

@@ -317,7 +317,7 @@ def test_a_restored_database_does_not_revive_what_the_broker_has_swept(keys: Key
         before, version=before.version + 60_000, issued=later_us, fresh_until=later_us, orders=(), swept=later_us
     )
     with town.store.write() as tx:
-        assert compared.found_on_broker(tx, alert.stream, b"newer", newer) == "unknown here"
+        assert compared.found_on_broker(tx, alert.stream, b"newer", newer, "actual-city-1", 0) == "unknown here"
     with town.store.write() as tx:
         compared.adopt(tx, alert.stream, "wang")
     assert town.get(Broadcast, alert.id).state is WITHDRAWN

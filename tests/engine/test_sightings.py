@@ -18,6 +18,7 @@ from services.dispatcher.domain.signals import Use
 from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import desk, queries
 from services.dispatcher.engine.air import compared, receipts, sighted
+from services.dispatcher.engine.air.given_out import Remembered
 from services.dispatcher.engine.air.receipts import Arrived
 from services.dispatcher.engine.air.sighted import LISTED_MAX, LISTED_PER_ACCOUNT_MAX
 from services.dispatcher.engine.air.sightings import OPEN_MAX
@@ -51,9 +52,9 @@ def say(town: Town, speakers: Sequence[str], said: Receipt) -> None:
         receipts.keep_receipts(town.store, arrived[start : start + receipts.BATCH_MAX])
 
 
-def hold(town: Town, speakers: Sequence[str], held: dict[str, int], given_out: dict[str, int] | None = None) -> None:
+def hold(town: Town, speakers: Sequence[str], held: dict[str, int], remembered: Remembered | None = None) -> None:
     state = SpeakerState(True, 1, held, 1, NOON_US // 1_000, "journal", 0, 80, "mains", (), "")
-    receipts.hear_speakers(town.store, [(name, state) for name in speakers], given_out)
+    receipts.hear_speakers(town.store, [(name, state) for name in speakers], remembered)
 
 
 def later(town: Town, seconds: float = 4) -> list[Incident]:
@@ -85,7 +86,7 @@ def rogue(town: Town, id: str = "rogue") -> Order:
 
 def on_broker(town: Town, said: Manifest, *, at_start: bool = False) -> str:
     with town.store.write() as tx:
-        verdict = compared.found_on_broker(tx, said.stream, b"signed", said)
+        verdict = compared.found_on_broker(tx, said.stream, b"signed", said, "actual-city-1", 0)
         sighted.found(tx, said, verdict, at_start=at_start)
     return verdict
 
@@ -272,12 +273,12 @@ def test_a_revision_that_speakers_had_before_it_was_ours_is_an_alarm(town: Town)
 
 
 def test_a_version_above_ours_is_one_incident_however_many_hold_it(town: Town) -> None:
-    given_out: dict[str, int] = {}
+    remembered = Remembered()
     for _ in range(3):
-        hold(town, ["square-1", "square-2"], {DRILLS: VERSION}, given_out)
+        hold(town, ["square-1", "square-2"], {DRILLS: VERSION}, remembered)
     (alarm,) = later(town)
     assert (DRILLS in alarm.headline, str(VERSION) in alarm.headline, "2个" in alarm.headline) == (True, True, True)
-    hold(town, ["square-1"], {DRILLS: VERSION + 1}, given_out)
+    hold(town, ["square-1"], {DRILLS: VERSION + 1}, remembered)
     assert len(later(town)) == 2
 
 
@@ -290,9 +291,9 @@ def test_a_refusal_of_a_version_above_ours_is_an_alarm_too(town: Town) -> None:
 def test_what_was_signed_here_is_none_also_by_another_gateway_a_moment_ago(town: Town) -> None:
     with town.store.write() as tx:
         tx.put(Stream(DRILLS, STREET, "exercise", "city", VERSION))
-    given_out = {DRILLS: VERSION - 1}
-    hold(town, ["square-1"], {DRILLS: VERSION}, given_out)
-    assert (given_out, later(town, 3_600)) == ({DRILLS: VERSION}, [])
+    remembered = Remembered({DRILLS: VERSION - 1})
+    hold(town, ["square-1"], {DRILLS: VERSION}, remembered)
+    assert (remembered.highest, later(town, 3_600)) == ({DRILLS: VERSION}, [])
 
 
 def test_a_version_that_speakers_had_before_ours_went_above_it_is_an_alarm(town: Town) -> None:

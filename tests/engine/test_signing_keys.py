@@ -57,17 +57,17 @@ def test_a_report_is_one_row_per_key_in_the_databases_clock_and_no_line_of_the_l
         assert len(read.log_of(None)) == before
 
 
-def test_each_gateway_has_its_own_say_and_a_key_that_none_lists_is_forgotten(town: Town) -> None:
+def test_each_gateway_has_its_own_say_and_a_key_that_the_newest_document_does_not_list_is_forgotten(town: Town) -> None:
     tell(town)
     tell(town, "empty", gateway="gw-1")
     assert {name: at.fault for name, at in rows(town)["actual-city-1"].gateways.items()} == {
         "gw-0": "",
         "gw-1": "empty",
     }
-    signing_keys.report(town.store, "gw-0", [], 1)
-    assert list(rows(town)["actual-city-1"].gateways) == ["gw-1"]
-    signing_keys.report(town.store, "gw-1", [], 1)
-    assert rows(town) == {}
+    report(town, "gw-0", 2, "clock")
+    assert list(rows(town)) == ["clock-city-1"]
+    report(town, "gw-1", 2, "clock")
+    assert list(rows(town)["clock-city-1"].gateways) == ["gw-0", "gw-1"]
 
 
 @pytest.mark.parametrize(("fault", "says"), [("empty", "is empty"), ("foreign", "another key"), ("absent", "not here")])
@@ -227,6 +227,7 @@ def test_a_key_that_a_newer_document_no_longer_lists_is_gone_though_a_scaled_awa
     report(town, "gw-0", 8, "actual", "clock", "config")
     assert well(town) == {"actual": True, "clock": True, "config": True}
     assert sorted(rows(town)) == ["actual-city-1", "clock-city-1", "config-city-1"]
+    assert list(rows(town)["actual-city-1"].gateways) == ["gw-0"]
 
 
 def test_a_gateway_that_still_reads_an_older_document_brings_no_revoked_key_back(town: Town) -> None:
@@ -250,7 +251,11 @@ def test_an_older_document_changes_nothing_of_what_a_newer_one_says_of_a_key(tow
 def test_an_older_document_forgets_no_key_that_only_a_newer_one_lists(town: Town) -> None:
     report(town, "gw-0", 8, "actual", "exercise")
     report(town, "gw-1", 7, "actual")
-    assert list(rows(town)["exercise-city-1"].gateways) == ["gw-0"]
+    kept = rows(town)["exercise-city-1"].gateways
+    assert {name: (view.fault, view.document) for name, view in kept.items()} == {
+        "gw-0": ("", 8),
+        "gw-1": ("absent", 7),
+    }
 
 
 def test_while_no_gateway_runs_another_issuers_key_makes_no_release_signable() -> None:

@@ -279,7 +279,7 @@ def lost(keys: Keys) -> tuple[Town, Manifest, bytes]:
 
 def found(town: Town, manifest: Manifest, raw: bytes) -> str:
     with town.store.write() as tx:
-        return compared.found_on_broker(tx, manifest.stream, raw, manifest)
+        return compared.found_on_broker(tx, manifest.stream, raw, manifest, "actual-city-1", 0)
 
 
 def stream_of(town: Town, topic: str) -> Stream:

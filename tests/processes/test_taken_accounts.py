@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,7 @@ LOGINS = [
     broker.gateway_login("gw-0", broker.hash_secret(SECRET)),
     intake_login("gw-0-in", broker.hash_secret(SECRET)),
 ]
+MINE = ("gw-0", "gw-0-in", "gw-0-sensors")
 WITHIN_S = 20
 TAKES_MAX = 2_000
 
@@ -55,9 +57,14 @@ class Watcher:
         self.lost = threading.Event()
         self.counted: list[str] = []
         self._town = town
-        self.taken = TakenAccounts(town.store, town.engine, "gw-0", "host/1", self.counted.append, self.lost.set)
+        self._ahead_s = 0.0
+        self.taken = TakenAccounts(
+            town.store, town.engine, "gw-0", "host/1", self.counted.append, self.lost.set, MINE,
+            lambda: time.monotonic() + self._ahead_s,
+        )  # fmt: skip
 
     def alarms(self) -> list[Incident]:
+        self._ahead_s += AFTER_S
         self.taken.step()
         with self._town.store.read() as read:
             return read.find(Incident, Page(), hazard=ACCOUNT_TAKEN)
@@ -144,9 +151,8 @@ class Cuts:
 
     def __init__(self, town: builders.Town) -> None:
         self.now_s, self._town = 0.0, town
-        mine = ("gw-0", "gw-0-in", "gw-0-sensors")
         self.taken = TakenAccounts(
-            town.store, town.engine, "gw-0", "host/1", lambda account: None, lambda: None, mine, lambda: self.now_s
+            town.store, town.engine, "gw-0", "host/1", lambda account: None, lambda: None, MINE, lambda: self.now_s
         )
 
     def cut(self, at_s: float, *accounts: str) -> None:
@@ -177,6 +183,27 @@ def test_one_account_that_is_cut_alone_again_and_again_is_red(town: builders.Tow
         cuts.cut(at_s, "gw-0", "gw-0-in")
     (alarm,) = cuts.alarms()
     assert "很可能" in alarm.headline
+
+
+@pytest.mark.parametrize("others", [(), ("gw-0-in",)])
+def test_one_account_that_is_cut_every_second_is_red_all_the_same(town: builders.Town, others: tuple[str, ...]) -> None:
+    cuts = Cuts(town)
+    for second in range(120):
+        cuts.cut(second, "gw-0", *others)
+        cuts.taken.step()
+    (alarm,) = cuts.alarms()
+    assert "很可能" in alarm.headline
+
+
+def test_a_broker_that_is_restarted_every_second_accuses_nobody(town: builders.Town) -> None:
+    cuts = Cuts(town)
+    for second in range(120):
+        cuts.cut(second, "gw-0")
+        cuts.taken.step()
+        for other in ("gw-0-in", "gw-0-sensors"):
+            cuts.now_s = second + AFTER_S / 4
+            cuts.taken.cut(other)
+    assert cuts.alarms() == []
 
 
 def test_a_real_broker_that_ends_tells_each_account_of_its_cut(mosquitto: Mosquitto, town: builders.Town) -> None:

@@ -89,7 +89,7 @@ def test_all_is_well_while_gateway_and_worker_are_seen(api: Api) -> None:
 def speaks(api: Api, *speakers: str) -> None:
     """These speakers say that they are online."""
     said = SpeakerState(True, 1, {}, 1, NOON_US // 1_000, "journal", 0, 50, "mains", (), "")
-    receipts.hear_speakers(api.town.store, [(speaker, said) for speaker in speakers], {}, 0)
+    receipts.hear_speakers(api.town.store, [(speaker, said) for speaker in speakers], settled_us=0)
 
 
 def test_health_counts_who_would_hear(api: Api) -> None:

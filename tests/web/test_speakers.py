@@ -136,7 +136,7 @@ def unknown_on_air(api: Api) -> Manifest:
     )
     manifest = Manifest(TOPIC, 7, NOON_US, NOON_US + HOUR_US, "0" * 64, (order,))
     with api.town.store.write() as tx:
-        assert found_on_broker(tx, TOPIC, b"signed elsewhere", manifest) == "unknown here"
+        assert found_on_broker(tx, TOPIC, b"signed elsewhere", manifest, "actual-city-1", 0) == "unknown here"
     return manifest
 
 
@@ -211,7 +211,8 @@ def test_what_changed_on_air_since_it_was_read_is_not_decided_on(api: Api, decis
     (read,) = api.get("duty", "/api/streams").json()["streams"]
     assert read["unknown_version"] == manifest.version
     with api.town.store.write() as tx:
-        assert found_on_broker(tx, TOPIC, b"newer", replace(manifest, version=manifest.version + 1)) == "unknown here"
+        newer = replace(manifest, version=manifest.version + 1)
+        assert found_on_broker(tx, TOPIC, b"newer", newer, "actual-city-1", 0) == "unknown here"
     body = {"topic": TOPIC, "version": read["unknown_version"]}
     assert refusal(api.post("duty", f"/api/streams/{decision}", body)) == (409, "changed_on_air")
     assert api.town.kinds(TOPIC) == ["stream.unknown_on_air", "stream.unknown_on_air"]

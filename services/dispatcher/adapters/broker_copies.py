@@ -49,7 +49,7 @@ class BrokerCopies:
 
     def step(self) -> bool:
         """Compare when it is time to. One step of a loop."""
-        if self._clock.mono_us() < self._at_us or not self._side.reconciled:
+        if self._clock.mono_us() < self._at_us or not self._side.reconciled or self._side.behind():
             return False
         found = self.compare()
         mended = {MISSING, ANOTHER} & set(found.values())
@@ -103,7 +103,7 @@ class BrokerCopies:
             reason = str(speaker_link.Refusal.STALE)
         if stream.orders:
             log.warning("speakers would refuse a stored manifest: it is signed anew", stream=stream.id, reason=reason)
-            broker_copies.sign_again(self._store, stream.id)
+            broker_copies.sign_again(self._store, stream.id, self._signer.document.version)
         return reason
 
     def _keys(self, raw: bytes | None) -> None:

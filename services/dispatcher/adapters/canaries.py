@@ -258,7 +258,7 @@ class Canaries:
     def _of(self, key: TriedKey, now_us: int) -> KeyReport:
         listed, known = key.listed, self._known.get(key.listed.kid, _Known())
         state = KeyState(
-            listed.kid, str(listed.use), listed.issuer, listed.area, tuple(listed.levels), listed.not_after
+            listed.kid, str(listed.use), listed.issuer, listed.area, tuple(listed.levels), listed.not_after, x=listed.x
         )
         return KeyReport(
             state, str(key.fault or ""), _ago_us(known.home_us, now_us), known.took_us, known.failed,

@@ -20,6 +20,7 @@ from ..domain.planning import City
 from ..domain.refusals import NotFound, Refused
 from ..domain.signals import Unread
 from ..engine.air import receipts
+from ..engine.air.given_out import Remembered
 from ..engine.air.receipts import Arrived, Counted
 from ..engine.air.sighted import SETTLED_US, UNSETTLED_US
 from ..engine.ports import Conflict, Store, StoreUnavailable
@@ -96,7 +97,7 @@ class SpeakerIntake:
         self._store, self._inlet, self._city, self._now_us = store, inlet, city, now_us
         self._answer_hello, self._keep_receipts, self._pause = answer_hello, keep_receipts, pause
         self._counted, self._odd, self._compared = counted, odd, compared
-        self._given_out: dict[str, int] = {}
+        self._remembered = Remembered()
         self._until_done = UntilDone(inlet, "receipts wait at the broker")
 
     def run(self, wait_s: float = 0.5) -> int:
@@ -175,7 +176,7 @@ class SpeakerIntake:
         # In the order that they came: what is retained is the newest of a topic, and comes after what has waited.
         for retained, run in groupby(states, key=itemgetter(0)):
             said = [(speaker, state) for _, speaker, state in run]
-            odd = receipts.hear_speakers(self._store, said, self._given_out, settled_us, retained=retained, city=city)
+            odd = receipts.hear_speakers(self._store, said, self._remembered, settled_us, retained=retained, city=city)
             self._odd(odd)
         if answers:
             receipts.settle_gone(self._store, answers)

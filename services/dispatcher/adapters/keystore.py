@@ -253,12 +253,13 @@ class KeySigner:
         Raises KeysMissing."""
         # Taken first: a file that changes while it is read is read once more.
         self._stamp = self._folder.stamp()
-        self.document = self._folder.document()
-        self.signed_document = self._folder.signed_document()
+        document = self._folder.document()
         self.root = self._folder.root()
         in_memory = dict(self._keys)
-        loaded = [(listed, *self._tried(listed, in_memory)) for listed in self.document.keys]
+        loaded = [(listed, *self._tried(listed, in_memory)) for listed in document.keys]
         self._keys = [(listed, own) for listed, own, _ in loaded if own is not None]
+        # Last: nothing is signed with an older key in the name of a newer document.
+        self.document, self.signed_document = document, self._folder.signed_document()
         self._now_tried(tuple(TriedKey(listed, fault) for listed, _, fault in loaded))
 
     def look_again(self) -> None:
@@ -268,6 +269,13 @@ class KeySigner:
             self.reload()
         except KeysMissing:
             self._now_tried(tuple(TriedKey(key.listed, KeyTrouble.NO_DOCUMENT) for key in self.tried))
+
+    def outdated_by(self, raw: bytes) -> bool:
+        """Whether these bytes are a newer key document of the same root."""
+        try:
+            return speaker_link.read_keys(raw, self.root).version > self.document.version
+        except speaker_link.Refused:
+            return False
 
     def changed(self) -> bool:
         """Whether a file of the folder is not as it was when it was last read."""

@@ -16,17 +16,18 @@ import structlog
 
 from devices.protocols import asking, speaker_link
 from devices.protocols.asking import Ask, AskKind
-from devices.protocols.speaker_link import HelloAnswer, KeyDocument, SpeakerConfig
+from devices.protocols.speaker_link import HelloAnswer, SpeakerConfig
 
 from ..domain.broadcasts import Broadcast
 from ..domain.places import Speaker
 from ..domain.planning import City
-from ..domain.refusals import NoKey, Refused, UnknownOnAir
+from ..domain.refusals import NoKey, OlderKeyDocument, Refused, UnknownOnAir
 from ..engine import configs
 from ..engine.air import foreign, publishing, receipts
+from ..engine.air.listed_keys import ListedKeys
 from ..engine.air.listing import ON_AIR_STATES
 from ..engine.air.streams import Signed
-from ..engine.ports import Clock, Page, Signer, Store
+from ..engine.ports import Clock, Conflict, Page, Signer, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.rows import EffectRow, Stream
 
@@ -53,9 +54,9 @@ class BrokerLink(Protocol):
 class LinkSigner(Signer, Protocol):
     """Signs whatever speakers are told: `keystore.KeySigner`, which says what each of these does."""
 
-    document: KeyDocument
     signed_document: bytes
 
+    def outdated_by(self, raw: bytes) -> bool: ...
     def config_kid(self, area_chain: tuple[str, ...]) -> str: ...
     def config_kids(self) -> tuple[str, ...]: ...
     def sign_config(self, config: SpeakerConfig) -> bytes: ...
@@ -100,6 +101,17 @@ class SpeakerSide:
         self._config_basis: object = None
         self._lock = threading.Lock()
         self._reconciled = threading.Event()
+        self._behind = False
+
+    def behind(self) -> bool:
+        """Whether another gateway that runs has a newer key document: that one compares, and signs what it can. The
+        database is asked anew only while it was so."""
+        return self._behind and self._looks_behind()
+
+    def _looks_behind(self) -> bool:
+        with self._store.read() as read:
+            self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
+        return self._behind
 
     def publish_stream(self, effect: EffectRow) -> Finish | None:
         """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
@@ -133,6 +145,9 @@ class SpeakerSide:
             signed = self._sign_and_note(self._store, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
+        except OlderKeyDocument as older:
+            self._behind = True
+            raise Conflict(older.sentence) from older
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
         except speaker_link.Refused as refused:
@@ -144,6 +159,8 @@ class SpeakerSide:
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
         city = self._city_since(effect)
+        if self._behind:
+            raise CarryFailed(OlderKeyDocument(effect.subject).sentence)
         speaker = city.speakers.get(effect.subject)
         if speaker is None or not speaker.enrolled:
             raise CarryFailed("no such speaker is enrolled", again=False)
@@ -162,6 +179,7 @@ class SpeakerSide:
         if self._looked is None or not effect.leased_until_us or self._looked[0] <= claimed_us:
             with self._store.read() as read:
                 now_us = read.now_us()
+                self._behind = ListedKeys(read).newer_runs(self._signer.document.version)
             self._looked = (now_us, self._city())
             self._versions = {}
         return self._looked[1]
@@ -199,7 +217,7 @@ class SpeakerSide:
         """Every config says what this gateway's settings say, signed by the key that signs now; looked at when it
         starts, and when the keys that may sign configs change."""
         basis = self._signer.config_kids()
-        if basis == self._config_basis or not basis:
+        if basis == self._config_basis or not basis or self._looks_behind():
             return
         city = self._city()
         ids = self._enrolled(city)
@@ -208,10 +226,10 @@ class SpeakerSide:
         self._config_basis = basis
 
     def publish_keys(self) -> None:
-        """The key document, retained, when the broker's copy is another."""
+        """The key document, retained, when the broker's copy is another and not a newer one."""
         with self._lock:
             held = self._seen.get(speaker_link.KEYS_TOPIC)
-        if held != self._signer.signed_document:
+        if held != self._signer.signed_document and not self._signer.outdated_by(held or b""):
             self._link.publish(speaker_link.KEYS_TOPIC, self._signer.signed_document, retain=True)
 
     def ask_missing(self, effect: EffectRow) -> Finish | None:
@@ -324,18 +342,24 @@ class SpeakerSide:
 
     def compare(self, topic: str, raw: bytes) -> None:
         """Act on what the broker holds of a stream where it is not what is stored. Raises CarryFailed."""
+        document = self._signer.document
         with self._store.read() as read:
             stream = read.get(Stream, topic)
-        if stream is not None and stream.signed == raw:
+        if (stream is not None and stream.signed == raw) or self._looks_behind():
             return
         try:
-            manifest = speaker_link.read_manifest(raw, topic, self._signer.document, None, None)
+            manifest = speaker_link.read_manifest(raw, topic, document, None, None)
         except speaker_link.Refused as refused:
             log.warning("the broker holds a manifest that is not ours", stream=topic, reason=str(refused.reason))
             if stream is not None and stream.signed:
                 self.say_again(stream)
             return
-        verdict = publishing.compare(self._store, topic, raw, manifest, at_start=not self.reconciled)
+        at_start = not self.reconciled
+        try:
+            verdict = publishing.compare(self._store, topic, raw, manifest, document.version, at_start=at_start)
+        except OlderKeyDocument:
+            # Somebody who can judge it does so.
+            return
         # What is to be published over has saved the effect that signs and publishes.
         if verdict == "not ours":
             log.critical("the broker held our version with other bytes: somebody has a key of ours", stream=topic)

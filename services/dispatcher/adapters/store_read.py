@@ -127,13 +127,17 @@ class SqlRead:
         order = f"{by} {way}" + (f", {key} {way}" if by != key else "")
         sql = f"SELECT {_SELECTED[kind]} FROM {ENTITIES[kind].name}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
         cursor = self._run(sql, (*parameters, page.limit, page.skip))
+        wanted = fields.get(key, ())
+        # Of a row that was asked for by its key it is known as well that it is not there.
+        named = [column(name) for name in (wanted if isinstance(wanted, tuple) else (wanted,))]
         # SQLite would read on while what it reads is changed.
         early = None if self._postgres else cursor.fetchall()
 
         def answer() -> list[T]:
             found = cursor.fetchall() if early is None else early
-            for row in found:
-                self._seen(kind, row[0], row[1], locked=False)
+            there = {row[0]: row[1] for row in found}
+            for name in {**dict.fromkeys(named), **there}:
+                self._seen(kind, name, there.get(name), locked=False)
             return [decode_entity(kind, row[0], row[2]) for row in found]
 
         return answer

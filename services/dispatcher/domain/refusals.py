@@ -121,6 +121,12 @@ class NoKey(Refused):
     code = "no_key"
 
 
+class OlderKeyDocument(Refused):
+    """Another gateway has a newer key document: this one signs and compares nothing until it has that document, too."""
+
+    code = "older_key_document"
+
+
 class NoUsableKey(Refused):
     """No gateway can sign this now, so nothing would sound: put the key right, or call a drill off."""
 

@@ -91,8 +91,8 @@ class RefusedDocument:
 @dataclass(frozen=True, slots=True)
 class RefusedTopic:
     """How many speakers refuse what is on one topic: `speakers` of the `meant` ones that are in service, by reason;
-    `said_by` are a few of them, `version` is the newest of ours that one of them refuses, `since_us` since when the
-    first of them does."""
+    `said_by` are a few of them, `version` is the newest of ours that one of them refuses, `since_us` since when they
+    are many, or while they are few the last of them does."""
 
     topic: str
     use: str
@@ -115,7 +115,12 @@ class RefusedTopic:
     def many(self) -> bool:
         """Whether it is more than a few poles that are broken: a twentieth of those that it is meant for, and two at
         least. A single one is never many, also where it is the only one: one stolen account raises no red."""
-        return self.speakers >= MANY_MIN and self.speakers * 100 >= self.meant * MANY_PERCENT
+        return self.speakers >= many_of(self.meant)
+
+
+def many_of(meant: int) -> int:
+    """How many of the speakers that a topic is meant for are many."""
+    return max(MANY_MIN, -(-meant * MANY_PERCENT // 100))
 
 
 def waits_us(reason: str) -> int:

@@ -29,6 +29,7 @@ class KeyTrouble(StrEnum):
     UNREADABLE = "unreadable"
     MISSING = "missing"
     NO_DOCUMENT = "no_document"
+    OLDER_DOCUMENT = "older_document"
     ABSENT = "absent"
     EXPIRED = "expired"
     NEVER_HOME = "never_home"
@@ -67,7 +68,7 @@ class KeyAtGateway:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """One key of the key document, under its kid, and what each gateway knows of it."""
+    """One key of the key document, under its kid, and what each gateway knows of it; `x` is its public half."""
 
     id: str
     use: str
@@ -76,6 +77,19 @@ class KeyState:
     levels: tuple[int, ...]
     not_after_us: int
     gateways: dict[str, KeyAtGateway] = field(default_factory=dict)
+    x: str = ""
+
+    def may_sign(self, use: str, there: bool, levels: Collection[int] = ()) -> bool:
+        """Whether its limits allow orders of these levels where its area reaches `there`."""
+        return there and self.use == use and set(levels) <= set(self.levels)
+
+    def covers(self, older: KeyState, there: bool) -> bool:
+        """Whether it may sign all that another could whose area reaches `there`: it is the same key, or a wider one."""
+        return (self.issuer, self.x) == (older.issuer, older.x) and self.may_sign(older.use, there, older.levels)
+
+    def signs(self, now_us: int) -> bool:
+        """Whether it signs at some gateway now."""
+        return now_us <= self.not_after_us and any(not view.fault for view in self.gateways.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +122,8 @@ def unusable_for(
     keys: Iterable[KeyState], use: str, area_chain: Collection[str], level: int, now_us: int
 ) -> tuple[KeyProblem, ...]:
     """Why no gateway can sign an order of this level for an area; empty when one can."""
-    fitting = [k for k in keys if k.use == use and k.area in area_chain and level in k.levels]
-    if any(now_us <= k.not_after_us and any(not g.fault for g in k.gateways.values()) for k in fitting):
+    fitting = [k for k in keys if k.may_sign(use, k.area in area_chain, {level})]
+    if any(k.signs(now_us) for k in fitting):
         return ()
     problems = [p for key in fitting for p in _at_rest(key, now_us)]
     return tuple(problems) or (KeyProblem(KeyTrouble.NO_KEY),)
@@ -120,15 +134,7 @@ def ending_before(
 ) -> KeyProblem | None:
     """The key that can sign an order of this level for an area longest, where it ends before `until_us`; None where one
     signs until then, and where none signs now."""
-    signing = [
-        k
-        for k in keys
-        if k.use == use
-        and k.area in area_chain
-        and level in k.levels
-        and now_us <= k.not_after_us
-        and any(not g.fault for g in k.gateways.values())
-    ]
+    signing = [k for k in keys if k.may_sign(use, k.area in area_chain, {level}) and k.signs(now_us)]
     last = max(signing, key=lambda k: k.not_after_us, default=None)
     if last is None or until_us <= last.not_after_us:
         return None
@@ -141,6 +147,7 @@ def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_u
     Keys of the same scope stand in for each other, an expired one for none. A scope whose keys are all kept elsewhere
     or over is left out where another scope of this use works: its successor has other limits.
     """
+    keys = list(keys)
     mine = [key for key in keys if key.use == use]
     scopes: dict[tuple[str, str, tuple[int, ...]], list[KeyState]] = {}
     for key in mine:
@@ -150,12 +157,21 @@ def judge_use(use: str, keys: Iterable[KeyState], gateways: Sequence[str], now_u
         problems.append(KeyProblem(KeyTrouble.NO_KEY))
     if not gateways:
         problems.append(KeyProblem(KeyTrouble.NO_GATEWAY))
+    behind = behind_newest(keys)
+    problems += [KeyProblem(KeyTrouble.OLDER_DOCUMENT, gateway=name) for name in gateways if name in behind]
     for gateway in gateways:
         works = {key.id for key in mine if _problem_at(key, gateway, now_us) is None}
         for scope in scopes.values():
             problems += _of_scope(scope, gateway, works, now_us)
     homes = [view.home_us for key in mine for name, view in key.gateways.items() if name in gateways]
     return UseHealth(use, max(homes, default=0), tuple(problems), _expiring(scopes.values(), now_us))
+
+
+def behind_newest(keys: Iterable[KeyState], document: int = 0) -> frozenset[str]:
+    """The gateways whose key document is older than this version of it, or than the newest that any has reported."""
+    views = [(name, view.document) for key in keys for name, view in key.gateways.items()]
+    newest = max((held for _, held in views), default=0)
+    return frozenset({name for name, held in views if held < max(newest, document)})
 
 
 def _of_scope(scope: Sequence[KeyState], gateway: str, works: Collection[str], now_us: int) -> list[KeyProblem]:
@@ -224,6 +240,11 @@ _WORDS: dict[KeyTrouble, tuple[str, str]] = {
     KeyTrouble.NO_DOCUMENT: (
         "the key document that lists {kid} can't be read{at}",
         "列有{kid}的密钥清单无法读取{at}",
+    ),
+    KeyTrouble.OLDER_DOCUMENT: (
+        "a newer key document than this gateway's was seen, and while another gateway has it this one signs nothing: "
+        "copy the folder of keys there{at}",
+        "该网关的密钥清单不是最新的，其他网关持有最新清单期间它不签名：请把密钥文件夹复制过去{at}",
     ),
     KeyTrouble.ABSENT: ("the private half of {kid} is not here{at}", "{kid}的私钥不在此处{at}"),
     KeyTrouble.EXPIRED: ("{kid} expired on {day}", "{kid}已于{day}到期"),

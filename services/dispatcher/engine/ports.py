@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from devices.protocols.speaker_link import Manifest
+from devices.protocols.speaker_link import KeyDocument, Manifest
 
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.planning import Coverage
@@ -137,7 +137,9 @@ class Ids(Protocol):
 
 
 class Signer(Protocol):
-    """Holds the keys of this dispatcher; only the gateway has one."""
+    """Holds the keys of this dispatcher; only the gateway has one. `document` is the key document that it goes by."""
 
+    @property
+    def document(self) -> KeyDocument: ...
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool: ...
     def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes: ...

@@ -66,6 +66,7 @@ SETTLE_S = 0.3
 RECONCILE_EVERY_S = 60.0
 PANELS_EVERY_S = 1.0
 CLOCK_EVERY_S = 0.5
+HEAD_START_S = 0.5
 STAGE_EVERY_S = 1.0
 STAGE_AUDIO_EVERY_S = 10.0
 COMPARE_AUDIO_EVERY_S = 600.0
@@ -166,7 +167,7 @@ class Gateway:
         self.desk_loop = Loop("desk", self.desk.run, 0.5)
         self.loops += [
             *(
-                Loop(name, partial(_pass, relay), 0.5)
+                Loop(name, partial(self._carry, relay), 0.5)
                 for name, relay in zip(("air", "relay", "work"), self.relays, strict=True)
             ),
             Loop("receipts", self.intake.run, 0.0),
@@ -302,6 +303,12 @@ class Gateway:
             {carry: partial(self._timed, carrier) for carry, carrier in carriers.items()}
             for carriers in (on_air, rest, work)
         )
+
+    def _carry(self, relay: Relay) -> bool:
+        """One pass of a relay. A gateway with a newer key document goes first: this one takes what that one leaves."""
+        if self.side.behind():
+            time.sleep(HEAD_START_S)
+        return relay.waiting() and relay.run() > 0
 
     def _timed(self, carrier: Carrier, effect: EffectRow) -> Finish | None:
         started = time.perf_counter()
@@ -455,10 +462,6 @@ class Gateway:
                 except StoreUnavailable as away:
                     log.warning("the database is away", reason=str(away))
             threading.Event().wait(0.2)
-
-
-def _pass(relay: Relay) -> bool:
-    return relay.waiting() and relay.run() > 0
 
 
 @app.callback(invoke_without_command=True)

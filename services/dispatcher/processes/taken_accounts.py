@@ -42,7 +42,7 @@ class TakenAccounts:
         owner: str,
         count: Callable[[str], None],
         wake: Callable[[], None],
-        accounts: Sequence[str] = (),
+        accounts: Sequence[str],
         mono_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`count` is told of every loss by account, `wake` has `step` called soon; `accounts` are all of this gateway
@@ -55,7 +55,7 @@ class TakenAccounts:
         self._cuts: dict[str, deque[float]] = {}
         self._accounts = tuple(accounts)
         self._moments = {account: deque[float](maxlen=MOMENTS_MAX) for account in accounts}
-        self._suspected: dict[str, float] = {}
+        self._suspected_s: dict[str, float] = {}
         self._lost: dict[str, bool] = {}
         self._said: set[str] = set()
 
@@ -71,8 +71,9 @@ class TakenAccounts:
             if said:
                 self._lost[account] = True
             elif self._cut_too_often(account):
-                # Judged once the others of this gateway have had the time to notice the same cut.
-                self._suspected[account] = self._mono_s() + (AFTER_S if self._accounts else 0.0)
+                # Judged once the others of this gateway have had the time to notice the same cut; cuts that come
+                # meanwhile put nothing off.
+                self._suspected_s.setdefault(account, self._mono_s())
             else:
                 return
         self._wake()
@@ -86,23 +87,24 @@ class TakenAccounts:
     def _judge(self) -> None:
         """Whether those that were cut too often were taken by somebody, or cut together with all others."""
         now_s = self._mono_s()
-        for account in [name for name, at_s in self._suspected.items() if at_s <= now_s]:
-            del self._suspected[account]
-            if self._all_cut_with(account):
+        for account, since_s in [(name, s) for name, s in self._suspected_s.items() if s + AFTER_S <= now_s]:
+            del self._suspected_s[account]
+            if self._all_cut_with(account, since_s):
                 log.warning("the broker has cut all our connections again and again: it fails or is restarted")
             else:
                 self._lost.setdefault(account, False)
 
-    def _all_cut_with(self, account: str) -> bool:
+    def _all_cut_with(self, account: str, since_s: float) -> bool:
+        """Whether the cuts that made this account suspected, at `since_s`, were cuts of all others, too."""
         others = [self._moments[name] for name in self._accounts if name != account]
-        mine = list(self._moments.get(account, ()))[-CUTS:]
+        mine = [at_s for at_s in self._moments[account] if at_s <= since_s][-CUTS:]
         return bool(others and mine) and all(
             any(at_s - BEFORE_S <= other_s <= at_s + AFTER_S for other_s in moments)
             for moments in others
             for at_s in mine
         )
 
-    def step(self) -> bool:
+    def step(self) -> None:
         """Commit what was noted. Raises StoreUnavailable, and does it then the next time."""
         with self._noting:
             self._judge()
@@ -111,7 +113,6 @@ class TakenAccounts:
             self._tell(account, said)
             with self._noting:
                 self._lost.pop(account, None)
-        return False
 
     def _tell(self, account: str, said: bool) -> None:
         with self._store.read() as read:

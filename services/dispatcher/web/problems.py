@@ -137,6 +137,7 @@ ANSWERS: Mapping[type[Refused], tuple[int, str]] = {
     refusals.OverCap: (409, "该指令超出终端链路的限额。"),
     refusals.ResumeTooLate: (409, "只有停止者本人可在60秒内恢复；之后需要重新签发。"),
     refusals.NoKey: (409, "签名机没有该用途和区划的密钥。"),
+    refusals.OlderKeyDocument: (409, "另一网关持有更新的密钥清单：本网关取得该清单之前不签名、不比对。"),
     refusals.KeyEndsTooSoon: (
         409,
         "密钥将在播出内容可以结束之前到期，届时无法签发停止、更正或解除：请先生成后继密钥。",

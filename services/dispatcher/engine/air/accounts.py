@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...domain.effects import Record
-from ...domain.incidents import Incident, SignalJoined
+from ...domain.incidents import Incident
 from ...domain.taken_accounts import ACCOUNT_TAKEN, LEVEL_TAKEN, WHAT_TO_DO, headline
 from ..events import AccountTaken
 from ..ports import Page, Read
 from ..rows import Lease, TakenAccount
-from ..signals import incidents
-from ..tasks.own_incidents import OPEN, open_own, own_signal
+from ..tasks.own_incidents import OPEN, join_own, open_own, own_signal
 from ..transaction import Work
 
 ACCOUNTS_MAX = 1_000
@@ -64,18 +63,13 @@ def holds(read: Read, gateway: str, owner: str) -> bool:
 def _told(work: Work, row: TakenAccount, now_us: int) -> Incident:
     """The incident that people see: one that is open, for whichever account, joined in this one's own words; or a new
     one."""
-    tx, city = work.tx, work.city
+    city = work.city
     english, chinese = headline(row.id, row.said)
     do, do_zh = WHAT_TO_DO
     signal = own_signal(f"account/{row.id}/{now_us}", ACCOUNT_TAKEN, LEVEL_TAKEN, city.code, chinese, english, now_us)
-    for each in tx.find(Incident, Page(limit=1, order="-opened_us"), hazard=ACCOUNT_TAKEN, state=OPEN):
-        incident = tx.get_locked(Incident, each.id)
-        if incident is not None and incident.state in OPEN:
-            tx.add_signal(signal, incident.id)
-            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
-            return incident
     question = {"zh": f"{chinese}。{do_zh}", "en": f"{english}. {do}"}
-    return open_own(work, signal, question, {"account": row.id})
+    joined = join_own(work, signal, 1, lambda incident: True)
+    return joined or open_own(work, signal, question, {"account": row.id})
 
 
 def health(read: Read) -> AccountsHealth:

@@ -15,6 +15,7 @@ from ..ports import Page, Read, Store
 from ..rows import BrokerCopy, Stream
 from ..writing import write
 from .foreign import keeps_foreign, unknown_on_air, unknown_topics
+from .listed_keys import ListedKeys
 from .listing import ON_AIR_STATES
 
 BROADCASTS_MAX = 10_000
@@ -128,11 +129,12 @@ def note(store: Store, gateway: str, found: Mapping[str, str]) -> None:
             tx.delete(BrokerCopy, topic)
 
 
-def sign_again(store: Store, topic: str) -> None:
-    """Have a stream signed anew: a speaker that boots now would refuse what is stored."""
+def sign_again(store: Store, topic: str, document: int) -> None:
+    """Have a stream signed anew: by this version of the key document a speaker that boots now would refuse what is
+    stored. What a newer document vouches for stays."""
     with write(store) as tx:
-        stream = tx.get_locked(Stream, topic)
-        if stream is not None:
+        stream, keys = tx.get_locked(Stream, topic), ListedKeys(tx)
+        if stream is not None and (document >= keys.newest() or keys.outlived(stream)):
             tx.put(replace(stream, orders=""))
             tx.save(Save(Carry.PUBLISH_STREAM, topic))
 

@@ -22,28 +22,37 @@ from ...domain.broadcasts import (
 )
 from ...domain.effects import Carry, Record, Save, Timer, WakeAt
 from ...domain.incidents import Air, Incident
-from ...domain.refusals import ChangedOnAir, NotFound
+from ...domain.refusals import ChangedOnAir, NotFound, OlderKeyDocument
 from ..ports import Tx
 from ..rows import CitySettings, Stream
 from .foreign import foreign_orders, foreign_version, jumps, manifest_found, merged, swept_orders, unknown_on_air
+from .listed_keys import ListedKeys
 from .listing import SILENT_STATES, new_stream, on_stream
 
 AHEAD = "ahead of the time"
 
 
-def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest, kid: str = "") -> str:
-    """Compare the broker's verified copy, signed by the key `kid`, with the row: "same"; "republish" (ours is newer, or
-    a person has decided about it); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes
-    it); "unknown here"; "newer number" (it has nothing else that we don't); or "another issuer's", which is no business
-    of ours."""
+def found_on_broker(tx: Tx, topic: str, raw: bytes, manifest: Manifest, kid: str, document: int) -> str:
+    """Compare the broker's copy with the row. It was signed by the key `kid`, and verified with this version of the key
+    document. "same"; "republish" (ours is newer, or a person has decided about it, or a newer document takes the copy
+    from its key); "not ours" (our version with other bytes); "ahead of the time" (no speaker takes it); "unknown here";
+    "newer number" (it has nothing else that we don't); or "another issuer's", which is no business of ours.
+
+    Raises OlderKeyDocument where a gateway that runs has a newer document: that one compares."""
     city = tx.get(CitySettings, "city")
     if city is not None and parse_manifest_topic(topic).issuer != city.issuer:
         # Another dispatcher's stream, whatever its keys say: adopting it would put our signature under its orders.
         return "another issuer's"
     stream = tx.get_locked(Stream, topic)
+    keys = ListedKeys(tx)
+    if keys.newer_runs(document):
+        raise OlderKeyDocument(f"version {document}")
     if stream is not None and stream.signed == raw:
         return "same"
     row = stream or new_stream(topic)
+    if keys.disowns(kid, manifest, document):
+        tx.save(Save(Carry.PUBLISH_STREAM, topic))
+        return "republish"
     if manifest.version > max(row.manifest_version, tx.now_us() // 1_000 + VERSION_AHEAD_MS_MAX):
         # Nothing of it is on air, and whoever signed above it would be refused by every speaker as well.
         tx.save(Save(Carry.PUBLISH_STREAM, topic))

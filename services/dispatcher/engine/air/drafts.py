@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from devices.protocols.speaker_link import Audio, OrderClass, Phase
@@ -23,25 +23,41 @@ from ..rows import Asset, Wording
 REDRAFTABLE = (BroadcastState.DRAFT, BroadcastState.HELD)
 
 
-def current_plan(tx: Tx, playbook: Playbook, incident: Incident, city: City) -> Plan:
+def ask_plan(tx: Tx, playbook: Playbook, incident: Incident) -> Callable[[], list[Plan]]:
+    """The plan kept for this playbook and place, on its way."""
+    return tx.asked(Plan, Page(limit=1), id=plan_id(playbook, incident.venue, incident.place))
+
+
+def current_plan(
+    tx: Tx, playbook: Playbook, incident: Incident, city: City, asked: Callable[[], list[Plan]] | None = None
+) -> Plan:
     """The plan kept for this playbook and place, made again when it no longer fits. Raises NoTargets or OverCap."""
-    kept = tx.get(Plan, plan_id(playbook, incident.venue, incident.place))
-    if kept is not None and kept.fits(playbook, incident.venue, incident.place, city):
-        return kept
+    for kept in (asked or ask_plan(tx, playbook, incident))():
+        if kept.fits(playbook, incident.venue, incident.place, city):
+            return kept
     plan = make_plan(playbook, incident.venue, incident.place, city)
     tx.put(plan)
     return plan
 
 
+def written(tx: Tx, incident: Incident) -> dict[Phase, Broadcast]:
+    """The incident's alert that is written anew, held until the end, with its followers; none for a new one."""
+    if not incident.alert:
+        return {}
+    followers = tx.asked(Broadcast, Page(order="-id"), original=incident.alert)
+    alert = tx.get_locked(Broadcast, incident.alert)
+    if alert is None or alert.state not in REDRAFTABLE:
+        return {}
+    return {**{b.phase: b for b in reversed(followers())}, Phase.ALERT: alert}
+
+
 def draft(
-    tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids
+    tx: Tx, incident: Incident, playbook: Playbook, plan: Plan, city: City, ids: Ids, kept: dict[Phase, Broadcast]
 ) -> tuple[Broadcast, list[Effect]]:
-    """Write or rewrite the incident's alert and its two followers; releases given to other content expire. Raises
-    PlaceholderLeft when one of the three could not be spoken, and then writes none of them."""
-    followers = tx.asked(Broadcast, Page(order="-id"), original=incident.alert) if incident.alert else list
-    existing = tx.get_locked(Broadcast, incident.alert) if incident.alert else None
-    old = existing if existing is not None and existing.state in REDRAFTABLE else None
-    kept = {b.phase: b for b in reversed(followers())} if old else {}
+    """Write or rewrite the incident's alert and its two followers, of which `kept` were `written` before; releases
+    given to other content expire. Raises PlaceholderLeft when one of the three could not be spoken, and then writes
+    none of them."""
+    old = kept.get(Phase.ALERT)
     alert_id = old.id if old else ids.new()
     alert = _broadcast(alert_id, incident, playbook, plan, city, Phase.ALERT, "")
     bodies = [alert]

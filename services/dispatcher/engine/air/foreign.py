@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from devices.protocols import document_json
 from devices.protocols.speaker_link import Manifest, Order, OrderState, stub
+from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain.broadcasts import Broadcast, wire_order
+from ...domain.places import Area, Speaker
 from ..ports import Page, Read, Tx
 from ..rows import Stream
 
@@ -41,9 +43,13 @@ def undecided(read: Read, topic: str) -> bool:
 
 
 def to_be_signed_anew(read: Read, topic: str) -> bool:
-    """Whether a stream has not been signed since a key was removed that could sign it."""
+    """Whether a stream has not been signed since a key was removed that could sign it, and there is somebody that it is
+    for."""
     stream = read.get(Stream, topic)
-    return stream is not None and stream.anew and not unknown_on_air(stream)
+    if stream is None or not stream.anew or unknown_on_air(stream):
+        return False
+    where = parse_manifest_topic(topic)
+    return read.get(Area if where.kind is StreamKind.AREA else Speaker, where.name) is not None
 
 
 def unknown_on_air(stream: Stream) -> bool:

@@ -31,9 +31,11 @@ def prepare(work: Work, incident_id: str) -> None:
     playbook = work.playbooks.get(incident.playbook)
     if playbook is None or not drafts_now(incident, playbook):
         return
+    asked = drafts.ask_plan(work.tx, playbook, incident)
+    kept = drafts.written(work.tx, incident)
     try:
-        plan = drafts.current_plan(work.tx, playbook, incident, work.city)
-        alert, effects = drafts.draft(work.tx, incident, playbook, plan, work.city, work.ids)
+        plan = drafts.current_plan(work.tx, playbook, incident, work.city, asked)
+        alert, effects = drafts.draft(work.tx, incident, playbook, plan, work.city, work.ids, kept)
     except (NoTargets, OverCap, PlaceholderLeft) as refused:
         work.tx.record(Record("broadcast.not_planned", incident.id, refused.sentence, facts={"code": refused.code}))
         return

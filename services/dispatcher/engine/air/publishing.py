@@ -8,22 +8,21 @@ from devices.protocols.speaker_link import Manifest
 from ...domain.planning import City
 from ..ports import Signer, Store
 from ..writing import write
-from . import compared, sighted, stops_said, streams
+from . import compared, sighted, streams
 from .streams import Signed
 
 
 def sign(store: Store, topic: str, signer: Signer, city: City, audio_base: str) -> Signed:
     """The newest signed manifest of a stream; raises what `streams.sign_stream` raises."""
     with write(store) as tx:
-        signed = streams.sign_stream(tx, topic, signer, city, audio_base)
-        stops_said.note(tx, signed)
-    return signed
+        return streams.sign_stream(tx, topic, signer, city, audio_base)
 
 
-def compare(store: Store, topic: str, raw: bytes, manifest: Manifest, *, at_start: bool) -> str:
-    """Compare the broker's verified copy of a stream with the row, and write down what it proves; the verdict of
-    `compared.found_on_broker`. `at_start` is explained at `sighted.found`."""
+def compare(store: Store, topic: str, raw: bytes, manifest: Manifest, document: int, *, at_start: bool) -> str:
+    """Compare the broker's copy of a stream, verified with this version of the key document, with the row, and write
+    down what it proves; verdict and errors of `compared.found_on_broker`. `at_start` is explained at `sighted.found`.
+    """
     with write(store) as tx:
-        verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid)
+        verdict = compared.found_on_broker(tx, topic, raw, manifest, jws.header(raw).kid, document)
         sighted.found(tx, manifest, verdict, at_start=at_start)
     return verdict

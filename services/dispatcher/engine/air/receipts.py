@@ -24,8 +24,8 @@ from .. import configs
 from ..ports import Store, Tx
 from ..rows import NEVER_US, RECEIPT_GONE, Live, ReceiptRow, Stream
 from ..writing import write
-from . import refused_documents, sighted
-from .given_out import GivenOut
+from . import refused_documents, removed_keys, sighted
+from .given_out import GivenOut, Remembered
 from .sighted import SETTLED_US, Seen
 from .speaker_oddities import CLONED, REUSED, oddity, tell, with_journals, with_oddity
 
@@ -80,7 +80,8 @@ def keep_receipts(store: Store, arrived: Sequence[Arrived], settled_us: int = SE
         said = {(a.speaker, a.receipt.journal, a.receipt.seq, a.raw): a for a in reversed(arrived)}
         new = [said[r.speaker, r.journal, r.seq, r.raw] for r in strangers]
         _misdirected(tx, [r for r in strangers if r.broadcast and r.given], now_us)
-        sighted.note(tx, _sightings(tx, new, orders), settled_us)
+        refusals = [(a.speaker, {a.receipt.stream: a.receipt.version}) for a in new if a.receipt.stream]
+        sighted.note(tx, _sightings(new, orders) + GivenOut(tx).never_here(refusals), settled_us)
         refused = refused_documents.note(tx, [(a.speaker, a.receipt) for a in new if not a.receipt.order])
         unknown = sum(1 for a in new if a.receipt.order)
         return Counted(len(arrived) - unknown, unknown, doubted, len(added.reused), refused)
@@ -198,9 +199,9 @@ def _told_of_stop(tx: Tx, order: Broadcast) -> range:
     return range(first, stream.manifest_version + 1) if stream is not None and first else range(0)
 
 
-def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
-    """What these receipts show that nobody here gave out: orders that are held or play, versions above ours."""
-    seen = [
+def _sightings(new: Sequence[Arrived], orders: dict[str, Broadcast | None]) -> list[Seen]:
+    """The orders that these receipts show to be held or to play, and that nobody here gave out."""
+    return [
         Seen(sighted.of_order(a.receipt.order, a.receipt.rev, orders.get(a.receipt.order)), a.speaker, a.raw)
         for a in new
         if a.receipt.order
@@ -208,22 +209,20 @@ def _sightings(tx: Tx, new: Sequence[Arrived], orders: dict[str, Broadcast | Non
         # A speaker names what it refuses, too; that plays nowhere.
         and any(step.kind in _SAYS_IT_HAS for step in a.receipt.steps)
     ]
-    refused = [(a.speaker, {a.receipt.stream: a.receipt.version}) for a in new if a.receipt.stream]
-    return seen + sighted.versions_above(tx, refused, {})
 
 
 def hear_speakers(
     store: Store,
     states: Sequence[tuple[str, SpeakerState]],
-    given_out: dict[str, int] | None = None,
+    remembered: Remembered | None = None,
     settled_us: int = SETTLED_US,
     *,
     retained: bool = False,
     city: City | None = None,
 ) -> Counter[str]:
     """Take in states; gaps in the receipts are asked for, and versions that were never signed here are noted. How often
-    a connection number was odd, by what it was. `given_out` remembers versions from batch to batch. `city` says what
-    each speaker should hold: who stays behind is written down.
+    a connection number was odd, by what it was. `remembered` is kept from batch to batch. `city` says what each speaker
+    should hold: who stays behind is written down, and what is named of which nothing is known here is signed.
 
     Who says that it is online is: one account has one session at the broker. Who says that it is offline is believed
     only from the connection that counts, or one a little later: what else comes is the last will of an earlier one.
@@ -235,7 +234,7 @@ def hear_speakers(
         now_us = tx.now_us()
         rows: dict[str, Live] = {}
         odd: Counter[str] = Counter()
-        newest, look_soon = GivenOut(tx), False
+        given_out, look_soon, unknown = GivenOut(tx, remembered), False, set[str]()
         # In the order of their ids, so that two transactions never wait for each other in a circle; what one speaker
         # says stays in its order.
         for speaker, state in sorted(states, key=itemgetter(0)):
@@ -248,12 +247,14 @@ def hear_speakers(
                 continue
             live = with_oddity(tx, _live(speaker, state, heard_us, before, now_us), before, odd_now, now_us)
             odd.update([odd_now] if odd_now else ())
-            live, news = refused_documents.heard(tx, live, before, newest, city)
+            live, news = refused_documents.heard(tx, live, before, given_out, city)
             look_soon = look_soon or news
+            unknown |= given_out.unknown(live, city) if city is not None else set()
             rows[speaker] = _changes(tx, before, live, now_us)
         tx.heard(list(rows.values()))
         said = [(speaker, state.streams) for speaker, state in states if state.online]
-        sighted.note(tx, sighted.versions_above(tx, said, {} if given_out is None else given_out), settled_us)
+        sighted.note(tx, given_out.never_here(said), settled_us)
+        removed_keys.sign_named(tx, unknown)
         if look_soon:
             refused_documents.look_soon(tx)
     return odd
@@ -290,6 +291,11 @@ def _live(speaker: str, state: SpeakerState, heard_us: int, before: Live | None,
     )  # fmt: skip
     if before is None:
         return live
+    if not live.online:
+        # A last will was written when the speaker connected: what it holds it has said since.
+        live = replace(
+            live, streams=before.streams, config_version=before.config_version, keys_version=before.keys_version
+        )
     if before.online and live.online and (before.journal, before.connection) == (live.journal, live.connection):
         same = before.streams == live.streams
         live = replace(live, unchanged_us=before.unchanged_us if same else now_us)

@@ -17,7 +17,7 @@ from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain import refused_documents
 from ...domain.effects import Record, Timer, WakeAt
-from ...domain.incidents import USELESS_NEVER_US, Incident, SignalJoined
+from ...domain.incidents import USELESS_NEVER_US, Incident
 from ...domain.places import Speaker
 from ...domain.planning import City, in_service
 from ...domain.refused_documents import (
@@ -31,6 +31,7 @@ from ...domain.refused_documents import (
     RefusedTopic,
     headline,
     kind_of,
+    many_of,
     use_of,
     waits_us,
     what_to_do,
@@ -38,10 +39,9 @@ from ...domain.refused_documents import (
 from ..clock import SPEAKER_SILENT_US, lately
 from ..ports import Page, Read, Tx
 from ..rows import NEVER_US, Live
-from ..signals import incidents
-from ..tasks.own_incidents import OPEN, open_own, own_signal
+from ..tasks.own_incidents import OPEN, join_own, open_own, own_signal
 from ..transaction import Work
-from .given_out import GivenOut, held
+from .given_out import GivenOut, version_held
 from .speaker_oddities import tell
 
 TOPICS_MAX = 16
@@ -75,7 +75,7 @@ def note(tx: Tx, said: Sequence[tuple[str, Receipt]]) -> Counter[str]:
             facts: dict[str, object] = {"stream": receipt.stream, "version": receipt.version}
             live = tell(tx, live, Record("speaker.refuses", speaker, reason, facts=facts), now_us, kind)
             before = live
-            live = _refusing(live, receipt, kind, given_out.version(receipt.stream, speaker), now_us)
+            live = _refusing(live, receipt, kind, given_out.newest(receipt.stream, speaker), now_us)
             due_us += [now_us + waits_us(kind)] if live is not before else []
         tx.put(live)
     if due_us:
@@ -90,7 +90,7 @@ def _refusing(live: Live, receipt: Receipt, kind: str, ours: int, now_us: int) -
     fresh = RefusedDocument(kind, receipt.version, ours, now_us)
     if before is not None:
         fresh = replace(fresh, since_us=before.since_us, from_us=before.from_us)
-    if not ours or receipt.version > ours or fresh.answered(held(live, topic), ours):
+    if not ours or receipt.version > ours or fresh.answered(version_held(live, topic), ours):
         return live
     others = {name: refused for name, refused in live.refused.items() if name != topic}
     return replace(live, refused=dict([*others.items(), (topic, fresh)][-TOPICS_MAX:]))
@@ -103,7 +103,7 @@ def heard(read: Read, live: Live, before: Live | None, given_out: GivenOut, city
     left = {
         topic: _time_anew(refused, topic, live, before, now_us)
         for topic, refused in live.refused.items()
-        if not refused.answered(held(live, topic), given_out.version(topic, live.id))
+        if not refused.answered(version_held(live, topic), given_out.newest(topic, live.id))
     }
     known = len(left)
     for topic, ours in given_out.behind(live, city) if live.online and city is not None else ():
@@ -123,7 +123,8 @@ def _time_anew(refused: RefusedDocument, topic: str, live: Live, before: Live | 
     if before is None or not live.online:
         return refused
     away = not before.online and now_us - before.heard_us > AWAY_US
-    return replace(refused, from_us=now_us) if away or held(before, topic) != held(live, topic) else refused
+    moved = version_held(before, topic) != version_held(live, topic)
+    return replace(refused, from_us=now_us) if away or moved else refused
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class _Count:
     version: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     said_by: list[str] = field(default_factory=list)
-    since_us: int = 0
+    since_us: list[int] = field(default_factory=list)
 
 
 def refused_now(read: Read, city: City | None) -> tuple[RefusedTopic, ...]:
@@ -160,15 +161,18 @@ def _counted(refusing: Sequence[Live], city: City, now_us: int) -> tuple[Refused
                 count.version = max(count.version, 0 if topic == config_topic(live.id) else refused.ours)
                 count.reasons[refused.reason] += 1
                 count.said_by.append(live.id)
-                count.since_us = min(count.since_us or refused.since_us, refused.since_us)
-    meant = _meant(serving, city) if counts else Counter()
+                count.since_us.append(refused.since_us)
+    per_area = _meant(serving, city) if counts else Counter()
     return tuple(
-        RefusedTopic(
-            topic, use_of(topic), count.version, _meant_by(topic, meant, len(serving)), count.reasons,
-            tuple(count.said_by[:SAID_BY_MAX]), count.since_us,
-        )
-        for topic, count in sorted(counts.items())
-    )  # fmt: skip
+        _told(topic, count, _meant_by(topic, per_area, len(serving))) for topic, count in sorted(counts.items())
+    )
+
+
+def _told(topic: str, count: _Count, meant: int) -> RefusedTopic:
+    """One topic as it is told; where many refuse it, since when they are many: a few that are broken date nothing."""
+    since_us = sorted(count.since_us)[: many_of(meant)][-1]
+    said_by = tuple(count.said_by[:SAID_BY_MAX])
+    return RefusedTopic(topic, use_of(topic), count.version, meant, count.reasons, said_by, since_us)
 
 
 def _is_for(topic: str, speaker: Speaker, city: City) -> bool:
@@ -212,12 +216,8 @@ def look(work: Work) -> None:
             _tell(work, refused)
     if refusing:
         stand_us = (each.stands_us for live in refusing for each in live.refused.values())
-        _wake(
-            tx,
-            min(
-                (at_us for at_us in stand_us if now_us < at_us < now_us + LOOK_EVERY_US), default=now_us + LOOK_EVERY_US
-            ),
-        )
+        next_look_us = min((at_us for at_us in stand_us if at_us > now_us), default=now_us + LOOK_EVERY_US)
+        _wake(tx, min(next_look_us, now_us + LOOK_EVERY_US))
 
 
 def _tell(work: Work, refused: RefusedTopic) -> None:
@@ -227,28 +227,21 @@ def _tell(work: Work, refused: RefusedTopic) -> None:
     told = tx.signal_incident(key)
     newest = _newest(tx, refused, told or "")
     if newest is not None and newest.state not in OPEN and refused.since_us > newest.last_signal_us:
-        # Nobody of those who refused then refuses still: this is another outbreak, though it looks the same.
+        # They have become many since then: this is another outbreak, though it looks the same.
         key = f"{key}/{refused.since_us}"
         told = tx.signal_incident(key)
     if told is not None:
         _count_again(tx, newest.id if newest is not None else told, refused)
         return
     now_us = tx.now_us()
-    tx.lock(f"join/{DOCUMENTS_REFUSED}")
     signal = own_signal(key, DOCUMENTS_REFUSED, LEVEL_REFUSED, _area(refused, work.city), chinese, english, now_us)
     facts: dict[str, object] = {"topic": refused.topic, "version": refused.version, "said_by": list(refused.said_by)}
     tx.record(Record("refused.alarm", refused.topic, signal.description, facts=facts))
-    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=DOCUMENTS_REFUSED, state=OPEN)
     begins = refused_documents.begins_zh(refused)
-    for each in open_now:
-        if not each.headline.startswith(begins) and len(open_now) < OPEN_MAX:
-            continue
-        incident = tx.get_locked(Incident, each.id)
-        if incident is not None and incident.state in OPEN:
-            tx.add_signal(signal, incident.id)
-            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
-            _count_again(tx, incident.id, refused)
-            return
+    joined = join_own(work, signal, OPEN_MAX, lambda each: each.headline.startswith(begins))
+    if joined is not None:
+        _count_again(tx, joined.id, refused)
+        return
     do, do_zh = what_to_do(refused)
     said_by = ", ".join(refused.said_by)
     question = {

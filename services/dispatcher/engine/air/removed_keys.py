@@ -1,4 +1,5 @@
-"""What a signing key leaves behind in the store when it goes from the key document: nothing of it is carried on.
+"""What a signing key leaves behind in the store when it goes from the key document, or may sign less: nothing of it is
+carried on.
 
 Speakers count no version of a removed key, and end what only that key vouches for once a listed key has spoken on the
 same stream. So every stream of the key's use and issuer is signed anew, and what the broker held under that key and no
@@ -7,52 +8,61 @@ person has decided about is given up: whoever had the key may have made it up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from devices.protocols.documents import Use
-from devices.protocols.refusals import Refused
-from devices.protocols.topics import StreamKind, parse_manifest_topic
+from devices.protocols.topics import parse_manifest_topic
 
 from ...domain.effects import Carry, Record, Save
-from ...domain.places import Area, Speaker
+from ...domain.places import Speaker
 from ...domain.signing_keys import KeyState
 from ..ports import Page, Store, Tx
-from ..rows import Live, Stream
+from ..rows import Stream
 from ..writing import write
 from .compared import without_foreign
+from .foreign import manifest_found
+from .listed_keys import ListedKeys
 from .listing import new_stream
 
 STREAMS_MAX = 10_000
 STREAMS_AT_ONCE = 200
-AREAS_MAX = 1_000_000
 SPEAKERS_MAX = 1_000_000
 CONFIGS_AT_ONCE = 500
 
 
-def take_back(store: Store, removed: Sequence[KeyState]) -> None:
-    """Have every stream that these keys could sign signed anew, and every config where one was a config key. Speakers
-    may hold a manifest on a stream where nothing was ever signed here: it is signed as well. Done again from its
+def take_back(store: Store, limited: Sequence[KeyState], listed: Collection[KeyState]) -> None:
+    """Have every known stream of the use and issuer of these keys signed anew, and every config where one was a config
+    key, because they are gone or may sign less under a document with the keys that are `listed`. Done again from its
     beginning after a crash, because the caller forgets the keys only afterwards."""
-    if any(key.use == Use.CONFIG for key in removed):
+    if any(key.use == Use.CONFIG for key in limited):
         _configs_again(store)
-    scopes = {(key.use, key.issuer) for key in removed}
-    if not scopes:
-        return
+    scopes = {(key.use, key.issuer) for key in limited}
+    # Another key under the same name vouches for nothing that this one signed.
+    others = {key.id: key.x for key in limited}
+    left = [key for key in listed if others.get(key.id, key.x) == key.x]
     with store.read() as read:
         rows = read.find(Stream, Page(limit=STREAMS_MAX))
-        areas = {area.code for area in read.find(Area, Page(limit=AREAS_MAX))}
-        held = {topic for live in read.find(Live, Page(limit=SPEAKERS_MAX)) for topic in _named(live, areas)}
-    _all_anew(store, {t for t in held | {row.id for row in rows} if _scope(t) in scopes}, {key.id for key in removed})
+    _all_anew(store, (row.id for row in rows if _scope(row.id) in scopes), set(others), left)
 
 
-def signed_by_none_of(store: Store, kids: Collection[str]) -> None:
-    """Have every stream signed anew that is signed by another key than these: a gateway that had not yet seen the
-    newest key document was the last to sign it."""
+def sign_outlived(store: Store) -> None:
+    """Have every stream signed anew that was signed or compared under a key which may not sign that any more: by a
+    gateway that had not yet seen the newest key document."""
     with store.read() as read:
-        rows = read.find(Stream, Page(limit=STREAMS_MAX))
-    late = [row for row in rows if row.orders and row.signed and row.signed_by not in kids]
-    _all_anew(store, {row.id for row in late}, {row.signed_by for row in late})
+        keys = ListedKeys(read)
+        late = [row.id for row in read.find(Stream, Page(limit=STREAMS_MAX)) if keys.outlived(row)]
+        late = [topic for topic in late if keys.newer_runs(-1, topic)]
+    _all_anew(store, late, ())
+
+
+def sign_named(tx: Tx, named: Iterable[str]) -> None:
+    """Have these streams signed, which speakers name, where nothing was ever signed here: what a speaker has in force
+    there ends only with a manifest of a listed key."""
+    for topic in sorted(named):
+        if tx.get_locked(Stream, topic) is None:
+            tx.put(replace(new_stream(topic), anew=True))
+            tx.save(Save(Carry.PUBLISH_STREAM, topic))
 
 
 def _scope(topic: str) -> tuple[str, str]:
@@ -60,23 +70,15 @@ def _scope(topic: str) -> tuple[str, str]:
     return str(where.use), where.issuer
 
 
-def _named(live: Live, areas: Collection[str]) -> Iterator[str]:
-    """The streams that a speaker says it holds, as far as there can be such."""
-    for topic in live.streams:
-        try:
-            where = parse_manifest_topic(topic)
-        except Refused:
-            continue
-        if where.name in areas if where.kind is StreamKind.AREA else where.name == live.id:
-            yield topic
-
-
-def _all_anew(store: Store, found: Collection[str], kids: Collection[str]) -> None:
+def _all_anew(
+    store: Store, found: Iterable[str], kids: Collection[str], listed: Collection[KeyState] | None = None
+) -> None:
     topics = sorted(found)
     for start in range(0, len(topics), STREAMS_AT_ONCE):
         with write(store) as tx:
+            keys = ListedKeys(tx, listed)
             for topic in topics[start : start + STREAMS_AT_ONCE]:
-                _sign_anew(tx, topic, kids)
+                _sign_anew(tx, topic, kids, keys)
 
 
 def _configs_again(store: Store) -> None:
@@ -89,13 +91,18 @@ def _configs_again(store: Store) -> None:
                 tx.save(Save(Carry.PUBLISH_CONFIG, id))
 
 
-def _sign_anew(tx: Tx, topic: str, kids: Collection[str]) -> None:
+def _sign_anew(tx: Tx, topic: str, kids: Collection[str], keys: ListedKeys) -> None:
+    """Sign a stream anew, without what was found of it under one of these keys, or under one that may not sign it."""
     stream = tx.get_locked(Stream, topic) or new_stream(topic)
-    if stream.foreign and stream.foreign_kid in kids:
-        kid = stream.foreign_kid
+    kid = stream.foreign_kid if stream.foreign else ""
+    if kid and (kid in kids or not keys.vouches(kid, manifest_found(stream))):
+        version = manifest_found(stream).version
         stream, orders = without_foreign(tx, stream)
+        if keys.counts(kid, topic):
+            # Speakers go on counting the version of a key that may still sign something there.
+            stream = replace(stream, manifest_version=max(stream.manifest_version, version))
         facts: dict[str, object] = {"orders": [f"{o.id}@{o.rev}:{o.state}" for o in orders], "kid": kid}
-        why = "what was unknown here is given up: the key that signed it has been removed"
+        why = "what was unknown here is given up: the key that signed it may not sign it any more"
         tx.record(Record("stream.key_removed", topic, why, facts=facts))
     tx.put(replace(stream, orders="", anew=True))
     tx.save(Save(Carry.PUBLISH_STREAM, topic))

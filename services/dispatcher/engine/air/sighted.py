@@ -8,13 +8,11 @@ a few rows at most, and what it says beyond them is counted in a row of its own.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from devices.protocols import document_json
 from devices.protocols.documents import Manifest, OrderState
-from devices.protocols.refusals import Refused
-from devices.protocols.topics import parse_manifest_topic
 
 from ...domain import sightings
 from ...domain.broadcasts import Broadcast
@@ -23,7 +21,7 @@ from ...domain.incidents import USELESS_NEVER_US, Incident, IncidentState
 from ...domain.sightings import SAID_BY_MAX, UNREAD_MAX, Listing, Sighting, order_id, stream_id
 from ...domain.signals import Unread
 from ..ports import Page, Tx
-from ..rows import CitySettings, Stream
+from ..rows import Stream
 
 SETTLED_US = 3_000_000
 """How long after the first report a sighting is looked at: the broker's copy has been compared by then."""
@@ -38,10 +36,8 @@ LISTED_PER_ACCOUNT_MAX = 4
 ROWS_MAX = 2 * LISTED_MAX + ACCOUNTS_MAX + 1
 QUIET_US = 600_000_000
 """What is on the broker again after so long, though its incident is over, is raised anew."""
-VERSIONS_MAX = 10_000
 OVER = (IncidentState.REFUTED, IncidentState.CLOSED)
 FOUND_AT_START = "shown as unknown on air since a gateway started"
-_OTHERS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,39 +218,6 @@ def _lost_until(tx: Tx, manifest: Manifest) -> None:
     stream = tx.get_locked(Stream, manifest.stream)
     if stream is not None and stream.lost_until < manifest.version:
         tx.put(replace(stream, lost_until=manifest.version))
-
-
-def versions_above(tx: Tx, states: Iterable[tuple[str, dict[str, int]]], given_out: dict[str, int]) -> list[Seen]:
-    """Versions that speakers hold and that were never signed here. `given_out` is the highest known one by stream; the
-    database is asked for more. A gateway commits a version before it publishes it, so that this transaction sees
-    every version that a speaker can have."""
-    seen: list[Seen] = []
-    looked: dict[str, int] = {}
-    for speaker, streams in states:
-        for stream, version in streams.items():
-            if version <= given_out.get(stream, 0):
-                continue
-            if stream not in looked:
-                looked[stream] = _given_out(tx, stream)
-            if version > looked[stream]:
-                seen.append(Seen(of_stream(stream, version), speaker))
-    if len(given_out) + len(looked) > VERSIONS_MAX:
-        given_out.clear()
-    given_out.update((stream, version) for stream, version in looked.items() if version)
-    return seen
-
-
-def _given_out(tx: Tx, stream: str) -> int:
-    """The highest version of a stream that was signed here; without end for what is no stream of this issuer."""
-    settings = tx.get(CitySettings, "city")
-    try:
-        where = parse_manifest_topic(stream)
-    except Refused:
-        return _OTHERS
-    if settings is None or where.issuer != settings.issuer:
-        return _OTHERS
-    row = tx.get(Stream, stream)
-    return row.manifest_version if row is not None else 0
 
 
 class _Listed:

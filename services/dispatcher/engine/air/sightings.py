@@ -13,15 +13,14 @@ from devices.protocols.topics import StreamKind, parse_manifest_topic
 
 from ...domain import sightings
 from ...domain.effects import Record
-from ...domain.incidents import Incident, SignalJoined
+from ...domain.incidents import Incident
 from ...domain.judgement import Doubt
 from ...domain.planning import City
 from ...domain.sightings import SAID_BY_MAX, UNKNOWN_SOUNDS, Listing, Sighting, stream_id
 from ...domain.signals import Signal
 from ..ports import Page, Tx
 from ..rows import Live, Stream
-from ..signals import incidents
-from ..tasks.own_incidents import OPEN, open_own, own_signal
+from ..tasks.own_incidents import join_own, open_own, own_signal
 from ..transaction import Work
 from .sighted import FOUND_AT_START, KEPT_US, RECOUNT_US, wake
 
@@ -134,27 +133,14 @@ def _anew(work: Work, row: Sighting) -> Sighting:
 def _raised(work: Work, row: Sighting) -> Sighting:
     """The sighting with its incident: a new one, or one that is open already and about the same or too much else."""
     tx, city = work.tx, work.city
-    tx.lock(f"join/{UNKNOWN_SOUNDS}")
-    open_now = tx.find(Incident, Page(limit=OPEN_MAX, order="-opened_us"), hazard=UNKNOWN_SOUNDS, state=OPEN)
     row = replace(row, speakers=len(row.said_by), raised_us=tx.now_us(), leads=False)
-    for each in open_now:
-        if len(open_now) < OPEN_MAX and not _same_cause(tx, each, row):
-            continue
-        incident = tx.get_locked(Incident, each.id)
-        if incident is not None and incident.state in OPEN:
-            signal = _told(tx, row, city)
-            tx.add_signal(signal, incident.id)
-            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
-            return replace(row, incident=incident.id)
-    # Only what leads an incident is counted: they are few, however many versions somebody signs.
-    row = replace(row, speakers=_speakers(tx, row))
-    return replace(row, incident=_opened(work, row, _told(tx, row, city)).id, leads=True)
-
-
-def _told(tx: Tx, row: Sighting, city: City) -> Signal:
+    joined = join_own(work, _signal(row, city, tx.now_us()), OPEN_MAX, lambda each: _same_cause(tx, each, row))
+    if joined is None:
+        # Only what leads an incident is counted: they are few, however many versions somebody signs.
+        row = replace(row, speakers=_speakers(tx, row), leads=True)
     signal = _signal(row, city, tx.now_us())
     tx.record(Record("sighting.alarm", row.id, signal.description, facts={"said_by": list(row.said_by)}))
-    return signal
+    return replace(row, incident=(joined or _opened(work, row, signal)).id)
 
 
 def _same_cause(tx: Tx, incident: Incident, row: Sighting) -> bool:

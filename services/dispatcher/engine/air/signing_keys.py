@@ -20,19 +20,19 @@ from ...domain.signing_keys import (
     KeyState,
     KeyTrouble,
     UseHealth,
+    behind_newest,
     ending_before,
     judge_use,
     unusable_for,
     words,
 )
-from ..leases import GATEWAY_PREFIX
 from ..ports import Page, Read, Store, Tx
-from ..rows import CitySettings, Lease
+from ..rows import CitySettings
 from ..writing import write
+from . import removed_keys
 from .broker_copies import on_air
-from .removed_keys import signed_by_none_of, take_back
+from .listed_keys import KEYS_MAX, ListedKeys, live_gateways
 
-KEYS_MAX = 1_000
 PROBLEMS_SAID_MAX = 3
 
 
@@ -61,28 +61,34 @@ def report(store: Store, gateway: str, found: Sequence[KeyReport], document: int
     """Write down what this gateway has found of every key that its key document of this version lists.
 
     The newest document that any gateway has reported decides: a key that it does not list is gone, whoever knew it, and
-    an older document neither brings a key back nor changes its limits. What a key that is gone could sign is signed
-    anew first.
+    an older document neither brings a key back nor changes its limits. What a key could sign that may not sign it any
+    more is signed anew first.
     """
-    take_back(store, _gone(store, gateway, {each.key.id: each.key for each in found}, document))
+    mine = {each.key.id: each for each in found}
+    with store.read() as read:
+        limited = _limited(ListedKeys(read), gateway, {id: each.key for id, each in mine.items()}, document)
+    if limited:
+        removed_keys.take_back(store, limited, [each.key for each in found])
     with write(store) as tx:
         tx.lock("keys")
-        now_us = tx.now_us()
-        kept = {row.id: row for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
-        others = {id: {name: at for name, at in row.gateways.items() if name != gateway} for id, row in kept.items()}
-        newest = max((at.document for views in others.values() for at in views.values()), default=0)
-        for each in found:
-            before = kept.pop(each.key.id, None)
-            if before is None and document < newest:
-                continue
-            views = others.get(each.key.id, {})
-            newer = before is not None and any(at.document > document for at in views.values())
-            row = before if before is not None and newer else each.key
-            tx.put(replace(row, gateways={**views, gateway: _view(each, document, now_us)}))
-        for row in kept.values():
-            _unlisted(tx, row, gateway, document)
-        listed = {row.id for row in tx.find(KeyState, Page(limit=KEYS_MAX))}
-    signed_by_none_of(store, listed)
+        before, now_us = ListedKeys(tx), tx.now_us()
+        newest = document >= before.newest(gateway)
+        listed = {id: each.key for id, each in mine.items()} if newest else before.keys
+        for id in before.keys.keys() - listed.keys():
+            tx.delete(KeyState, id)
+        for id, key in listed.items():
+            # A gateway that is gone and had an older document is heard of no more.
+            views = before.keys[id].gateways.items() if id in before.keys else ()
+            others = {name: at for name, at in views if before.runs(name) or at.document >= document}
+            tx.put(replace(key, gateways={**others, gateway: _view(mine.get(id), document, now_us)}))
+        behind = behind_newest(before.keys.values(), document)
+        if document > before.newest():
+            for name in sorted(filter(before.runs, behind - {gateway})):
+                why = "another gateway has a newer key document: it signs only what that one can't"
+                tx.record(Record("gateway.keys_behind", name, why))
+    if newest and (limited or behind):
+        # A gateway with an older document may have signed or compared, until it saw what stands here now or was gone.
+        removed_keys.sign_outlived(store)
 
 
 def nothing_signs(store: Store) -> None:
@@ -171,51 +177,21 @@ def health(read: Read) -> KeysHealth:
     return KeysHealth(uses, tuple(_seen_by(key, alive) for key in listed))
 
 
-def live_gateways(read: Read) -> tuple[str, ...]:
-    """The gateways that hold their lease, by name."""
-    now_us = read.now_us()
-    leases = read.find(Lease, Page(limit=KEYS_MAX))
-    return tuple(sorted(x.id for x in leases if x.id.startswith(GATEWAY_PREFIX) and x.until_us > now_us))
+def _view(found: KeyReport | None, document: int, now_us: int) -> KeyAtGateway:
+    """What a gateway knows of a key; None for one that its own document does not list."""
+    if found is None:
+        return KeyAtGateway(KeyTrouble.ABSENT, now_us, document=document)
+    home_us = 0 if found.home_ago_us is None else now_us - found.home_ago_us
+    failed_us = 0 if found.failed_ago_us is None else now_us - found.failed_ago_us
+    return KeyAtGateway(found.fault, now_us, home_us, found.took_us, found.failed, failed_us, document)
 
 
-def _view(found: KeyReport, document: int, now_us: int) -> KeyAtGateway:
-    return KeyAtGateway(
-        found.fault,
-        now_us,
-        0 if found.home_ago_us is None else now_us - found.home_ago_us,
-        found.took_us,
-        found.failed,
-        0 if found.failed_ago_us is None else now_us - found.failed_ago_us,
-        document,
-    )
-
-
-def _gone(store: Store, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
-    """The keys that this report makes forgotten, and those that may no longer sign what they could."""
-    with store.read() as read:
-        rows = read.find(KeyState, Page(limit=KEYS_MAX))
-    gone = [row for row in rows if row.id not in found and not _known_elsewhere(row, gateway, document)]
-    changed = [row for row in rows if row.id in found and _limits(row) != _limits(found[row.id])]
-    return gone + [row for row in changed if not _known_elsewhere(row, gateway, document + 1)]
-
-
-def _limits(key: KeyState) -> tuple[str, str, str, tuple[int, ...]]:
-    return key.use, key.issuer, key.area, key.levels
-
-
-def _known_elsewhere(row: KeyState, gateway: str, document: int) -> dict[str, KeyAtGateway]:
-    """What other gateways with a document that is no older know of a key."""
-    return {name: view for name, view in row.gateways.items() if name != gateway and view.document >= document}
-
-
-def _unlisted(tx: Tx, row: KeyState, gateway: str, document: int) -> None:
-    """Keep of a key that a document of this version does not list what gateways with a newer one know; a key that no
-    such gateway knows is gone."""
-    newer = _known_elsewhere(row, gateway, document)
-    if newer:
-        tx.put(replace(row, gateways=newer))
-    else:
-        tx.delete(KeyState, row.id)
+def _limited(known: ListedKeys, gateway: str, found: Mapping[str, KeyState], document: int) -> list[KeyState]:
+    """The keys that this report makes forgotten, and those that may no longer sign all that they could."""
+    if document < known.newest(gateway):
+        return []
+    both = [(row, found.get(row.id)) for row in known.keys.values()]
+    return [row for row, now in both if now is None or not now.covers(row, known.reaches(now.area, row.area))]
 
 
 def _seen_by(key: KeyState, gateways: Collection[str]) -> KeyState:

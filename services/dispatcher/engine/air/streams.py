@@ -21,13 +21,14 @@ from ...domain.broadcasts import (
 )
 from ...domain.effects import Record, Timer, WakeAt
 from ...domain.planning import City
-from ...domain.refusals import NoKey, NotFound, UnknownOnAir
+from ...domain.refusals import NoKey, NotFound, OlderKeyDocument, UnknownOnAir
 from ...domain.wordings import unfilled
 from ..chain import chain_now
 from ..ports import Page, Read, Signer, Tx
 from ..rows import Stream
 from . import room, sighted
 from .foreign import foreign_orders, foreign_version, manifest_found, merged, unknown_on_air
+from .listed_keys import ListedKeys
 from .listing import ROWS_MAX, SILENT_STATES, new_stream, on_stream
 from .room import Family, Taken
 
@@ -97,7 +98,8 @@ def _prepared(followers: list[Broadcast]) -> int:
 def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str = "") -> Signed:
     """The newest signed manifest of a stream: signed anew when its orders changed or its freshness runs out.
 
-    Raises NoKey, and UnknownOnAir while the broker holds a newer one to which this database has nothing to add.
+    Raises NoKey; UnknownOnAir while the broker holds a newer one to which this database has nothing to add; and
+    OlderKeyDocument where a gateway that runs has a newer key document and can sign.
     """
     now_us = tx.now_us()
     stream = tx.get_locked(Stream, topic) or new_stream(topic)
@@ -115,6 +117,9 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     if stream.signed and stream.orders == said and now_us < stream.refresh_us:
         return Signed(topic, stream.manifest_version, stream.signed, False, refused)
     chain = _chain(city, topic)
+    keys, document = ListedKeys(tx), signer.document.version
+    if keys.newer_runs(document, topic):
+        raise OlderKeyDocument(f"version {document}")
     if not signer.signs(stream.use, chain):
         raise NoKey(f"{stream.use} for {stream.area}")
     carried = _carried(tx, stream, known) if unknown_on_air(stream) else ()
@@ -134,13 +139,17 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
         audio_base=audio_base,
     )
     raw = signer.sign_manifest(manifest, chain)
+    kid = jws.header(raw).kid
+    if keys.disowns(kid, manifest, document):
+        raise NoKey(f"{kid} is not in the newest key document, or may sign less there")
     refresh_us = now_us + REFRESH_US
     # What was found on the broker is kept until every order of it is known here or over.
     foreign = stream.foreign if len(all_orders) > len(shown) or _outdone(shown, all_orders) else b""
     signed = replace(
-        stream, manifest_version=version, orders=said, signed=raw, signed_by=jws.header(raw).kid,
+        stream, manifest_version=version, orders=said, signed=raw, signed_by=kid,
         refresh_us=refresh_us, foreign=foreign, swept_us=swept_us,
         carried=bool(foreign and (carried or stream.carried)), anew=False,
+        silent_since=_silent_since(stream, rows, version),
     )  # fmt: skip
     tx.put(signed)
     tx.wake_at(WakeAt(Timer.REFRESH, topic, refresh_us, refresh_us + 365 * 86_400_000_000))
@@ -149,8 +158,21 @@ def sign_stream(tx: Tx, topic: str, signer: Signer, city: City, audio_base: str 
     return Signed(topic, version, raw, True, refused)
 
 
+def _silent_since(stream: Stream, rows: list[Broadcast], version: int) -> dict[str, int]:
+    """Which version first said of each order that it is silent, now that this one is signed.
+
+    A version number is no time: after a clock that was put back, or a forged number that had to be outdone, ours run
+    ahead of it for minutes. So whether a speaker had been told of a stop is seen from the version that said it. An
+    order that is resumed is forgotten; one that has run out is remembered while there is room.
+    """
+    sounding = {b.id for b in rows if not b.silent_us}
+    said = {b.id: version for b in rows if b.silent_us} | stream.silent_since
+    # Ids sort by time.
+    return dict(sorted((id, first) for id, first in said.items() if id not in sounding)[-ROWS_MAX:])
+
+
 def _chain(city: City, topic: str) -> tuple[str, ...]:
-    """The areas whose keys may sign a stream; a speaker's own stream is its area's."""
+    """The areas whose keys may sign a stream; a speaker's own stream is its area's. Raises NotFound."""
     where = parse_manifest_topic(topic)
     if where.kind is StreamKind.AREA:
         return city.tree.chain(where.name).all

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ...domain.effects import Record
-from ...domain.incidents import Incident, IncidentState
+from ...domain.incidents import Incident, IncidentState, SignalJoined
 from ...domain.places import OfficeKind
 from ...domain.planning import City
 from ...domain.risk import Witness
 from ...domain.signals import Evidence, Place, Signal, SignalKind, Use
+from ..ports import Page
+from ..signals import incidents
 from ..transaction import Work
 from . import asking
 
@@ -33,6 +36,22 @@ def own_signal(key: str, hazard: str, level: int, area: str, zh: str, en: str, n
         headline=zh,
         description=f"{en}.",
     )
+
+
+def join_own(work: Work, signal: Signal, open_max: int, fits: Callable[[Incident], bool]) -> Incident | None:
+    """Join such a signal to the newest open incident of its kind that fits, to the newest of all where as many as
+    `open_max` are open; None where there is none."""
+    tx = work.tx
+    tx.lock(f"join/{signal.hazard}")
+    open_now = tx.find(Incident, Page(limit=open_max, order="-opened_us"), hazard=signal.hazard, state=OPEN)
+    for each in open_now:
+        fitting = len(open_now) >= open_max or fits(each)
+        incident = tx.get_locked(Incident, each.id) if fitting else None
+        if incident is not None and incident.state in OPEN:
+            tx.add_signal(signal, incident.id)
+            incidents.decide(work, incident, SignalJoined(signal, None, incident.place))
+            return incident
+    return None
 
 
 def open_own(work: Work, signal: Signal, question: dict[str, str], facts: dict[str, object]) -> Incident:

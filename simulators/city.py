@@ -10,7 +10,8 @@ from random import Random
 
 from devices.protocols.documents import HelloAnswer, KeyDocument, LinkKey, Manifest, SpeakerConfig, Use
 from devices.protocols.jws import SigningKey
-from devices.protocols.speaker_link import parse_manifest_topic, sign
+from devices.protocols.refusals import Refused
+from devices.protocols.speaker_link import parse_manifest_topic, read_keys, sign
 from services.dispatcher.domain.places import Area, Office, OfficeKind, Speaker, Venue, VenueKind
 from services.dispatcher.domain.playbook import (
     Corroboration,
@@ -252,6 +253,16 @@ class Keys:
 
     def config_kid(self, area_chain: tuple[str, ...]) -> str:
         return self.private["config"].kid
+
+    def outdated_by(self, raw: bytes) -> bool:
+        """Whether these bytes are a newer key document of the same root."""
+        try:
+            return read_keys(raw, self.root).version > self.document.version
+        except Refused:
+            return False
+
+    def config_kids(self) -> tuple[str, ...]:
+        return (self.private["config"].kid,)
 
     def sign_config(self, config: SpeakerConfig) -> bytes:
         return sign(config, self.private["config"])

@@ -1,50 +1,58 @@
 """The dispatcher on virtual time: the real engine, relay, timers, chain and receipts in a gateway that can be killed.
 
-It does what the gateway process and its speaker side do, with the network replaced; every rule is the engine's own.
+It is what the gateway process wires together, with the network and the clock replaced; every rule is the product's own.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
+from itertools import count
 from random import Random
 from typing import Protocol
 
-from devices.protocols import asking, speaker_link
-from devices.protocols.asking import SpeakerAnswer
+from prometheus_client import CollectorRegistry
+
+from devices.protocols import speaker_link
+from devices.protocols.canary import ALL_CANARIES
 from devices.protocols.gb26875 import Frame
-from devices.protocols.speaker_link import SpeakerState
+from services.dispatcher.adapters.broker_copies import BrokerCopies
+from services.dispatcher.adapters.canaries import Canaries
+from services.dispatcher.adapters.gb26875_centre import PanelCentre
+from services.dispatcher.adapters.intake import TOPICS, SpeakerIntake
+from services.dispatcher.adapters.intake_journal import commit_or_keep
+from services.dispatcher.adapters.manifests import ARRIVED_SETTLE_US, SpeakerSide
+from services.dispatcher.adapters.metrics import KeyMetrics
+from services.dispatcher.adapters.offices import OfficeTasks
 from services.dispatcher.domain.effects import Carry
 from services.dispatcher.domain.playbook import Playbook
 from services.dispatcher.domain.signals import Panel, Signal, Unread
-from services.dispatcher.domain.verification import Task
 from services.dispatcher.engine import clock as clocks
-from services.dispatcher.engine.air import broker_copies, receipts, signing_keys, streams
-from services.dispatcher.engine.air.given_out import Remembered
-from services.dispatcher.engine.air.sighted import SETTLED_US, UNSETTLED_US
+from services.dispatcher.engine.air import publishing, receipts, signing_keys, streams
 from services.dispatcher.engine.air.staging import Staging
 from services.dispatcher.engine.chain import chain_pass
 from services.dispatcher.engine.clock import GuardedClock
 from services.dispatcher.engine.engine import Engine
-from services.dispatcher.engine.events import Event, SignalArrived
+from services.dispatcher.engine.events import Event, Outcome, SignalArrived, UnreadArrived
+from services.dispatcher.engine.leases import hold
 from services.dispatcher.engine.ports import Clock, Ids, Store, StoreUnavailable
 from services.dispatcher.engine.relay import Carrier, CarryFailed, NotYet, Relay
 from services.dispatcher.engine.rows import Asset, EffectRow
 from services.dispatcher.engine.timers import TimerPass
-from simulators.canary import Report, SimulatedCanaries
+from simulators import city
+from simulators.canary import VirtualKeyFiles
 from simulators.city import Keys
 from simulators.clock import Call, VirtualClock
 from simulators.database import Killed, Process
 from simulators.door import PanelDoor
-from simulators.network import Broker, Connection, NotTaken
-from simulators.voice import Voice
+from simulators.network import Broker
+from simulators.voice import CANARIES, VirtualInlet, VirtualLink, spreads
 
 CLIENT = "gw-0"
 SETTLE_US = 300_000
 COMPARE_US = 60_000_000
+COPIES_LOOK_US = 1_000_000
+LEASE_US = 15_000_000
 AUDIO_BASE = "http://127.0.0.1/audio"
 INTAKE_US = 20_000
 AWAY_US = 500_000
@@ -60,11 +68,11 @@ class Parts:
     relay: type[Relay] = Relay
     timers: type[TimerPass] = TimerPass
     guard: type[GuardedClock] = GuardedClock
-    sign_stream: Callable[..., streams.Signed] = streams.sign_stream
+    sign: Callable[..., streams.Signed] = publishing.sign
     keep_receipts: Callable[..., receipts.Counted] = receipts.keep_receipts
-    confirms_first: bool = False
-    report_keys: Report = signing_keys.report
-    looks_afresh: bool = True
+    centre: type[PanelCentre] = PanelCentre
+    report_keys: Callable[[Store, str, Sequence[signing_keys.KeyReport], int], None] = signing_keys.report
+    copies: type[BrokerCopies] = BrokerCopies
 
 
 class Surroundings(Protocol):
@@ -84,6 +92,17 @@ class Disk:
     """What a gateway's machine keeps beside the database: the synced intake journal."""
 
     journal: list[Signal] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    def waiting(self) -> bool:
+        return bool(self.journal or self.unread)
+
+    def keep(self, signals: Sequence[Signal], unread: Sequence[Unread] = ()) -> None:
+        self.journal.extend(signals)
+        self.unread.extend(unread)
+
+    def empty(self) -> None:
+        self.journal, self.unread = [], []
 
 
 def make_engine(
@@ -105,33 +124,42 @@ class Gateway:
         self._parts, self._disk, self._clock, self._wall, self._broker = parts, disk, clock, wall, broker
         self._keys, self._world, self._rng, self._playbooks = keys, world, rng, playbooks
         self.engine = make_engine(parts, process, ids, playbooks, self.wake)
-        self.voice = Voice(
-            process, keys, self.engine.read_city, self._send, self._send_soon, parts.sign_stream, AUDIO_BASE
-        )
+        self.link, self._inlet = VirtualLink(broker, process.boundary), VirtualInlet(process.boundary)
+        self.side = SpeakerSide(
+            process, keys, self.link, self.engine.read_city, wall, spreads(), AUDIO_BASE, sign=parts.sign,
+            compare_wait_s=0,
+        )  # fmt: skip
+        self._intake = SpeakerIntake(
+            process, self._inlet, self.engine.read_city, self.side.answer_hello, wall.now_us,
+            compared=lambda: self.side.reconciled, keep_receipts=parts.keep_receipts, pause=lambda wait_s: None,
+        )  # fmt: skip
+        self._copies = parts.copies(process, self.side, keys, self.link, client, wall)
         carriers: dict[str, Carrier] = {
-            Carry.PUBLISH_CONFIG: self.voice.publish_config,
-            Carry.ASK_MISSING: self.voice.ask_missing,
-            Carry.OFFICE_TASK: self._office_task,
+            Carry.PUBLISH_CONFIG: self.side.publish_config,
+            Carry.ASK_MISSING: self.side.ask_missing,
+            Carry.OFFICE_TASK: OfficeTasks(process, self.link.publish_soon).carry,
             Carry.RENDER_AUDIO: self._render,
             Carry.RENDER_AHEAD: self._render,
         }
-        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.voice.publish_stream}
+        on_air: dict[str, Carrier] = {Carry.PUBLISH_STREAM: self.side.publish_stream}
         owner = f"{client}/{rng.getrandbits(32):08x}"
         self._relays = (
             parts.relay(process, self.engine, on_air, owner, wall),
             parts.relay(process, self.engine, carriers, owner, wall),
         )
-        self._carries = (tuple(on_air), tuple(carriers))
         self._timers = parts.timers(_Announced(self.engine, world, wall), process, wall)  # type: ignore[arg-type]
-        self._canaries = SimulatedCanaries(process.quiet, keys, broker, wall, client, parts.report_keys)
-        self._connection: Connection | None = None
-        self._waiting: list[tuple[str, bytes, bool, Callable[[], None]]] = []
+        numbers = count()
+        self._canaries = Canaries(
+            process.quiet, VirtualKeyFiles(keys, wall), self.side, self.link, client, wall,
+            KeyMetrics(CollectorRegistry()), nonce=lambda length: f"{next(numbers):022}", report=parts.report_keys,
+        )  # fmt: skip
         self._round: Call | None = None
-        self._door = PanelDoor(wall, self._commit, process.boundary, world.confirmed, parts.confirms_first)
+        self._door = PanelDoor(
+            parts.centre, city.panels(), wall.now_us, self._commit, process.boundary, world.confirmed
+        )
         self._connections = 0
         self._staging = Staging(process)
         self._chained_at = -1
-        self._remembered = Remembered()
 
     # Life
 
@@ -140,6 +168,7 @@ class Gateway:
         self._do(self._look_at_clocks)
         self._do(self._housekeeping)
         self._dial()
+        self._do(self._look_at_copies)
         self.wake()
 
     def kill(self, why: str) -> None:
@@ -149,9 +178,9 @@ class Gateway:
             self._gone(why)
 
     def _gone(self, why: str) -> None:
-        if self._connection is not None:
-            self._clock.later(self._rng.randint(1_000, 20_000_000), self._connection.end)
-            self._connection.cut = True
+        if (connection := self.link.connection) is not None:
+            self._clock.later(self._rng.randint(1_000, 20_000_000), connection.end)
+            connection.cut = True
         self._world.gateway_died(self, why)
 
     def _do(self, action: Callable[[], None]) -> None:
@@ -190,7 +219,7 @@ class Gateway:
         if self.process.commits != self._chained_at:
             chain_pass(self.process)
             self._chained_at = self.process.commits
-        if self._disk.journal:
+        if self._disk.waiting():
             self._replay()
         self._look_at(self._next_us())
 
@@ -212,31 +241,29 @@ class Gateway:
             pass
 
     def _replay(self) -> None:
-        self.engine.handle([SignalArrived(signal) for signal in self._disk.journal])
-        self._disk.journal = []
+        self.engine.handle([*map(SignalArrived, self._disk.journal), *map(UnreadArrived, self._disk.unread)])
+        self._disk.empty()
 
     # The broker
 
     def _dial(self) -> None:
-        if not self.process.alive or self._connection is not None:
+        if not self.process.alive or self.link.connected:
             return
         self._connections += 1
         connection = self._broker.connect(self.client, _Side(self, self._connections), clean=False)
         if connection is None:
             self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
             return
-        self._connection = connection
-        self.voice.forget_seen()
+        self.link.connection = connection
+        self.side.forget_seen()
         connection.subscribe(
             (
-                speaker_link.ALL_RECEIPTS,
-                speaker_link.ALL_STATES,
-                speaker_link.ALL_HELLOS,
-                speaker_link.ALL_ANSWERS,
+                *TOPICS,
                 speaker_link.ALL_AREA_MANIFESTS,
                 speaker_link.ALL_SPEAKER_MANIFESTS,
                 speaker_link.KEYS_TOPIC,
                 ALL_CONFIGS,
+                ALL_CANARIES,
             )
         )
         number = self._connections
@@ -244,111 +271,47 @@ class Gateway:
 
     def link_lost(self, number: int) -> None:
         if number == self._connections and self.process.alive:
-            self._connection = None
+            self.link.connection = None
             self._clock.later(self._rng.randint(1_000_000, 5_000_000), self._dial)
 
     def receive(self, number: int, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
         if number != self._connections or not self.process.alive:
             return
+        if topic.startswith(CANARIES):
+            self._canaries.heard(topic, payload)
+            ack()
+            return
         if "/manifest/" in topic or topic == speaker_link.KEYS_TOPIC or topic.endswith("/config"):
-            self.voice.seen(topic, payload)
+            self.side.seen(topic, payload)
             ack()
             if "/manifest/" in topic:
-                self.later(SETTLE_US, self._compare_arrived)
+                self.later(ARRIVED_SETTLE_US, self._compare_arrived)
             return
-        if not self._waiting:
+        if not self._inlet.waiting:
             self.later(INTAKE_US, self._take_in)
-        self._waiting.append((topic, payload, retain, ack))
+        self._inlet.came(topic, payload, retain, ack)
 
     def _compare_arrived(self) -> None:
-        if self._connection is None:
+        if not self.link.connected or not self.side.reconciled:
             return
         try:
-            self.voice.compare_arrived()
+            self.side.compare_arrived()
         except CarryFailed:
             self._world.say(self.client, "could not replace a manifest of somebody else")
 
-    def _send(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Publish until the broker has it. Raises CarryFailed."""
-        self.process.boundary("before publish")
-        if self._connection is None:
-            raise CarryFailed("the broker is not connected")
-        try:
-            self._connection.publish_and_wait(topic, payload, retain)
-        except NotTaken as failed:
-            raise CarryFailed(str(failed)) from failed
-        self.process.boundary("after publish")
-
-    def _send_soon(self, topic: str, payload: bytes) -> None:
-        if self._connection is not None and self._connection.passes:
-            self._broker.publish(topic, payload, False)
-
-    # What speakers say
-
     def _take_in(self) -> None:
-        batch, self._waiting = self._waiting, []
-        if not batch:
-            return
+        """One step of the loop of what speakers say."""
+        again_us = INTAKE_US
         try:
-            self._keep(batch)
+            self._intake.run()
         except StoreUnavailable:
-            self._waiting = batch + self._waiting
-            self.later(AWAY_US, self._take_in)
-            return
+            again_us = AWAY_US
+        if self._inlet.waiting:
+            self.later(again_us, self._take_in)
         # What speakers say may set a timer.
         self._look_at(self._next_us())
-        self.process.boundary("before ack")
-        for *_, ack in batch:
-            ack()
-            self.process.boundary("between acks")
-
-    def _keep(self, batch: Sequence[tuple[str, bytes, bool, Callable[[], None]]]) -> None:
-        arrived: list[receipts.Arrived] = []
-        states: list[tuple[bool, str, SpeakerState]] = []
-        answers: list[tuple[str, SpeakerAnswer]] = []
-        unread: list[Unread] = []
-        city = self.engine.read_city()
-        speakers = city.speakers
-        for topic, payload, retain, _ in batch:
-            speaker, branch = speaker_link.parse_speaker_topic(topic)
-            reason = "" if speaker in speakers and speakers[speaker].enrolled else "speaker_not_enrolled"
-            try:
-                if reason:
-                    pass
-                elif branch == "receipt":
-                    receipt = speaker_link.decode_receipt(payload)
-                    arrived.append(receipts.Arrived(speaker, receipt, payload, speakers[speaker].microphone))
-                elif branch == "state":
-                    states.append((retain, speaker, speaker_link.decode_state(payload)))
-                elif branch == "answer":
-                    answers.append((speaker, asking.decode_answer(payload)))
-                else:
-                    self.voice.answer_hello(speaker, speaker_link.decode_hello(payload))
-            except speaker_link.Refused as refused:
-                reason = str(refused.reason)
-            if reason:
-                unread.append(Unread("mqtt", topic, reason, payload, self._wall.now_us()))
-        settled_us = SETTLED_US if self.voice.compared else UNSETTLED_US
-        if arrived:
-            self._parts.keep_receipts(self.process, arrived, settled_us)
-        for retained, run in groupby(states, key=itemgetter(0)):
-            said = [(speaker, state) for _, speaker, state in run]
-            receipts.hear_speakers(self.process, said, self._remembered, settled_us, retained=retained, city=city)
-        if answers:
-            receipts.settle_gone(self.process, answers)
-        if unread:
-            receipts.keep_unread(self.process, unread)
 
     # Carriers
-
-    def _office_task(self, effect: EffectRow) -> None:
-        with self.process.read() as read:
-            task = read.get(Task, effect.subject)
-        if task is None:
-            return
-        payload = json.dumps({"task": task.id, "kind": task.kind, "state": task.state, "rung": task.rung}).encode()
-        for office in sorted(set(task.offices[: task.rung + 1])):
-            self._send(f"tocsin/v1/office/{office}/task", payload)
 
     def _render(self, effect: EffectRow) -> None:
         with self.process.read() as read:
@@ -361,14 +324,11 @@ class Gateway:
     # The broker's copies
 
     def _compare_on(self, number: int) -> None:
-        if number != self._connections or self._connection is None:
+        if number != self._connections or not self.link.connected:
             return
         again_us = 1_000_000
         try:
-            self.voice.reconcile()
-            if self._parts.looks_afresh:
-                found = self.voice.look(self._broker.retained.get)
-                broker_copies.note(self.process.quiet, self.client, found)
+            self.side.reconcile()
             self._housekeeping()
             again_us = COMPARE_US
             self.wake()
@@ -377,25 +337,23 @@ class Gateway:
         finally:
             self.later(again_us, lambda: self._compare_on(number))
 
+    def _look_at_copies(self) -> None:
+        try:
+            self._copies.step()
+        finally:
+            self.later(COPIES_LOOK_US, self._look_at_copies)
+
     def watch_keys(self) -> None:
-        """One step of the loop of canaries."""
-        self._canaries.step(self._connection is not None and self._connection.passes)
+        """Renew the lease, and one step of the loop of canaries. What these write is no commit that anybody waits for,
+        and nobody is killed in it."""
+        hold(self.process.quiet, self.client, self.client, LEASE_US)
+        self._canaries.step()
         # A key that is not listed any more has streams signed anew.
         self._look_at(self._next_us())
 
     def keys_changed(self) -> None:
-        """The key document is another one: it is published at once, and the keys are tried."""
-        self._canaries.round_now()
-        self.later(100_000, self._take_keys)
-
-    def _take_keys(self) -> None:
-        if self.voice.compared:
-            try:
-                self.voice.publish_keys()
-            except CarryFailed:
-                self._world.say(self.client, "could not publish the key document")
-        self.watch_keys()
-        self.wake()
+        """The key document is another one: the loop of canaries looks before its time."""
+        self.later(100_000, self.watch_keys)
 
     # Fire panels
 
@@ -404,17 +362,13 @@ class Gateway:
 
     def panel_sends(self, panel: Panel, raw: bytes) -> None:
         """Bytes of one panel's connection."""
-        self._do(lambda: self._door.takes(panel, raw))
+        self._do(lambda: self._door.takes(panel.id, raw))
 
-    def _commit(self, signals: Sequence[Signal]) -> None:
-        events: list[Event] = [SignalArrived(signal) for signal in signals]
-        try:
-            if self._disk.journal:
-                raise StoreUnavailable("earlier signals wait in the journal")
-            self.engine.handle(events)
-        except StoreUnavailable:
-            self._disk.journal.extend(signals)
+    def _commit(self, events: Sequence[Event]) -> Outcome:
+        outcome = commit_or_keep(events, self.engine.handle, self._disk)
+        if self._disk.waiting():
             self.wake()
+        return outcome
 
 
 class _Announced:

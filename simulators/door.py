@@ -1,83 +1,78 @@
-"""The simulated gateway's door for fire panels: frames in, signals committed, and only then the confirm frame out."""
+"""The simulated gateway's door for fire panels: the product's centre and group commit, without sockets and threads."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
-from devices.protocols.gb26875 import Command, Connection, Frame, TimeTag, confirm, encode
-from services.dispatcher.domain.signals import Panel, Signal
-from services.dispatcher.engine.ports import Clock, StoreUnavailable
+from prometheus_client import CollectorRegistry
+
+from devices.protocols.gb26875 import Command, Connection, Frame
+from services.dispatcher.adapters.gb26875_centre import PanelCentre
+from services.dispatcher.adapters.gb26875_line import Line
+from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
+from services.dispatcher.domain.signals import Panel, Reading, Signal
+from services.dispatcher.engine.events import Event, Outcome
+from services.dispatcher.engine.groups import GroupCommit, Lot
 from services.dispatcher.feeds import gb26875
+from simulators.voice import Boundary
 
-REPEAT_WITHIN_US = 60_000_000
 Confirmed = Callable[[str, Frame, Sequence[Signal]], None]
 
 
-class Boundary(Protocol):
-    """A place at which the process may be killed."""
-
-    def __call__(self, where: str) -> None: ...
-
-
-@dataclass(slots=True)
-class _Line:
-    """One panel's connection: its receiving half, and when each frame first came."""
-
-    answer: Callable[[bytes], None]
-    wire: Connection = field(default_factory=Connection)
-    firsts: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
-
-    def first_us(self, frame: Frame, now_us: int) -> int:
-        name = hashlib.blake2b(f"{frame.source}/{frame.serial}/".encode() + frame.unit, digest_size=16).digest()
-        first_us = self.firsts.get(name, now_us)
-        if not 0 <= now_us - first_us <= REPEAT_WITHIN_US:
-            first_us = now_us
-        self.firsts[name] = first_us
-        return first_us
-
-
 class PanelDoor:
-    """`commit` raises StoreUnavailable when nothing of a frame is safe. `confirms_first` is a bug to be planted."""
+    """`commit` raises StoreUnavailable when nothing of a frame is safe. `confirmed` is told of each confirm before it
+    goes out, with the panel, its frame and what was read from it."""
 
     def __init__(
         self,
-        wall: Clock,
-        commit: Callable[[Sequence[Signal]], None],
+        centre: type[PanelCentre],
+        panels: Iterable[Panel],
+        now_us: Callable[[], int],
+        commit: Callable[[Sequence[Event]], Outcome],
         boundary: Boundary,
         confirmed: Confirmed,
-        confirms_first: bool,
     ) -> None:
-        self._wall, self._commit, self._boundary, self._confirmed = wall, commit, boundary, confirmed
-        self._confirms_first = confirms_first
-        self._lines: dict[str, _Line] = {}
+        by_address = {panel.address: panel for panel in panels if panel.enabled}
+        self._centre = centre(by_address.get, self._read, now_us, PanelMetrics(CollectorRegistry()))
+        # One caller alone, who leads all groups: nobody has to be woken.
+        self._group: GroupCommit[Lot] = GroupCommit(commit, lambda first: None)
+        self._boundary, self._confirmed = boundary, confirmed
+        self._lines: dict[str, Line] = {}
+        self._said: dict[tuple[str, int], tuple[Frame, tuple[Signal, ...]]] = {}
 
     def connects(self, panel: str, answer: Callable[[bytes], None]) -> None:
-        self._lines[panel] = _Line(answer)
+        def write(raw: bytes) -> None:
+            self._boundary("before confirm")
+            self._tell(panel, raw)
+            answer(raw)
 
-    def takes(self, panel: Panel, raw: bytes) -> None:
+        if (before := self._lines.get(panel)) is not None:
+            self._centre.hang_up(before)
+        self._lines[panel] = Line(panel, write)
+
+    def takes(self, panel: str, raw: bytes) -> None:
         """Bytes of one panel's connection."""
-        line = self._lines.get(panel.id)
+        line = self._lines.get(panel)
         if line is None:
             return
         line.wire.receive_data(raw)
-        now_us = self._wall.now_us()
-        while isinstance(frame := line.wire.next_frame(), Frame):
-            reading = gb26875.signals(frame, panel, line.first_us(frame, now_us))
-            if self._confirms_first:
-                self._confirm(panel, line, frame, reading.signals)
-            try:
-                self._commit(reading.signals)
-            except StoreUnavailable:
-                return
-            self._boundary("before confirm")
-            if not self._confirms_first:
-                self._confirm(panel, line, frame, reading.signals)
+        waiting = [(batch, Lot(batch.events())) for batch in self._centre.read_frames(line)]
+        lots = [lot for _, lot in waiting if lot.events]
+        for lot in lots:
+            self._group.add(lot)
+        while not all(lot.settled for lot in lots):
+            self._group.lead()
+        for batch, lot in waiting:
+            self._centre.settle(line, batch, committed=not lot.events or lot.taken is not None)
 
-    def _confirm(self, panel: Panel, line: _Line, frame: Frame, signals: Sequence[Signal]) -> None:
-        if frame.command == Command.SEND:
-            self._confirmed(panel.id, frame, signals)
-            line.answer(encode(confirm(frame, TimeTag.at(self._wall.now_us()))))
+    def _read(self, frame: Frame, panel: Panel, received_us: int) -> Reading:
+        reading = gb26875.signals(frame, panel, received_us)
+        self._said[panel.id, frame.serial] = frame, reading.signals
+        return reading
+
+    def _tell(self, panel: str, answer: bytes) -> None:
+        wire = Connection()
+        wire.receive_data(answer)
+        frame = wire.next_frame()
+        if isinstance(frame, Frame) and frame.command == Command.CONFIRM and (panel, frame.serial) in self._said:
+            self._confirmed(panel, *self._said[panel, frame.serial])

@@ -21,12 +21,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log
 from pathlib import Path
-from typing import cast
 
 from devices.protocols.speaker_link import Use, manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
-from services.dispatcher.adapters.mqtt import MqttLink
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
 from services.dispatcher.domain.effects import Carry, Save
@@ -117,15 +115,22 @@ def measure(folder: Path, speakers: int, database: str = "") -> Figures:
 class _Broker:
     """A broker that takes everything at once, and tells when a manifest came."""
 
-    held: dict[str, bytes] = field(default_factory=dict)
+    copies: dict[str, bytes] = field(default_factory=dict)
     manifest: threading.Event = field(default_factory=threading.Event)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        self.publish_soon(topic, payload, qos=qos, retain=retain)()
+    @property
+    def connected(self) -> bool:
+        return True
 
-    def publish_soon(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Finish:
+    def held(self, topics: Sequence[str]) -> dict[str, bytes]:
+        return {topic: self.copies[topic] for topic in topics if topic in self.copies}
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.publish_soon(topic, payload, retain=retain)()
+
+    def publish_soon(self, topic: str, payload: bytes, *, retain: bool = False) -> Finish:
         if retain:
-            self.held[topic] = payload
+            self.copies[topic] = payload
         if topic == STREAM:
             self.manifest.set()
         return lambda: None
@@ -210,13 +215,12 @@ class _City:
         side, relay = self._gateway(self.store, engine, broker, Carry.PUBLISH_CONFIG)
         while relay.run():
             pass
-        if len(broker.held) != speakers:
-            raise BenchFailed(f"{len(broker.held)} of {speakers} configs are at the broker.")
+        if len(broker.copies) != speakers:
+            raise BenchFailed(f"{len(broker.copies)} of {speakers} configs are at the broker.")
 
     def _gateway(self, store: SqlStore, engine: Engine, broker: _Broker, carry: Carry) -> tuple[SpeakerSide, Relay]:
-        link = cast("MqttLink", broker)
         signer = KeySigner(KeyFolder(self.settings.keys), store.clock.now_us)
-        side = SpeakerSide(store, signer, link, engine.read_city, Spreads(), self.settings.audio_base)
+        side = SpeakerSide(store, signer, broker, engine.read_city, store.clock, Spreads(), self.settings.audio_base)
         carriers: dict[Carry, Carrier] = {
             Carry.PUBLISH_CONFIG: side.publish_config,
             Carry.PUBLISH_STREAM: side.publish_stream,
@@ -235,7 +239,7 @@ class _City:
                 engine = make_engine(self.settings, store)
                 clock.begin(store)
                 side, relay = self._gateway(store, engine, broker, Carry.PUBLISH_STREAM)
-                for topic, raw in tuple(broker.held.items()):
+                for topic, raw in tuple(broker.copies.items()):
                     side.seen(topic, raw)
                 threads = [
                     threading.Thread(target=side.reconcile),
@@ -248,7 +252,7 @@ class _City:
                     raise BenchFailed("The gateway published no manifest.")
         with self.store.read() as read:
             stream = read.get(Stream, STREAM)
-        if stream is None or broker.held.get(STREAM) != stream.signed:
+        if stream is None or broker.copies.get(STREAM) != stream.signed:
             raise BenchFailed("What the broker holds is not what was signed.")
 
 

@@ -103,7 +103,8 @@ def road(tmp_path: Path) -> Iterator[Road]:
         link = MqttLink("gw-0", SECRETS["gw-0"], [], lambda delivery: delivery.ack())
         link.start("127.0.0.1", mosquitto.port)
         signer = KeySigner(folder, lambda: NOON_US)
-        side = SpeakerSide(town.store, signer, link, town.engine.read_city, Spreads(reconnect_s=0, accepted_ms=0))
+        spreads = Spreads(reconnect_s=0, accepted_ms=0)
+        side = SpeakerSide(town.store, signer, link, town.engine.read_city, town.clock, spreads)
         carriers: dict[str, Carrier] = {
             Carry.PUBLISH_STREAM: side.publish_stream,
             Carry.PUBLISH_CONFIG: side.publish_config,

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from devices.protocols import speaker_link
 from devices.protocols.canary import ALL_CANARIES, Canary, canary_topic, sign_canary
 from devices.protocols.documents import Manifest, Use
-from services.dispatcher.adapters import broker, broker_copies, canaries
+from services.dispatcher.adapters import broker, canaries, mqtt
 from services.dispatcher.adapters.broker_copies import BrokerCopies
 from services.dispatcher.adapters.canaries import Canaries
 from services.dispatcher.adapters.keystore import DAY_US, DOCUMENT, KeyFolder, KeySigner, Scope
@@ -41,6 +41,19 @@ ANSWER_S = 30
 ROUND_S = 3_600.0
 
 
+@dataclass(frozen=True)
+class MonotonicBeside:
+    """A clock whose wall clock is the town's, which stands, and whose monotonic clock runs."""
+
+    town: StoppedClock
+
+    def now_us(self) -> int:
+        return self.town.now_us()
+
+    def mono_us(self) -> int:
+        return time.monotonic_ns() // 1_000
+
+
 @dataclass
 class Gateway:
     """A gateway's parts that this is about, and beside it somebody with a gateway's account."""
@@ -57,16 +70,16 @@ class Gateway:
         self.link = self._link("gw-0", self._deliver)
         self.somebody = self._link("gw-1", self.told.put)
         self.signer = KeySigner(self.folder, self.town.clock.now_us)
-        self.side = SpeakerSide(self.town.store, self.signer, self.link, self.town.engine.read_city, Spreads())
-        store, now_us = self.town.store, self.town.clock.now_us
+        store, clock = self.town.store, self.town.clock
+        self.side = SpeakerSide(store, self.signer, self.link, self.town.engine.read_city, clock, Spreads())
         self.canaries = self.make_canaries(metrics)
-        self.copies = BrokerCopies(store, self.side, self.signer, self.link, "gw-0", now_us, metrics.copies, ROUND_S)
+        self.copies = BrokerCopies(store, self.side, self.signer, self.link, "gw-0", clock, metrics.copies, ROUND_S)
         hold(store, "gw-0", "host/1", 400 * DAY_US)
         self.connect()
 
     def make_canaries(self, metrics: KeyMetrics) -> Canaries:
-        store, now_us = self.town.store, self.town.clock.now_us
-        return Canaries(store, self.signer, self.side, self.link, "gw-0", now_us, metrics, ROUND_S)
+        clock = MonotonicBeside(self.town.clock)
+        return Canaries(self.town.store, self.signer, self.side, self.link, "gw-0", clock, metrics, ROUND_S)
 
     def _link(self, name: str, deliver: Callable[[Delivery], None]) -> MqttLink:
         topics = [(speaker_link.ALL_AREA_MANIFESTS, 1), (speaker_link.KEYS_TOPIC, 1), (ALL_CANARIES, 0)]
@@ -77,7 +90,6 @@ class Gateway:
             self.canaries.heard(delivery.topic, delivery.payload)
         else:
             self.side.seen(delivery.topic, delivery.payload)
-            self.copies.delivered(delivery.topic, delivery.payload, delivery.retain)
         self.heard.put(delivery)
         delivery.ack()
 
@@ -93,13 +105,15 @@ class Gateway:
 
     def round(self) -> dict[str, list[tuple[str, str]]]:
         """One round of canaries; what health says of each use then."""
-        self.canaries._round_at_s = self.canaries._try_at_s = 0.0
-        self.canaries.step()
-        return self.problems()
+        self.canaries._round_at_us = self.canaries._try_at_us = 0
+        return self.look()
 
     def look(self) -> dict[str, list[tuple[str, str]]]:
-        """A step between two rounds: it does something only where a file has changed."""
+        """Steps between two rounds, until what they began is over: they do something only where a file has changed."""
         self.canaries.step()
+        while self.canaries.under_way:
+            time.sleep(0.005)
+            self.canaries.step()
         return self.problems()
 
     def problems(self) -> dict[str, list[tuple[str, str]]]:
@@ -172,8 +186,8 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def gateway(mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    monkeypatch.setattr(canaries, "HOME_WITHIN_S", 1.0)
-    monkeypatch.setattr(broker_copies, "ANSWER_S", 0.4)
+    monkeypatch.setattr(canaries, "HOME_WITHIN_US", SECOND_US)
+    monkeypatch.setattr(mqtt, "ANSWER_S", 0.4)
     assert mosquitto.port is not None
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)
@@ -333,9 +347,9 @@ def test_without_the_broker_the_canary_grows_old_and_comes_home_again(gateway: G
     mosquitto.stop()
     wait(lambda: not gateway.link.connected)
     gateway.town.clock.advance(91)
-    gateway.canaries._try_at_s = 0.0
+    gateway.canaries._try_at_us = 0
     # Its age is told by this process's monotonic clock: the row is as young as the canary is.
-    gateway.canaries._known["actual-city-1"].home_s = time.monotonic() - 91
+    gateway.canaries._known["actual-city-1"].home_us = MonotonicBeside(gateway.town.clock).mono_us() - 91 * SECOND_US
     assert gateway.look()["actual"] == [("late", "")]
     mosquitto.start(LOGINS)
     wait(lambda: gateway.link.connected and gateway.somebody.connected)

@@ -1,13 +1,8 @@
 """The broker's copies of occupied streams, asked for afresh every minute: what it really holds now, and not what it was
-once seen to take. What is lost or another is published again at once.
-
-Whether nothing will come for a topic can't be known (MQTT 5 has no "not found"), so an answer is waited for a while.
-"""
+once seen to take. What is lost or another is published again at once."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -16,18 +11,15 @@ from devices.protocols import speaker_link
 
 from ..engine.air import broker_copies
 from ..engine.air.broker_copies import SAME
-from ..engine.ports import Store
+from ..engine.ports import Clock, Store
 from ..engine.relay import CarryFailed
 from ..engine.rows import Stream
-from .keystore import KeySigner
-from .manifests import SpeakerSide
-from .mqtt import MqttLink
+from .manifests import BrokerLink, LinkSigner, SpeakerSide
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
-AGAIN_S = 2.0
-ANSWER_S = 3.0
+AGAIN_US = 2_000_000
 NOT_CONNECTED = "not_connected"
 MISSING = "missing"
 ANOTHER = "another"
@@ -36,7 +28,7 @@ ANOTHER = "another"
 class BrokerCopies:
     """Compares the retained bytes of every occupied stream, and of the key document, with the stored ones.
 
-    `every_s` seconds lie between two comparisons, `AGAIN_S` after one that found something wrong. `told` gets what each
+    `every_s` seconds lie between two comparisons, `AGAIN_US` after one that found a fault. `told` gets what each
     comparison found, by topic.
     """
 
@@ -44,42 +36,24 @@ class BrokerCopies:
         self,
         store: Store,
         side: SpeakerSide,
-        signer: KeySigner,
-        link: MqttLink,
+        signer: LinkSigner,
+        link: BrokerLink,
         gateway: str,
-        now_us: Callable[[], int],
+        clock: Clock,
         told: Callable[[Mapping[str, str]], None] = lambda found: None,
         every_s: float = EVERY_S,
     ) -> None:
-        self._store = store
-        self._side = side
-        self._signer = signer
-        self._link = link
-        self._gateway = gateway
-        self._now_us = now_us
-        self._told = told
-        self._every_s = every_s
-        self._at_s = time.monotonic() + min(every_s, AGAIN_S)
-        self._lock = threading.Lock()
-        self._asked: set[str] = set()
-        self._answers: dict[str, bytes] = {}
-        self._all_here = threading.Event()
-
-    def delivered(self, topic: str, raw: bytes, retain: bool) -> None:
-        """In the network thread: a message came; what is retained answers a question, what is not is news."""
-        with self._lock:
-            if retain and topic in self._asked:
-                self._answers[topic] = raw
-                if len(self._answers) == len(self._asked):
-                    self._all_here.set()
+        self._store, self._side, self._signer, self._link = store, side, signer, link
+        self._gateway, self._clock, self._told, self._every_us = gateway, clock, told, round(every_s * 1_000_000)
+        self._at_us = clock.mono_us() + min(self._every_us, AGAIN_US)
 
     def step(self) -> bool:
         """Compare when it is time to. One step of a loop."""
-        if time.monotonic() < self._at_s or not self._side.reconciled or self._side.behind():
+        if self._clock.mono_us() < self._at_us or not self._side.reconciled or self._side.behind():
             return False
         found = self.compare()
         mended = {MISSING, ANOTHER} & set(found.values())
-        self._at_s = time.monotonic() + (AGAIN_S if mended else self._every_s)
+        self._at_us = self._clock.mono_us() + (AGAIN_US if mended else self._every_us)
         return False
 
     def compare(self) -> dict[str, str]:
@@ -87,7 +61,7 @@ class BrokerCopies:
         with self._store.read() as read:
             wanted = {topic: row for topic, row in broker_copies.occupied(read).items() if row is not None}
         try:
-            answers = self._ask([*wanted, speaker_link.KEYS_TOPIC])
+            answers = self._link.held([*wanted, speaker_link.KEYS_TOPIC])
         except CarryFailed:
             compared = dict.fromkeys(wanted, NOT_CONNECTED)
         else:
@@ -98,22 +72,6 @@ class BrokerCopies:
         broker_copies.note(self._store, self._gateway, found)
         self._told(found)
         return found
-
-    def _ask(self, topics: list[str]) -> dict[str, bytes]:
-        """What the broker holds on each topic. Raises CarryFailed."""
-        with self._lock:
-            self._asked, self._answers = set(topics), {}
-            self._all_here.clear()
-        try:
-            self._link.ask_retained(topics)
-            self._all_here.wait(ANSWER_S)
-            self._link.leave(topics)
-        finally:
-            with self._lock:
-                answers, self._asked = self._answers, set()
-        if not self._link.connected:
-            raise CarryFailed("the broker went while it was asked")
-        return answers
 
     def _mended(self, stream: Stream, raw: bytes | None) -> str:
         """Compare one stream, and put right what is wrong; what was found."""
@@ -134,12 +92,13 @@ class BrokerCopies:
 
     def _taken(self, stream: Stream) -> str:
         """Whether a speaker that boots now would take what is stored; what it would not take is signed anew."""
+        now_us = self._clock.now_us()
         try:
-            manifest = speaker_link.read_manifest(stream.signed, stream.id, self._signer.document, None, self._now_us())
+            manifest = speaker_link.read_manifest(stream.signed, stream.id, self._signer.document, None, now_us)
         except speaker_link.Refused as refused:
             reason = str(refused.reason)
         else:
-            if self._now_us() <= manifest.fresh_until:
+            if now_us <= manifest.fresh_until:
                 return SAME
             reason = str(speaker_link.Refusal.STALE)
         if stream.orders:

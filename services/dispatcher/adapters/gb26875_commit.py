@@ -11,25 +11,12 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
-from services.dispatcher.domain.signals import Signal, Unread
-from services.dispatcher.engine.events import Event, Outcome, SignalArrived, UnreadArrived
+from services.dispatcher.engine.events import Event, Outcome
 from services.dispatcher.engine.groups import GroupCommit, Lot
 
 log = logging.getLogger(__name__)
 
 Commit = Callable[[Sequence[Event]], Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one frame or damaged stretch brings."""
-
-    signals: tuple[Signal, ...] = ()
-    unread: tuple[Unread, ...] = ()
-
-    def events(self) -> list[Event]:
-        """The same for the engine."""
-        return [*map(SignalArrived, self.signals), *map(UnreadArrived, self.unread)]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -57,10 +44,9 @@ class PanelCommit:
         self._turns.put(False)
         self._thread.join()
 
-    def add(self, batch: Batch) -> asyncio.Future[bool]:
-        """Queue a batch from the event loop; the future says whether it was committed, and an empty one is."""
+    def add(self, events: Sequence[Event]) -> asyncio.Future[bool]:
+        """Queue what a frame brings from the event loop; the future says whether it was committed: nothing is."""
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        events = batch.events()
         if not events:
             done.set_result(True)
         elif self._group.add(_Frame(events, done=done)):

@@ -31,7 +31,7 @@ class Line:
     """One TCP connection. `last` is the newest frame of its panel: the centre speaks to it as it speaks itself."""
 
     peer: str
-    writer: asyncio.StreamWriter
+    write: Callable[[bytes], object]
     wire: Connection = field(default_factory=Connection)
     panel: Panel | None = None
     last: Frame | None = None
@@ -79,7 +79,7 @@ class Line:
             for _ in range(times):
                 tag = now()
                 frame = Frame(serial, tag, last.destination, last.source, Command.CONTROL, unit(tag))
-                self.writer.write(encode(replace(frame, version=last.version, ascii_hex=last.ascii_hex)))
+                self.write(encode(replace(frame, version=last.version, ascii_hex=last.ascii_hex)))
                 done, _ = await asyncio.wait([waiting], timeout=resend_s)
                 if done:
                     return waiting.result()

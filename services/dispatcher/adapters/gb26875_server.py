@@ -1,8 +1,7 @@
 """Fire panels over TCP: the centre's end of GB/T 26875.3. Many panels, one connection each, one committing thread.
 
-A frame is confirmed only after `commit` returned; when commit fails nothing is sent, and the panel sends again.
-What it means is decided elsewhere: reading and lookup are handed in. Panels are told apart by their enrolled source
-address; the wire itself proves nothing about who sends.
+Sockets, time limits and the wait for commits are here; what frames bring and how they are answered is decided by
+`gb26875_centre`.
 """
 
 from __future__ import annotations
@@ -13,30 +12,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devices.protocols.gb26875 import (
-    USER_COMMAND_MIN,
-    Command,
-    Damaged,
-    Frame,
-    TimeTag,
-    confirm,
-    deny,
-    encode,
-)
-from services.dispatcher.adapters.gb26875_commit import Batch, Commit, PanelCommit
-from services.dispatcher.adapters.gb26875_heard import Heard
-from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, IdleWatch, Line, Reply
+from devices.protocols.gb26875 import TimeTag
+from services.dispatcher.adapters.gb26875_centre import Batch, NowUs, PanelCentre, PanelOf, Read
+from services.dispatcher.adapters.gb26875_commit import Commit, PanelCommit
+from services.dispatcher.adapters.gb26875_line import IdleWatch, Line, Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
-from services.dispatcher.domain.signals import Panel, Reading, Unread
 
 log = logging.getLogger(__name__)
-
-WIRE = "gb26875"
-
-# Asked on the event loop for every frame: it must answer from memory.
-PanelOf = Callable[[str], Panel | None]
-Read = Callable[[Frame, Panel, int], Reading]
-NowUs = Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +38,8 @@ class Limits:
 
 
 class PanelServer:
-    """Listens for panels. `commit` runs in one thread of its own, frames of all connections grouped.
-
-    `read` turns a frame of an enrolled panel into signals and problems; problems of severity "error" keep the frame
-    as Unread beside whatever was read from it.
-    """
+    """Listens for panels. `commit` runs in one thread of its own, frames of all connections grouped; `panel_of`, `read`
+    and `now_us` are the centre's."""
 
     def __init__(
         self,
@@ -72,16 +51,13 @@ class PanelServer:
         metrics: PanelMetrics,
         limits: Limits | None = None,
     ) -> None:
-        self._panel_of = panel_of
-        self._read = read
-        self._now_us = now_us
-        self._metrics = metrics
+        self._centre = PanelCentre(panel_of, read, now_us, metrics)
+        self._now_us, self._metrics = now_us, metrics
         self._limits = limits or Limits()
         self._committer = PanelCommit(commit, metrics)
         self._server: asyncio.Server | None = None
-        self._lines: dict[asyncio.Task[None], Line] = {}
-        self._line_of: dict[str, Line] = {}
-        self.heard = Heard()
+        self._lines: dict[asyncio.Task[None], tuple[Line, asyncio.StreamWriter]] = {}
+        self.heard = self._centre.heard
 
     async def start(self, host: str, port: int) -> int:
         """Start listening and return the bound port; OSError when the address cannot be had."""
@@ -95,8 +71,8 @@ class PanelServer:
         """Stop listening, close every connection, and wait for the commit under way."""
         if self._server is not None:
             self._server.close()
-        for line in self._lines.values():
-            line.writer.transport.abort()
+        for _, writer in self._lines.values():
+            writer.transport.abort()
         await asyncio.gather(*self._lines, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
@@ -104,14 +80,14 @@ class PanelServer:
 
     def holds(self, panel: str) -> bool:
         """Whether this panel was last heard on a line that is open here."""
-        return panel in self._line_of
+        return self._centre.line_of(panel) is not None
 
     async def ask(self, panel: str, unit: Callable[[TimeTag], bytes]) -> Reply:
         """Send a control unit on the panel's line until it is confirmed or denied, with the standard's repeats.
 
         `unit` makes it from the moment it is for. On the event loop only.
         """
-        line = self._line_of.get(panel)
+        line = self._centre.line_of(panel)
         if line is None:
             return Reply.UNHEARD
         return await line.ask(unit, lambda: TimeTag.at(self._now_us()), 1 + self._limits.resends, self._limits.resend_s)
@@ -120,57 +96,52 @@ class PanelServer:
         task = asyncio.current_task()
         assert task is not None
         peer = writer.get_extra_info("peername")
-        line = Line(f"{peer[0]}:{peer[1]}" if peer else "?", writer)
+        line = Line(f"{peer[0]}:{peer[1]}" if peer else "?", writer.write)
         if len(self._lines) >= self._limits.connections_max and not self._make_room():
             self._metrics.refused.inc()
             writer.close()
             return
-        self._lines[task] = line
+        self._lines[task] = line, writer
         self._metrics.connections.inc()
         try:
             _keep_alive(writer)
             writer.transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes_max)
-            await self._serve(line, reader)
+            await self._serve(line, reader, writer)
         except (ConnectionError, TimeoutError) as cause:
             log.debug("panel connection lost peer=%s: %s", line.peer, cause)
         finally:
             self._lines.pop(task, None)
-            self._hang_up(line)
+            self._centre.hang_up(line)
             self._metrics.connections.dec()
             writer.close()
 
-    def _hang_up(self, line: Line) -> None:
-        line.lost()
-        if line.panel is not None and self._line_of.get(line.panel.id) is line:
-            del self._line_of[line.panel.id]
-
     def _make_room(self) -> bool:
         """A full house must not lock panels out: the oldest connection on which no panel has spoken makes room."""
-        for task, line in self._lines.items():
+        for task, (line, writer) in self._lines.items():
             if line.panel is None:
                 del self._lines[task]
-                line.writer.transport.abort()
+                writer.transport.abort()
                 return True
         return False
 
-    async def _serve(self, line: Line, reader: asyncio.StreamReader) -> None:
-        idle = IdleWatch(line.writer.transport)
+    async def _serve(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        idle = IdleWatch(writer.transport)
         try:
             while True:
                 idle.allow(self._limits.stranger_idle_s if line.panel is None else self._limits.idle_s)
-                data = await self._next_bytes(line, reader)
+                data = await self._next_bytes(line, reader, writer)
                 idle.hold()
                 if data:
                     line.wire.receive_data(data)
                 else:
                     line.wire.receive_eof()
-                await self._work_off(line)
+                await self._work_off(line, writer)
                 if not data or self._floods(line):
                     return
         finally:
             idle.stop()
 
-    async def _next_bytes(self, line: Line, reader: asyncio.StreamReader) -> bytes:
+    async def _next_bytes(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Bytes, or b"" at the end of the stream, which comes as well when nobody has spoken for too long."""
         limits = self._limits
         if line.wire.pending:
@@ -179,90 +150,19 @@ class PanelServer:
                     return await reader.read(limits.read_bytes_max)
             except TimeoutError:
                 line.wire.receive_pause()
-                await self._work_off(line)
+                await self._work_off(line, writer)
         return await reader.read(limits.read_bytes_max)
 
-    async def _work_off(self, line: Line) -> None:
+    async def _work_off(self, line: Line, writer: asyncio.StreamWriter) -> None:
         """Commit everything readable now, then answer it in order."""
-        waiting: list[tuple[asyncio.Future[bool], Frame | None]] = []
-        while (found := line.wire.next_frame()) is not None:
-            batch, answer = self._take(line, found)
-            waiting.append((self._committer.add(batch), answer))
-        for committed, answer in waiting:
-            if await committed and answer is not None and not line.writer.transport.is_closing():
-                line.writer.write(encode(answer))
-                self._metrics.answer(answer.command)
-        if line.writer.transport.get_write_buffer_size():
+        waiting: list[tuple[asyncio.Future[bool], Batch]] = []
+        for batch in self._centre.read_frames(line):
+            waiting.append((self._committer.add(batch.events()), batch))
+        for committed, batch in waiting:
+            self._centre.settle(line, batch, committed=await committed and not writer.transport.is_closing())
+        if writer.transport.get_write_buffer_size():
             async with asyncio.timeout(self._limits.drain_s):
-                await line.writer.drain()
-
-    def _take(self, line: Line, found: Frame | Damaged) -> tuple[Batch, Frame | None]:
-        now_us = self._now_us()
-        if isinstance(found, Damaged):
-            return self._damaged(line, found, now_us)
-        return self._frame(line, found, now_us)
-
-    def _damaged(self, line: Line, damaged: Damaged, now_us: int) -> tuple[Batch, Frame | None]:
-        header = damaged.header
-        panel = None if header is None else self._panel_on(line, header.source)
-        batch = self._unread(line, panel, str(damaged.reason), damaged.raw, now_us)
-        if header is None or header.command in (Command.CONFIRM, Command.DENY):
-            return batch, None
-        return batch, deny(header, TimeTag.at(now_us))
-
-    def _frame(self, line: Line, frame: Frame, now_us: int) -> tuple[Batch, Frame | None]:
-        self._metrics.frames.inc()
-        panel = self._panel_on(line, frame.source)
-        if panel is None or not panel.enabled:
-            reason = "panel_not_enrolled" if panel is None else "panel_disabled"
-            if panel is None:
-                self.heard.stranger(_stranger(frame, line), line.peer, now_us)
-            batch = self._unread(line, panel, reason, encode(frame), now_us, frame.source)
-            return batch, self._answer(frame, now_us)
-        self._speaks(line, panel, frame, now_us)
-        if frame.command in (Command.CONFIRM, Command.DENY):
-            return Batch(), None
-        if frame.command == Command.REQUEST:
-            return self._unread(line, panel, "unexpected_command", encode(frame), now_us), self._answer(frame, now_us)
-        reading = self._read(frame, panel, line.first_received_us(frame, now_us))
-        errors = [problem.code for problem in reading.problems if problem.severity == "error"]
-        unread = self._unread(line, panel, errors[0], encode(frame), now_us).unread if errors else ()
-        self._metrics.signals.inc(len(reading.signals))
-        return Batch(reading.signals, unread), self._answer(frame, now_us)
-
-    def _answer(self, frame: Frame, now_us: int) -> Frame | None:
-        """Data and control are confirmed; a response ends an exchange; a panel has nothing to ask of the centre."""
-        match frame.command:
-            case Command.SEND | Command.CONTROL:
-                return confirm(frame, TimeTag.at(now_us))
-            case Command.REQUEST:
-                return deny(frame, TimeTag.at(now_us))
-            case command if command >= USER_COMMAND_MIN:
-                return confirm(frame, TimeTag.at(now_us))
-            case _:
-                return None
-
-    def _panel_on(self, line: Line, source: str) -> Panel | None:
-        """The panel with this address; where a device leaves its address zero, the one heard on the line before."""
-        return self._panel_of(source) or (line.panel if source == ADDRESS_UNSET else None)
-
-    def _speaks(self, line: Line, panel: Panel, frame: Frame, now_us: int) -> None:
-        if line.panel is None:
-            log.info("panel connected panel=%s peer=%s", panel.id, line.peer)
-        line.panel, line.last = panel, frame
-        self._line_of[panel.id] = line
-        self.heard.panel(panel.id, line.peer, frame.time, now_us)
-        if frame.command in (Command.CONFIRM, Command.DENY, Command.RESPONSE):
-            line.replied(frame)
-
-    def _unread(
-        self, line: Line, panel: Panel | None, reason: str, raw: bytes, now_us: int, address: str = ""
-    ) -> Batch:
-        line.unread += 1
-        self._metrics.unread.labels(reason).inc()
-        source = panel.id if panel is not None else " ".join(part for part in (address, line.peer) if part)
-        log.debug("unread from panel source=%s reason=%s bytes=%d", source, reason, len(raw))
-        return Batch(unread=(Unread(WIRE, source, reason, raw, now_us),))
+                await writer.drain()
 
     def _floods(self, line: Line) -> bool:
         """A connection on which no panel ever spoke may fill the unread table only so far."""
@@ -270,11 +170,6 @@ class PanelServer:
             return False
         log.warning("closing a connection that sends only unreadable bytes peer=%s unread=%d", line.peer, line.unread)
         return True
-
-
-def _stranger(frame: Frame, line: Line) -> str:
-    """By its address; where that is zero, by the host it calls from."""
-    return frame.source if frame.source != ADDRESS_UNSET else f"{frame.source} {line.peer.rpartition(':')[0]}"
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

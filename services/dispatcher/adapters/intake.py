@@ -93,14 +93,13 @@ class SpeakerIntake:
         counted: Callable[[Counted], None] = lambda counted: None,
         odd: Callable[[Mapping[str, int]], None] = lambda odd: None,
         compared: Callable[[], bool] = lambda: True,
+        keep_receipts: Callable[[Store, Sequence[Arrived], int], Counted] = receipts.keep_receipts,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         """`counted` is told of every batch of receipts, `odd` of connection numbers by what was odd; `compared` says
         whether this gateway has compared the broker's copies yet."""
-        self._store = store
-        self._inlet = inlet
-        self._city = city
-        self._answer_hello = answer_hello
-        self._now_us = now_us
+        self._store, self._inlet, self._city, self._now_us = store, inlet, city, now_us
+        self._answer_hello, self._keep_receipts, self._pause = answer_hello, keep_receipts, pause
         self._counted, self._odd, self._compared = counted, odd, compared
         self._remembered = Remembered()
         self._until_done = UntilDone(inlet, "receipts wait at the broker")
@@ -111,7 +110,7 @@ class SpeakerIntake:
         if batch:
             self._commit(batch)
             self._inlet.acknowledge(batch)
-            time.sleep(PAUSE_S)
+            self._pause(PAUSE_S)
         return len(batch)
 
     def _commit(self, batch: Sequence[Message]) -> None:
@@ -177,7 +176,7 @@ class SpeakerIntake:
     ) -> None:
         settled_us = SETTLED_US if self._compared() else UNSETTLED_US
         if arrived:
-            self._counted(receipts.keep_receipts(self._store, arrived, settled_us))
+            self._counted(self._keep_receipts(self._store, arrived, settled_us))
         # In the order that they came: what is retained is the newest of a topic, and comes after what has waited.
         for retained, run in groupby(states, key=itemgetter(0)):
             said = [(speaker, state) for _, speaker, state in run]

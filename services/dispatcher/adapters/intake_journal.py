@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Protocol
 import msgspec
 
 from ..domain.signals import Signal, Unread
+from ..engine.events import Event, Outcome, SignalArrived, UnreadArrived
+from ..engine.ports import StoreUnavailable
 from .rows import decode, encode
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,35 @@ class Commit(Protocol):
     """Takes signals and what could not be read into the database; what it raises leaves the journal as it is."""
 
     def __call__(self, signals: Sequence[Signal], unread: Sequence[Unread], /) -> None: ...
+
+
+class PanelJournal(Protocol):
+    """What counts as commit while the database is away: `IntakeJournal`, or the simulation's."""
+
+    def waiting(self) -> bool: ...
+    def keep(self, signals: Sequence[Signal], unread: Sequence[Unread] = ...) -> None: ...
+
+
+def commit_or_keep(
+    events: Sequence[Event],
+    handle: Callable[[Sequence[Event]], Outcome],
+    journal: PanelJournal,
+    kept: Callable[[int], object] = lambda signals: None,
+) -> Outcome:
+    """Commit what panels said; while the database is away, and while earlier signals wait in the journal, that counts
+    as commit. `kept` is told how many signals it took. Raises StoreUnavailable when it can't take them either."""
+    try:
+        if journal.waiting():
+            raise StoreUnavailable("earlier signals wait in the journal")
+        return handle(events)
+    except StoreUnavailable:
+        signals = [event.signal for event in events if isinstance(event, SignalArrived)]
+        try:
+            journal.keep(signals, [event.unread for event in events if isinstance(event, UnreadArrived)])
+        except (JournalFull, OSError) as full:
+            raise StoreUnavailable(f"the intake journal takes nothing: {type(full).__name__} {full}") from full
+        kept(len(signals))
+        return Outcome()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from devices.protocols.speaker_link import (
 )
 
 from ..domain.refusals import NoKey, Refused
-from ..domain.signing_keys import KeyTrouble
+from ..domain.signing_keys import KeyTrouble, TriedKey
 
 log = structlog.get_logger(__name__)
 
@@ -86,14 +86,6 @@ class Scope:
     area: str
     days: int
     levels: tuple[int, ...] = LEVELS
-
-
-@dataclass(frozen=True, slots=True)
-class TriedKey:
-    """A listed key and why its private half can't sign here; None when it was tried and what it signed was verified."""
-
-    listed: LinkKey
-    fault: KeyTrouble | None
 
 
 class KeyFolder:

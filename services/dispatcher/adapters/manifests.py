@@ -1,13 +1,16 @@
-"""What the gateway says to speakers: manifests, configs, keys, hello answers; and the broker's copies compared."""
+"""What the gateway says to speakers: manifests, configs, keys, hello answers; and the broker's copies compared.
+
+It knows no socket, thread or clock of its own: the simulation runs it on virtual time.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -24,20 +27,40 @@ from ..engine.air import foreign, publishing, receipts
 from ..engine.air.listed_keys import ListedKeys
 from ..engine.air.listing import ON_AIR_STATES
 from ..engine.air.streams import Signed
-from ..engine.ports import Conflict, Page, Store
+from ..engine.ports import Clock, Conflict, Page, Signer, Store
 from ..engine.relay import LEASE_US, CarryFailed, Finish
 from ..engine.rows import EffectRow, Stream
-from .keystore import KeySigner
-from .mqtt import MqttLink
 
 log = structlog.get_logger(__name__)
 
 STREAMS_MAX = 10_000
 CONFIGS_AT_ONCE = 100
 """Whose versions are settled in one transaction, so that an alarm never waits long for it."""
-ARRIVED_SETTLE_S = 0.3
+ARRIVED_SETTLE_US = 300_000
 RECONCILE_WAIT_S = 3.0
 """Shorter than the lease of an effect, so that it can still be said why nothing was published."""
+
+
+class BrokerLink(Protocol):
+    """The connection to the broker: `mqtt.MqttLink`, which says what each of these does, or the simulation's."""
+
+    @property
+    def connected(self) -> bool: ...
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None: ...
+    def publish_soon(self, topic: str, payload: bytes, *, retain: bool = False) -> Finish: ...
+    def held(self, topics: Sequence[str]) -> dict[str, bytes]: ...
+
+
+class LinkSigner(Signer, Protocol):
+    """Signs whatever speakers are told: `keystore.KeySigner`, which says what each of these does."""
+
+    signed_document: bytes
+
+    def outdated_by(self, raw: bytes) -> bool: ...
+    def config_kid(self, area_chain: tuple[str, ...]) -> str: ...
+    def config_kids(self) -> tuple[str, ...]: ...
+    def sign_config(self, config: SpeakerConfig) -> bytes: ...
+    def sign_hello(self, answer: HelloAnswer) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +75,26 @@ class Spreads:
 
 class SpeakerSide:
     """Everything the gateway says to speakers. `unknown` gets the number of streams that wait for a person, whenever
-    they were compared."""
+    they were compared; `sign` is `publishing.sign`; a stream waits `compare_wait_s` for the first comparison."""
 
     def __init__(
         self,
         store: Store,
-        signer: KeySigner,
-        link: MqttLink,
+        signer: LinkSigner,
+        link: BrokerLink,
         city: Callable[[], City],
+        clock: Clock,
         spreads: Spreads,
         audio_base: str = "",
-        published: Callable[[str], None] = lambda topic: None,
         unknown: Callable[[int], object] = lambda streams: None,
+        sign: Callable[[Store, str, LinkSigner, City, str], Signed] = publishing.sign,
+        compare_wait_s: float = RECONCILE_WAIT_S,
     ) -> None:
-        self._store = store
-        self._signer = signer
-        self._link = link
-        self._city = city
-        self._spreads = spreads
-        self._audio_base = audio_base
-        self._published = published
-        self._unknown = unknown
+        self._store, self._signer, self._link, self._city, self._clock = store, signer, link, city, clock
+        self._spreads, self._audio_base = spreads, audio_base
+        self._unknown, self._sign_and_note, self._compare_wait_s = unknown, sign, compare_wait_s
         self._seen: dict[str, bytes] = {}
-        self._arrived: dict[str, float] = {}
+        self._arrived: dict[str, int] = {}
         self._looked: tuple[int, City] | None = None
         self._versions: dict[tuple[str, str], int] = {}
         self._ids: tuple[City, list[str]] | None = None
@@ -97,7 +117,7 @@ class SpeakerSide:
     def publish_stream(self, effect: EffectRow) -> Finish | None:
         """Sign what is in force and put it on the broker. Waits for the first comparison with the broker's copies, so
         that a restored database never speaks over what is on air."""
-        if not self._reconciled.wait(RECONCILE_WAIT_S):
+        if not self._reconciled.wait(self._compare_wait_s):
             raise CarryFailed("the broker's copies have not been compared yet")
         try:
             signed = self._sign(effect.subject)
@@ -109,18 +129,21 @@ class SpeakerSide:
 
     def _published_stream(self, signed: Signed, finish: Finish) -> None:
         finish()
-        self._publish_newer(signed)
-        self._published(signed.topic)
+        self._publish_newer(signed.topic, signed.version)
 
-    def _publish_newer(self, signed: Signed) -> None:
+    def _publish_newer(self, topic: str, version: int) -> None:
         """Another gateway, or thread, may have signed in between, and ours reached the broker after its own."""
-        while (newer := self._newer(signed)) is not None:
-            signed = newer
-            self._link.publish(signed.topic, signed.raw, retain=True)
+        while True:
+            with self._store.read() as read:
+                stream = read.get(Stream, topic)
+            if stream is None or stream.manifest_version <= version or not stream.orders:
+                return
+            self._link.publish(topic, stream.signed, retain=True)
+            version = stream.manifest_version
 
     def _sign(self, topic: str) -> Signed:
         try:
-            signed = publishing.sign(self._store, topic, self._signer, self._city(), self._audio_base)
+            signed = self._sign_and_note(self._store, topic, self._signer, self._city(), self._audio_base)
         except UnknownOnAir:
             raise
         except OlderKeyDocument as older:
@@ -133,13 +156,6 @@ class SpeakerSide:
         for order in signed.refused:
             log.critical("not signed: no valid release shows for it", order=order, stream=topic)
         return signed
-
-    def _newer(self, signed: Signed) -> Signed | None:
-        with self._store.read() as read:
-            stream = read.get(Stream, signed.topic)
-        if stream is None or stream.manifest_version <= signed.version or not stream.orders:
-            return None
-        return Signed(stream.id, stream.manifest_version, stream.signed, fresh=False)
 
     def publish_config(self, effect: EffectRow) -> Finish:
         """The speaker's signed config, retained."""
@@ -243,7 +259,7 @@ class SpeakerSide:
         with self._lock:
             self._seen[topic] = b"" if topic.endswith("/config") else raw
             if "/manifest/" in topic:
-                self._arrived[topic] = time.monotonic()
+                self._arrived[topic] = self._clock.mono_us()
 
     def lost(self, topic: str) -> None:
         """The broker was asked and holds nothing on this topic."""
@@ -263,7 +279,7 @@ class SpeakerSide:
     def say_again(self, stream: Stream) -> None:
         """Put what is stored of a stream on the broker again. Raises CarryFailed."""
         self._link.publish(stream.id, stream.signed, retain=True)
-        self._publish_newer(Signed(stream.id, stream.manifest_version, stream.signed, fresh=False))
+        self._publish_newer(stream.id, stream.manifest_version)
 
     def forget_seen(self) -> None:
         """A new connection: what the broker holds is told again."""
@@ -274,9 +290,9 @@ class SpeakerSide:
     def compare_arrived(self) -> None:
         """Compare what has just come with the rows: what somebody else puts on the air is known before speakers say
         so. Our own manifests come back, too, and are the same."""
-        settled = time.monotonic() - ARRIVED_SETTLE_S
+        settled_us = self._clock.mono_us() - ARRIVED_SETTLE_US
         with self._lock:
-            topics = [topic for topic, at in self._arrived.items() if at <= settled]
+            topics = [topic for topic, at in self._arrived.items() if at <= settled_us]
         self._compare_each(topics)
 
     def _compare_each(self, topics: Iterable[str]) -> None:
@@ -356,19 +372,10 @@ class SpeakerSide:
     def _config(self, speaker: Speaker, city: City, version: int) -> SpeakerConfig:
         chain, staged = city.tree.chain(speaker.area), city.venues[speaker.venue].staged
         return SpeakerConfig(
-            speaker=speaker.id,
-            version=version,
-            area_chain=chain.codes,
-            overlay=chain.zones,
-            venue=speaker.venue,
-            venue_kind=str(city.venues[speaker.venue].kind),
-            lat_e7=speaker.lat_e7,
-            lon_e7=speaker.lon_e7,
-            volume_max=speaker.volume_max,
-            reconnect_spread_s=self._spreads.reconnect_s,
-            fetch_spread_s=self._spreads.fetch_s,
-            accepted_spread_ms=self._spreads.accepted_ms,
-            starts_per_hour_max=self._spreads.starts_per_hour_max,
-            staged=staged,
+            speaker=speaker.id, version=version, area_chain=chain.codes, overlay=chain.zones, venue=speaker.venue,
+            venue_kind=str(city.venues[speaker.venue].kind), lat_e7=speaker.lat_e7, lon_e7=speaker.lon_e7,
+            volume_max=speaker.volume_max, reconnect_spread_s=self._spreads.reconnect_s,
+            fetch_spread_s=self._spreads.fetch_s, accepted_spread_ms=self._spreads.accepted_ms,
+            starts_per_hour_max=self._spreads.starts_per_hour_max, staged=staged,
             audio_base=self._audio_base if staged else "",
-        )
+        )  # fmt: skip

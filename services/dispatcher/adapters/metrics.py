@@ -114,9 +114,10 @@ class KeyMetrics:
         )
         self.unconfirmed = Gauge("tocsin_streams_unconfirmed", "Occupied streams that it does not.", registry=registry)
 
-    def keys(self, found: Sequence[KeyReport], now_s: float) -> None:
-        """What was found at `now_s` of the monotonic clock of every listed key; others are shown no more. An age goes
-        on growing by itself, so that a gateway that no longer looks shows it."""
+    def keys(self, found: Sequence[KeyReport]) -> None:
+        """What was found now of every listed key; others are shown no more. An age goes on growing by itself, so that a
+        gateway that no longer looks shows it."""
+        now_s = time.monotonic()
         for gauge in (self.age_s, self.took_s, self.expiry_s, self.usable):
             gauge.clear()
         for key in found:

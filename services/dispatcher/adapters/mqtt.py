@@ -42,6 +42,9 @@ RECONNECT_MAX_S = 5
 LOOK_EVERY_S = 1.0
 """How often paho is asked whether a ping is due or overdue."""
 LEAVE_WITHIN_S = 2.0
+ANSWER_S = 3.0
+"""How long to wait for what the broker holds: MQTT 5 has no "not found", so whether nothing will come is never known.
+"""
 TOPICS_PER_PACKET = 100
 _WAKES_READ = 4_096
 _HUNG_UP = 0x80
@@ -85,6 +88,10 @@ class MqttLink:
         self._connected = threading.Event()
         self._down = False
         self._cut = False
+        self._asking = threading.Lock()
+        self._asked: frozenset[str] = frozenset()
+        self._answers: dict[str, bytes] = {}
+        self._all_here = threading.Event()
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -140,9 +147,24 @@ class MqttLink:
         sent = self._client.publish(topic, payload, qos, retain)
         return partial(_finish, sent, time.monotonic() + PUBACK_TIMEOUT_S)
 
+    def held(self, topics: Sequence[str]) -> dict[str, bytes]:
+        """What the broker holds retained on each of these topics, asked for afresh. Raises CarryFailed."""
+        with self._asking:
+            self._answers, self._asked = {}, frozenset(topics)
+            self._all_here.clear()
+            try:
+                self.ask_retained(topics)
+                self._all_here.wait(ANSWER_S)
+                self.leave(topics)
+            finally:
+                self._asked = frozenset()
+            if not self._connected.is_set():
+                raise CarryFailed("the broker went while it was asked")
+            return dict(self._answers)
+
     def ask_retained(self, topics: Sequence[str]) -> None:
-        """Have the broker say again what it holds retained on each of these topics; they come as deliveries with
-        `retain` set, and where it holds nothing, none comes. End it with `leave`. Raises CarryFailed."""
+        """Have the broker say again what it holds on each of these topics; it comes as deliveries with `retain` set, or
+        not at all. End it with `leave`. Raises CarryFailed."""
         if not self._connected.is_set():
             raise CarryFailed("the broker is not connected")
         # Retained messages come with every subscription of this kind, also when there is one already (MQTT 5, 3.8.3.1).
@@ -272,6 +294,10 @@ class MqttLink:
 
     def _message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         mid, qos = message.mid, message.qos
+        if message.retain and message.topic in self._asked:
+            self._answers[message.topic] = bytes(message.payload)
+            if len(self._answers) == len(self._asked):
+                self._all_here.set()
 
         def ack() -> None:
             client.ack(mid, qos)

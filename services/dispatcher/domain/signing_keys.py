@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from devices.protocols.documents import LinkKey
+
 CANARY_EVERY_US = 30_000_000
 CANARY_AGE_US_MAX = 90_000_000
 CANARY_AHEAD_US_MAX = 5_000_000
@@ -38,6 +40,14 @@ class KeyTrouble(StrEnum):
     NO_GATEWAY = "no_gateway"
     EXPIRES_SOON = "expires_soon"
     ENDS_EARLY = "ends_early"
+
+
+@dataclass(frozen=True, slots=True)
+class TriedKey:
+    """A listed key and why its private half can't sign here; None when it was tried and what it signed was verified."""
+
+    listed: LinkKey
+    fault: KeyTrouble | None
 
 
 @dataclass(frozen=True, slots=True)

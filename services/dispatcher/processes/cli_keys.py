@@ -14,9 +14,9 @@ import typer
 
 from devices.protocols.speaker_link import LinkKey, Use
 
-from ..adapters.keystore import DAY_US, KeyFolder, LastKey, Scope, TriedKey
+from ..adapters.keystore import DAY_US, KeyFolder, LastKey, Scope
 from ..domain.refusals import Refused
-from ..domain.signing_keys import EXPIRY_WARNED_US, KeyProblem, KeyTrouble, words
+from ..domain.signing_keys import EXPIRY_WARNED_US, KeyProblem, KeyTrouble, TriedKey, words
 from .settings import Settings
 
 keys_app = typer.Typer(

@@ -28,7 +28,7 @@ from ..adapters.celery_app import make_celery
 from ..adapters.gb26875_metrics import PanelMetrics
 from ..adapters.gb26875_server import PanelServer
 from ..adapters.intake import SpeakerIntake
-from ..adapters.intake_journal import IntakeJournal, JournalFull
+from ..adapters.intake_journal import IntakeJournal, commit_or_keep
 from ..adapters.keystore import KeyFolder, KeySigner, KeysMissing
 from ..adapters.manifests import SpeakerSide, Spreads
 from ..adapters.metrics import GatewayMetrics, KeyMetrics, jump_gauge, shadow_counter
@@ -149,15 +149,16 @@ class Gateway:
         )  # fmt: skip
         self.link = self._make_link()
         self.side = SpeakerSide(
-            self.store, self.signer, self.link, self.engine.read_city, Spreads(), settings.audio_base,
+            self.store, self.signer, self.link, self.engine.read_city, self.store.clock, Spreads(), settings.audio_base,
             unknown=self.metrics.unknown_streams.set,
         )  # fmt: skip
         key_metrics = KeyMetrics(self.registry)
         self.canaries = Canaries(
-            self.store, self.signer, self.side, self.link, self.client_id, now_us, key_metrics, settings.canary_every_s
-        )
+            self.store, self.signer, self.side, self.link, self.client_id, self.store.clock, key_metrics,
+            settings.canary_every_s,
+        )  # fmt: skip
         self.copies = BrokerCopies(
-            self.store, self.side, self.signer, self.link, self.client_id, now_us, key_metrics.copies,
+            self.store, self.side, self.signer, self.link, self.client_id, self.store.clock, key_metrics.copies,
             settings.compare_every_s,
         )  # fmt: skip
         # Manifests have a relay of their own, so that an alarm never waits behind ten thousand configs; and so has what
@@ -233,20 +234,7 @@ class Gateway:
         await server.stop()
 
     def _commit(self, events: Sequence[Event]) -> Outcome:
-        """Commit what panels said; while the database is away the synced journal counts as commit. Raises
-        StoreUnavailable when that can't take it either."""
-        try:
-            if self.journal.waiting():
-                raise StoreUnavailable("earlier signals wait in the journal")
-            return self.engine.handle(events)
-        except StoreUnavailable:
-            signals = [event.signal for event in events if isinstance(event, SignalArrived)]
-            try:
-                self.journal.keep(signals, [event.unread for event in events if isinstance(event, UnreadArrived)])
-            except (JournalFull, OSError) as full:
-                raise StoreUnavailable(f"the intake journal takes nothing: {type(full).__name__} {full}") from full
-            self.metrics.journal.inc(len(signals))
-            return Outcome()
+        return commit_or_keep(events, self.engine.handle, self.journal, self.metrics.journal.inc)
 
     def _handle(self, signals: Sequence[Signal], unread: Sequence[Unread]) -> None:
         self.engine.handle([*map(SignalArrived, signals), *map(UnreadArrived, unread)])
@@ -321,7 +309,6 @@ class Gateway:
             self.canaries.heard(delivery.topic, delivery.payload)
         else:
             self.side.seen(delivery.topic, delivery.payload)
-            self.copies.delivered(delivery.topic, delivery.payload, delivery.retain)
         delivery.ack()
 
     def _connected(self) -> None:

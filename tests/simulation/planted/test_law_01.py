@@ -17,9 +17,10 @@ from services.dispatcher.domain.broadcasts import (
     wire_order,
 )
 from services.dispatcher.domain.sightings import Sighting
-from services.dispatcher.engine.air import sighted, streams
+from services.dispatcher.engine.air import publishing, sighted
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.air.sighted import Seen
+from services.dispatcher.engine.air.streams import Signed
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import BroadcastAct, Event, Outcome
 from services.dispatcher.engine.ports import Page
@@ -32,11 +33,12 @@ from tests.simulation.planted.planting import found, laws_broken
 
 
 def test_law_1_catches_a_signer_that_skips_the_release() -> None:
-    def sign_drafts_too(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
+    def sign_drafts_too(store: Any, topic: str, signer: Any, city: Any, base: str) -> Signed:
         """Puts every draft of the stream on the air, as if the last check were not there."""
-        signed = streams.sign_stream(tx, topic, signer, city, base)
-        drafts = tx.find(Broadcast, Page(limit=16), stream=topic, state=BroadcastState.DRAFT, phase=Phase.ALERT)
-        now_us = tx.now_us()
+        signed = publishing.sign(store, topic, signer, city, base)
+        with store.read() as read:
+            drafts = read.find(Broadcast, Page(limit=16), stream=topic, state=BroadcastState.DRAFT, phase=Phase.ALERT)
+            now_us = read.now_us()
         orders = [
             replace(wire_order(b), rev=1, start_at=now_us, expires=now_us + 600_000_000) for b in drafts if b.rev == 0
         ]
@@ -46,9 +48,9 @@ def test_law_1_catches_a_signer_that_skips_the_release() -> None:
         manifest = Manifest(topic, version, now_us, now_us + 600_000_000, "0" * 64, tuple(orders))
         raw = signer.sign_manifest(manifest, city.tree.chain(city.code).all)
         signer.heads.pop()
-        return streams.Signed(topic, version, raw, fresh=True)
+        return Signed(topic, version, raw, fresh=True)
 
-    assert laws_broken(Parts(sign_stream=sign_drafts_too)) == {1}
+    assert laws_broken(Parts(sign=sign_drafts_too)) == {1}
 
 
 def test_law_1_catches_a_release_by_somebody_who_never_pressed_the_button() -> None:

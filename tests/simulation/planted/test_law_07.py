@@ -10,6 +10,8 @@ from typing import Any
 from devices.speaker import events as e
 from devices.speaker.machine import decide
 from devices.speaker.state import State
+from services.dispatcher.adapters.gb26875_centre import Batch, PanelCentre
+from services.dispatcher.adapters.gb26875_line import Line
 from services.dispatcher.engine.air.receipts import Arrived, Counted, keep_receipts
 from services.dispatcher.engine.engine import Engine
 from services.dispatcher.engine.events import Event, Outcome, SignalArrived
@@ -20,7 +22,16 @@ from tests.simulation.planted.planting import found, laws_broken
 
 
 def test_law_7_catches_a_frame_confirmed_before_its_commit() -> None:
-    assert laws_broken(Parts(confirms_first=True), faults=()) == {7}
+    class ConfirmsFirst(PanelCentre):
+        """Answers every frame as soon as it has been read."""
+
+        def read_frames(self, line: Line) -> list[Batch]:
+            batches = super().read_frames(line)
+            for batch in batches:
+                self.settle(line, batch, committed=True)
+            return [replace(batch, answer=None) for batch in batches]
+
+    assert laws_broken(Parts(centre=ConfirmsFirst), faults=()) == {7}
 
 
 def test_law_7_catches_a_repeated_frame_that_is_taken_for_another_report() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from devices.speaker import events as e
 from devices.speaker.machine import decide
 from devices.speaker.state import State
+from services.dispatcher.adapters.broker_copies import BrokerCopies
 from services.dispatcher.domain.effects import Sleep, Timer
 from services.dispatcher.domain.refusals import UnknownOnAir
-from services.dispatcher.engine.air import foreign, streams
+from services.dispatcher.engine.air import foreign, publishing
+from services.dispatcher.engine.air.streams import Signed
 from services.dispatcher.engine.clock import ClockReading, ClockVerdict, GuardedClock
 from services.dispatcher.engine.ports import Conflict
 from services.dispatcher.engine.relay import CarryFailed, Ended, NotYet, Relay
@@ -104,24 +106,26 @@ def test_law_8_catches_a_timer_pass_that_takes_timers_before_it_acts() -> None:
 
 
 def test_law_8_catches_a_broadcast_that_is_not_published() -> None:
-    def says_nothing(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
+    def says_nothing(store: Any, topic: str, signer: Any, city: Any, base: str) -> Signed:
         """Takes an order on air without a word to the speakers."""
-        tx.delete(Stream, topic)
-        return streams.Signed(topic, 1, b"", fresh=False)
+        with write(store) as tx:
+            tx.delete(Stream, topic)
+        return Signed(topic, 1, b"", fresh=False)
 
-    assert 8 in laws_broken(Parts(sign_stream=says_nothing), faults=())
+    assert 8 in laws_broken(Parts(sign=says_nothing), faults=())
 
 
 def test_law_8_catches_a_signer_that_gives_up_while_the_broker_holds_what_is_unknown_here() -> None:
-    def gives_up(tx: Any, topic: str, signer: Any, city: Any, base: str) -> streams.Signed:
+    def gives_up(store: Any, topic: str, signer: Any, city: Any, base: str) -> Signed:
         """Leaves a stream alone until a person has decided, also when there is something new to say."""
-        stream = tx.get(Stream, topic)
+        with store.read() as read:
+            stream = read.get(Stream, topic)
         if stream is not None and foreign.unknown_on_air(stream):
             raise UnknownOnAir(topic)
-        return streams.sign_stream(tx, topic, signer, city, base)
+        return publishing.sign(store, topic, signer, city, base)
 
     faults = (Fault.RESTORE, Fault.GATEWAY_KILLED, Fault.ROUGH_PEOPLE)
-    assert 8 in laws_broken(Parts(sign_stream=gives_up), faults=faults, rough_s=5_400)
+    assert 8 in laws_broken(Parts(sign=gives_up), faults=faults, rough_s=5_400)
 
 
 class TrustsTheClock(GuardedClock):
@@ -158,4 +162,10 @@ def test_law_8_catches_a_gateway_that_starts_by_a_clock_that_had_jumped() -> Non
 
 
 def test_law_8_catches_a_broker_that_lost_what_is_on_air_and_was_never_asked_again() -> None:
-    assert 8 in laws_broken(Parts(looks_afresh=False), faults=(Fault.COPY_LOST,))
+    class NeverAsks(BrokerCopies):
+        """Knows only what the broker was once seen to take."""
+
+        def step(self) -> bool:
+            return False
+
+    assert 8 in laws_broken(Parts(copies=NeverAsks), faults=(Fault.COPY_LOST,))

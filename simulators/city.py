@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from devices.protocols.documents import HelloAnswer, KeyDocument, LinkKey, Manifest, SpeakerConfig, Use
+from devices.protocols.documents import HelloAnswer, KeyDocument, KeyUse, LinkKey, Manifest, SpeakerConfig
 from devices.protocols.jws import SigningKey
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import parse_manifest_topic, read_keys, sign
 from services.dispatcher.domain.places import Area, Office, OfficeKind, Speaker, Venue, VenueKind
 from services.dispatcher.domain.playbook import (
@@ -189,16 +189,16 @@ class Keys:
         self._rng = rng
         names = ("root", "actual", "exercise", "config", "clock", "district", "stranger")
         self.private = {name: SigningKey.from_seed(f"{name}-1", rng.randbytes(32)) for name in names}
-        self.root = self._public("root", Use.ROOT)
+        self.root = self._public("root", KeyUse.ROOT)
         self.document = KeyDocument(
             START_US // 1_000,
             START_US,
             (
-                self._public("actual", Use.ACTUAL),
-                self._public("exercise", Use.EXERCISE),
-                self._public("config", Use.CONFIG),
-                self._public("clock", Use.CLOCK),
-                self._public("district", Use.ACTUAL, "district", HARBOUR, (3, 4)),
+                self._public("actual", KeyUse.ACTUAL),
+                self._public("exercise", KeyUse.EXERCISE),
+                self._public("config", KeyUse.CONFIG),
+                self._public("clock", KeyUse.CLOCK),
+                self._public("district", KeyUse.ACTUAL, "district", HARBOUR, (3, 4)),
             ),
         )
         self.signed_document = sign(self.document, self.private["root"])
@@ -210,7 +210,7 @@ class Keys:
         self.heads: list[str] = []
 
     def _public(
-        self, name: str, use: Use, issuer: str = ISSUER, area: str = CITY, levels: tuple[int, ...] = LEVELS
+        self, name: str, use: KeyUse, issuer: str = ISSUER, area: str = CITY, levels: tuple[int, ...] = LEVELS
     ) -> LinkKey:
         return self.private[name].public_link_key(use, issuer, area, levels, START_US + YEARS_US)
 
@@ -221,7 +221,7 @@ class Keys:
         self.private[use] = SigningKey.from_seed(f"{use}-{number}", self._rng.randbytes(32))
         kept = tuple(key for key in self.document.keys if key.kid != old.kid)
         version = max(self.document.version + 1, now_us // 1_000)
-        self.document = KeyDocument(version, now_us, (*kept, self._public(use, Use(use))))
+        self.document = KeyDocument(version, now_us, (*kept, self._public(use, KeyUse(use))))
         self.signed_document = sign(self.document, self.private["root"])
 
     @property
@@ -258,7 +258,7 @@ class Keys:
         """Whether these bytes are a newer key document of the same root."""
         try:
             return read_keys(raw, self.root).version > self.document.version
-        except Refused:
+        except LinkRefused:
             return False
 
     def config_kids(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Heard:
     """
 
     journal: str
-    plan: e.Plan
+    plan: e.SoundPlan
     began_us: int
     ms: int
     ended_us: int = 0
@@ -78,9 +78,11 @@ class Disk:
     cached: set[str] = field(default_factory=set)
 
     def image(self) -> e.Image:
-        return e.Image(self.journal, tuple(e.Entry(kind, key, value) for (kind, key), value in self.facts.items()))
+        return e.Image(
+            self.journal, tuple(e.JournalEntry(kind, key, value) for (kind, key), value in self.facts.items())
+        )
 
-    def write(self, entries: tuple[e.Entry, ...]) -> None:
+    def write(self, entries: tuple[e.JournalEntry, ...]) -> None:
         for entry in entries:
             self.facts.pop((entry.kind, entry.key), None)
             if entry.value is not None:
@@ -117,7 +119,7 @@ class SimulatedSpeaker:
         self._connection: Connection | None = None
         self._dial = Dial()
         self._wake: Call | None = None
-        self._loaded: dict[int, e.Plan] = {}
+        self._loaded: dict[int, e.SoundPlan] = {}
         self._sounding: tuple[int, Heard] | None = None
 
     # Life
@@ -243,7 +245,7 @@ class SimulatedSpeaker:
                     self._connection.unsubscribe(topics)
             case e.Connect():
                 self._connect(effect)
-            case e.WakeAt(mono_us):
+            case e.WakeSpeakerAt(mono_us):
                 if self._wake is not None:
                     self._wake.cancel()
                 self._wake = self._at(mono_us - MONO_START_US + self._boot_us, lambda: self._feed(e.Tick))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from devices.protocols.documents import Use
+from devices.protocols.documents import KeyUse
 from devices.protocols.topics import parse_manifest_topic
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.refused_documents import DOCUMENTS_REFUSED, MANY_MIN
@@ -36,7 +36,7 @@ class Obedience:
         self._since_us = {topic: self._since_us.get(topic, now_us) for topic in many}
         told = [i.headline for i in self._truth.database.rows(Incident).values() if i.hazard == DOCUMENTS_REFUSED]
         for topic, since_us in sorted(self._since_us.items()):
-            if now_us - since_us < SAID_WITHIN_US or parse_manifest_topic(topic).use is not Use.ACTUAL:
+            if now_us - since_us < SAID_WITHIN_US or parse_manifest_topic(topic).use is not KeyUse.ACTUAL:
                 continue
             self._truth.counts["refusals.checked"] += 1
             if not any(topic in headline for headline in told):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from devices.protocols.canary import ALL_CANARIES
 from services.dispatcher.adapters.manifests import Spreads
-from services.dispatcher.adapters.mqtt_wire import Message
+from services.dispatcher.adapters.mqtt_wire import Published
 from services.dispatcher.engine.ports import StoreUnavailable
 from services.dispatcher.engine.relay import CarryFailed, Finish
 from simulators.network import Broker, Connection, NotTaken
@@ -69,7 +69,7 @@ class VirtualInlet:
 
     def __init__(self, boundary: Boundary) -> None:
         self._boundary = boundary
-        self._waiting: list[tuple[Message, Callable[[], None]]] = []
+        self._waiting: list[tuple[Published, Callable[[], None]]] = []
 
     @property
     def waiting(self) -> int:
@@ -77,12 +77,12 @@ class VirtualInlet:
 
     def came(self, topic: str, payload: bytes, retain: bool, ack: Callable[[], None]) -> None:
         """A message of a speaker's, which `ack` acknowledges to the broker."""
-        self._waiting.append((Message(topic, payload, len(self._waiting) + 1, retain), ack))
+        self._waiting.append((Published(topic, payload, len(self._waiting) + 1, retain), ack))
 
-    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]:
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Published]:
         return [message for message, _ in self._waiting[:messages_max]]
 
-    def acknowledge(self, taken: Sequence[Message]) -> None:
+    def acknowledge(self, taken: Sequence[Published]) -> None:
         done, self._waiting = self._waiting[: len(taken)], self._waiting[len(taken) :]
         self._boundary("before ack")
         for _, ack in done:

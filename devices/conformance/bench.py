@@ -16,7 +16,7 @@ from devices.conformance.papers import BenchPapers, now_us
 from devices.protocols import asking
 from devices.protocols import speaker_link as link
 from devices.protocols.asking import SpeakerAnswer
-from devices.protocols.speaker_link import HelloAnswer, Receipt, Refused, SpeakerState, Step, StepKind
+from devices.protocols.speaker_link import HelloAnswer, LinkRefused, Receipt, SpeakerState, Step, StepKind
 
 KEEPALIVE_S = 30
 PUBLISH_S_MAX = 10.0
@@ -57,7 +57,7 @@ class BenchAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StepSaid:
     """One step of an order, with the receipt's revision."""
 
     rev: int
@@ -224,7 +224,7 @@ class Bench:
             self.heard_live = self.heard_live or not message.retain
             try:
                 self._take(branch, raw, message.retain)
-            except Refused as refused:
+            except LinkRefused as refused:
                 self.unread = [*self.unread, f"{branch}: {refused.detail or refused.reason}"][:UNREAD_MAX]
             self._changed.notify_all()
 
@@ -261,10 +261,10 @@ class Bench:
         """The newest one."""
         return self.states[-1][1] if self.states else None
 
-    def said(self, order: str, kind: StepKind | None = None) -> list[Said]:
+    def said(self, order: str, kind: StepKind | None = None) -> list[StepSaid]:
         """The steps of an order in the order of their numbers."""
         letters = sorted((key, receipt) for key, (receipt, _) in self.receipts.items() if receipt.order == order)
-        steps = [Said(receipt.rev, step) for _, receipt in letters for step in receipt.steps]
+        steps = [StepSaid(receipt.rev, step) for _, receipt in letters for step in receipt.steps]
         return [each for each in steps if kind is None or each.step.kind is kind]
 
     def has(self, order: str, kind: StepKind, reason: str = "", repeat: int = 0) -> bool:

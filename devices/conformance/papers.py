@@ -17,13 +17,13 @@ from devices.protocols.jws import SigningKey
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import (
     KeyDocument,
+    KeyUse,
     Manifest,
     Order,
     OrderClass,
     OrderState,
     Phase,
     SpeakerConfig,
-    Use,
 )
 
 CHAIN = ("990000000000", "990100000000", "990101000000", "990101001000")
@@ -46,7 +46,7 @@ def root_in(file: Path) -> SigningKey:
         return SigningKey.from_seed(kept["root_kid"], bytes.fromhex(kept["root_seed"]))
     seed = os.urandom(32)
     root = SigningKey.from_seed("bench-root", seed)
-    x = root.public_link_key(Use.ROOT, ISSUER, CHAIN[0], (), 0).x
+    x = root.public_link_key(KeyUse.ROOT, ISSUER, CHAIN[0], (), 0).x
     written = {"root_kid": root.kid, "root_key": x, "root_seed": seed.hex()}
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as made:
         json.dump(written, made, indent=1)
@@ -55,7 +55,7 @@ def root_in(file: Path) -> SigningKey:
 
 def root_x(root: SigningKey) -> str:
     """The root's public half as a device is given it."""
-    return root.public_link_key(Use.ROOT, ISSUER, CHAIN[0], (), 0).x
+    return root.public_link_key(KeyUse.ROOT, ISSUER, CHAIN[0], (), 0).x
 
 
 @dataclass
@@ -76,14 +76,14 @@ class BenchPapers:
 
     def __post_init__(self) -> None:
         until = now_us() + 30 * DAY
-        scopes: dict[str, tuple[Use, str, str, tuple[int, ...], int]] = {
-            "exercise": (Use.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
-            "stolen": (Use.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
-            "config": (Use.CONFIG, ISSUER, CHAIN[0], (), until),
-            "clock": (Use.CLOCK, ISSUER, CHAIN[0], (), until),
-            "elsewhere": (Use.EXERCISE, "bench-elsewhere", ELSEWHERE, LEVELS, until),
-            "low": (Use.EXERCISE, "bench-low", CHAIN[0], (4,), until),
-            "old": (Use.EXERCISE, "bench-old", CHAIN[0], LEVELS, now_us() - HOUR),
+        scopes: dict[str, tuple[KeyUse, str, str, tuple[int, ...], int]] = {
+            "exercise": (KeyUse.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
+            "stolen": (KeyUse.EXERCISE, ISSUER, CHAIN[0], LEVELS, until),
+            "config": (KeyUse.CONFIG, ISSUER, CHAIN[0], (), until),
+            "clock": (KeyUse.CLOCK, ISSUER, CHAIN[0], (), until),
+            "elsewhere": (KeyUse.EXERCISE, "bench-elsewhere", ELSEWHERE, LEVELS, until),
+            "low": (KeyUse.EXERCISE, "bench-low", CHAIN[0], (4,), until),
+            "old": (KeyUse.EXERCISE, "bench-old", CHAIN[0], LEVELS, now_us() - HOUR),
         }
         self.keys = {name: SigningKey.generate(f"bench-{name}") for name in (*scopes, "stranger")}
         listed = tuple(self.keys[name].public_link_key(*scope) for name, scope in scopes.items())
@@ -118,13 +118,13 @@ class BenchPapers:
 
     def streams(self) -> tuple[str, ...]:
         """Every stream of the runner's issuer that a device must follow."""
-        areas = (link.manifest_topic(area, Use.EXERCISE, ISSUER) for area in (*CHAIN, ZONE))
-        return (*areas, link.speaker_manifest_topic(self.speaker, Use.EXERCISE, ISSUER))
+        areas = (link.manifest_topic(area, KeyUse.EXERCISE, ISSUER) for area in (*CHAIN, ZONE))
+        return (*areas, link.speaker_manifest_topic(self.speaker, KeyUse.EXERCISE, ISSUER))
 
     @property
     def main(self) -> str:
         """The stream that the good orders go out on: the device's own area."""
-        return link.manifest_topic(CHAIN[-1], Use.EXERCISE, ISSUER)
+        return link.manifest_topic(CHAIN[-1], KeyUse.EXERCISE, ISSUER)
 
     def manifest(self, topic: str, orders: Iterable[Order] = (), **changes: int) -> Manifest:
         """The next manifest of a stream; it is fresh for five minutes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from devices.conformance.bench import Bench, Said
+from devices.conformance.bench import Bench, StepSaid
 from devices.conformance.finding import (
     SOUND_S_MAX,
     Check,
@@ -75,7 +75,7 @@ def plays(b: Bench) -> Iterator[Finding]:
     yield _times(playing)
 
 
-def _times(playing: list[Said]) -> Finding:
+def _times(playing: list[StepSaid]) -> Finding:
     off = [(each.step.at - now_us()) // S for each in playing if abs(each.step.at - now_us()) > CLOCK_US_MAX]
     unset = not all(each.step.at for each in playing)
     seen = "at 0, which is no verified clock" if unset else f"{off[0]} s from ours" if off else "within minutes of ours"
@@ -310,7 +310,7 @@ def expires(b: Bench) -> Iterator[Finding]:
     yield EXPIRES["says so"].found(said == [wanted], told(b, "short"), f"{wanted}: order_expired, once")
 
 
-def _expired(b: Bench) -> list[Said]:
+def _expired(b: Bench) -> list[StepSaid]:
     return [each for each in b.said("short") if each.step.reason == "order_expired"]
 
 

@@ -11,7 +11,7 @@ from devices.protocols import speaker_link as link
 from devices.protocols.documents import MANIFEST_BYTES_MAX
 from devices.protocols.jws import SigningKey, Typ
 from devices.protocols.selector import Selector
-from devices.protocols.speaker_link import Manifest, Use
+from devices.protocols.speaker_link import KeyUse, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Spoiled:
 def spoiled(papers: BenchPapers) -> list[Spoiled]:
     """Every kind once; streams that already hold something keep it."""
     key = papers.keys
-    area = {number: link.manifest_topic(code, Use.EXERCISE, ISSUER) for number, code in enumerate(CHAIN)}
-    zone = link.manifest_topic(ZONE, Use.EXERCISE, ISSUER)
-    actual = link.manifest_topic(CHAIN[-1], Use.ACTUAL, ISSUER)
-    own = link.speaker_manifest_topic(papers.speaker, Use.EXERCISE, ISSUER)
+    area = {number: link.manifest_topic(code, KeyUse.EXERCISE, ISSUER) for number, code in enumerate(CHAIN)}
+    zone = link.manifest_topic(ZONE, KeyUse.EXERCISE, ISSUER)
+    actual = link.manifest_topic(CHAIN[-1], KeyUse.ACTUAL, ISSUER)
+    own = link.speaker_manifest_topic(papers.speaker, KeyUse.EXERCISE, ISSUER)
     made: list[Spoiled] = []
 
     def manifest(id: str, topic: str, **changes: int) -> Manifest:
@@ -65,13 +65,13 @@ def spoiled(papers: BenchPapers) -> list[Spoiled]:
     add("an exercise key on an actual stream", "2 Manifest", "key_use", actual, raw, "spoiled-actual")
     raw = signed(manifest("spoiled-issuer", area[2]), key["low"])
     add("another issuer's key", "2 Manifest", "not_issuer", area[2], raw, "spoiled-issuer")
-    topic = link.manifest_topic(CHAIN[-1], Use.EXERCISE, "bench-elsewhere")
+    topic = link.manifest_topic(CHAIN[-1], KeyUse.EXERCISE, "bench-elsewhere")
     raw = signed(manifest("spoiled-area", topic), key["elsewhere"])
     add("a key of another area", "2 Manifest", "key_area", topic, raw, "spoiled-area")
-    topic = link.manifest_topic(CHAIN[-1], Use.EXERCISE, "bench-low")
+    topic = link.manifest_topic(CHAIN[-1], KeyUse.EXERCISE, "bench-low")
     raw = signed(papers.manifest(topic, [papers.order("spoiled-level", level=1)]), key["low"])
     add("a level that the key may not sign", "2 Manifest", "key_level", topic, raw, "spoiled-level")
-    topic = link.manifest_topic(CHAIN[-1], Use.EXERCISE, "bench-old")
+    topic = link.manifest_topic(CHAIN[-1], KeyUse.EXERCISE, "bench-old")
     raw = signed(manifest("spoiled-expired", topic), key["old"])
     add("a key past its end", "2 Keys", "key_expired", topic, raw, "spoiled-expired")
     raw = signed(manifest("spoiled-stream", area[0]), key["exercise"])

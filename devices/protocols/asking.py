@@ -12,7 +12,7 @@ from typing import Final
 from devices.protocols import strict_json
 from devices.protocols.document_json import NAME_LONG
 from devices.protocols.documents import INTEGER_MAX
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.report_json import POWER
 from devices.protocols.strict_json import Members, malformed
 
@@ -69,7 +69,7 @@ class SpeakerAnswer:
 
 
 def encode_ask(ask: Ask) -> bytes:
-    """Canonical JSON of a question. Raises Refused for one that `decode_ask` would refuse."""
+    """Canonical JSON of a question. Raises LinkRefused for one that `decode_ask` would refuse."""
     members: dict[str, object] = {"ask": str(ask.ask)}
     if ask.ask is AskKind.RECEIPTS:
         members["missing"] = list(ask.missing)
@@ -81,7 +81,7 @@ def encode_ask(ask: Ask) -> bytes:
 
 
 def decode_ask(raw: bytes) -> Ask:
-    """The question in a payload. Raises Refused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
+    """The question in a payload. Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
     members = _members(raw, ASK_BYTES_MAX, "ask")
     ask = members.take("ask")
     correlation = _correlation(members)
@@ -96,12 +96,12 @@ def correlation_of(raw: bytes) -> str:
     """The correlation of a question, "" when it has none; of one that is not understood too."""
     try:
         return _correlation(_members(raw, ASK_BYTES_MAX, "ask"))
-    except Refused:
+    except LinkRefused:
         return ""
 
 
 def encode_answer(answer: SpeakerAnswer) -> bytes:
-    """Canonical JSON of an answer. Raises Refused for one that `decode_answer` would refuse."""
+    """Canonical JSON of an answer. Raises LinkRefused for one that `decode_answer` would refuse."""
     members: dict[str, object] = {"journal": answer.journal}
     if answer.refused:
         members["refused"] = answer.refused
@@ -117,7 +117,7 @@ def encode_answer(answer: SpeakerAnswer) -> bytes:
 
 
 def decode_answer(raw: bytes) -> SpeakerAnswer:
-    """The answer in a payload. Raises Refused as `decode_ask`."""
+    """The answer in a payload. Raises LinkRefused as `decode_ask`."""
     members = _members(raw, ANSWER_BYTES_MAX, "answer")
     journal, correlation = members.match("journal", NAME_LONG), _correlation(members)
     if "refused" in members:
@@ -139,9 +139,9 @@ def decode_answer(raw: bytes) -> SpeakerAnswer:
 
 def _members(raw: bytes, bytes_max: int, where: str) -> Members:
     if not raw:
-        raise Refused(Refusal.EMPTY_PAYLOAD)
+        raise LinkRefused(Refusal.EMPTY_PAYLOAD)
     if len(raw) > bytes_max:
-        raise Refused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
+        raise LinkRefused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
     return Members(strict_json.loads(raw), where)
 
 

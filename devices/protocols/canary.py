@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devices.protocols import document_json, jws, strict_json
-from devices.protocols.documents import KeyDocument, LinkKey, Use
+from devices.protocols.documents import KeyDocument, KeyUse, LinkKey
 from devices.protocols.jws import SigningKey, Typ
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.strict_json import Members, malformed
 from devices.protocols.topics import NAME, ROOT
 
 CANARY_BYTES_MAX = 1_024
 ALL_CANARIES = f"{ROOT}/canary/+"
-USES = (Use.ACTUAL, Use.EXERCISE, Use.CONFIG, Use.CLOCK)
+USES = (KeyUse.ACTUAL, KeyUse.EXERCISE, KeyUse.CONFIG, KeyUse.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Canary:
     """One canary: the key that signs it and that key's use, the gateway that sent it, its nonce and the time there."""
 
     kid: str
-    use: Use
+    use: KeyUse
     gateway: str
     nonce: str
     utc: int
@@ -40,7 +40,7 @@ def canary_topic(kid: str) -> str:
 
 
 def sign_canary(canary: Canary, key: SigningKey) -> bytes:
-    """The canary as a compact JWS. Raises Refused when its form is not one that `read_canary` takes."""
+    """The canary as a compact JWS. Raises LinkRefused when its form is not one that `read_canary` takes."""
     payload = strict_json.canonical(document_json.plain(canary))
     _decode(payload)
     return jws.sign(payload, Typ.CANARY, key)
@@ -48,15 +48,15 @@ def sign_canary(canary: Canary, key: SigningKey) -> bytes:
 
 def read_canary(raw: bytes, topic: str, keys: KeyDocument, now_us: int | None) -> Canary:
     """The canary that arrived on `topic`, tested as a speaker tests a manifest: form, type, key, signature, topic, use
-    and expiry. Without a time the key's expiry is not tested. Raises Refused."""
+    and expiry. Without a time the key's expiry is not tested. Raises LinkRefused."""
     payload, key = jws.verify(raw, Typ.CANARY, CANARY_BYTES_MAX, lambda kid: _named(keys, kid))
     canary = _decode(payload)
     if canary.kid != key.kid or topic != canary_topic(canary.kid):
-        raise Refused(Refusal.STREAM_MISMATCH, canary.kid)
+        raise LinkRefused(Refusal.STREAM_MISMATCH, canary.kid)
     if canary.use is not key.use:
-        raise Refused(Refusal.KEY_USE, f"{key.kid} is for {key.use}, not {canary.use}")
+        raise LinkRefused(Refusal.KEY_USE, f"{key.kid} is for {key.use}, not {canary.use}")
     if now_us is not None and now_us > key.not_after:
-        raise Refused(Refusal.KEY_EXPIRED, key.kid)
+        raise LinkRefused(Refusal.KEY_EXPIRED, key.kid)
     return canary
 
 
@@ -70,7 +70,7 @@ def _decode(payload: bytes) -> Canary:
     if use not in USES:
         raise malformed("canary.use")
     canary = Canary(
-        kid, Use(str(use)), members.match("gateway", NAME), members.match("nonce", document_json.NONCE),
+        kid, KeyUse(str(use)), members.match("gateway", NAME), members.match("nonce", document_json.NONCE),
         members.integer("utc"),
     )  # fmt: skip
     members.done()

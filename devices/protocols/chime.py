@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from devices.protocols import wav
-from devices.protocols.wav import Sound
+from devices.protocols.wav import WavSound
 
 PEAK = 0.7
 FIRE_EVENT = "12B"
@@ -66,7 +66,7 @@ def pattern_for(use: str, phase: str, event_code: str) -> Pattern:
             return Pattern.FIRE if fire else Pattern.ALERT
 
 
-def attention(pattern: Pattern, rate: int, level: int = 1) -> Sound:
+def attention(pattern: Pattern, rate: int, level: int = 1) -> WavSound:
     """The attention signal, 3 to 6 s; for fire 8 to 20 s of tone (GB 50116). `level` 1 (red) is the most hurried.
 
     `rate` is one of RATES, in samples a second; anything else is an error of ours.
@@ -88,14 +88,14 @@ def attention(pattern: Pattern, rate: int, level: int = 1) -> Sound:
             return _peals(_FIRE_EXERCISE_PEALS, rate)
 
 
-def _alert(rate: int, level: int) -> Sound:
+def _alert(rate: int, level: int) -> WavSound:
     """Two hard tones in turn, at least 4 s, more hurried as the level rises."""
     switch_ms = _ALERT_SWITCH_MS[min(max(level, 1), 4)]
     pair = wav.joined(_tone(hz, hz, switch_ms / 1000, rate, _HARD) for hz in _ALERT_HZ)
     return wav.joined([pair] * math.ceil(_ALERT_MS_MIN / (2 * switch_ms)))
 
 
-def _fire(rate: int) -> Sound:
+def _fire(rate: int) -> WavSound:
     """Rising sweeps in the temporal-three rhythm of ISO 8201: three of 0.5 s, 0.5 s apart, then 1.5 s of rest."""
     sweep = _tone(*_FIRE_SWEEP_HZ, 0.5, rate, _HARD)
     rest = wav.silence(500, rate)
@@ -104,13 +104,13 @@ def _fire(rate: int) -> Sound:
     return wav.joined([*[cycle] * (_FIRE_CYCLES - 1), *three])
 
 
-def _peals(count: int, rate: int) -> Sound:
+def _peals(count: int, rate: int) -> WavSound:
     """Three rising bells, `count` times, each stroke fading before the next; the last one rings out."""
     strokes = [_bell(hz, _PEAL_STROKE_S, rate) for hz in _PEAL_HZ]
     return wav.joined([*strokes * count, _bell(_PEAL_HZ[0], 2 * _PEAL_STROKE_S, rate)])
 
 
-def _tone(from_hz: float, to_hz: float, seconds: float, rate: int, partials: tuple[tuple[int, float], ...]) -> Sound:
+def _tone(from_hz: float, to_hz: float, seconds: float, rate: int, partials: tuple[tuple[int, float], ...]) -> WavSound:
     """A tone that slides evenly from one pitch to another, with short ramps so that it does not click."""
     count = round(seconds * rate)
     ramp = max(1, round(_RAMP_S * rate))
@@ -126,7 +126,7 @@ def _tone(from_hz: float, to_hz: float, seconds: float, rate: int, partials: tup
     return wav.from_samples(samples(), rate)
 
 
-def _bell(hz: float, seconds: float, rate: int) -> Sound:
+def _bell(hz: float, seconds: float, rate: int) -> WavSound:
     """One stroke: struck at once, gone by the end."""
     count = round(seconds * rate)
     ramp = max(1, round(_RAMP_S * rate))

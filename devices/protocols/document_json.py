@@ -34,7 +34,7 @@ STUB_MEMBERS: Final = (
 _ALGORITHM = re.compile(r"[A-Za-z0-9._+-]{1,32}")
 _PUBLIC_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{d.PUBLIC_KEY_CHARS_MAX}}}")
 
-_E = TypeVar("_E", d.OrderClass, d.Phase, d.OrderState, d.Use)
+_E = TypeVar("_E", d.OrderClass, d.Phase, d.OrderState, d.KeyUse)
 
 
 def encode(document: d.KeyDocument | d.Manifest | d.SpeakerConfig | d.HelloAnswer) -> bytes:
@@ -63,7 +63,7 @@ def plain(value: object) -> object:
 
 
 def decode_keys(payload: bytes) -> d.KeyDocument:
-    """Raises Refused: MALFORMED or OVER_CAP, as every reader below."""
+    """Raises LinkRefused: MALFORMED or OVER_CAP, as every reader below."""
     members = Members(strict_json.loads(payload), "keys")
     document = d.KeyDocument(
         version=members.integer("version"),
@@ -76,9 +76,9 @@ def decode_keys(payload: bytes) -> d.KeyDocument:
         raise malformed("keys.keys names a key twice")
     if len({key.x for key in document.keys}) != len(document.keys):
         raise malformed("keys.keys lists a key under two names")
-    if any(key.use is d.Use.ROOT for key in document.keys):
+    if any(key.use is d.KeyUse.ROOT for key in document.keys):
         raise malformed("keys.keys holds a root")
-    if document.root is not None and document.root.use is not d.Use.ROOT:
+    if document.root is not None and document.root.use is not d.KeyUse.ROOT:
         raise malformed("keys.root is not a root")
     return document
 
@@ -89,7 +89,7 @@ def _key(value: object) -> d.LinkKey:
         kid=members.match("kid", NAME),
         alg=members.match("alg", _ALGORITHM),
         x=members.match("x", _PUBLIC_KEY),
-        use=_one_of(d.Use, members, "use"),
+        use=_one_of(d.KeyUse, members, "use"),
         issuer=members.match("issuer", NAME),
         area=members.match("area", NAME),
         levels=tuple(_level(item) for item in members.items("levels", 4)),

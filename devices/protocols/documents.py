@@ -58,7 +58,7 @@ INTEGER_MAX = 2**53 - 1
 """Greatest integer of any field: every JSON reader holds it exactly (RFC 8259 clause 6)."""
 
 
-class Use(StrEnum):
+class KeyUse(StrEnum):
     """What a key may sign. The root signs key documents and nothing else."""
 
     ACTUAL = "actual"
@@ -176,7 +176,7 @@ class LinkKey:
     kid: str
     alg: str
     x: str
-    use: Use
+    use: KeyUse
     issuer: str
     area: str
     levels: tuple[int, ...]

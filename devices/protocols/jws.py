@@ -20,8 +20,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from devices.protocols import strict_json
-from devices.protocols.documents import LinkKey, Use
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.documents import KeyUse, LinkKey
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.topics import NAME
 
 ALGORITHM = "Ed25519"
@@ -70,7 +70,7 @@ class SigningKey:
         """The key of a 32-byte seed (RFC 8032 clause 5.1.5). Raises ValueError for another length."""
         return cls(kid, Ed25519PrivateKey.from_private_bytes(seed))
 
-    def public_link_key(self, use: Use, issuer: str, area: str, levels: Iterable[int], not_after: int) -> LinkKey:
+    def public_link_key(self, use: KeyUse, issuer: str, area: str, levels: Iterable[int], not_after: int) -> LinkKey:
         """The public half with its scope, as the key document lists it; `not_after` in µs UTC."""
         x = encode_base64url(self.private.public_key().public_bytes_raw())
         return LinkKey(self.kid, ALGORITHM, x, use, issuer, area, tuple(sorted(set(levels))), not_after)
@@ -83,31 +83,31 @@ def sign(payload: bytes, typ: Typ, key: SigningKey) -> bytes:
 
 
 def header(raw: bytes) -> Header:
-    """The header as it stands, not verified. Raises Refused: EMPTY_PAYLOAD, MALFORMED or HEADER."""
+    """The header as it stands, not verified. Raises LinkRefused: EMPTY_PAYLOAD, MALFORMED or HEADER."""
     return _split(raw)[0]
 
 
 def payload_unverified(raw: bytes, typ: Typ, bytes_max: int) -> bytes:
-    """The payload of a document that was verified before and kept. Raises Refused as `verify` does, without a key."""
+    """The payload of a document that is verified and kept. Raises LinkRefused as `verify` does, without a key."""
     return _cut(raw, typ, bytes_max)[1]
 
 
 def verify(raw: bytes, typ: Typ, bytes_max: int, key_named: Callable[[str], LinkKey | None]) -> tuple[bytes, LinkKey]:
     """The payload and the key that signed it; `bytes_max` limits the whole message.
 
-    Raises Refused: EMPTY_PAYLOAD, OVER_CAP, MALFORMED, HEADER, WRONG_TYPE, UNKNOWN_KEY or BAD_SIGNATURE, tested in
+    Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP, MALFORMED, HEADER, WRONG_TYPE, UNKNOWN_KEY or BAD_SIGNATURE, tested in
     that order. The key's use, scope and expiry are not looked at.
     """
     head, payload = _cut(raw, typ, bytes_max)
     key = key_named(head.kid)
     if key is None:
-        raise Refused(Refusal.UNKNOWN_KEY, head.kid)
+        raise LinkRefused(Refusal.UNKNOWN_KEY, head.kid)
     if head.alg != ALGORITHM or key.alg != head.alg:
-        raise Refused(Refusal.HEADER, f"alg {head.alg[:16]!r}")
+        raise LinkRefused(Refusal.HEADER, f"alg {head.alg[:16]!r}")
     try:
         jws.deserialize_compact(raw, _public(key.x), [ALGORITHM])
     except JoseError as error:
-        raise Refused(Refusal.BAD_SIGNATURE, head.kid) from error
+        raise LinkRefused(Refusal.BAD_SIGNATURE, head.kid) from error
     return payload, key
 
 
@@ -126,35 +126,35 @@ def decode_base64url(text: str) -> bytes:
 
 def _cut(raw: bytes, typ: Typ, bytes_max: int) -> tuple[Header, bytes]:
     if len(raw) > bytes_max:
-        raise Refused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
+        raise LinkRefused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
     head, payload = _split(raw)
     if head.typ != typ:
-        raise Refused(Refusal.WRONG_TYPE, f"typ {head.typ[:32]!r}")
+        raise LinkRefused(Refusal.WRONG_TYPE, f"typ {head.typ[:32]!r}")
     return head, payload
 
 
 def _split(raw: bytes) -> tuple[Header, bytes]:
     if not raw:
-        raise Refused(Refusal.EMPTY_PAYLOAD)
+        raise LinkRefused(Refusal.EMPTY_PAYLOAD)
     parts = _COMPACT.fullmatch(raw)
     if parts is None:
-        raise Refused(Refusal.MALFORMED, "not a compact JWS")
+        raise LinkRefused(Refusal.MALFORMED, "not a compact JWS")
     try:
         head, payload, _ = (decode_base64url(part.decode("ascii")) for part in parts.groups())
     except ValueError as error:
-        raise Refused(Refusal.MALFORMED, "not canonical base64url") from error
+        raise LinkRefused(Refusal.MALFORMED, "not canonical base64url") from error
     return _header(head), payload
 
 
 def _header(encoded: bytes) -> Header:
     try:
         members = strict_json.loads(encoded)
-    except Refused as error:
-        raise Refused(Refusal.HEADER, "not strict JSON") from error
+    except LinkRefused as error:
+        raise LinkRefused(Refusal.HEADER, "not strict JSON") from error
     match members:
         case {"alg": str(alg), "kid": str(kid), "typ": str(typ), **other} if not other and NAME.fullmatch(kid):
             return Header(alg, kid, typ)
-    raise Refused(Refusal.HEADER, "not exactly alg, kid and typ")
+    raise LinkRefused(Refusal.HEADER, "not exactly alg, kid and typ")
 
 
 @lru_cache(maxsize=256)

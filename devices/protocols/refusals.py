@@ -66,7 +66,7 @@ SENTENCES: dict[Refusal, str] = {
 }
 
 
-class Refused(Exception):
+class LinkRefused(Exception):
     """A message of the speaker link was refused; `reason` is the code, `detail` names the member at fault."""
 
     def __init__(self, reason: Refusal, detail: str = "") -> None:

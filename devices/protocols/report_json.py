@@ -12,7 +12,7 @@ from typing import Final
 from devices.protocols import documents as d
 from devices.protocols import strict_json
 from devices.protocols.document_json import CHAIN_HEAD, NAME_LONG, NONCE, SHA256, stream_versions
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.strict_json import Members, malformed
 
 _KINDS: Final = {str(kind): kind for kind in d.StepKind}
@@ -23,7 +23,7 @@ _Evidence = dict[str, int | str]
 
 
 def encode_receipt(receipt: d.Receipt) -> bytes:
-    """Canonical JSON of a receipt. Raises Refused for one that `decode_receipt` would refuse."""
+    """Canonical JSON of a receipt. Raises LinkRefused for one that `decode_receipt` would refuse."""
     members: dict[str, object] = {
         "journal": receipt.journal,
         "seq": receipt.seq,
@@ -48,7 +48,7 @@ def _plain_step(step: d.Step) -> dict[str, object]:
 
 
 def decode_receipt(raw: bytes) -> d.Receipt:
-    """The receipt in a payload. Raises Refused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED.
+    """The receipt in a payload. Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED.
 
     One fire brings ten thousand of these a second, so the members are tested where they are read, without `Members`.
     """
@@ -59,7 +59,7 @@ def decode_receipt(raw: bytes) -> d.Receipt:
         if type(steps) is not list or not steps:
             raise malformed("receipt.steps")
         if len(steps) > d.RECEIPT_STEPS_MAX:
-            raise Refused(Refusal.OVER_CAP, "receipt.steps")
+            raise LinkRefused(Refusal.OVER_CAP, "receipt.steps")
         receipt = d.Receipt(
             journal=members["journal"],
             seq=members["seq"],
@@ -107,7 +107,7 @@ def _evidence(members: object) -> _Evidence:
     if type(members) is not dict:
         raise malformed("step.evidence")
     if len(members) > d.EVIDENCE_MEMBERS_MAX:
-        raise Refused(Refusal.OVER_CAP, "step.evidence")
+        raise LinkRefused(Refusal.OVER_CAP, "step.evidence")
     for name, value in members.items():
         if len(name) > 32 or not name.isidentifier() or not name.isascii():
             raise malformed("step.evidence: a name")
@@ -120,14 +120,14 @@ def _evidence(members: object) -> _Evidence:
 
 
 def encode_state(state: d.SpeakerState) -> bytes:
-    """Canonical JSON of a state. Raises Refused for one that `decode_state` would refuse."""
+    """Canonical JSON of a state. Raises LinkRefused for one that `decode_state` would refuse."""
     raw = strict_json.canonical({name: getattr(state, name) for name in state.__slots__})
     decode_state(raw)
     return raw
 
 
 def decode_state(raw: bytes) -> d.SpeakerState:
-    """The state in a payload. Raises Refused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
+    """The state in a payload. Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
     _check_size(raw, d.STATE_BYTES_MAX)
     members = Members(strict_json.loads(raw), "state")
     state = d.SpeakerState(
@@ -149,20 +149,20 @@ def decode_state(raw: bytes) -> d.SpeakerState:
 
 
 def encode_hello(nonce: str) -> bytes:
-    """A hello. Raises Refused(MALFORMED) for a nonce that is not 16 to 64 characters of base64url."""
+    """A hello. Raises LinkRefused(MALFORMED) for a nonce that is not 16 to 64 characters of base64url."""
     raw = strict_json.canonical({"nonce": nonce})
     decode_hello(raw)
     return raw
 
 
 def decode_hello(raw: bytes) -> str:
-    """The nonce of a hello. Raises Refused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
+    """The nonce of a hello. Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
     _check_size(raw, d.HELLO_BYTES_MAX)
     return Members(strict_json.loads(raw), "hello").match("nonce", NONCE)
 
 
 def _check_size(raw: bytes, bytes_max: int) -> None:
     if not raw:
-        raise Refused(Refusal.EMPTY_PAYLOAD)
+        raise LinkRefused(Refusal.EMPTY_PAYLOAD)
     if len(raw) > bytes_max:
-        raise Refused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")
+        raise LinkRefused(Refusal.OVER_CAP, f"{len(raw)} bytes, limit {bytes_max}")

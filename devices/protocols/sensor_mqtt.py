@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.strict_json import canonical
 from devices.protocols.topics import NAME, ROOT
 
@@ -128,11 +128,11 @@ def sensor_topic(gateway: str, device: str) -> str:
 
 
 def parse_sensor_topic(topic: str) -> tuple[str, str]:
-    """(gateway, device) of a topic. Raises Refused(MALFORMED) for any other topic."""
+    """(gateway, device) of a topic. Raises LinkRefused(MALFORMED) for any other topic."""
     match topic.split("/"):
         case ["tocsin", "v1", "sensor", gateway, device] if NAME.fullmatch(gateway) and NAME.fullmatch(device):
             return gateway, device
-    raise Refused(Refusal.MALFORMED, "not a topic of a sensor")
+    raise LinkRefused(Refusal.MALFORMED, "not a topic of a sensor")
 
 
 def encode(message: SensorMessage) -> bytes:
@@ -161,11 +161,11 @@ def _bounded(name: str, value: int, least: int, most: int) -> int:
 
 
 def decode(payload: bytes) -> SensorMessage:
-    """The message in a payload, with its deviations. Raises Refused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
+    """The message in a payload, with its deviations. Raises LinkRefused: EMPTY_PAYLOAD, OVER_CAP or MALFORMED."""
     if not payload:
-        raise Refused(Refusal.EMPTY_PAYLOAD)
+        raise LinkRefused(Refusal.EMPTY_PAYLOAD)
     if len(payload) > MESSAGE_BYTES_MAX:
-        raise Refused(Refusal.OVER_CAP, f"{len(payload)} bytes")
+        raise LinkRefused(Refusal.OVER_CAP, f"{len(payload)} bytes")
     reader = _Reader(_members(payload))
     kind, state = reader.word("kind", _KINDS), reader.word("state", _STATES)
     boot, seq = reader.boot(), reader.integer("seq", 0, INTEGER_MAX, SensorDeviation.SEQ, needed=True)
@@ -186,9 +186,9 @@ def _members(payload: bytes) -> dict[str, object]:
     try:
         value: object = json.loads(payload.decode("utf-8-sig"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise Refused(Refusal.MALFORMED, "not JSON") from error
+        raise LinkRefused(Refusal.MALFORMED, "not JSON") from error
     if not isinstance(value, dict):
-        raise Refused(Refusal.MALFORMED, "not an object")
+        raise LinkRefused(Refusal.MALFORMED, "not an object")
     return value
 
 
@@ -216,10 +216,10 @@ class _Reader:
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
-            raise Refused(Refusal.MALFORMED, name)
+            raise LinkRefused(Refusal.MALFORMED, name)
         word = words.get(value.strip().lower().replace(" ", "_").replace("-", "_"))
         if word is None:
-            raise Refused(Refusal.MALFORMED, name)
+            raise LinkRefused(Refusal.MALFORMED, name)
         if value != word:
             self._note(SensorDeviation.WORD)
         return word

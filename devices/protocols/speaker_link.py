@@ -1,8 +1,8 @@
 """Speaker link, version 1: what is signed, who may have signed it, what is fresh. Sends nothing.
 
 This is the module that dispatcher and speaker import; the documents, topics, refusals, JSON and the order of sounds
-stand in files beside it. Every reader raises Refused and reads no clock: the caller passes the time in µs UTC, or None
-when it has none.
+stand in files beside it. Every reader raises LinkRefused and reads no clock: the caller passes the time in µs UTC, or
+None when it has none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from devices.protocols.documents import (
     Audio,
     HelloAnswer,
     KeyDocument,
+    KeyUse,
     LinkKey,
     Manifest,
     Order,
@@ -33,13 +34,12 @@ from devices.protocols.documents import (
     SpeakerState,
     Step,
     StepKind,
-    Use,
     as_listed,
     stub,
     whereabouts,
 )
 from devices.protocols.jws import SigningKey, Typ
-from devices.protocols.refusals import SENTENCES, Refusal, Refused
+from devices.protocols.refusals import SENTENCES, LinkRefused, Refusal
 from devices.protocols.report_json import (
     decode_hello,
     decode_receipt,
@@ -57,8 +57,8 @@ from devices.protocols.topics import (
     ALL_SPEAKER_MANIFESTS,
     ALL_STATES,
     KEYS_TOPIC,
-    Stream,
     StreamKind,
+    StreamName,
     answer_topic,
     area_manifests,
     ask_topic,
@@ -100,15 +100,15 @@ __all__ = [
     "Phase",
     "Receipt",
     "Refusal",
-    "Refused",
+    "LinkRefused",
     "SigningKey",
     "SpeakerConfig",
     "SpeakerState",
     "Step",
     "StepKind",
-    "Stream",
+    "StreamName",
     "StreamKind",
-    "Use",
+    "KeyUse",
     "answer_topic",
     "area_height",
     "area_manifests",
@@ -149,14 +149,14 @@ __all__ = [
 SIGNATURE_ROOM_BYTES = 600
 """Header and signature of a compact JWS, with room for a long key id."""
 
-AreaContains = Callable[[str, Stream], bool]
+AreaContains = Callable[[str, StreamName], bool]
 """(top of the key's subtree, stream) -> whether the stream's area or speaker lies in that subtree."""
 
 
 def sign(document: KeyDocument | Manifest | SpeakerConfig | HelloAnswer, private_key: SigningKey) -> bytes:
     """The document as signed bytes: canonical JSON in a compact JWS; the same input always gives the same bytes.
 
-    Raises Refused when a speaker would refuse the form of the result: what is signed can be read.
+    Raises LinkRefused when a speaker would refuse the form of the result: what is signed can be read.
     """
     payload = document_json.encode(document)
     match document:
@@ -174,7 +174,7 @@ def sign(document: KeyDocument | Manifest | SpeakerConfig | HelloAnswer, private
             document_json.decode_hello_answer(payload)
     signed = jws.sign(payload, typ, private_key)
     if len(signed) > bytes_max:
-        raise Refused(Refusal.OVER_CAP, f"{len(signed)} bytes, limit {bytes_max}")
+        raise LinkRefused(Refusal.OVER_CAP, f"{len(signed)} bytes, limit {bytes_max}")
     return signed
 
 
@@ -186,11 +186,11 @@ def digest(raw: bytes) -> bytes:
 def read_keys(raw: bytes, root: LinkKey, next_root: LinkKey | None = None, now_us: int | None = None) -> KeyDocument:
     """The key document, signed by the held root or by the next one that the held root has announced.
 
-    Raises Refused. Whether its version goes back, `version_refusal` says; what to hold afterwards, `roots_after`.
+    Raises LinkRefused. Whether its version goes back, `version_refusal` says; what to hold afterwards, `roots_after`.
     """
     roots = {held.kid: held for held in (next_root, root) if held is not None}
     payload, key = jws.verify(raw, Typ.KEYS, KEYS_BYTES_MAX, roots.get)
-    _check_use(key, Use.ROOT)
+    _check_use(key, KeyUse.ROOT)
     _check_expiry(key, now_us)
     return document_json.decode_keys(payload)
 
@@ -219,34 +219,34 @@ def read_manifest(
 
     A speaker passes its config, and with it the area chain that decides what the key's area contains. The dispatcher
     passes None and its own `contains`; with neither, areas are not compared. Without a time the key's expiry is not
-    tested. Freshness and version are `freshness_refusal`'s. Raises Refused.
+    tested. Freshness and version are `freshness_refusal`'s. Raises LinkRefused.
     """
     payload, key = jws.verify(raw, Typ.MANIFEST, MANIFEST_BYTES_MAX, _named(keys))
     manifest = document_json.decode_manifest(payload)
     if manifest.stream != topic:
-        raise Refused(Refusal.STREAM_MISMATCH, manifest.stream)
+        raise LinkRefused(Refusal.STREAM_MISMATCH, manifest.stream)
     stream = parse_manifest_topic(topic)
     _check_use(key, stream.use)
     if key.issuer != stream.issuer:
-        raise Refused(Refusal.NOT_ISSUER, f"{key.kid} belongs to {key.issuer}")
+        raise LinkRefused(Refusal.NOT_ISSUER, f"{key.kid} belongs to {key.issuer}")
     _check_expiry(key, now_us)
     _check_status(manifest)
     if any(order.level not in key.levels for order in manifest.orders):
-        raise Refused(Refusal.KEY_LEVEL, key.kid)
+        raise LinkRefused(Refusal.KEY_LEVEL, key.kid)
     if config is not None:
         if not _is_mine(stream, config):
-            raise Refused(Refusal.AREA_NOT_MINE, stream.name)
+            raise LinkRefused(Refusal.AREA_NOT_MINE, stream.name)
         if not reaches(key.area, stream, config):
-            raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
+            raise LinkRefused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
     if contains is not None and not contains(key.area, stream):
-        raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
+        raise LinkRefused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
     return manifest
 
 
 def read_config(
     raw: bytes, speaker: str, keys: KeyDocument, now_us: int | None = None, held: SpeakerConfig | None = None
 ) -> SpeakerConfig:
-    """The speaker's config. Raises Refused.
+    """The speaker's config. Raises LinkRefused.
 
     The key's area must lie on the chain that it signs and, when the speaker holds a config already, on that one too:
     a district's key moves a speaker within the district, never in or out of it. So the chain down to the key's area
@@ -255,11 +255,11 @@ def read_config(
     payload, key = jws.verify(raw, Typ.CONFIG, CONFIG_BYTES_MAX, _named(keys))
     config = document_json.decode_config(payload)
     if config.speaker != speaker:
-        raise Refused(Refusal.STREAM_MISMATCH, config.speaker)
-    _check_use(key, Use.CONFIG)
+        raise LinkRefused(Refusal.STREAM_MISMATCH, config.speaker)
+    _check_use(key, KeyUse.CONFIG)
     _check_expiry(key, now_us)
     if key.area not in config.area_chain or (held is not None and _down_to(key, held) != _down_to(key, config)):
-        raise Refused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
+        raise LinkRefused(Refusal.KEY_AREA, f"{key.kid} speaks for {key.area}")
     return config
 
 
@@ -271,21 +271,21 @@ def _down_to(key: LinkKey, config: SpeakerConfig) -> tuple[str, ...]:
 
 def read_accepted_config(raw: bytes, speaker: str) -> SpeakerConfig:
     """The config in bytes that `read_config` accepted once and that this speaker has kept: no key is asked again, so
-    that it outlives the key that signed it. Never for bytes off the wire. Raises Refused."""
+    that it outlives the key that signed it. Never for bytes off the wire. Raises LinkRefused."""
     config = document_json.decode_config(jws.payload_unverified(raw, Typ.CONFIG, CONFIG_BYTES_MAX))
     if config.speaker != speaker:
-        raise Refused(Refusal.STREAM_MISMATCH, config.speaker)
+        raise LinkRefused(Refusal.STREAM_MISMATCH, config.speaker)
     return config
 
 
 def read_hello_answer(raw: bytes, nonce: str, keys: KeyDocument) -> HelloAnswer:
-    """The answer to the hello with this nonce; the key must be valid at the time that it states. Raises Refused."""
+    """The answer to the hello with this nonce; the key must be valid at the time that it states. Raises LinkRefused."""
     payload, key = jws.verify(raw, Typ.HELLO, HELLO_ANSWER_BYTES_MAX, _named(keys))
     answer = document_json.decode_hello_answer(payload)
-    _check_use(key, Use.CLOCK)
+    _check_use(key, KeyUse.CLOCK)
     _check_expiry(key, answer.utc)
     if answer.nonce != nonce:
-        raise Refused(Refusal.WRONG_NONCE)
+        raise LinkRefused(Refusal.WRONG_NONCE)
     return answer
 
 
@@ -326,7 +326,7 @@ def next_version(last: int, now_us: int) -> int:
     return max(last + 1, now_us // 1_000)
 
 
-def area_height(config: SpeakerConfig, stream: Stream) -> int:
+def area_height(config: SpeakerConfig, stream: StreamName) -> int:
     """How high above the speaker a stream speaks: its own area 0, the one above 1; an overlay zone 0, the speaker -1.
 
     Raises ValueError for an area that the speaker does not belong to.
@@ -342,30 +342,30 @@ def _named(keys: KeyDocument) -> Callable[[str], LinkKey | None]:
     return lambda kid: next((key for key in keys.keys if key.kid == kid), None)
 
 
-def _check_use(key: LinkKey, use: Use) -> None:
+def _check_use(key: LinkKey, use: KeyUse) -> None:
     if key.use is not use:
-        raise Refused(Refusal.KEY_USE, f"{key.kid} is for {key.use}, not {use}")
+        raise LinkRefused(Refusal.KEY_USE, f"{key.kid} is for {key.use}, not {use}")
 
 
 def _check_expiry(key: LinkKey, now_us: int | None) -> None:
     if now_us is not None and now_us > key.not_after:
-        raise Refused(Refusal.KEY_EXPIRED, key.kid)
+        raise LinkRefused(Refusal.KEY_EXPIRED, key.kid)
 
 
 def _check_status(manifest: Manifest) -> None:
     use = parse_manifest_topic(manifest.stream).use
     for order in manifest.orders:
         if order.status != use:
-            raise Refused(Refusal.STATUS_MISMATCH, order.id)
+            raise LinkRefused(Refusal.STATUS_MISMATCH, order.id)
 
 
-def _is_mine(stream: Stream, config: SpeakerConfig) -> bool:
+def _is_mine(stream: StreamName, config: SpeakerConfig) -> bool:
     if stream.kind is StreamKind.SPEAKER:
         return stream.name == config.speaker
     return stream.name in config.area_chain or stream.name in config.overlay
 
 
-def reaches(key_area: str, stream: Stream, config: SpeakerConfig) -> bool:
+def reaches(key_area: str, stream: StreamName, config: SpeakerConfig) -> bool:
     """Whether the key's subtree contains the stream, as far as the speaker's own chain shows."""
     chain = config.area_chain
     if stream.kind is StreamKind.SPEAKER:

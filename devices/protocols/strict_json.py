@@ -9,7 +9,7 @@ import json
 import re
 
 from devices.protocols.documents import INTEGER_MAX
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 
 
 def canonical(value: object) -> bytes:
@@ -18,7 +18,7 @@ def canonical(value: object) -> bytes:
 
 
 def loads(raw: bytes) -> object:
-    """The value in the bytes. Raises Refused(MALFORMED)."""
+    """The value in the bytes. Raises LinkRefused(MALFORMED)."""
     try:
         text = raw.decode("utf-8")
         value: object = json.loads(
@@ -27,7 +27,7 @@ def loads(raw: bytes) -> object:
         if "\\u" in text:
             canonical(value)  # an escaped lone surrogate has no UTF-8 and would break whoever stores it
     except (ValueError, RecursionError) as error:
-        raise Refused(Refusal.MALFORMED, "not strict JSON") from error
+        raise LinkRefused(Refusal.MALFORMED, "not strict JSON") from error
     return value
 
 
@@ -42,18 +42,18 @@ def _no_fraction(literal: str) -> object:
     raise ValueError(f"{literal[:16]} is not an integer")
 
 
-def malformed(where: str) -> Refused:
-    return Refused(Refusal.MALFORMED, where)
+def malformed(where: str) -> LinkRefused:
+    return LinkRefused(Refusal.MALFORMED, where)
 
 
-def over_cap(where: str) -> Refused:
-    return Refused(Refusal.OVER_CAP, where)
+def over_cap(where: str) -> LinkRefused:
+    return LinkRefused(Refusal.OVER_CAP, where)
 
 
 class Members:
     """The members of one object, taken out one by one; `done` refuses what nobody took.
 
-    Every method raises Refused: MALFORMED for a missing member or a wrong form, OVER_CAP for too much of it.
+    Every method raises LinkRefused: MALFORMED for a missing member or a wrong form, OVER_CAP for too much of it.
     """
 
     __slots__ = ("_left", "_where")

@@ -6,8 +6,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-from devices.protocols.documents import Use
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.documents import KeyUse
+from devices.protocols.refusals import LinkRefused, Refusal
 
 ROOT = "tocsin/v1"
 KEYS_TOPIC = f"{ROOT}/keys"
@@ -30,12 +30,12 @@ class StreamKind(StrEnum):
     SPEAKER = "speaker"
 
 
-class Stream(NamedTuple):
+class StreamName(NamedTuple):
     """A manifest topic taken apart; `name` is the area code or the speaker's id."""
 
     kind: StreamKind
     name: str
-    use: Use
+    use: KeyUse
     issuer: str
 
     @property
@@ -44,14 +44,14 @@ class Stream(NamedTuple):
         return f"{ROOT}/{self.kind}/{self.name}/manifest/{self.use}/{self.issuer}"
 
 
-def manifest_topic(area: str, use: Use | str, issuer: str) -> str:
+def manifest_topic(area: str, use: KeyUse | str, issuer: str) -> str:
     """The stream for everyone in an area. Raises ValueError for a name or a use that no topic may carry."""
-    return Stream(StreamKind.AREA, _name(area), _stream_use(use), _name(issuer)).topic
+    return StreamName(StreamKind.AREA, _name(area), _stream_use(use), _name(issuer)).topic
 
 
-def speaker_manifest_topic(speaker: str, use: Use | str, issuer: str) -> str:
+def speaker_manifest_topic(speaker: str, use: KeyUse | str, issuer: str) -> str:
     """The stream for one speaker. Raises ValueError for a name or a use that no topic may carry."""
-    return Stream(StreamKind.SPEAKER, _name(speaker), _stream_use(use), _name(issuer)).topic
+    return StreamName(StreamKind.SPEAKER, _name(speaker), _stream_use(use), _name(issuer)).topic
 
 
 def area_manifests(area: str) -> str:
@@ -92,24 +92,24 @@ def answer_topic(speaker: str) -> str:
     return _speaker_topic(speaker, "answer")
 
 
-def parse_manifest_topic(topic: str) -> Stream:
-    """The stream that a manifest topic names. Raises Refused(MALFORMED) for any other topic."""
+def parse_manifest_topic(topic: str) -> StreamName:
+    """The stream that a manifest topic names. Raises LinkRefused(MALFORMED) for any other topic."""
     match topic.split("/"):
         case ["tocsin", "v1", ("area" | "speaker") as kind, name, "manifest", ("actual" | "exercise") as use, issuer]:
             if NAME.fullmatch(name) and NAME.fullmatch(issuer):
-                return Stream(StreamKind(kind), name, Use(use), issuer)
-    raise Refused(Refusal.MALFORMED, "not a manifest topic")
+                return StreamName(StreamKind(kind), name, KeyUse(use), issuer)
+    raise LinkRefused(Refusal.MALFORMED, "not a manifest topic")
 
 
 def parse_speaker_topic(topic: str) -> tuple[str, str]:
     """(speaker, branch) of a topic below one speaker, such as ("sp-1", "receipt") or ("sp-1", "hello/answer").
 
-    Raises Refused(MALFORMED) for any other topic.
+    Raises LinkRefused(MALFORMED) for any other topic.
     """
     parts = topic.split("/", 4)
     if len(parts) == 5 and parts[:3] == ["tocsin", "v1", "speaker"] and NAME.fullmatch(parts[3]):
         return parts[3], parts[4]
-    raise Refused(Refusal.MALFORMED, "not a topic of a speaker")
+    raise LinkRefused(Refusal.MALFORMED, "not a topic of a speaker")
 
 
 def _speaker_topic(speaker: str, branch: str) -> str:
@@ -122,7 +122,7 @@ def _name(name: str) -> str:
     return name
 
 
-def _stream_use(use: Use | str) -> Use:
-    if use not in (Use.ACTUAL, Use.EXERCISE):
+def _stream_use(use: KeyUse | str) -> KeyUse:
+    if use not in (KeyUse.ACTUAL, KeyUse.EXERCISE):
         raise ValueError(f"{use!r} is not the use of a stream")
-    return Use(use)
+    return KeyUse(use)

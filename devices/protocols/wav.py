@@ -33,7 +33,7 @@ class WavRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class WavSound:
     """16-bit little-endian mono PCM at `rate` samples a second."""
 
     rate: int
@@ -51,18 +51,18 @@ class _Head:
     frames: int
 
 
-def read(data: bytes) -> Sound:
+def read(data: bytes) -> WavSound:
     """A whole WAV file as one mono sound; channels are averaged. Raises WavRefused (over 600 s counts as refused)."""
     file = io.BytesIO(data)
     head = _head(file, len(data))
     pcm = file.read(head.frames * head.channels * 2)
     if head.channels == 1:
-        return Sound(head.rate, pcm)
+        return WavSound(head.rate, pcm)
     left, right = _samples(pcm)[0::2], _samples(pcm)[1::2]
-    return Sound(head.rate, _pcm((a + b) // 2 for a, b in zip(left, right, strict=True)))
+    return WavSound(head.rate, _pcm((a + b) // 2 for a, b in zip(left, right, strict=True)))
 
 
-def write(sound: Sound) -> bytes:
+def write(sound: WavSound) -> bytes:
     """The sound as a WAV file with a plain 44-byte header."""
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -73,12 +73,12 @@ def write(sound: Sound) -> bytes:
     return head + sound.pcm
 
 
-def silence(ms: int, rate: int) -> Sound:
+def silence(ms: int, rate: int) -> WavSound:
     """Nothing, for `ms` milliseconds."""
-    return Sound(rate, bytes(2 * round(ms * rate / 1000)))
+    return WavSound(rate, bytes(2 * round(ms * rate / 1000)))
 
 
-def joined(sounds: Iterable[Sound]) -> Sound:
+def joined(sounds: Iterable[WavSound]) -> WavSound:
     """One after the other. Raises WavRefused when there are none or their rates differ: nothing is resampled here."""
     parts = tuple(sounds)
     if not parts:
@@ -86,23 +86,23 @@ def joined(sounds: Iterable[Sound]) -> Sound:
     rate = parts[0].rate
     if any(part.rate != rate for part in parts):
         raise WavRefused("rates_differ", "Only sounds of the same sample rate can be joined.")
-    return Sound(rate, b"".join(part.pcm for part in parts))
+    return WavSound(rate, b"".join(part.pcm for part in parts))
 
 
-def peak(sound: Sound) -> float:
+def peak(sound: WavSound) -> float:
     """The largest sample as a fraction of full scale, 0.0 to 1.0."""
     samples = _samples(sound.pcm)
     return max(max(samples), -min(samples)) / 32768 if samples else 0.0
 
 
-def audible(sound: Sound) -> bool:
+def audible(sound: WavSound) -> bool:
     """Whether there is anything in it: a peak of at least 1 % of full scale."""
     return peak(sound) >= AUDIBLE_PEAK
 
 
-def from_samples(samples: Iterable[int], rate: int) -> Sound:
+def from_samples(samples: Iterable[int], rate: int) -> WavSound:
     """A sound from integers between -32768 and 32767."""
-    return Sound(rate, _pcm(samples))
+    return WavSound(rate, _pcm(samples))
 
 
 def _head(file: BinaryIO, size: int) -> _Head:

@@ -16,15 +16,15 @@ from typing import Any
 import structlog
 
 from devices.speaker import events as e
-from devices.speaker.events import Plan
+from devices.speaker.events import SoundPlan
 from devices.speaker.fetch import FetchFailed, fetch
 from devices.speaker.journal import Journal, JournalFailed
 from devices.speaker.link import Broker, Link
-from devices.speaker.loop import Loop, Timer
+from devices.speaker.loop import Loop, LoopTimer
 from devices.speaker.machine import blank, decide
 from devices.speaker.player import NullPlayer, Player
 from devices.speaker.render import RenderFailed, Studio
-from devices.speaker.settings import PlayerKind, Settings
+from devices.speaker.settings import PlayerKind, SpeakerSettings
 from devices.speaker.sound_card import SoundCardPlayer, trouble
 from devices.speaker.store import AudioStore
 from devices.speaker.wav_player import WavPlayer
@@ -38,7 +38,7 @@ _log = structlog.get_logger("speaker")
 class Agent:
     """One speaker. Several may share a loop and an audio store, never a journal directory."""
 
-    def __init__(self, settings: Settings, loop: Loop, player: Player, audio: AudioStore) -> None:
+    def __init__(self, settings: SpeakerSettings, loop: Loop, player: Player, audio: AudioStore) -> None:
         """Opens the journal. Raises JournalInUse, and OSError when the store directory cannot be made."""
         self.settings = settings
         self._loop, self._player, self._audio = loop, player, audio
@@ -46,9 +46,9 @@ class Agent:
         self.state = blank(settings.id, settings.root)
         self._events: deque[e.Event] = deque()
         self._busy = False
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._store_reason = ""
-        self._loads: dict[int, Plan] = {}
+        self._loads: dict[int, SoundPlan] = {}
         self._failures: deque[tuple[str, int, int, str]] = deque(maxlen=FAILURES_KEPT_MAX)
         self._link = Link(
             loop,
@@ -144,7 +144,7 @@ class Agent:
                 self._player.play(ticket)
             case e.Fetch():
                 self._loop.at(effect.not_before_us, lambda: self._fetch(effect))
-            case e.WakeAt(mono_us):
+            case e.WakeSpeakerAt(mono_us):
                 if self._timer is not None:
                     self._timer.cancel()
                 self._timer = self._loop.at(mono_us, lambda: self._feed(e.Tick))
@@ -155,7 +155,7 @@ class Agent:
             case e.Unsubscribe(topics):
                 self._link.unsubscribe(topics)
 
-    def _persist(self, entries: tuple[e.Entry, ...]) -> None:
+    def _persist(self, entries: tuple[e.JournalEntry, ...]) -> None:
         """A disk that is full does not keep an order from sounding; it is reported instead."""
         try:
             self._journal.append(entries)
@@ -196,7 +196,7 @@ class Agent:
         self._feed(e.AudioStored, sha256=sha256)
 
 
-def make_agent(settings: Settings, loop: Loop) -> Agent:
+def make_agent(settings: SpeakerSettings, loop: Loop) -> Agent:
     """An agent with its own audio store and the player that its settings name; makes the drill preface if it lacks."""
     audio = AudioStore(settings.store, settings.audio_bytes_max)
     if settings.player is PlayerKind.NULL:
@@ -212,7 +212,7 @@ def make_agent(settings: Settings, loop: Loop) -> Agent:
     return Agent(settings, loop, _sound_card(settings, loop, studio), audio)
 
 
-def _sound_card(settings: Settings, loop: Loop, studio: Studio) -> Player:
+def _sound_card(settings: SpeakerSettings, loop: Loop, studio: Studio) -> Player:
     command = settings.sound_card_command
     if why := trouble(command):
         _log.error("No usable player: nothing will be heard.", speaker=settings.id, command=" ".join(command), why=why)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from devices.protocols.documents import KeyDocument, LinkKey, SpeakerConfig, Use
+from devices.protocols.documents import KeyDocument, KeyUse, LinkKey, SpeakerConfig
 from devices.protocols.speaker_link import reaches
 from devices.protocols.topics import parse_manifest_topic
 
@@ -28,7 +28,7 @@ class Claim(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldManifest:
     """The highest manifest of a stream, or the highest config, that was accepted under one key. `raw` is only there for
     the manifest that was accepted last on its stream, and not after a restart: its orders are in the journal."""
 
@@ -55,9 +55,9 @@ class Papers:
     config: SpeakerConfig | None = None
     config_digest: bytes = b""
     config_waiting: bytes = b""
-    configs: tuple[Held, ...] = ()
-    accepted: dict[str, tuple[Held, ...]] = field(default_factory=dict)
-    streams: dict[str, Held] = field(default_factory=dict)
+    configs: tuple[HeldManifest, ...] = ()
+    accepted: dict[str, tuple[HeldManifest, ...]] = field(default_factory=dict)
+    streams: dict[str, HeldManifest] = field(default_factory=dict)
     waiting: dict[str, bytes] = field(default_factory=dict)
     said: dict[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ def stands(papers: Papers, claim: Claim) -> bool:
         return False
     if not claim.stream:
         wider = config is not None and contains(config, key.area, claim.scope)
-        return key.use is Use.CONFIG and (key.area == claim.scope or wider)
+        return key.use is KeyUse.CONFIG and (key.area == claim.scope or wider)
     stream = parse_manifest_topic(claim.stream)
     there = config is None or key.area == claim.scope or reaches(key.area, stream, config)
     return (
@@ -103,12 +103,12 @@ def recounted(papers: Papers) -> Papers:
     return replace(papers, streams={topic: held for topic, held in found.items() if held is not None})
 
 
-def highest(papers: Papers, documents: Iterable[Held]) -> Held | None:
+def highest(papers: Papers, documents: Iterable[HeldManifest]) -> HeldManifest | None:
     """The highest of these that stands, None where none does."""
     return max((h for h in documents if stands(papers, h.claim)), key=lambda h: h.version, default=None)
 
 
-def held_with(papers: Papers, documents: tuple[Held, ...], new: Held) -> tuple[Held, ...]:
+def held_with(papers: Papers, documents: tuple[HeldManifest, ...], new: HeldManifest) -> tuple[HeldManifest, ...]:
     """What is kept when another document is accepted: the highest version under each listed key, and the highest under
     a removed one, which counts again if that key was removed by mistake and is listed once more."""
     others = [replace(h, raw=b"") for h in documents if h.claim.x != new.claim.x]
@@ -116,15 +116,17 @@ def held_with(papers: Papers, documents: tuple[Held, ...], new: Held) -> tuple[H
     return (*(h for h in others if h not in removed), new)
 
 
-def held_text(documents: tuple[Held, ...]) -> str:
+def held_text(documents: tuple[HeldManifest, ...]) -> str:
     """A fact: claim, version, digest and chain head under each key."""
     return packed([[h.claim, h.version, h.digest.hex(), h.chain_head] for h in documents])
 
 
-def held_of(text: str) -> tuple[Held, ...]:
+def held_of(text: str) -> tuple[HeldManifest, ...]:
     """Raises ValueError, TypeError or AttributeError when the fact is in another form, as the readers below."""
     found = json.loads(text)
-    return tuple(Held(claim_of(claim), int(version), bytes.fromhex(d), str(head)) for claim, version, d, head in found)
+    return tuple(
+        HeldManifest(claim_of(claim), int(version), bytes.fromhex(d), str(head)) for claim, version, d, head in found
+    )
 
 
 def claim_of(members: Any) -> Claim:

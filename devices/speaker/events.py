@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One fact of the journal. A later entry of the same kind and key replaces it; `value` None takes it away."""
 
     kind: str
@@ -24,7 +24,7 @@ class Image:
     """What the journal holds at boot: its random id, new after a wiped store, and its facts in the order written."""
 
     journal: str
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[JournalEntry, ...] = ()
 
 
 class SegmentKind(StrEnum):
@@ -52,7 +52,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SoundPlan:
     """One repeat of one order as sound. `use` comes from the key that signed; an exercise begins with its preface.
 
     `volume` is 0–100. `ms` is an estimate. `level`, `phase` and `event_code` choose the attention signal.
@@ -320,7 +320,7 @@ class Load:
     while it sounds: what fails then falls back within the same sound."""
 
     ticket: int
-    plan: Plan
+    plan: SoundPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,14 +341,14 @@ class Stop:
 class Persist:
     """Make these facts durable before the next effect. If that fails the rest follows all the same; see StoreFailed."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[JournalEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeSpeakerAt:
     """Tick at this monotonic time; replaces the timer before."""
 
     mono_us: int
 
 
-Effect = Connect | Publish | Subscribe | Unsubscribe | Fetch | Load | Play | Stop | Persist | WakeAt
+Effect = Connect | Publish | Subscribe | Unsubscribe | Fetch | Load | Play | Stop | Persist | WakeSpeakerAt

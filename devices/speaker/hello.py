@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.speaker_link import (
     area_manifests,
     encode_hello,
@@ -86,7 +86,7 @@ def take_answer(t: Turn, raw: bytes) -> bool:
         return False
     try:
         answer = read_hello_answer(raw, clock.nonce, keys)
-    except Refused as refused:
+    except LinkRefused as refused:
         # An answer to an earlier hello is late, not wrong.
         if refused.reason is not Refusal.WRONG_NONCE:
             receipts.refuse_document(t, hello_answer_topic(t.speaker), 0, refused.reason)

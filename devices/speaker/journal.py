@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from devices.speaker.events import Entry, Image
+from devices.speaker.events import Image, JournalEntry
 
 COMPACT_BYTES_MIN = 262_144
 COMPACT_RATIO = 4
@@ -54,7 +54,7 @@ class Journal:
         self._file: IO[bytes] | None = None
         if not self.id:
             self.id = secrets.token_hex(16)
-            self._remember([Entry("self", "journal", self.id)])
+            self._remember([JournalEntry("self", "journal", self.id)])
             self._behind = True
         try:
             self._open()
@@ -63,9 +63,9 @@ class Journal:
 
     def image(self) -> Image:
         """What is on record, for the machine's boot."""
-        return Image(self.id, tuple(Entry(kind, key, value) for (kind, key), value in self._facts.items()))
+        return Image(self.id, tuple(JournalEntry(kind, key, value) for (kind, key), value in self._facts.items()))
 
-    def append(self, entries: Iterable[Entry]) -> None:
+    def append(self, entries: Iterable[JournalEntry]) -> None:
         """Make the entries durable together. Raises JournalFailed; they are then written with the next ones."""
         group = list(entries)
         self._remember(group)
@@ -107,7 +107,7 @@ class Journal:
                     self._remember(group)
         return size
 
-    def _remember(self, group: list[Entry]) -> None:
+    def _remember(self, group: list[JournalEntry]) -> None:
         for entry in group:
             name = (entry.kind, entry.key)
             old = self._facts.pop(name, None)
@@ -136,7 +136,7 @@ class Journal:
         size = 0
         with fresh.open("wb") as file:
             for (kind, key), value in self._facts.items():
-                size += file.write(_line([Entry(kind, key, value)]))
+                size += file.write(_line([JournalEntry(kind, key, value)]))
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, self._path)
@@ -147,17 +147,17 @@ class Journal:
         self._size = size
 
 
-def _line(group: list[Entry]) -> bytes:
+def _line(group: list[JournalEntry]) -> bytes:
     body = json.dumps([[e.kind, e.key, e.value] for e in group], ensure_ascii=False, separators=(",", ":")).encode()
     return b"%08x " % zlib.crc32(body) + body + b"\n"
 
 
-def _group(line: bytes) -> list[Entry] | None:
+def _group(line: bytes) -> list[JournalEntry] | None:
     """The facts of a line, None when its checksum or its end is wrong."""
     checksum, _, body = line.partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body[:-1]):
         return None
-    return [Entry(kind, key, value) for kind, key, value in json.loads(body)]
+    return [JournalEntry(kind, key, value) for kind, key, value in json.loads(body)]
 
 
 def _locked(path: Path) -> IO[bytes]:

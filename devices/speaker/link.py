@@ -18,8 +18,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from devices.speaker.events import Connect, Publish
-from devices.speaker.loop import Loop, Timer
-from devices.speaker.reconnect import CONNECT_US_MAX, Dial, Phase, wait_us
+from devices.speaker.loop import Loop, LoopTimer
+from devices.speaker.reconnect import CONNECT_US_MAX, Dial, LinkPhase, wait_us
 
 MISC_US = 1_000_000
 CONNECT_S_MAX = 5.0
@@ -60,14 +60,14 @@ class Link:
         self._dial = Dial()
         self._client: mqtt.Client | None = None
         self._socket: socket.socket | None = None
-        self._timer: Timer | None = None
+        self._timer: LoopTimer | None = None
         self._seqs: dict[int, int] = {}
         self._warned = False
         self._closed = False
 
     @property
     def up(self) -> bool:
-        return self._dial.phase is Phase.UP
+        return self._dial.phase is LinkPhase.UP
 
     def start(self) -> None:
         """Make the first attempt after the same jitter as any other: power comes back to a whole district at once."""
@@ -219,7 +219,7 @@ class Link:
 
     def _down(self, why: str) -> None:
         """The link is lost, or could not be made: say so once, and try again later."""
-        if self._closed or self._dial.phase is Phase.WAITING:
+        if self._closed or self._dial.phase is LinkPhase.WAITING:
             return
         was_up = self.up
         self._dial = self._dial.lost()

@@ -17,7 +17,7 @@ Action = Callable[[], None]
 WORKERS_MAX = 2
 
 
-class Timer:
+class LoopTimer:
     """A call to come; `cancel` makes it not come."""
 
     __slots__ = ("action",)
@@ -34,7 +34,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._timers: list[tuple[int, int, Timer]] = []
+        self._timers: list[tuple[int, int, LoopTimer]] = []
         self._count = itertools.count()
         self._posted: deque[Action] = deque()
         self._waker, self._woken = socket.socketpair()
@@ -51,12 +51,12 @@ class Loop:
     def wall_us(self) -> int:
         return time.time_ns() // 1_000
 
-    def later(self, after_us: int, action: Action) -> Timer:
+    def later(self, after_us: int, action: Action) -> LoopTimer:
         """Call once, not before this many µs from now."""
         return self.at(self.mono_us() + after_us, action)
 
-    def at(self, mono_us: int, action: Action) -> Timer:
-        timer = Timer(action)
+    def at(self, mono_us: int, action: Action) -> LoopTimer:
+        timer = LoopTimer(action)
         heapq.heappush(self._timers, (mono_us, next(self._count), timer))
         return timer
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, assert_never
 
-from devices.protocols.documents import Audio, LinkKey, Use
-from devices.protocols.refusals import Refused
+from devices.protocols.documents import Audio, KeyUse, LinkKey
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
     ask_topic,
@@ -28,10 +28,22 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import choice, hello, limits, papers, receipts, sounding
 from devices.speaker import events as e
-from devices.speaker.claims import Held, Papers, held_of, recounted
+from devices.speaker.claims import HeldManifest, Papers, held_of, recounted
 from devices.speaker.receipts import is_final
 from devices.speaker.standing import retarget
-from devices.speaker.state import Clock, Letter, Mail, Sound, State, blank, draft_of, latest, mark_of, order_of, without
+from devices.speaker.state import (
+    Letter,
+    Mail,
+    SoundNow,
+    SpeakerClock,
+    State,
+    blank,
+    draft_of,
+    latest,
+    mark_of,
+    order_of,
+    without,
+)
 from devices.speaker.turn import Turn, spread
 
 __all__ = ["State", "blank", "decide"]
@@ -182,13 +194,13 @@ def _boot(t: Turn, event: e.Booted) -> None:
     own = facts.get("self", {})
     t.journal, t.seed, t.booted_us = event.image.journal, event.seed, event.mono_us
     t.born_us = int(own.get("born", 0))
-    t.sound = Sound(cached=frozenset(event.cached), installed=event.volume, power=event.power)
+    t.sound = SoundNow(cached=frozenset(event.cached), installed=event.volume, power=event.power)
     t.live, t.orders, t.marks = (), {}, {}
     stored_us = int(own.get("utc", 0))
     # Before a verified hello, only a speaker that once had the time may act: by the time on disk, which goes on from
     # the boot. Nobody knows how long the power was away: an expired order may sound, but none in force falls silent.
     offset_us = stored_us - event.mono_us if stored_us else None
-    t.clock = Clock(offset_us=offset_us, noted_us=event.mono_us, next_us=event.mono_us)
+    t.clock = SpeakerClock(offset_us=offset_us, noted_us=event.mono_us, next_us=event.mono_us)
     t.papers = _stored_papers(t, facts)
     _stored_orders(t, facts)
     _stored_mail(t, facts)
@@ -223,7 +235,7 @@ def _read(t: Turn, reason: str, read: Callable[[], T]) -> T | None:
     """What a fact says; None, and the store's state says why, where it is in no form that is known here."""
     try:
         return read()
-    except (Refused, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+    except (LinkRefused, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         t.sound = replace(t.sound, store_reason=reason)
         return None
 
@@ -234,7 +246,7 @@ def _each(t: Turn, reason: str, facts: dict[str, str], read: Callable[[str, str]
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _stream_of(topic: str, text: str) -> tuple[Held, ...]:
+def _stream_of(topic: str, text: str) -> tuple[HeldManifest, ...]:
     parse_manifest_topic(topic)
     return held_of(text)
 
@@ -249,7 +261,7 @@ def _roots(text: str) -> tuple[LinkKey, LinkKey | None]:
 
 
 def _key(members: dict[str, Any]) -> LinkKey:
-    return LinkKey(**(members | {"use": Use(members["use"]), "levels": tuple(members["levels"])}))
+    return LinkKey(**(members | {"use": KeyUse(members["use"]), "levels": tuple(members["levels"])}))
 
 
 def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
@@ -264,7 +276,7 @@ def _stored_orders(t: Turn, facts: dict[str, dict[str, str]]) -> None:
 def _ended_something(payload: bytes) -> bool:
     try:
         return is_final(decode_receipt(payload).steps)
-    except Refused:
+    except LinkRefused:
         return True  # Written by another version: sent as it stands, and the last to be dropped.
 
 

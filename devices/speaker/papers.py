@@ -15,7 +15,7 @@ from devices.protocols.documents import (
     Manifest,
     SpeakerConfig,
 )
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
     StreamKind,
@@ -35,7 +35,7 @@ from devices.protocols.speaker_link import (
 )
 from devices.speaker import events as e
 from devices.speaker import hello, receipts
-from devices.speaker.claims import Claim, Held, Papers, held_text, held_with, highest, packed, recounted, stands
+from devices.speaker.claims import Claim, HeldManifest, Papers, held_text, held_with, highest, packed, recounted, stands
 from devices.speaker.standing import retarget, take, take_back
 from devices.speaker.state import STREAMS_MAX, without
 from devices.speaker.turn import Turn
@@ -66,7 +66,7 @@ def take_keys(t: Turn, raw: bytes) -> None:
         return None
     try:
         keys = read_keys(raw, papers.root, papers.next_root, t.now_us if t.clock.verified else None)
-    except Refused as refused:
+    except LinkRefused as refused:
         return receipts.refuse_document(t, KEYS_TOPIC, 0, refused.reason)
     held = papers.keys.version if papers.keys else None
     refusal = version_refusal(keys.version, found, held, papers.keys_digest)
@@ -103,7 +103,7 @@ def take_manifest(t: Turn, topic: str, raw: bytes) -> None:
     """A manifest of one stream. Freshness is tested now, and again only if it was refused."""
     try:
         parse_manifest_topic(topic)
-    except Refused:
+    except LinkRefused:
         return None  # No stream of ours can have this name; the subscription's wildcard let it through.
     if not raw:
         return receipts.refuse_document(t, topic, 0, Refusal.EMPTY_PAYLOAD)
@@ -139,14 +139,14 @@ def _reread_manifests(t: Turn) -> None:
     take_back(t)
 
 
-def _claim_again(t: Turn, topic: str, held: Held) -> None:
+def _claim_again(t: Turn, topic: str, held: HeldManifest) -> None:
     """An order that its stream had no right to change may be its to change under the new keys or config."""
     papers = t.papers
     if papers.keys is None or papers.config is None:
         return
     try:
         manifest = read_manifest(held.raw, topic, papers.keys, papers.config, None)
-    except Refused:
+    except LinkRefused:
         return  # The key has lost its right to this stream since; the orders stand until withdrawn or expired.
     _take_orders(t, manifest, held.claim._replace(scope=_signer(t, held.raw).area))
 
@@ -158,7 +158,7 @@ def _read_config(t: Turn) -> bool:
         return False
     try:
         config = read_config(raw, t.speaker, papers.keys, t.now_us if t.clock.verified else None, _judge(papers))
-    except Refused as refused:
+    except LinkRefused as refused:
         receipts.refuse_document(t, topic, 0, refused.reason)
         return False
     held = highest(papers, papers.configs)
@@ -170,7 +170,9 @@ def _read_config(t: Turn) -> bool:
         return False
     before = filters(t.speaker, papers.config)
     signer = _signer(t, raw)
-    configs = held_with(papers, papers.configs, Held(Claim(signer.x, "", signer.area), config.version, digest(raw)))
+    configs = held_with(
+        papers, papers.configs, HeldManifest(Claim(signer.x, "", signer.area), config.version, digest(raw))
+    )
     taken = replace(papers, config=config, config_digest=digest(raw), config_waiting=b"", configs=configs)
     t.papers = recounted(taken)
     t.fact("doc", "config", raw.decode())
@@ -225,7 +227,7 @@ def _read_manifest(t: Turn, topic: str, known: bool = True) -> Refusal | None:
     held = papers.streams.get(topic)
     try:
         manifest = read_manifest(raw, topic, papers.keys, papers.config, now_us)
-    except Refused as refused:
+    except LinkRefused as refused:
         return _refused(t, topic, 0, refused.reason)
     if not known:
         hello.issued_ahead(t, manifest.issued)
@@ -257,7 +259,7 @@ def _refused(t: Turn, topic: str, version: int, reason: Refusal) -> Refusal:
 
 def _accept(t: Turn, topic: str, raw: bytes, manifest: Manifest) -> None:
     signer = _signer(t, raw)
-    held = Held(Claim(signer.x, topic, signer.area), manifest.version, digest(raw), manifest.chain_head, raw)
+    held = HeldManifest(Claim(signer.x, topic, signer.area), manifest.version, digest(raw), manifest.chain_head, raw)
     of_stream = held_with(t.papers, t.papers.accepted.get(topic, ()), held)
     accepted, waiting = {**t.papers.accepted, topic: of_stream}, without(t.papers.waiting, topic)
     t.papers = recounted(replace(t.papers, accepted=accepted, waiting=waiting))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from devices.speaker import events as e
-from devices.speaker.events import Plan, SegmentKind
-from devices.speaker.loop import Loop, Timer
+from devices.speaker.events import SegmentKind, SoundPlan
+from devices.speaker.loop import Loop, LoopTimer
 
 Report = Callable[..., None]
 """Called as report(event type, field=value, …); the agent adds the clocks."""
@@ -24,7 +24,7 @@ class Player(Protocol):
 
     def listen(self, report: Report) -> None: ...
 
-    def load(self, ticket: int, plan: Plan) -> None:
+    def load(self, ticket: int, plan: SoundPlan) -> None:
         """Report SoundLoaded as soon as the plan can begin, or SoundFailed, also when that turns out later; and
         SoundMeasured as soon as its length is known, unless SoundLoaded said it."""
 
@@ -43,7 +43,7 @@ class Run:
 
     ticket: int
     ms: int
-    timers: list[Timer]
+    timers: list[LoopTimer]
 
     def cancel(self) -> None:
         for timer in self.timers:
@@ -61,13 +61,13 @@ class NullPlayer:
         self._mic_db = mic_db
         self._speed = speed
         self._preface = preface
-        self._loaded: dict[int, Plan] = {}
+        self._loaded: dict[int, SoundPlan] = {}
         self._run: Run | None = None
 
     def listen(self, report: Report) -> None:
         self._report = report
 
-    def load(self, ticket: int, plan: Plan) -> None:
+    def load(self, ticket: int, plan: SoundPlan) -> None:
         if plan.use != "actual" and not (self._preface and plan.segments[0].kind is SegmentKind.PREFACE):
             self._report(e.SoundFailed, ticket=ticket, reason="no_drill_preface")
             return

@@ -19,7 +19,7 @@ from devices.protocols.documents import (
     Step,
     StepKind,
 )
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import answer_topic, encode_receipt, encode_state, receipt_topic, state_topic
 from devices.speaker import events as e
 from devices.speaker.standing import in_force
@@ -177,7 +177,7 @@ def answer_ask(t: Turn, payload: bytes) -> None:
     """
     try:
         ask = asking.decode_ask(payload)
-    except Refused:
+    except LinkRefused:
         answer = SpeakerAnswer(t.journal, refused="unknown_ask", correlation=asking.correlation_of(payload))
     else:
         answer = _resend(t, ask) if ask.ask is AskKind.RECEIPTS else _self_test(t, ask)

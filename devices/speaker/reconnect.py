@@ -10,7 +10,7 @@ FLOOR_US_MAX = 5_000_000
 CONNECT_US_MAX = 15_000_000
 
 
-class Phase(StrEnum):
+class LinkPhase(StrEnum):
     WAITING = "waiting"
     CONNECTING = "connecting"
     UP = "up"
@@ -20,18 +20,18 @@ class Phase(StrEnum):
 class Dial:
     """Where the link stands; `failures` counts attempts since it was last up."""
 
-    phase: Phase = Phase.WAITING
+    phase: LinkPhase = LinkPhase.WAITING
     failures: int = 0
 
     def connecting(self) -> Dial:
-        return Dial(Phase.CONNECTING, self.failures)
+        return Dial(LinkPhase.CONNECTING, self.failures)
 
     def up(self) -> Dial:
-        return Dial(Phase.UP, 0)
+        return Dial(LinkPhase.UP, 0)
 
     def lost(self) -> Dial:
         """The link went down, or the attempt came to nothing."""
-        return Dial(Phase.WAITING, 0 if self.phase is Phase.UP else self.failures + 1)
+        return Dial(LinkPhase.WAITING, 0 if self.phase is LinkPhase.UP else self.failures + 1)
 
 
 def wait_us(dial: Dial, spread_s: int, draw: float) -> int:

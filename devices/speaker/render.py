@@ -20,7 +20,7 @@ from typing import IO, Protocol
 
 from devices.protocols import spoken, wav
 from devices.speaker import sounds
-from devices.speaker.events import Plan, Segment, SegmentKind
+from devices.speaker.events import Segment, SegmentKind, SoundPlan
 from devices.speaker.store import PREFACE, AudioStore, StoreRefused
 
 RATE = sounds.RATE
@@ -44,7 +44,7 @@ class RenderFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SpokenSegment:
     """The speech of a plan: its length, what its first words are made of (recording, speech, phrase, or chime when
     there are none), and the code of the failure that it fell back from, "" if none."""
 
@@ -56,15 +56,15 @@ class Spoken:
 class Renderer(Protocol):
     """Makes a plan into two WAV files, to be played one after the other."""
 
-    def head(self, plan: Plan, target: Path) -> int:
+    def head(self, plan: SoundPlan, target: Path) -> int:
         """Write what comes before the words; returns its length in ms. Raises RenderFailed."""
 
-    def speech(self, plan: Plan, target: Path) -> Spoken:
+    def speech(self, plan: SoundPlan, target: Path) -> SpokenSegment:
         """Write the words. Raises RenderFailed only when not even a recorded phrase can be written."""
 
 
 @dataclass(slots=True)
-class _Said:
+class _SaidSegment:
     """What the words of one plan are made of so far, and until when (monotonic s) children may take."""
 
     until_s: float
@@ -98,11 +98,11 @@ class Studio:
             words = b""
         pcm = wav.read(sounds.drill_tone(RATE)).pcm + wav.silence(PAUSE_MS, RATE).pcm + words
         try:
-            self._store.stage(PREFACE, wav.write(wav.Sound(RATE, pcm)))
+            self._store.stage(PREFACE, wav.write(wav.WavSound(RATE, pcm)))
         except StoreRefused as error:
             raise RenderFailed(error.code) from error
 
-    def head(self, plan: Plan, target: Path) -> int:
+    def head(self, plan: SoundPlan, target: Path) -> int:
         """Write preface and attention signal as 16-bit mono WAV; returns the length in ms. Raises RenderFailed.
 
         An exercise whose first segment is not the preface, or whose preface is missing, is refused here as well.
@@ -112,13 +112,13 @@ class Studio:
             raise RenderFailed("no_drill_preface")
         return _written(target, self._head_pieces(plan), plan.volume)
 
-    def speech(self, plan: Plan, target: Path) -> Spoken:
+    def speech(self, plan: SoundPlan, target: Path) -> SpokenSegment:
         """Write the words as 16-bit mono WAV, within about half a minute. Raises RenderFailed when the disk is full."""
-        said = _Said(time.monotonic() + self._speech_s_max)
+        said = _SaidSegment(time.monotonic() + self._speech_s_max)
         ms = _written(target, self._speech_pieces(plan, said), plan.volume)
-        return Spoken(ms, said.sources[0] if said.sources else "chime", said.fell_back)
+        return SpokenSegment(ms, said.sources[0] if said.sources else "chime", said.fell_back)
 
-    def _head_pieces(self, plan: Plan) -> Iterator[bytes]:
+    def _head_pieces(self, plan: SoundPlan) -> Iterator[bytes]:
         for segment in takewhile(_is_head, plan.segments):
             if segment.kind is SegmentKind.PREFACE:
                 yield from self._file(self._store.preface(), "no_drill_preface")
@@ -126,12 +126,12 @@ class Studio:
                 yield self._chime(plan)
             yield wav.silence(PAUSE_MS, RATE).pcm
 
-    def _speech_pieces(self, plan: Plan, said: _Said) -> Iterator[bytes]:
+    def _speech_pieces(self, plan: SoundPlan, said: _SaidSegment) -> Iterator[bytes]:
         for segment in dropwhile(_is_head, plan.segments):
             yield from self._words(plan, segment, said)
             yield wav.silence(PAUSE_MS, RATE).pcm
 
-    def _words(self, plan: Plan, segment: Segment, said: _Said) -> Iterator[bytes]:
+    def _words(self, plan: SoundPlan, segment: Segment, said: _SaidSegment) -> Iterator[bytes]:
         """The first of recording, local speech and recorded phrase that works; after what broke off comes the next."""
         ways = [segment]
         if segment.kind is SegmentKind.AUDIO and segment.text:
@@ -145,7 +145,7 @@ class Studio:
             except RenderFailed as failed:
                 said.fell_back = said.fell_back or failed.code
 
-    def _way(self, way: Segment, said: _Said) -> Iterator[bytes]:
+    def _way(self, way: Segment, said: _SaidSegment) -> Iterator[bytes]:
         seconds = min(CHILD_S_MAX, round(said.until_s - time.monotonic()))
         match way.kind:
             case SegmentKind.AUDIO:
@@ -162,7 +162,7 @@ class Studio:
                     yield from self._file(path, "no_phrase", PHRASE_S_MAX)
                     said.sources.append("phrase")
 
-    def _chime(self, plan: Plan) -> bytes:
+    def _chime(self, plan: SoundPlan) -> bytes:
         key = (plan.use, plan.level, plan.phase, plan.event_code)
         if key not in self._chimes:
             if len(self._chimes) >= 4:
@@ -267,7 +267,7 @@ def _write(file: IO[bytes], pieces: Iterable[bytes], volume: int) -> int:
         count += file.write(_scaled(whole[:cut], volume))
         if count > SECONDS_MAX * RATE * 2:
             raise RenderFailed("over_cap")
-    header = wav.write(wav.Sound(RATE, b""))
+    header = wav.write(wav.WavSound(RATE, b""))
     file.seek(0)
     file.write(header[:4] + struct.pack("<I", 36 + count) + header[8:40] + struct.pack("<I", count))
     return count * 1_000 // (2 * RATE)

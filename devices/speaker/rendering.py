@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from devices.speaker import events as e
-from devices.speaker.events import Plan
+from devices.speaker.events import SoundPlan
 from devices.speaker.loop import Loop
 from devices.speaker.player import Report
-from devices.speaker.render import Renderer, RenderFailed, Spoken
+from devices.speaker.render import Renderer, RenderFailed, SpokenSegment
 
 T = TypeVar("T")
 
@@ -21,11 +21,11 @@ T = TypeVar("T")
 class Parts:
     """The two files of a plan. The words are on their way until `spoken` or `failure` says how that ended."""
 
-    plan: Plan
+    plan: SoundPlan
     head: Path
     head_ms: int
     speech: Path
-    spoken: Spoken | None = None
+    spoken: SpokenSegment | None = None
     failure: str = ""
 
     @property
@@ -48,7 +48,7 @@ class Rendering:
     def listen(self, report: Report) -> None:
         self._report = report
 
-    def load(self, ticket: int, plan: Plan) -> None:
+    def load(self, ticket: int, plan: SoundPlan) -> None:
         self._wanted.add(ticket)
         head = Path(self._folder.name) / f"{ticket}.wav"
         self._loop.work(
@@ -57,7 +57,7 @@ class Rendering:
             lambda made: self._headed(ticket, plan, head, made),
         )
 
-    def _headed(self, ticket: int, plan: Plan, head: Path, made: int | str) -> None:
+    def _headed(self, ticket: int, plan: SoundPlan, head: Path, made: int | str) -> None:
         if ticket not in self._wanted or isinstance(made, str):
             head.unlink(missing_ok=True)
             if ticket in self._wanted:
@@ -68,14 +68,14 @@ class Rendering:
         parts = Parts(plan, head, made, head.with_name(f"{ticket}-words.wav"))
         self._parts[ticket] = parts
 
-        def job() -> Spoken | str:
+        def job() -> SpokenSegment | str:
             # What was dropped meanwhile costs no decoding.
             return _made(self._renderer.speech, plan, parts.speech) if ticket in self._parts else "dropped"
 
         self._loop.work("speech", job, lambda spoken: self._spoken(ticket, parts, spoken))
         self._report(e.SoundLoaded, ticket=ticket)
 
-    def _spoken(self, ticket: int, parts: Parts, spoken: Spoken | str) -> None:
+    def _spoken(self, ticket: int, parts: Parts, spoken: SpokenSegment | str) -> None:
         if self._parts.get(ticket) is not parts:
             parts.speech.unlink(missing_ok=True)
             return
@@ -107,7 +107,7 @@ class Rendering:
         self._folder.cleanup()
 
 
-def _made(make: Callable[[Plan, Path], T], plan: Plan, target: Path) -> T | str:
+def _made(make: Callable[[SoundPlan, Path], T], plan: SoundPlan, target: Path) -> T | str:
     """What the renderer made, or the reason why it could not."""
     try:
         return make(plan, target)
@@ -115,6 +115,6 @@ def _made(make: Callable[[Plan, Path], T], plan: Plan, target: Path) -> T | str:
         return failed.code
 
 
-def said(spoken: Spoken) -> dict[str, str]:
+def said(spoken: SpokenSegment) -> dict[str, str]:
     """What the end of a sound says of its words."""
     return {"source": spoken.source, "fell_back": spoken.fell_back}

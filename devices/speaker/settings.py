@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from devices.protocols.documents import LinkKey, Use
+from devices.protocols.documents import KeyUse, LinkKey
 from devices.protocols.jws import ALGORITHM
 from devices.protocols.topics import NAME
 
@@ -67,7 +67,7 @@ class SettingsRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SpeakerSettings:
     """What one speaker is told by the people who put it up.
 
     `root_kid` and `root_key` are the name and base64url public key of the offline root. `tls_ca` is a file of
@@ -107,10 +107,10 @@ class Settings:
     @property
     def root(self) -> LinkKey:
         """The root key that this speaker trusts."""
-        return LinkKey(self.root_kid, ALGORITHM, self.root_key, Use.ROOT, "root", "root", (), _FOR_EVER_US)
+        return LinkKey(self.root_kid, ALGORITHM, self.root_key, KeyUse.ROOT, "root", "root", (), _FOR_EVER_US)
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> SpeakerSettings:
     """The settings in a .toml or .json file. Raises SettingsRefused, never with the secret in its sentence."""
     try:
         raw = path.read_bytes()
@@ -127,8 +127,8 @@ def read_settings(path: Path) -> Settings:
     return _settings(members)
 
 
-def _settings(members: dict[str, Any]) -> Settings:
-    known = {each.name: each for each in fields(Settings)}
+def _settings(members: dict[str, Any]) -> SpeakerSettings:
+    known = {each.name: each for each in fields(SpeakerSettings)}
     unknown = sorted(members.keys() - known.keys())
     if unknown:
         raise SettingsRefused("unknown_setting", f"There is no setting {unknown[0]!r}.")
@@ -148,7 +148,7 @@ def _settings(members: dict[str, Any]) -> Settings:
         made["player"] = PlayerKind(made["player"])
     if "sound_card_command" in made:
         made["sound_card_command"] = tuple(str(word) for word in made["sound_card_command"])
-    return Settings(**made)
+    return SpeakerSettings(**made)
 
 
 _TYPES: dict[str, type] = {

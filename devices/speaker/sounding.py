@@ -12,7 +12,7 @@ from devices.protocols.documents import Order, StepKind
 from devices.protocols.refusals import Refusal
 from devices.speaker import events as e
 from devices.speaker import limits
-from devices.speaker.events import Plan, Segment, SegmentKind
+from devices.speaker.events import Segment, SegmentKind, SoundPlan
 from devices.speaker.receipts import say
 from devices.speaker.standing import words
 from devices.speaker.state import (
@@ -39,7 +39,7 @@ NO_PREFACE = "no_drill_preface"
 _SOURCES = {SegmentKind.AUDIO: "recording", SegmentKind.SAY: "speech", SegmentKind.PHRASE: "phrase"}
 
 
-def plan(t: Turn, key: str, depth: int) -> Plan:
+def plan(t: Turn, key: str, depth: int) -> SoundPlan:
     """The next repeat of an order as sound, Chinese first, at this depth of falling back."""
     order = t.orders[key].order
     segments = [Segment(SegmentKind.PREFACE)] if order.status != "actual" else []
@@ -58,7 +58,7 @@ def plan(t: Turn, key: str, depth: int) -> Plan:
     if not any(segment.kind in (SegmentKind.AUDIO, SegmentKind.SAY) for segment in segments):
         segments.append(Segment(SegmentKind.PHRASE, order.event_code))
         ms += PREFACE_MS
-    return Plan(
+    return SoundPlan(
         key, order.status, order.rev, t.mark(key).heard + 1, tuple(segments), _volume(t, order), ms,
         order.level, str(order.phase), order.event_code,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from devices.protocols.documents import (
     StepKind,
 )
 from devices.speaker.claims import Claim, Papers, claim_of, packed, stands
-from devices.speaker.events import Entry, Image, Segment
+from devices.speaker.events import Image, JournalEntry, Segment
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Words(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class SpeakerClock:
     """UTC is the monotonic clock plus `offset_us`; None means that no time is known and nothing may sound.
 
     `verified` says that a signed hello answer set it in this run; before, it goes on from the time on disk and can only
@@ -180,7 +180,7 @@ class Sounding:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundNow:
     """The loudspeaker. `rests` holds orders back until a monotonic time: gaps between repeats, pauses after failure.
 
     `lengths` are the lengths found by loading or playing, in ms, with the segments that they belong to. `interrupted`
@@ -244,12 +244,12 @@ class State:
     seed: str = ""
     booted_us: int = 0
     born_us: int = 0
-    clock: Clock = Clock()
+    clock: SpeakerClock = SpeakerClock()
     orders: dict[str, Standing] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     live: tuple[str, ...] = ()
     starts: tuple[Start, ...] = ()
-    sound: Sound = Sound()
+    sound: SoundNow = SoundNow()
     mail: Mail = Mail()
     wake_us: int = 0
 
@@ -269,7 +269,7 @@ def order_key(use: str, order: str) -> str:
     return f"{use}/{order}"
 
 
-def order_entry(key: str, standing: Standing) -> Entry:
+def order_entry(key: str, standing: Standing) -> JournalEntry:
     """The fact of an order: a manifest of that one order, so that one reader serves for both. That a whole order is
     withdrawn stands beside it, because a manifest has no words for such a one."""
     order = standing.order
@@ -277,11 +277,11 @@ def order_entry(key: str, standing: Standing) -> Entry:
     listed = replace(order, state=OrderState.IN_FORCE) if withdrawn else order
     manifest = Manifest(standing.claim.stream, 1, 0, 0, "", (listed,), audio_base=standing.audio_base)
     text = document_json.encode(manifest).decode()
-    return Entry("order", key, packed([standing.claim, standing.unlisted_by, text, withdrawn]))
+    return JournalEntry("order", key, packed([standing.claim, standing.unlisted_by, text, withdrawn]))
 
 
 def order_of(text: str) -> Standing:
-    """Raises Refused, ValueError, TypeError or LookupError when the journal holds something that is no order."""
+    """Raises LinkRefused, ValueError, TypeError or LookupError when the journal holds something that is no order."""
     claim, unlisted_by, manifest_json, withdrawn = json.loads(text)
     manifest = document_json.decode_manifest(manifest_json.encode())
     order = manifest.orders[0]
@@ -291,9 +291,9 @@ def order_of(text: str) -> Standing:
     return Standing(order, claim_of(claim), manifest.audio_base, missed)
 
 
-def mark_entry(key: str, mark: Mark) -> Entry:
+def mark_entry(key: str, mark: Mark) -> JournalEntry:
     """The fact of a mark; fields at their default are left out."""
-    return Entry("mark", key, packed({n: v for n in Mark.__slots__ if (v := getattr(mark, n))}))
+    return JournalEntry("mark", key, packed({n: v for n in Mark.__slots__ if (v := getattr(mark, n))}))
 
 
 def mark_of(text: str) -> Mark:
@@ -308,9 +308,9 @@ def mark_of(text: str) -> Mark:
     return Mark(**found)
 
 
-def draft_entry(key: str, draft: Draft) -> Entry:
+def draft_entry(key: str, draft: Draft) -> JournalEntry:
     """Steps said but not yet sent; the flush time is of this run and is not kept."""
-    return Entry("draft", key, packed([draft.rev, [[s.kind, s.at, s.reason, s.evidence] for s in draft.steps]]))
+    return JournalEntry("draft", key, packed([draft.rev, [[s.kind, s.at, s.reason, s.evidence] for s in draft.steps]]))
 
 
 def draft_of(text: str, mono_us: int) -> Draft:

@@ -10,7 +10,7 @@ import hashlib
 from devices.protocols.documents import SpeakerConfig
 from devices.speaker import events as e
 from devices.speaker.claims import stands
-from devices.speaker.events import Entry
+from devices.speaker.events import JournalEntry
 from devices.speaker.state import Mark, Standing, State, mark_entry, without
 
 
@@ -61,7 +61,7 @@ class Turn:
     def stop(self, ticket: int) -> None:
         self._stops.append(e.Stop(ticket))
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: JournalEntry) -> None:
         self._facts[entry.kind, entry.key] = entry.value
 
     def fact(self, kind: str, key: str, value: str | None) -> None:
@@ -105,10 +105,12 @@ class Turn:
         wake_us = state.wake_us if self._wake_us is None else self._wake_us
         effects = list(self._stops)
         if self._facts:
-            effects.append(e.Persist(tuple(Entry(kind, key, value) for (kind, key), value in self._facts.items())))
+            effects.append(
+                e.Persist(tuple(JournalEntry(kind, key, value) for (kind, key), value in self._facts.items()))
+            )
         effects += self._rest
         if self._wake_us is not None and (ticked or wake_us != state.wake_us):
-            effects.append(e.WakeAt(wake_us))
+            effects.append(e.WakeSpeakerAt(wake_us))
         made = State(
             self.speaker, self.papers, self.journal, self.seed, self.booted_us, self.born_us, self.clock, self.orders,
             self.marks, self.live, self.starts, self.sound, self.mail, wake_us,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devices.protocols import speaker_link
-from devices.protocols.speaker_link import Use, manifest_topic
+from devices.protocols.speaker_link import KeyUse, manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder
 from services.dispatcher.domain.broadcasts import Broadcast, ReleaseGiven, sentences
 from services.dispatcher.domain.effects import Timer
@@ -33,7 +33,7 @@ from simulators.bench.result import BenchFailed, median, spread
 from simulators.bench.running import APPROVER, DUTY, RAW, RAW_TOPIC, Running, running
 from simulators.console import Person
 
-STREAM = manifest_topic(town.CITY, Use.EXERCISE, town.ISSUER)
+STREAM = manifest_topic(town.CITY, KeyUse.EXERCISE, town.ISSUER)
 ROUNDS_WITHIN_S = 200.0
 BETWEEN_ROUNDS_S = 0.3
 """For the broker to take in ten thousand acknowledgements, which no figure is about."""

@@ -22,7 +22,7 @@ from itertools import pairwise
 from math import log
 from pathlib import Path
 
-from devices.protocols.speaker_link import Use, manifest_topic
+from devices.protocols.speaker_link import KeyUse, manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
 from services.dispatcher.adapters.store import SqlStore
@@ -48,7 +48,7 @@ from simulators.bench.result import BenchFailed
 
 SPEAKERS_MAX = 200_000
 SPEAKERS_A_HALL = 8
-STREAM = manifest_topic(town.CITY, Use.EXERCISE, town.ISSUER)
+STREAM = manifest_topic(town.CITY, KeyUse.EXERCISE, town.ISSUER)
 FASTER_THAN_LINEAR = 1.2
 """A cost that grows with the speakers to a power above this grows faster than they do."""
 NOISE_S = 0.2
@@ -144,7 +144,7 @@ class _City:
         self.store = SqlStore(settings.database)
         keys, now_us = KeyFolder(settings.keys), time.time_ns() // 1_000
         keys.init(town.ISSUER, town.CITY, now_us)
-        keys.make(Scope(Use.EXERCISE, town.ISSUER, town.CITY, 365), now_us)
+        keys.make(Scope(KeyUse.EXERCISE, town.ISSUER, town.CITY, 365), now_us)
 
     def measure(self, speakers: int) -> Figures:
         """Every step in the order in which a city goes through them."""

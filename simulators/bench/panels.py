@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.adapters.gb26875_server import PanelServer
 from services.dispatcher.adapters.playbooks import read_playbooks
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.places import Area, Office, Speaker, Venue, VenueKind
 from services.dispatcher.domain.signals import Panel, Use
@@ -90,7 +90,7 @@ class _Centre:
             panel_of={panel.address: panel for panel in self.panels}.get,
             read=gb26875.signals,
             commit=self._engine.handle,
-            now_us=SystemClock().now_us,
+            now_us=HostClock().now_us,
             metrics=PanelMetrics(CollectorRegistry()),
         )
         self.port = 0

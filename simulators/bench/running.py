@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devices.protocols.speaker_link import Use, area_manifests, manifest_topic
+from devices.protocols.speaker_link import KeyUse, area_manifests, manifest_topic
 from services.dispatcher.adapters.broker import BrokerLogin, new_secret
 from services.dispatcher.adapters.keystore import KeyFolder, Scope
 from services.dispatcher.adapters.passwords import Argon2Passwords
@@ -21,7 +21,7 @@ from services.dispatcher.engine.ports import Page, Store
 from services.dispatcher.engine.rows import Live
 from services.dispatcher.processes.children import Mosquitto, Redis, free_port
 from services.dispatcher.processes.enrolment import (
-    Broker,
+    BrokerAddress,
     broker_logins,
     enrol_gateways,
     enrol_speakers,
@@ -37,7 +37,7 @@ from simulators.bench.database_line import line_to
 from simulators.bench.result import BenchFailed
 
 RAW = "bench-raw"
-RAW_TOPIC = manifest_topic(town.CITY, Use.EXERCISE, "raw")
+RAW_TOPIC = manifest_topic(town.CITY, KeyUse.EXERCISE, "raw")
 """A stream of an issuer that there is not: the same subscriptions as the city's own stream, and nobody else's words."""
 
 DUTY, APPROVER = "duty", "approver"
@@ -149,7 +149,7 @@ def _fill(store: SqlStore, settings: Settings, speakers: int) -> dict[str, str]:
         import_city(tx, town.settings(), town.rows(speakers), "bench")
     keys, now_us = KeyFolder(settings.keys), time.time_ns() // 1_000
     keys.init(town.ISSUER, town.CITY, now_us)
-    keys.make(Scope(Use.EXERCISE, town.ISSUER, town.CITY, 365), now_us)
+    keys.make(Scope(KeyUse.EXERCISE, town.ISSUER, town.CITY, 365), now_us)
     passwords: dict[str, str] = {}
     for name, role in ((DUTY, Role.DUTY_OFFICER), (APPROVER, Role.APPROVER)):
         passwords[name] = fresh_secret()
@@ -171,7 +171,7 @@ def _start_agents(system: System, secrets: dict[str, str]) -> None:
     settings = system.settings
     folder = settings.var / "fleet"
     folder.mkdir(mode=0o700)
-    root, broker = KeyFolder(settings.keys).root(), Broker("127.0.0.1", settings.mqtt_port)
+    root, broker = KeyFolder(settings.keys).root(), BrokerAddress("127.0.0.1", settings.mqtt_port)
     for name, secret in secrets.items():
         made = speaker_settings(name, secret, root, broker, settings.var.resolve() / "poles")
         write_private(folder / f"{name}.json", made | {"player": "null", "reconnect_spread_s": 3})

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devices.protocols.speaker_link import Use
+from devices.protocols.speaker_link import KeyUse
 from services.dispatcher.adapters.keystore import DAY_US, KeyFolder, Scope
 from services.dispatcher.adapters.mqtt import Delivery, MqttLink
 from services.dispatcher.processes.enrolment import enrol_account
@@ -106,8 +106,8 @@ def test_a_key_that_breaks_or_expires_is_red_refuses_releases_and_drills_and_hea
 def _expire(town: Running, area_code: str) -> None:
     """The only exercise key is one that expires in some seconds; until then it is well."""
     folder, now_us = KeyFolder(town.var / "keys"), time.time_ns() // 1_000
-    listed = next(key for key in folder.document().keys if key.use is Use.EXERCISE)
-    short = folder.make(Scope(Use.EXERCISE, listed.issuer, area_code, 1), now_us - DAY_US + LIFE_S * 1_000_000)
+    listed = next(key for key in folder.document().keys if key.use is KeyUse.EXERCISE)
+    short = folder.make(Scope(KeyUse.EXERCISE, listed.issuer, area_code, 1), now_us - DAY_US + LIFE_S * 1_000_000)
     folder.revoke(listed.kid, now_us)
     eventually(lambda: well(town, "key_exercise") and health(town)["key_exercise"]["warned"], "it is warned of")
     assert short.kid in health(town)["key_exercise"]["what"]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from devices.protocols.documents import Manifest, Order, OrderClass, OrderState, Phase, Use
+from devices.protocols.documents import KeyUse, Manifest, Order, OrderClass, OrderState, Phase
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import manifest_topic
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner
@@ -80,7 +80,7 @@ def _forge(town: Running) -> None:
     settings, city = town.system.settings, town.system.city
     now_us = time.time_ns() // 1_000
     signer = KeySigner(KeyFolder(settings.keys), lambda: now_us)
-    topic = manifest_topic(city.code, Use.EXERCISE, city.issuer)
+    topic = manifest_topic(city.code, KeyUse.EXERCISE, city.issuer)
     order = Order(
         id=ROGUE, rev=1, status="exercise", order_class=OrderClass.EMERGENCY, level=1, event_code="11B03",
         phase=Phase.ALERT, texts={"zh": "全城立即撤离。"}, audio=(), selector=Selector(), volume=50, repeat=1, gap_s=0,

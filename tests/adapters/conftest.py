@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 
 from services.dispatcher.adapters.memory import MemoryStore
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.adapters.tables import METADATA
 from services.dispatcher.engine.writing import WritableStore
 from services.dispatcher.processes.cli_migrate import upgrade
@@ -25,7 +25,7 @@ STORES = ("memory", "sqlite", "postgresql")
 def store(request: pytest.FixtureRequest) -> Iterator[WritableStore]:
     """An empty store; a test that takes it runs on every kind."""
     if request.param == "memory":
-        yield MemoryStore(SystemClock())
+        yield MemoryStore(HostClock())
         return
     sql_store = SqlStore(request.getfixturevalue(f"{request.param}_url"))
     yield sql_store

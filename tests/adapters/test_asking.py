@@ -14,7 +14,7 @@ from devices.protocols.documents import SpeakerState
 from devices.speaker.agent import Agent
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer
-from devices.speaker.settings import PlayerKind, Settings
+from devices.speaker.settings import PlayerKind, SpeakerSettings
 from devices.speaker.store import AudioStore
 from services.dispatcher.adapters import broker
 from services.dispatcher.adapters.intake import TOPICS, SpeakerIntake
@@ -50,7 +50,7 @@ class Road:
 
     def __post_init__(self) -> None:
         self.hear(speaker_link.ALL_HELLOS)
-        settings = Settings(
+        settings = SpeakerSettings(
             id=SPEAKER, secret=SECRETS[SPEAKER], root_kid=self.root[0], root_key=self.root[1],
             broker_host="127.0.0.1", broker_port=self.port, store=self.store, player=PlayerKind.NULL,
             reconnect_spread_s=0,
@@ -92,7 +92,7 @@ class Road:
 def road(tmp_path: Path) -> Iterator[Road]:
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)
-    folder.make(Scope(speaker_link.Use.ACTUAL, "city", CITY, 365), NOON_US)
+    folder.make(Scope(speaker_link.KeyUse.ACTUAL, "city", CITY, 365), NOON_US)
     logins = [broker.gateway_login(name, broker.hash_secret(SECRETS[name])) for name in ("gw-0", "gw-0-intake")]
     town = builders.town(clock=StoppedClock())
     chain = town.engine.read_city().tree.chain(town.engine.read_city().speakers[SPEAKER].area).all

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from devices.protocols import speaker_link
 from devices.protocols.canary import ALL_CANARIES, Canary, canary_topic, sign_canary
-from devices.protocols.documents import Manifest, Use
+from devices.protocols.documents import KeyUse, Manifest
 from services.dispatcher.adapters import broker, canaries, mqtt
 from services.dispatcher.adapters.broker_copies import BrokerCopies
 from services.dispatcher.adapters.canaries import Canaries
@@ -191,8 +191,8 @@ def gateway(mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert mosquitto.port is not None
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)
-    folder.make(Scope(Use.ACTUAL, "city", CITY, 365), NOON_US)
-    folder.make(Scope(Use.EXERCISE, "city", CITY, 365), NOON_US)
+    folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 365), NOON_US)
+    folder.make(Scope(KeyUse.EXERCISE, "city", CITY, 365), NOON_US)
     running = Gateway(builders.town(clock=StoppedClock()), folder, mosquitto.port)
     yield running
     running.stop()
@@ -265,7 +265,7 @@ def test_while_its_file_is_broken_a_key_in_memory_still_ends_what_is_on_air(gate
 
 
 def test_an_expired_key_sends_no_canary_and_is_red(gateway: Gateway) -> None:
-    gateway.folder.make(Scope(Use.CLOCK, "city", CITY, 800), NOON_US)
+    gateway.folder.make(Scope(KeyUse.CLOCK, "city", CITY, 800), NOON_US)
     gateway.round()
     gateway.town.clock.advance(366 * 86_400)
     gateway.heard.queue.clear()
@@ -276,7 +276,7 @@ def test_an_expired_key_sends_no_canary_and_is_red(gateway: Gateway) -> None:
 
 def test_a_new_key_is_published_first_and_its_canary_comes_home_at_once(gateway: Gateway) -> None:
     gateway.round()
-    gateway.folder.make(Scope(Use.ACTUAL, "city", CITY, 700), NOON_US)
+    gateway.folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 700), NOON_US)
     assert gateway.look() == WELL
     assert gateway.row("actual-city-2").gateways["gw-0"].home_us > 0
     assert gateway.retained()[speaker_link.KEYS_TOPIC] == gateway.folder.signed_document()
@@ -320,7 +320,7 @@ def test_a_canary_more_than_five_seconds_in_the_future_is_an_error(gateway: Gate
     key = gateway.folder.private(gateway.folder.document().keys[2])
     assert key is not None
     for ahead_s, found in ((5, []), (6, [("ahead", "ahead")])):
-        canary = Canary("actual-city-1", Use.ACTUAL, "gw-1", f"{ahead_s}" * 22, NOON_US + ahead_s * SECOND_US)
+        canary = Canary("actual-city-1", KeyUse.ACTUAL, "gw-1", f"{ahead_s}" * 22, NOON_US + ahead_s * SECOND_US)
         gateway.heard.queue.clear()
         gateway.somebody.publish(canary_topic("actual-city-1"), sign_canary(canary, key))
         wait(lambda: any("/canary/" in d.topic for d in list(gateway.heard.queue)))
@@ -429,7 +429,7 @@ def test_a_key_document_that_was_deleted_is_published_again(gateway: Gateway) ->
 
 def test_a_stream_signed_by_a_key_that_was_revoked_is_signed_anew(gateway: Gateway) -> None:
     gateway.on_air()
-    gateway.folder.make(Scope(Use.ACTUAL, "city", CITY, 700), NOON_US)
+    gateway.folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 700), NOON_US)
     gateway.folder.revoke("actual-city-1", NOON_US)
     gateway.look()
     assert gateway.copies.compare() == {TOPIC: "unknown_key"}

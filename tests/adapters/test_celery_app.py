@@ -24,7 +24,7 @@ from services.dispatcher.adapters.celery_app import (
     TASK_S_SOFT,
     PayloadRefused,
     QueueAway,
-    Task,
+    WorkerTask,
     enqueue,
     make_celery,
     register_tasks,
@@ -127,9 +127,9 @@ def rows() -> str:
     return f"rows-{token_hex(8)}"
 
 
-@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("task", WorkerTask)
 def test_a_task_reaches_the_callable_of_its_name_with_its_payload(
-    broker: Broker, worker: str, rows: str, task: Task
+    broker: Broker, worker: str, rows: str, task: WorkerTask
 ) -> None:
     payload = {"rows": rows, "effect": "e-1", "文": [1, None]}
     enqueue(make_celery(broker.url), task, payload, expires_s=60)
@@ -138,14 +138,14 @@ def test_a_task_reaches_the_callable_of_its_name_with_its_payload(
 
 def test_a_task_that_raises_is_gone_and_the_next_one_runs(broker: Broker, worker: str, rows: str) -> None:
     app = make_celery(broker.url)
-    enqueue(app, Task.RENDER, {"rows": rows, "fall": True}, expires_s=60)
-    enqueue(app, Task.RENDER, {"rows": rows}, expires_s=60)
+    enqueue(app, WorkerTask.RENDER, {"rows": rows, "fall": True}, expires_s=60)
+    enqueue(app, WorkerTask.RENDER, {"rows": rows}, expires_s=60)
     assert broker.next_row(rows) == ["render", {"rows": rows}]
 
 
 def test_a_worker_killed_in_the_middle_gives_the_task_to_the_next(broker: Broker, worker: str, rows: str) -> None:
     payload = {"rows": rows, "die_once": True}
-    enqueue(make_celery(broker.url), Task.RENDER, payload, expires_s=60)
+    enqueue(make_celery(broker.url), WorkerTask.RENDER, payload, expires_s=60)
     assert broker.next_row(rows) == ["render", payload]
 
 
@@ -153,31 +153,34 @@ def test_a_worker_whose_acknowledgement_is_lost_in_a_hanging_redis_goes_on_liste
     broker: Broker, worker: str, rows: str
 ) -> None:
     app = make_celery(broker.url)
-    enqueue(app, Task.RENDER, {"rows": rows, "hang_once_ms": 1_500}, expires_s=60)
+    enqueue(app, WorkerTask.RENDER, {"rows": rows, "hang_once_ms": 1_500}, expires_s=60)
     assert broker.next_row(rows) == ["render", {"rows": rows, "hang_once_ms": 1_500}]
     broker.redis.set("writable-again", 1)
-    enqueue(app, Task.CANARY, {"rows": rows + "-after"}, expires_s=60)
+    enqueue(app, WorkerTask.CANARY, {"rows": rows + "-after"}, expires_s=60)
     assert broker.next_row(rows + "-after") == ["canary", {"rows": rows + "-after"}]
 
 
 def test_a_task_nobody_could_do_in_time_is_not_done_late(broker: Broker, worker: str, rows: str) -> None:
     app = make_celery(broker.url)
     app.send_task(
-        Task.CANARY.value, args=({"rows": rows, "late": True},), expires=datetime(2020, 1, 1, tzinfo=UTC), queue=QUEUE
+        WorkerTask.CANARY.value,
+        args=({"rows": rows, "late": True},),
+        expires=datetime(2020, 1, 1, tzinfo=UTC),
+        queue=QUEUE,
     )
-    enqueue(app, Task.CANARY, {"rows": rows}, expires_s=60)
+    enqueue(app, WorkerTask.CANARY, {"rows": rows}, expires_s=60)
     assert broker.next_row(rows) == ["canary", {"rows": rows}]
 
 
 def test_nothing_but_json_is_executed(broker: Broker, worker: str, rows: str) -> None:
     app = make_celery(broker.url)
-    app.send_task(Task.RENDER.value, args=({"rows": rows, "pickled": True},), serializer="pickle", queue=QUEUE)
-    enqueue(app, Task.RENDER, {"rows": rows}, expires_s=60)
+    app.send_task(WorkerTask.RENDER.value, args=({"rows": rows, "pickled": True},), serializer="pickle", queue=QUEUE)
+    enqueue(app, WorkerTask.RENDER, {"rows": rows}, expires_s=60)
     assert broker.next_row(rows) == ["render", {"rows": rows}]
 
 
 def test_no_results_are_kept_and_the_password_is_not_printed(broker: Broker, worker: str, rows: str) -> None:
-    enqueue(make_celery(broker.url), Task.CANARY, {"rows": rows}, expires_s=60)
+    enqueue(make_celery(broker.url), WorkerTask.CANARY, {"rows": rows}, expires_s=60)
     assert broker.next_row(rows) == ["canary", {"rows": rows}]
     assert list(broker.redis.scan_iter("celery-task-meta-*")) == []
     assert broker.password not in worker
@@ -188,7 +191,7 @@ def test_a_broker_that_is_away_or_wants_another_password_is_said_at_once(broker:
     wrong = make_celery(broker.url.replace(broker.password, "wrong"))
     for app in (away, wrong):
         with pytest.raises(QueueAway) as refused:
-            enqueue(app, Task.RENDER, {}, expires_s=60)
+            enqueue(app, WorkerTask.RENDER, {}, expires_s=60)
         assert refused.value.code == "queue_away"
         assert "wrong" not in refused.value.sentence
 
@@ -198,7 +201,7 @@ def test_a_broker_that_is_away_or_wants_another_password_is_said_at_once(broker:
 )
 def test_a_payload_that_is_no_small_json_object_is_refused(payload: dict[str, object]) -> None:
     with pytest.raises(PayloadRefused):
-        enqueue(make_celery("redis://127.0.0.1:1/0"), Task.RENDER, payload, expires_s=60)
+        enqueue(make_celery("redis://127.0.0.1:1/0"), WorkerTask.RENDER, payload, expires_s=60)
 
 
 def test_a_task_is_redelivered_only_after_its_own_time_limit() -> None:
@@ -212,5 +215,5 @@ def test_a_task_is_redelivered_only_after_its_own_time_limit() -> None:
 def test_two_apps_in_one_process_keep_their_own_tasks() -> None:
     one, other = (make_celery("redis://127.0.0.1:1/0") for _ in range(2))
     register_tasks(one, render=print, canary=print, poll=print)
-    ours = {task.value for task in Task}
+    ours = {task.value for task in WorkerTask}
     assert (ours & set(one.tasks), ours & set(other.tasks)) == (ours, set())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from services.dispatcher.adapters.child import ChildFailed, Ended, run
+from services.dispatcher.adapters.child import ChildEnded, ChildFailed, run
 
 
 def test_input_goes_in_and_output_and_complaint_come_out() -> None:
     ended = run(["sh", "-c", "cat; echo careful >&2"], b"x" * 300_000, timeout_s=20, output_bytes_max=400_000)
-    assert ended == Ended(b"x" * 300_000, "careful\n")
+    assert ended == ChildEnded(b"x" * 300_000, "careful\n")
 
 
 def test_a_child_that_reads_nothing_is_no_error() -> None:
-    assert run(["true"], b"x" * 1_000_000, timeout_s=20, output_bytes_max=10) == Ended(b"", "")
+    assert run(["true"], b"x" * 1_000_000, timeout_s=20, output_bytes_max=10) == ChildEnded(b"", "")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 from devices.protocols.gb26875 import Command, Frame, TimeTag, confirm, deny, encode
 from devices.protocols.gb26875_objects import ComponentBit, ComponentStatus, DeviceClock, description_bytes
 from devices.protocols.gb26875_units import encode_unit
-from services.dispatcher.adapters.gb26875_heard import Heard, PanelHeard, StrangerFrames
+from services.dispatcher.adapters.gb26875_heard import HeardPanels, PanelHeard, StrangerFrames
 from services.dispatcher.adapters.gb26875_line import Reply
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
-from services.dispatcher.adapters.gb26875_server import Limits, PanelServer
+from services.dispatcher.adapters.gb26875_server import PanelServer, StrangerLimits
 from services.dispatcher.domain.signals import Evidence, Panel, Signal, SignalKind, Unread, Use
 from services.dispatcher.engine.events import Event, Outcome, SignalArrived, UnreadArrived
 from services.dispatcher.feeds.gb26875 import signals
@@ -90,7 +90,7 @@ class Centre:
 def run(
     story: Callable[[Centre], Awaitable[None]],
     ledger: Ledger | None = None,
-    limits: Limits | None = None,
+    limits: StrangerLimits | None = None,
     now_us: Callable[[], int] = lambda: NOW_US,
 ) -> Ledger:
     """Play a story against a server on loopback, and return what was committed."""
@@ -104,7 +104,7 @@ def run(
             commit=ledger.commit,
             now_us=now_us,
             metrics=PanelMetrics(registry),
-            limits=limits or Limits(stall_s=0.05),
+            limits=limits or StrangerLimits(stall_s=0.05),
         )
         port = await server.start("127.0.0.1", 0)
         try:
@@ -339,7 +339,7 @@ def test_a_stranger_cannot_keep_panels_out() -> None:
                     assert await late.next_frame() is None
         assert centre.count("tocsin_panel_connections_refused_total") == 1
 
-    assert [signal.reporter for signal in run(story, limits=Limits(connections_max=1)).signals] == ["panel-7"]
+    assert [signal.reporter for signal in run(story, limits=StrangerLimits(connections_max=1)).signals] == ["panel-7"]
 
 
 def test_a_stranger_that_floods_is_cut_off() -> None:
@@ -349,7 +349,7 @@ def test_a_stranger_that_floods_is_cut_off() -> None:
                 await stranger.heartbeat()
             assert await stranger.next_frame() is None
 
-    assert len(run(story, limits=Limits(stranger_unread_max=3)).unread) == 4
+    assert len(run(story, limits=StrangerLimits(stranger_unread_max=3)).unread) == 4
 
 
 def test_a_silent_connection_is_closed() -> None:
@@ -357,7 +357,7 @@ def test_a_silent_connection_is_closed() -> None:
         async with centre.panel() as panel:
             assert await panel.next_frame() is None
 
-    run(story, limits=replace(Limits(), stranger_idle_s=0.05))
+    run(story, limits=replace(StrangerLimits(), stranger_idle_s=0.05))
 
 
 def test_a_panel_that_has_spoken_may_be_silent_for_longer_than_a_stranger() -> None:
@@ -367,7 +367,7 @@ def test_a_panel_that_has_spoken_may_be_silent_for_longer_than_a_stranger() -> N
             await asyncio.sleep(0.3)
             assert await panel.heartbeat() is Answer.CONFIRMED
 
-    run(story, limits=replace(Limits(), stranger_idle_s=0.1))
+    run(story, limits=replace(StrangerLimits(), stranger_idle_s=0.1))
 
 
 def test_the_time_that_a_commit_takes_is_no_silence_of_the_panel() -> None:
@@ -381,7 +381,7 @@ def test_the_time_that_a_commit_takes_is_no_silence_of_the_panel() -> None:
             centre.ledger.gate.set()
             assert await sending is Answer.CONFIRMED
 
-    run(story, limits=replace(Limits(), stranger_idle_s=0.3))
+    run(story, limits=replace(StrangerLimits(), stranger_idle_s=0.3))
 
 
 def test_nobody_is_answered_on_a_connection_that_was_lost_meanwhile(caplog: pytest.LogCaptureFixture) -> None:
@@ -439,7 +439,7 @@ def test_a_question_is_repeated_and_then_unheard_and_frames_go_on_meanwhile() ->
             assert await asking is Reply.UNHEARD
             assert await panel.fire(BUTTON) is Answer.CONFIRMED
 
-    assert len(run(story, limits=Limits(resend_s=0.02, resends=2)).signals) == 1
+    assert len(run(story, limits=StrangerLimits(resend_s=0.02, resends=2)).signals) == 1
 
 
 def test_a_question_on_a_line_that_is_lost_is_unheard_at_once() -> None:
@@ -451,7 +451,7 @@ def test_a_question_on_a_line_that_is_lost_is_unheard_at_once() -> None:
         assert await asking is Reply.UNHEARD
         assert not centre.server.holds("panel-7")
 
-    run(story, limits=Limits(resend_s=600))
+    run(story, limits=StrangerLimits(resend_s=600))
 
 
 def test_a_denied_question_says_so() -> None:
@@ -468,7 +468,7 @@ def test_a_denied_question_says_so() -> None:
 
 
 def test_what_was_heard_and_not_kept_is_given_back_and_counts_on() -> None:
-    heard = Heard()
+    heard = HeardPanels()
     heard.stranger("a", "peer:1", 10)
     heard.panel("p", "peer:1", TimeTag(), 10)
     panels, strangers = heard.take()

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 
 from services.dispatcher.adapters.memory import MemoryStore
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.domain.effects import Record
 from services.dispatcher.engine.leases import GATEWAY_LEASE_US, hold
 from services.dispatcher.engine.ports import StoreUnavailable, Tx
@@ -104,7 +104,7 @@ def test_while_writes_wait_the_database_is_not_well_and_heals(api: Api, database
 def test_a_gateway_that_renews_its_lease_is_proof_enough_and_nothing_is_tried(database_url: str) -> None:
     store = SqlStore(database_url)
     assert hold(store, "gw-0", "host/1", GATEWAY_LEASE_US)
-    proof = WriteProof(store, SystemClock())
+    proof = WriteProof(store, HostClock())
     with held(database_url)(database_url):  # type: ignore[attr-defined]
         assert proof.fault(committed=True) == ""
         assert proof.fault(committed=False) != ""

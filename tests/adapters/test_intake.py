@@ -25,7 +25,7 @@ from devices.protocols.speaker_link import (
 from services.dispatcher.adapters import intake
 from services.dispatcher.adapters.intake import SpeakerIntake
 from services.dispatcher.adapters.memory import MemoryStore
-from services.dispatcher.adapters.mqtt_wire import Message
+from services.dispatcher.adapters.mqtt_wire import Published
 from services.dispatcher.domain.planning import City
 from services.dispatcher.domain.refusals import NotFound
 from services.dispatcher.engine.ports import Conflict, StoreUnavailable, Tx
@@ -38,23 +38,23 @@ class Broker:
 
     def __init__(self, at: Town) -> None:
         self.town = at
-        self.waiting: list[Message] = []
+        self.waiting: list[Published] = []
         self.acknowledged: list[str] = []
         self.rested = 0
 
-    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]:
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Published]:
         taken, self.waiting = self.waiting[:messages_max], self.waiting[messages_max:]
         return taken
 
-    def acknowledge(self, taken: Sequence[Message]) -> None:
+    def acknowledge(self, taken: Sequence[Published]) -> None:
         self.acknowledged += [message.topic for message in taken]
 
     def rest(self, wait_s: float) -> None:
         self.rested += 1
 
-    def receipt(self, speaker: str, seq: int = 1) -> Message:
+    def receipt(self, speaker: str, seq: int = 1) -> Published:
         said = Receipt("journal", seq, "order", 1, (Step(StepKind.ACCEPTED, NOON_US),))
-        return Message(receipt_topic(speaker), encode_receipt(said), seq)
+        return Published(receipt_topic(speaker), encode_receipt(said), seq)
 
 
 class LookedAt:
@@ -98,7 +98,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 def taking(
     broker: Broker,
     city: Callable[[], City],
-    *said: Message,
+    *said: Published,
     answer_hello: Callable[[str, str], None] = lambda speaker, nonce: None,
 ) -> SpeakerIntake:
     broker.waiting += said
@@ -107,8 +107,8 @@ def taking(
 
 def test_what_the_broker_kept_is_no_sign_of_life_and_what_comes_beside_it_is(broker: Broker) -> None:
     said = encode_state(SpeakerState(True, 1, {}, 1, 1, "journal", 0, 80, "mains", (), ""))
-    kept = [Message(state_topic(name), said, n, retained=True) for n, name in enumerate(("mall-1", "square-1"), 1)]
-    taking(broker, broker.town.engine.read_city, *kept, Message(state_topic("square-1"), said, 3)).run()
+    kept = [Published(state_topic(name), said, n, retained=True) for n, name in enumerate(("mall-1", "square-1"), 1)]
+    taking(broker, broker.town.engine.read_city, *kept, Published(state_topic("square-1"), said, 3)).run()
     heard = {name: broker.town.get(Live, name).heard_us for name in ("mall-1", "square-1")}
     assert heard == {"mall-1": 0, "square-1": NOON_US}
 
@@ -177,7 +177,7 @@ def test_hello_that_meets_a_database_that_is_away_does_not_hold_up_the_receipts_
     def answer(speaker: str, nonce: str) -> None:
         raise StoreUnavailable("away")
 
-    hello = Message(hello_topic("mall-1"), encode_hello("n" * 22), 1)
+    hello = Published(hello_topic("mall-1"), encode_hello("n" * 22), 1)
     taking(broker, broker.town.engine.read_city, hello, broker.receipt("mall-1", 2), answer_hello=answer).run()
     assert (accepted(broker), len(broker.acknowledged)) == (["mall-1"], 2)
 
@@ -195,14 +195,14 @@ def test_batch_that_lost_a_race_is_written_again_at_once(broker: Broker) -> None
 
 
 def test_topic_that_no_speaker_has_is_kept_unread_and_acknowledged(broker: Broker) -> None:
-    strange = Message("tocsin/v1/speaker/MALL 1/receipt", b"{}", 1)
+    strange = Published("tocsin/v1/speaker/MALL 1/receipt", b"{}", 1)
     taking(broker, broker.town.engine.read_city, strange, broker.receipt("mall-1", 2)).run()
     assert (accepted(broker), unread(broker)) == (["mall-1"], [("tocsin/v1/speaker/MALL 1/receipt", "malformed")])
     assert broker.acknowledged == ["tocsin/v1/speaker/MALL 1/receipt", receipt_topic("mall-1")]
 
 
 def test_receipt_that_cannot_be_read_is_kept_as_it_came(broker: Broker) -> None:
-    taking(broker, broker.town.engine.read_city, Message(receipt_topic("mall-1"), b"\xff{", 1)).run()
+    taking(broker, broker.town.engine.read_city, Published(receipt_topic("mall-1"), b"\xff{", 1)).run()
     with broker.town.store.read() as read:
         assert [(row.source, row.reason, row.raw) for row in read.unread()] == [
             (receipt_topic("mall-1"), "malformed", b"\xff{")
@@ -210,8 +210,8 @@ def test_receipt_that_cannot_be_read_is_kept_as_it_came(broker: Broker) -> None:
 
 
 def test_answer_is_taken_in_and_one_that_cannot_be_read_is_kept(broker: Broker) -> None:
-    gone = Message(answer_topic("mall-1"), encode_answer(SpeakerAnswer("journal", gone=(1,))), 1)
-    tested = Message(answer_topic("square-1"), b'{"journal":"j","volume":101}', 2)
+    gone = Published(answer_topic("mall-1"), encode_answer(SpeakerAnswer("journal", gone=(1,))), 1)
+    tested = Published(answer_topic("square-1"), b'{"journal":"j","volume":101}', 2)
     taking(broker, broker.town.engine.read_city, gone, tested).run()
     assert unread(broker) == [(answer_topic("square-1"), "malformed")]
     assert broker.acknowledged == [answer_topic("mall-1"), answer_topic("square-1")]

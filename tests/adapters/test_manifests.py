@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import LinkKey, Manifest, Phase, SpeakerConfig, Use
+from devices.protocols.documents import KeyUse, LinkKey, Manifest, Phase, SpeakerConfig
 from services.dispatcher.adapters import broker, manifests, mqtt
 from services.dispatcher.adapters.keystore import KeyFolder, KeySigner, Scope
 from services.dispatcher.adapters.manifests import SpeakerSide, Spreads
@@ -117,7 +117,7 @@ def port(mosquitto: Mosquitto) -> int:
 def gateway(port: int, tmp_path: Path) -> Iterator[Gateway]:
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)
-    folder.make(Scope(Use.ACTUAL, "city", CITY, 365), NOON_US)
+    folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 365), NOON_US)
     running = Gateway(builders.town(clock=StoppedClock()), folder, port)
     yield running
     running.stop()
@@ -343,7 +343,7 @@ def test_without_a_key_the_effect_fails_with_the_sentence(gateway: Gateway) -> N
 def test_a_key_that_may_not_speak_for_the_level_signs_nothing(port: int, tmp_path: Path) -> None:
     folder = KeyFolder(tmp_path / "keys")
     folder.init("city", CITY, NOON_US)
-    folder.make(Scope(Use.ACTUAL, "city", CITY, 365, (3, 4)), NOON_US)
+    folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 365, (3, 4)), NOON_US)
     running = Gateway(builders.town(), folder, port)
     try:
         running.side.reconcile()
@@ -364,7 +364,7 @@ def test_a_gateway_with_an_older_key_document_leaves_speaking_to_one_that_runs_w
     store, older = gateway.town.store, gateway.signer.signed_document
     alert = gateway.town.on_air()
     gateway.side.reconcile()
-    gateway.folder.make(Scope(Use.ACTUAL, "city", CITY, 365), NOON_US)
+    gateway.folder.make(Scope(KeyUse.ACTUAL, "city", CITY, 365), NOON_US)
     newer = KeySigner(gateway.folder, lambda: NOON_US)
     listed = [reported(key.listed) for key in newer.tried]
     signing_keys.report(store, "gw-9", listed, newer.document.version)
@@ -426,7 +426,7 @@ def test_a_config_with_other_content_or_another_key_has_another_version(gateway:
     )  # fmt: skip
     second = configured(gateway, spread)
     assert (second.reconnect_spread_s, second.version) == (40, first.version + 1)
-    gateway.folder.make(Scope(Use.CONFIG, "city", CITY, 30), NOON_US)
+    gateway.folder.make(Scope(KeyUse.CONFIG, "city", CITY, 30), NOON_US)
     gateway.signer.look_again()
     third = configured(gateway, spread)
     assert third == replace(second, version=second.version + 1)
@@ -444,7 +444,7 @@ def test_configs_are_said_anew_when_the_key_that_signs_them_changes(gateway: Gat
     gateway.side.reconcile()
     said = {lane for lane in gateway.town.lanes() if lane.startswith("publish_config")}
     assert said == set()
-    gateway.folder.make(Scope(Use.CONFIG, "city", CITY, 365), NOON_US)
+    gateway.folder.make(Scope(KeyUse.CONFIG, "city", CITY, 365), NOON_US)
     gateway.signer.look_again()
     gateway.side.reconcile()
     said = {lane for lane in gateway.town.lanes() if lane.startswith("publish_config")}

@@ -17,7 +17,7 @@ from services.dispatcher.adapters import broker, mqtt_inlet
 from services.dispatcher.adapters.broker import BrokerLogin
 from services.dispatcher.adapters.mqtt import RECEIVE_MAXIMUM
 from services.dispatcher.adapters.mqtt_inlet import MqttInlet
-from services.dispatcher.adapters.mqtt_wire import DISCONNECT, PACKET_BYTES_MAX, PINGREQ, Message
+from services.dispatcher.adapters.mqtt_wire import DISCONNECT, PACKET_BYTES_MAX, PINGREQ, Published
 from services.dispatcher.processes.children import Mosquitto
 from services.dispatcher.processes.enrolment import intake_login
 
@@ -69,8 +69,8 @@ def payloads(made: MqttInlet, count: int) -> list[bytes]:
     return [message.payload for message in taken(made, count)]
 
 
-def taken(made: MqttInlet, count: int) -> list[Message]:
-    some: list[Message] = []
+def taken(made: MqttInlet, count: int) -> list[Published]:
+    some: list[Published] = []
     for _ in range(TAKES_MAX):
         some += made.take(count - len(some), 0.01, 0.01)
         if len(some) == count:
@@ -176,7 +176,7 @@ def test_message_without_acknowledgement_is_taken_too(mosquitto: Mosquitto) -> N
         connect(made)
         say(mosquitto, b"1", qos=0)
         batch = taken(made, 1)
-        assert batch == [Message(TOPIC, b"1", 0)]
+        assert batch == [Published(TOPIC, b"1", 0)]
         made.acknowledge(batch)
         say(mosquitto, b"2")
         assert payloads(made, 1) == [b"2"]
@@ -238,7 +238,7 @@ def test_broker_that_gives_no_sign_is_left(monkeypatch: pytest.MonkeyPatch) -> N
 def test_broker_that_breaks_the_standard_is_left_with_what_it_said_before() -> None:
     receipt = b"\x32\x0a\x00\x03a/b\x01\x02\x00{}"
     with accepted(CONNACK + SUBACK + receipt + b"\x00\x00") as (made, _):
-        assert taken(made, 1) == [Message("a/b", b"{}", 258)]
+        assert taken(made, 1) == [Published("a/b", b"{}", 258)]
         assert made.take(1, 0.01, 0.0) == []
         assert not made.connected
 

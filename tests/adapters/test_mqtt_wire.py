@@ -7,14 +7,14 @@ import pytest
 from services.dispatcher.adapters import mqtt_wire
 from services.dispatcher.adapters.mqtt_wire import (
     PACKET_BYTES_MAX,
-    Connected,
+    ConnAck,
     Incoming,
-    Message,
     Packet,
     Pong,
-    Refusal,
+    Published,
     Subscribed,
     WireFault,
+    WireRefusal,
 )
 
 RECEIPT = b"\x32\x0a\x00\x03a/b\x01\x02\x00{}"
@@ -22,16 +22,16 @@ RECEIPT = b"\x32\x0a\x00\x03a/b\x01\x02\x00{}"
 
 LONG = bytes(range(256)) * 80
 STREAM: list[tuple[bytes, Packet]] = [
-    (b"\x20\x06\x00\x00\x03\x13\x00\x3c", Connected(60)),
+    (b"\x20\x06\x00\x00\x03\x13\x00\x3c", ConnAck(60)),
     (b"\x90\x06\x00\x01\x00\x01\x01\x01", Subscribed()),
-    (RECEIPT, Message("a/b", b"{}", 258)),
-    (b"\x33\x0a\x00\x03a/b\x01\x03\x00[]", Message("a/b", b"[]", 259, retained=True)),
-    (b"\x3a\x0a\x00\x03a/b\x01\x02\x00{}", Message("a/b", b"{}", 258)),
-    (b"\x30\x08\x00\x03a/b\x00{}", Message("a/b", b"{}", 0)),
-    (b"\x32\x0a\x00\x01\xff\x00\x01\x02\x01\x01{}", Message("\N{REPLACEMENT CHARACTER}", b"{}", 1)),
+    (RECEIPT, Published("a/b", b"{}", 258)),
+    (b"\x33\x0a\x00\x03a/b\x01\x03\x00[]", Published("a/b", b"[]", 259, retained=True)),
+    (b"\x3a\x0a\x00\x03a/b\x01\x02\x00{}", Published("a/b", b"{}", 258)),
+    (b"\x30\x08\x00\x03a/b\x00{}", Published("a/b", b"{}", 0)),
+    (b"\x32\x0a\x00\x01\xff\x00\x01\x02\x01\x01{}", Published("\N{REPLACEMENT CHARACTER}", b"{}", 1)),
     (b"\xd0\x00", Pong()),
-    (b"\x32\x88\xa0\x01\x00\x03a/b\x00\x07\x00" + LONG, Message("a/b", LONG, 7)),
-    (b"\xe0\x01\x8e", Refusal("DISCONNECT", 0x8E)),
+    (b"\x32\x88\xa0\x01\x00\x03a/b\x00\x07\x00" + LONG, Published("a/b", LONG, 7)),
+    (b"\xe0\x01\x8e", WireRefusal("DISCONNECT", 0x8E)),
 ]
 
 
@@ -66,7 +66,7 @@ def test_properties_that_a_speaker_adds_are_passed_over() -> None:
     own = b"\x26\x00\x01k\x00\xc8" + b"v" * 200
     length_206 = b"\xce\x01"
     body = b"\x00\x03a/b\x01\x02" + length_206 + own + b"{}"
-    assert heard(b"\x32" + b"\xd9\x01" + body) == [Message("a/b", b"{}", 258)]
+    assert heard(b"\x32" + b"\xd9\x01" + body) == [Published("a/b", b"{}", 258)]
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,18 @@ def test_keep_alive_that_the_broker_sets_is_found_among_its_properties(
     properties: bytes, keepalive_s: int | None
 ) -> None:
     body = b"\x01\x00" + bytes((len(properties),)) + properties
-    assert heard(b"\x20" + bytes((len(body),)) + body) == [Connected(keepalive_s)]
+    assert heard(b"\x20" + bytes((len(body),)) + body) == [ConnAck(keepalive_s)]
 
 
 @pytest.mark.parametrize(
     ("raw", "refusal"),
     [
-        (b"\x20\x03\x00\x86\x00", Refusal("CONNACK", 0x86)),
-        (b"\x90\x06\x00\x01\x00\x01\x87\x01", Refusal("SUBACK", 0x87)),
-        (b"\xe0\x00", Refusal("DISCONNECT", 0)),
+        (b"\x20\x03\x00\x86\x00", WireRefusal("CONNACK", 0x86)),
+        (b"\x90\x06\x00\x01\x00\x01\x87\x01", WireRefusal("SUBACK", 0x87)),
+        (b"\xe0\x00", WireRefusal("DISCONNECT", 0)),
     ],
 )
-def test_refusals_keep_their_reason(raw: bytes, refusal: Refusal) -> None:
+def test_refusals_keep_their_reason(raw: bytes, refusal: WireRefusal) -> None:
     assert heard(raw) == [refusal]
 
 

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.domain.effects import Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident, IncidentState
 from services.dispatcher.domain.rhythm import GRACE_US, USELESS_AFTER_US, Heard
@@ -77,7 +77,7 @@ def cases(store: SqlStore) -> list[Incident]:
 def test_a_due_row_makes_a_case_and_a_word_closes_it(store: SqlStore) -> None:
     silent_since_long(store)
     engine = builders.engine(store)
-    assert TimerPass(engine, store, SystemClock()).run() == len(PANELS)
+    assert TimerPass(engine, store, HostClock()).run() == len(PANELS)
     [incident] = cases(store)
     assert (incident.state, incident.signal_count, incident.level) == (IncidentState.VERIFYING, len(PANELS), 4)
     with store.read() as read:

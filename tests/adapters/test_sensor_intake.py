@@ -11,7 +11,7 @@ import pytest
 from devices.protocols.sensor_mqtt import SensorKind, SensorMessage, SensorState, encode, sensor_topic
 from services.dispatcher.adapters import sensor_intake
 from services.dispatcher.adapters.memory import MemoryStore
-from services.dispatcher.adapters.mqtt_wire import Message
+from services.dispatcher.adapters.mqtt_wire import Published
 from services.dispatcher.adapters.sensor_intake import BATCH_MAX, GATEWAY_UNREAD_MAX, SensorIntake, Sensors
 from services.dispatcher.domain.incidents import Incident
 from services.dispatcher.domain.rhythm import Heard
@@ -49,8 +49,8 @@ class Line:
         clock = StoppedClock()
         self.store = AwayAtFirst(clock)
         self.town: Town = builders.town(self.store, clock)
-        self.waiting: list[Message] = []
-        self.acknowledged: list[Message] = []
+        self.waiting: list[Published] = []
+        self.acknowledged: list[Published] = []
         self.results: list[str] = []
         self.rested = 0
         self.connected = True
@@ -68,17 +68,17 @@ class Line:
         intake.begin(before_us)
         return intake
 
-    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]:
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Published]:
         taken, self.waiting = self.waiting[:messages_max], self.waiting[messages_max:]
         return taken
 
-    def acknowledge(self, taken: Sequence[Message]) -> None:
+    def acknowledge(self, taken: Sequence[Published]) -> None:
         self.acknowledged += taken
 
     def rest(self, wait_s: float) -> None:
         self.rested += 1
 
-    def say(self, *said: Message) -> None:
+    def say(self, *said: Published) -> None:
         self.waiting += said
         while self.waiting:
             self.intake.run()
@@ -97,9 +97,9 @@ class Line:
 
 def said(
     state: SensorState, seq: int = 1, sensor: Sensor = SMOKE, *, utc_us: int | None = None, test: bool = False
-) -> Message:
+) -> Published:
     message = SensorMessage(SensorKind(sensor.kind), state, "boot", seq, utc_us, test=test)
-    return Message(sensor_topic(sensor.gateway, sensor.device), encode(message), seq)
+    return Published(sensor_topic(sensor.gateway, sensor.device), encode(message), seq)
 
 
 ALARM, NORMAL, FAULT = (said(state) for state in (SensorState.ALARM, SensorState.NORMAL, SensorState.FAULT))
@@ -167,9 +167,9 @@ def test_what_is_not_enrolled_switched_off_or_cannot_be_read_is_kept_as_unread(l
     with line.store.write() as tx:
         tx.put(replace(BUTTON, enabled=False))
     line.sensors.load()
-    stranger = Message("tocsin/v1/sensor/box-1/s9", ALARM.payload, 1)
-    broken = Message(ALARM.topic, b"{", 2)
-    elsewhere = Message("tocsin/v1/sensor/box-1/s1/extra", ALARM.payload, 3)
+    stranger = Published("tocsin/v1/sensor/box-1/s9", ALARM.payload, 1)
+    broken = Published(ALARM.topic, b"{", 2)
+    elsewhere = Published("tocsin/v1/sensor/box-1/s1/extra", ALARM.payload, 3)
     line.say(stranger, said(SensorState.ALARM, 1, BUTTON), broken, elsewhere)
     assert line.unread() == [
         (stranger.topic, "sensor_not_enrolled"),
@@ -184,15 +184,15 @@ def test_what_is_not_enrolled_switched_off_or_cannot_be_read_is_kept_as_unread(l
 
 def test_a_stranger_fills_no_table_and_everything_of_it_is_counted(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensor_intake, "TOPIC_UNREAD_MAX", 3)
-    line.say(*[Message("tocsin/v1/sensor/box-9/s1", b"?", 1)] * 10)
+    line.say(*[Published("tocsin/v1/sensor/box-9/s1", b"?", 1)] * 10)
     assert (len(line.unread()), len(line.results), len(line.acknowledged)) == (3, 10, 10)
     line.town.clock.advance(3_601)
-    line.say(Message("tocsin/v1/sensor/box-9/s1", b"?", 1))
+    line.say(Published("tocsin/v1/sensor/box-9/s1", b"?", 1))
     assert len(line.unread()) == 4
 
 
 def test_a_gateway_that_makes_up_names_fills_no_table_either(line: Line) -> None:
-    names = [Message(f"tocsin/v1/sensor/box-9/s{n}", b"?", 1) for n in range(GATEWAY_UNREAD_MAX + 50)]
+    names = [Published(f"tocsin/v1/sensor/box-9/s{n}", b"?", 1) for n in range(GATEWAY_UNREAD_MAX + 50)]
     line.say(*names, ALARM)
     assert len(line.unread()) == GATEWAY_UNREAD_MAX
     assert len(line.incidents()) == 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.dispatcher.adapters.store import SqlStore, SystemClock, machine_boot
+from services.dispatcher.adapters.store import HostClock, SqlStore, machine_boot
 from services.dispatcher.domain.effects import Carry, Record, Save, Timer, WakeAt
 from services.dispatcher.engine import clock
 from services.dispatcher.engine.rows import ClockState, Moment
@@ -22,7 +22,7 @@ STARTS_TAKE_US = 4 * SECOND_US
 class JumpingClock:
     """The machine's clocks, the wall clock off by what a test says."""
 
-    machine: SystemClock = field(default_factory=SystemClock)
+    machine: HostClock = field(default_factory=HostClock)
     off_us: int = 0
 
     def now_us(self) -> int:
@@ -38,7 +38,7 @@ class Town:
 
     open: Callable[[], SqlStore]
     jump: Callable[[int], None]
-    began: SystemClock = field(default_factory=SystemClock)
+    began: HostClock = field(default_factory=HostClock)
 
     def __post_init__(self) -> None:
         self.gateway, self.web = self.open(), self.open()

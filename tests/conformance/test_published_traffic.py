@@ -16,17 +16,17 @@ from devices.protocols.selector import Circle, Polygon, Selector
 from devices.protocols.speaker_link import (
     HelloAnswer,
     KeyDocument,
+    KeyUse,
+    LinkRefused,
     Manifest,
     Order,
     OrderClass,
     Phase,
     Receipt,
-    Refused,
     SpeakerConfig,
     SpeakerState,
     Step,
     StepKind,
-    Use,
 )
 from simulators.faults import Fault
 from simulators.world import Run, World
@@ -42,7 +42,7 @@ languages = st.from_regex(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}", fullmatch=Tr
 numbers = st.integers(0, INTEGER_MAX)
 counted = st.integers(1, INTEGER_MAX)
 words = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n"), min_size=1, max_size=40)
-uses = st.sampled_from((Use.ACTUAL, Use.EXERCISE))
+uses = st.sampled_from((KeyUse.ACTUAL, KeyUse.EXERCISE))
 bases = st.one_of(st.just(""), st.from_regex(r"https?://[a-z.]{1,20}(:[0-9]{1,5})?(/[!-.0-~]{1,9})?", fullmatch=True))
 positions = st.tuples(st.integers(-900_000_000, 900_000_000), st.integers(-1_800_000_000, 1_800_000_000))
 recordings = st.builds(
@@ -99,7 +99,7 @@ def published(topic: str, document: KeyDocument | Manifest | SpeakerConfig | Hel
     """The fault of a document as our encoder signs it; what it refuses to sign is never sent."""
     try:
         raw = link.sign(document, KEY)
-    except Refused:
+    except LinkRefused:
         return ""
     return fault(topic, raw)
 
@@ -130,12 +130,12 @@ def test_any_config_that_we_can_sign_is_as_published(data: st.DataObject) -> Non
 def test_any_key_document_and_hello_answer_that_we_can_sign_is_as_published(data: st.DataObject) -> None:
     keys = [
         SigningKey.from_seed(kid, b"s" * 32).public_link_key(
-            data.draw(st.sampled_from([use for use in Use if use is not Use.ROOT])), data.draw(names),
+            data.draw(st.sampled_from([use for use in KeyUse if use is not KeyUse.ROOT])), data.draw(names),
             data.draw(names), data.draw(st.sets(st.integers(1, 4))), data.draw(numbers),
         )
         for kid in data.draw(st.lists(names, max_size=4, unique=True))
     ]  # fmt: skip
-    root = KEY.public_link_key(Use.ROOT, "city", "a", (), 1) if data.draw(st.booleans()) else None
+    root = KEY.public_link_key(KeyUse.ROOT, "city", "a", (), 1) if data.draw(st.booleans()) else None
     document = KeyDocument(data.draw(numbers), data.draw(numbers), tuple(keys), root)
     assert published(link.KEYS_TOPIC, document) == ""
     streams = {manifest.stream: manifest.version for manifest in data.draw(st.lists(manifests(), max_size=2))}

@@ -6,21 +6,21 @@ import pytest
 
 from devices.protocols import jws, speaker_link
 from devices.protocols.canary import CANARY_BYTES_MAX, Canary, canary_topic, read_canary, sign_canary
-from devices.protocols.documents import KeyDocument, Use
+from devices.protocols.documents import KeyDocument, KeyUse
 from devices.protocols.jws import SigningKey, Typ
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 
 NOW_US = 1_800_000_000_000_000
 KEY = SigningKey.from_seed("actual-1", b"a" * 32)
 OTHER = SigningKey.from_seed("actual-1", b"b" * 32)
-LISTED = KEY.public_link_key(Use.ACTUAL, "city", "210200000000", (1, 2), NOW_US + 10)
+LISTED = KEY.public_link_key(KeyUse.ACTUAL, "city", "210200000000", (1, 2), NOW_US + 10)
 KEYS = KeyDocument(1, NOW_US, (LISTED,))
-CANARY = Canary("actual-1", Use.ACTUAL, "gw-0", "n" * 22, NOW_US)
+CANARY = Canary("actual-1", KeyUse.ACTUAL, "gw-0", "n" * 22, NOW_US)
 TOPIC = canary_topic("actual-1")
 
 
 def refused(raw: bytes, topic: str = TOPIC, keys: KeyDocument = KEYS, now_us: int = NOW_US) -> Refusal:
-    with pytest.raises(Refused) as why:
+    with pytest.raises(LinkRefused) as why:
         read_canary(raw, topic, keys, now_us)
     return why.value.reason
 
@@ -34,7 +34,7 @@ def test_a_canary_is_read_as_it_was_signed() -> None:
 
 def test_a_canary_of_the_longest_names_fits() -> None:
     kid = "k" * 32
-    canary = Canary(kid, Use.EXERCISE, "g" * 32, "n" * 64, 2**53 - 1)
+    canary = Canary(kid, KeyUse.EXERCISE, "g" * 32, "n" * 64, 2**53 - 1)
     assert len(sign_canary(canary, SigningKey.from_seed(kid, b"c" * 32))) <= CANARY_BYTES_MAX
 
 
@@ -49,7 +49,7 @@ def test_what_a_speaker_would_refuse_is_refused() -> None:
 
 
 def test_a_canary_that_claims_another_use_than_its_keys_is_refused() -> None:
-    claimed = Canary("actual-1", Use.EXERCISE, "gw-0", "n" * 22, NOW_US)
+    claimed = Canary("actual-1", KeyUse.EXERCISE, "gw-0", "n" * 22, NOW_US)
     assert refused(sign_canary(claimed, KEY)) is Refusal.KEY_USE
 
 
@@ -67,7 +67,7 @@ def test_no_speaker_takes_a_canary_for_a_document() -> None:
         lambda: speaker_link.read_hello_answer(raw, "n" * 22, KEYS),
         lambda: speaker_link.read_keys(raw, LISTED),
     ):
-        with pytest.raises(Refused) as why:
+        with pytest.raises(LinkRefused) as why:
             read()
         assert why.value.reason is Refusal.WRONG_TYPE
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.protocols import jws
-from devices.protocols.documents import LinkKey, Use
+from devices.protocols.documents import KeyUse, LinkKey
 from devices.protocols.jws import SigningKey, Typ
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 
 untimed = settings(deadline=None)
 KEY = SigningKey.from_seed("actual-city", bytes(range(32)))
-PUBLIC = KEY.public_link_key(Use.ACTUAL, "city", "210200000000", (2, 1, 1), 5)
+PUBLIC = KEY.public_link_key(KeyUse.ACTUAL, "city", "210200000000", (2, 1, 1), 5)
 RAW = jws.sign(b'{"a":1}', Typ.MANIFEST, KEY)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -36,12 +36,12 @@ def test_signature_is_plain_ed25519_over_the_first_two_segments() -> None:
 
 def test_public_key_is_the_one_that_rfc_8037_appendix_a_derives() -> None:
     seed = jws.decode_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
-    key = SigningKey.from_seed("rfc8037", seed).public_link_key(Use.ROOT, "city", "210200000000", (), 5)
+    key = SigningKey.from_seed("rfc8037", seed).public_link_key(KeyUse.ROOT, "city", "210200000000", (), 5)
     assert key == LinkKey(
         kid="rfc8037",
         alg="Ed25519",
         x="11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-        use=Use.ROOT,
+        use=KeyUse.ROOT,
         issuer="city",
         area="210200000000",
         levels=(),
@@ -58,14 +58,14 @@ def test_header_reads_without_a_key() -> None:
 
 
 def test_one_byte_over_the_limit_is_refused_unread() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         jws.verify(RAW, Typ.MANIFEST, len(RAW) - 1, named)
     assert refused.value.reason is Refusal.OVER_CAP
 
 
 @pytest.mark.parametrize("typ", [typ for typ in Typ if typ is not Typ.MANIFEST])
 def test_document_of_one_kind_is_never_read_as_another(typ: Typ) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         jws.verify(RAW, typ, len(RAW), named)
     assert refused.value.reason is Refusal.WRONG_TYPE
 
@@ -74,20 +74,20 @@ def test_no_single_changed_character_is_accepted() -> None:
     for place, char in enumerate(RAW.decode()):
         for other in "." if char == "A" else "A.", ALPHABET[(ALPHABET.find(char) + 1) % 64]:
             twin = f"{RAW[:place].decode()}{other}{RAW[place + 1 :].decode()}".encode()
-            with pytest.raises(Refused):
+            with pytest.raises(LinkRefused):
                 jws.verify(twin, Typ.MANIFEST, 1_000, named)
 
 
 def test_no_shorter_prefix_is_accepted() -> None:
     for length in range(len(RAW)):
-        with pytest.raises(Refused):
+        with pytest.raises(LinkRefused):
             jws.verify(RAW[:length], Typ.MANIFEST, 1_000, named)
 
 
 @untimed
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_and_never_crash(raw: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(LinkRefused):
         jws.verify(raw, Typ.MANIFEST, 1_000, named)
 
 
@@ -118,6 +118,6 @@ def test_seed_of_another_length_is_refused() -> None:
 
 
 def test_generated_keys_differ_and_never_print() -> None:
-    one, other = (SigningKey.generate("k").public_link_key(Use.CLOCK, "city", "a", (), 1) for _ in range(2))
+    one, other = (SigningKey.generate("k").public_link_key(KeyUse.CLOCK, "city", "a", (), 1) for _ in range(2))
     assert one.x != other.x
     assert repr(KEY) == "SigningKey(kid='actual-city')"

@@ -17,7 +17,7 @@ from devices.protocols import asking, documents, strict_json
 from devices.protocols import speaker_link as link
 from devices.protocols.jws import Typ
 from devices.protocols.selector import Selector
-from devices.protocols.speaker_link import Phase, Refusal, Refused, Step, StepKind, Use
+from devices.protocols.speaker_link import KeyUse, LinkRefused, Phase, Refusal, Step, StepKind
 from tests.data.speaker_link import make
 
 untimed = settings(deadline=None)
@@ -57,7 +57,7 @@ def outcome(read: Callable[..., object], *given: object) -> str | None:
     """The code of the refusal, or None."""
     try:
         read(*given)
-    except Refused as refused:
+    except LinkRefused as refused:
         return refused.reason
     return None
 
@@ -120,7 +120,7 @@ def test_every_refusal_has_one_sentence() -> None:
 
 
 def test_refused_says_sentence_reason_and_detail() -> None:
-    refused = Refused(Refusal.STALE, "order 1")
+    refused = LinkRefused(Refusal.STALE, "order 1")
     assert (refused.reason, refused.detail) == (Refusal.STALE, "order 1")
     assert str(refused) == "The document was no longer fresh when it arrived. (order 1)"
 
@@ -197,20 +197,20 @@ def test_same_document_and_key_give_the_same_bytes() -> None:
     ],
 )
 def test_what_a_speaker_would_refuse_is_not_signed(document: link.Manifest, reason: Refusal) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.sign(document, make.signing_key("actual-city"))
     assert refused.value.reason is reason
 
 
 def test_dispatcher_compares_areas_with_its_own_tree() -> None:
     raw = link.sign(make.MANIFEST, make.signing_key("actual-city"))
-    asked: list[tuple[str, link.Stream]] = []
+    asked: list[tuple[str, link.StreamName]] = []
 
-    def contains(key_area: str, stream: link.Stream) -> bool:
+    def contains(key_area: str, stream: link.StreamName) -> bool:
         asked.append((key_area, stream))
         return False
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.read_manifest(raw, make.STREAM, KEYS, None, make.NOW, contains)
     assert refused.value.reason is Refusal.KEY_AREA
     assert asked == [(make.CITY, link.parse_manifest_topic(make.STREAM))]
@@ -224,7 +224,7 @@ def test_no_changed_character_of_a_manifest_is_accepted() -> None:
 
 
 def test_exercise_key_never_makes_an_actual_order_whatever_the_words() -> None:
-    for stream_use, status in permutations([Use.ACTUAL, Use.EXERCISE]):
+    for stream_use, status in permutations([KeyUse.ACTUAL, KeyUse.EXERCISE]):
         topic = link.manifest_topic(make.DISTRICT, stream_use, "city")
         members = make.changed(make.plain(replace(make.MANIFEST, stream=topic)), "orders.0.status", str(status))
         for kid in make.SCOPES:
@@ -236,7 +236,7 @@ def test_config_key_of_a_district_cannot_fetch_a_speaker_from_another() -> None:
     moved = replace(make.CONFIG, version=4, area_chain=(make.CITY, make.OTHER_DISTRICT))
     raw = link.sign(moved, make.signing_key("config-other"))
     assert link.read_config(raw, make.SPEAKER, KEYS, make.NOW) == moved
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.read_config(raw, make.SPEAKER, KEYS, make.NOW, held=make.CONFIG)
     assert refused.value.reason is Refusal.KEY_AREA
 
@@ -246,13 +246,13 @@ def test_config_key_of_a_district_cannot_fetch_a_speaker_from_another() -> None:
 
 def test_only_a_root_key_signs_keys() -> None:
     raw = link.sign(make.KEYS, make.signing_key("actual-city"))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.read_keys(raw, make.link_key("actual-city"))
     assert refused.value.reason is Refusal.KEY_USE
 
 
 def test_root_past_its_end_is_refused() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.read_keys(WORLD["keys"].encode(), make.root_key("root-1", make.NOW), None, make.NOW + 1)
     assert refused.value.reason is Refusal.KEY_EXPIRED
 
@@ -276,7 +276,7 @@ def test_announcement_can_be_taken_back() -> None:
 
 
 def test_new_root_is_refused_where_nobody_announced_it() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.read_keys(link.sign(make.KEYS, make.signing_key("root-2")), make.ROOT)
     assert refused.value.reason is Refusal.UNKNOWN_KEY
 
@@ -295,15 +295,17 @@ def test_next_version_is_milliseconds_and_never_goes_back(last: int, now_us: int
 
 
 def test_height_counts_from_the_speaker_upwards() -> None:
-    streams = [link.manifest_topic(area, Use.ACTUAL, "city") for area in (*make.CONFIG.area_chain, make.ZONE)]
-    streams.append(link.speaker_manifest_topic(make.SPEAKER, Use.ACTUAL, "city"))
+    streams = [link.manifest_topic(area, KeyUse.ACTUAL, "city") for area in (*make.CONFIG.area_chain, make.ZONE)]
+    streams.append(link.speaker_manifest_topic(make.SPEAKER, KeyUse.ACTUAL, "city"))
     heights = [link.area_height(make.CONFIG, link.parse_manifest_topic(stream)) for stream in streams]
     assert heights == [2, 1, 0, 0, -1]
 
 
 def test_area_off_the_chain_has_no_height() -> None:
     with pytest.raises(ValueError):
-        link.area_height(make.CONFIG, link.parse_manifest_topic(link.manifest_topic("elsewhere", Use.ACTUAL, "city")))
+        link.area_height(
+            make.CONFIG, link.parse_manifest_topic(link.manifest_topic("elsewhere", KeyUse.ACTUAL, "city"))
+        )
 
 
 # Topics
@@ -312,7 +314,7 @@ def test_area_off_the_chain_has_no_height() -> None:
 def test_topics_are_the_published_ones() -> None:
     assert [
         link.KEYS_TOPIC,
-        link.manifest_topic("210202000000", Use.ACTUAL, "city"),
+        link.manifest_topic("210202000000", KeyUse.ACTUAL, "city"),
         link.speaker_manifest_topic("sp-1", "exercise", "city"),
         *(topic("sp-1") for topic in (link.config_topic, link.state_topic, link.receipt_topic, link.hello_topic)),
         *(topic("sp-1") for topic in (link.hello_answer_topic, link.ask_topic, link.answer_topic)),
@@ -335,8 +337,8 @@ def test_topics_are_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize("kind", ["area", "speaker"])
-@pytest.mark.parametrize("use", [Use.ACTUAL, Use.EXERCISE])
-def test_manifest_topic_comes_apart_and_together(kind: str, use: Use) -> None:
+@pytest.mark.parametrize("use", [KeyUse.ACTUAL, KeyUse.EXERCISE])
+def test_manifest_topic_comes_apart_and_together(kind: str, use: KeyUse) -> None:
     topic = f"tocsin/v1/{kind}/x-1/manifest/{use}/city"
     stream = link.parse_manifest_topic(topic)
     assert (stream, stream.topic) == ((link.StreamKind(kind), "x-1", use, "city"), topic)
@@ -358,7 +360,7 @@ def test_manifest_topic_comes_apart_and_together(kind: str, use: Use) -> None:
     ],
 )
 def test_other_topics_are_no_manifest_topics(topic: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         link.parse_manifest_topic(topic)
     assert refused.value.reason is Refusal.MALFORMED
 
@@ -370,7 +372,7 @@ def test_speaker_topic_names_speaker_and_branch() -> None:
 
 @pytest.mark.parametrize("topic", ["", "tocsin/v1/speaker/sp-1", "tocsin/v1/speaker/Sp/state", "tocsin/v1/area/a/live"])
 def test_other_topics_name_no_speaker(topic: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(LinkRefused):
         link.parse_speaker_topic(topic)
 
 
@@ -379,12 +381,12 @@ def test_no_topic_is_built_from_a_bad_name(name: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
         link.state_topic(name)
     with pytest.raises(ValueError, match="not a name"):
-        link.manifest_topic("a", Use.ACTUAL, name)
+        link.manifest_topic("a", KeyUse.ACTUAL, name)
 
 
 def test_no_stream_is_built_for_a_config_key() -> None:
     with pytest.raises(ValueError, match="use of a stream"):
-        link.manifest_topic("a", Use.CONFIG, "city")
+        link.manifest_topic("a", KeyUse.CONFIG, "city")
 
 
 # Reports

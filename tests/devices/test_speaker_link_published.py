@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from devices.protocols import asking, canary, document_json, documents, jws, report_json, selector, strict_json
 from devices.protocols import speaker_link as link
-from devices.protocols.refusals import Refusal, Refused
-from devices.protocols.speaker_link import Use
+from devices.protocols.refusals import LinkRefused, Refusal
+from devices.protocols.speaker_link import KeyUse
 from devices.speaker.choice import Obstacle
 from devices.speaker.sounding import NO_PREFACE
 from devices.speaker.standing import ACTUAL_ORDER
@@ -56,8 +56,8 @@ def test_addresses_are_the_topics() -> None:
     addresses = {name: channel["address"].format(**values) for name, channel in API["channels"].items()}
     assert addresses == {
         "keys": link.KEYS_TOPIC,
-        "areaManifest": link.manifest_topic("a", Use.ACTUAL, "i"),
-        "speakerManifest": link.speaker_manifest_topic("s", Use.ACTUAL, "i"),
+        "areaManifest": link.manifest_topic("a", KeyUse.ACTUAL, "i"),
+        "speakerManifest": link.speaker_manifest_topic("s", KeyUse.ACTUAL, "i"),
         "config": link.config_topic("s"),
         "state": link.state_topic("s"),
         "receipt": link.receipt_topic("s"),
@@ -156,7 +156,7 @@ def test_schema_allows_every_accepted_document(file: str, schema: str) -> None:
 
 def test_a_canary_is_as_the_schema_says() -> None:
     key = jws.SigningKey.from_seed("actual-1", b"a" * 32)
-    raw = canary.sign_canary(canary.Canary("actual-1", Use.ACTUAL, "gw-0", "n" * 22, 1), key)
+    raw = canary.sign_canary(canary.Canary("actual-1", KeyUse.ACTUAL, "gw-0", "n" * 22, 1), key)
     assert valid("Canary", _payload(raw.decode()))
     assert not any(valid(schema, _payload(raw.decode())) for schema in ("Manifest", "SpeakerConfig", "HelloAnswer"))
 
@@ -237,7 +237,7 @@ def refusal_of(**changes: object) -> Refusal | None:
         document_json.decode_manifest(
             strict_json.canonical({**members, "orders": [{**members["orders"][0], **changes}]})
         )
-    except Refused as refused:
+    except LinkRefused as refused:
         return refused.reason
     return None
 
@@ -262,11 +262,11 @@ def test_readme_says_which_limits_are_over_cap() -> None:
     assert limit_row("text").startswith("500 characters a language†, 8 languages†")
     assert refusal_of(texts={"zh": "字" * 501}) is Refusal.OVER_CAP
     assert limit_row("config").endswith("16 staged recordings†")
-    with pytest.raises(Refused) as staged:
+    with pytest.raises(LinkRefused) as staged:
         document_json.decode_config(strict_json.canonical({**make.plain(make.CONFIG), "staged": [make.STAGED] * 17}))
     assert staged.value.reason is Refusal.OVER_CAP
     assert limit_row("header of a signed document") == "400 characters of base64url"
-    with pytest.raises(Refused) as header:
+    with pytest.raises(LinkRefused) as header:
         jws.header(b"A" * 401 + b"." + b"A" * 8 + b"." + b"A" * 86)
     assert header.value.reason is Refusal.MALFORMED
 

@@ -12,16 +12,16 @@ from services.dispatcher.domain.panels import (
     ANSWER_GRACE_US,
     REACH_WITHIN_US,
     TAKEN_FOR_US,
-    Asked,
     Confirmed,
     DeadlinePassed,
     Denied,
     DutyAnswered,
     PanelRequest,
+    RequestAsked,
     RequestEvent,
     RequestKind,
     RequestState,
-    Taken,
+    RequestTaken,
     Unheard,
     decide,
     may_take,
@@ -43,7 +43,7 @@ def due(effects: list[Effect]) -> list[int]:
 
 
 def test_a_new_request_says_who_asked_and_has_a_deadline() -> None:
-    after, effects = decide(DUTY, Asked(), NOW_US)
+    after, effects = decide(DUTY, RequestAsked(), NOW_US)
     facts: dict[str, object] = {"request": "r-1", "minutes": 5}
     due_us = NOW_US + REACH_WITHIN_US
     assert after == DUTY
@@ -54,11 +54,11 @@ def test_a_new_request_says_who_asked_and_has_a_deadline() -> None:
 
 
 def test_one_gateway_takes_it_and_another_only_after_that_one_has_had_its_time() -> None:
-    sent, effects = decide(DUTY, Taken("gw-0"), NOW_US)
+    sent, effects = decide(DUTY, RequestTaken("gw-0"), NOW_US)
     assert (sent, kinds(effects)) == (SENT, ["panel.duty_check.sent"])
-    assert decide(sent, Taken("gw-1"), NOW_US + TAKEN_FOR_US - 1) == (sent, [])
+    assert decide(sent, RequestTaken("gw-1"), NOW_US + TAKEN_FOR_US - 1) == (sent, [])
     assert not may_take(sent, NOW_US + TAKEN_FOR_US - 1)
-    again, _ = decide(sent, Taken("gw-1"), NOW_US + TAKEN_FOR_US)
+    again, _ = decide(sent, RequestTaken("gw-1"), NOW_US + TAKEN_FOR_US)
     assert again.gateway == "gw-1"
 
 
@@ -114,7 +114,7 @@ ENDED = [replace(CONFIRMED, state=s) for s in (RequestState.ANSWERED, RequestSta
 
 @pytest.mark.parametrize("before", ENDED)
 @pytest.mark.parametrize(
-    "event", [Taken("gw-1"), Confirmed(), Denied(), Unheard("gw-0"), DutyAnswered(1), DeadlinePassed()]
+    "event", [RequestTaken("gw-1"), Confirmed(), Denied(), Unheard("gw-0"), DutyAnswered(1), DeadlinePassed()]
 )
 def test_what_comes_after_the_end_changes_nothing(before: PanelRequest, event: RequestEvent) -> None:
     assert decide(before, event, NOW_US + 9) == (before, [])

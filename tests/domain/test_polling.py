@@ -18,11 +18,11 @@ from services.dispatcher.domain.polling import (
     RETRY_AFTER_S_MAX,
     SEEN_MAX,
     USELESS_AFTER_US,
-    Answered,
-    Due,
-    Entry,
     Failed,
     Poll,
+    PollAnswered,
+    PollDue,
+    PolledEntry,
     PollEffect,
     PollEvent,
     Round,
@@ -36,7 +36,7 @@ URL = "https://alerts.example.cn/list.atom"
 POLL = Poll("met", URL, every_s=60)
 T0 = 1_782_864_000_000_000
 S = 1_000_000
-A, B, C = (Entry(name, f"https://alerts.example.cn/{name}.xml") for name in "abc")
+A, B, C = (PolledEntry(name, f"https://alerts.example.cn/{name}.xml") for name in "abc")
 VALIDATORS = {"etag": '"v1"', "last-modified": "Wed, 01 Jul 2026 00:00:00 GMT"}
 
 
@@ -47,8 +47,8 @@ def wake(due_us: int) -> WakeAt:
     return WakeAt(Timer.POLL, "met", due_us, due_us + USELESS_AFTER_US)
 
 
-def listed(*entries: Entry, digest: str = "d1", headers: dict[str, str] | None = None) -> Answered:
-    return Answered(200, VALIDATORS if headers is None else headers, digest, 0.5, entries)
+def listed(*entries: PolledEntry, digest: str = "d1", headers: dict[str, str] | None = None) -> PollAnswered:
+    return PollAnswered(200, VALIDATORS if headers is None else headers, digest, 0.5, entries)
 
 
 def after(*events: PollEvent, poll: Poll = POLL) -> Poll:
@@ -68,7 +68,7 @@ def effects(poll: Poll, event: PollEvent) -> list[PollEffect]:
 
 
 def test_a_first_poll_asks_for_the_whole_list_and_sets_the_next() -> None:
-    asked, done = decide(POLL, Due(0.5), T0)
+    asked, done = decide(POLL, PollDue(0.5), T0)
     assert done == [wake(T0 + 60 * S), ASK]
     assert asked == replace(POLL, next_due_us=T0 + 60 * S, asked=True)
 
@@ -89,14 +89,14 @@ def test_validators_are_kept_once_every_entry_is_taken() -> None:
 
 
 def test_after_a_crash_between_answer_and_taking_the_list_is_asked_for_anew_and_delivered_again() -> None:
-    crashed = after(listed(A, B), Due(0.5))
+    crashed = after(listed(A, B), PollDue(0.5))
     assert crashed.round is None
     assert conditions(crashed) == {}
     assert delivered(crashed, listed(A, B)) == "ab"
 
 
 def test_entries_taken_late_are_seen_though_their_round_is_over() -> None:
-    late = after(listed(A, B), Due(0.5), Settled(("a",)))
+    late = after(listed(A, B), PollDue(0.5), Settled(("a",)))
     assert late.seen == ("a",)
     assert delivered(late, listed(A, B)) == "b"
 
@@ -107,12 +107,12 @@ def test_entries_taken_late_are_seen_though_their_round_is_over() -> None:
         [listed()],
         [listed(A), Settled(("a",))],
         [listed(A), Settled(failed=(("a", "http_403"),))],
-        [Answered(503, {}, "", 0.5)],
+        [PollAnswered(503, {}, "", 0.5)],
         [Failed("unreachable", 0.5)],
     ],
 )
 def test_an_errand_is_open_until_its_answer_is_settled_or_known_not_to_come(settled: list[PollEvent]) -> None:
-    poll = after(Due(0.5))
+    poll = after(PollDue(0.5))
     for event in settled:
         assert poll.asked
         poll = after(event, poll=poll)
@@ -120,12 +120,12 @@ def test_an_errand_is_open_until_its_answer_is_settled_or_known_not_to_come(sett
 
 
 def test_what_was_settled_late_leaves_the_next_errand_open() -> None:
-    assert after(Due(0.5), listed(A), Due(0.5), Settled(("a",))).asked
+    assert after(PollDue(0.5), listed(A), PollDue(0.5), Settled(("a",))).asked
 
 
 def test_an_unchanged_list_delivers_nothing() -> None:
     poll = after(listed(A), Settled(("a",)))
-    for same in (Answered(304, {}, "", 0.5), listed(A), Answered(200, VALIDATORS, "d1", 0.5)):
+    for same in (PollAnswered(304, {}, "", 0.5), listed(A), PollAnswered(200, VALIDATORS, "d1", 0.5)):
         assert effects(poll, same) == [wake(T0 + 60 * S)]
 
 
@@ -134,7 +134,7 @@ def test_an_entry_twice_in_a_list_is_delivered_once() -> None:
 
 
 def test_not_modified_to_a_question_without_validators_is_a_failure() -> None:
-    assert after(Answered(304, {}, "", 0.5)).reason == "http_304"
+    assert after(PollAnswered(304, {}, "", 0.5)).reason == "http_304"
 
 
 def test_an_entry_that_cannot_be_had_is_tried_again_and_then_given_up_in_the_log() -> None:
@@ -155,7 +155,7 @@ def test_an_entry_that_is_had_at_last_starts_counting_anew() -> None:
 
 
 def test_a_long_list_comes_in_rounds_one_right_after_the_other() -> None:
-    many = tuple(Entry(str(n)) for n in range(ENTRIES_PER_ROUND + 5))
+    many = tuple(PolledEntry(str(n)) for n in range(ENTRIES_PER_ROUND + 5))
     tokens = tuple(entry.token for entry in many)
     poll = after(listed(*many))
     assert poll.round is not None and poll.round.left == tokens[:ENTRIES_PER_ROUND]
@@ -177,8 +177,8 @@ def test_failures_are_logged_when_they_begin_when_they_change_and_when_they_end(
     for event in (
         Failed("unreachable", 0.0),
         Failed("unreachable", 0.0),
-        Answered(503, {}, "", 0.0),
-        Answered(200, {}, "d", 0.0),
+        PollAnswered(503, {}, "", 0.0),
+        PollAnswered(200, {}, "d", 0.0),
     ):
         poll, done = decide(poll, event, T0)
         said.append([(e.kind, e.why) for e in done if isinstance(e, Record)])
@@ -223,7 +223,7 @@ def test_a_slow_feed_is_not_asked_more_often_because_it_fails() -> None:
     ],
 )
 def test_a_server_that_asks_for_time_is_given_it_within_bounds(retry_after: str, wait_s: int) -> None:
-    assert after(Answered(503, {"retry-after": retry_after}, "", 0.0)).next_due_us == T0 + wait_s * S
+    assert after(PollAnswered(503, {"retry-after": retry_after}, "", 0.0)).next_due_us == T0 + wait_s * S
 
 
 @pytest.mark.parametrize("value", ["x" * 300, "a\r\nHost: other", "\x00", "é"])
@@ -234,7 +234,7 @@ def test_a_validator_that_could_not_be_sent_back_is_not_kept(value: str) -> None
 
 def test_what_the_list_still_shows_is_not_forgotten() -> None:
     poll = replace(POLL, seen=tuple(str(n) for n in range(SEEN_MAX)))
-    shown = listed(Entry("0"), Entry("new"))
+    shown = listed(PolledEntry("0"), PolledEntry("new"))
     poll = after(shown, Settled(("new",)), poll=poll)
     assert len(poll.seen) == SEEN_MAX
     assert poll.seen[-2:] == ("0", "new")
@@ -242,18 +242,18 @@ def test_what_the_list_still_shows_is_not_forgotten() -> None:
 
 
 def test_a_list_beyond_all_bounds_is_cut() -> None:
-    poll = after(listed(*(Entry(str(n)) for n in range(3 * ENTRIES_MAX))))
+    poll = after(listed(*(PolledEntry(str(n)) for n in range(3 * ENTRIES_MAX))))
     assert poll.round is not None
     assert len(poll.round.left) == ENTRIES_PER_ROUND
 
 
 TOKENS = st.sampled_from("abcdef")
-ENTRIES = st.lists(TOKENS.map(lambda token: Entry(token)), max_size=6).map(tuple)
+ENTRIES = st.lists(TOKENS.map(lambda token: PolledEntry(token)), max_size=6).map(tuple)
 DRAWS = st.floats(0, 1)
 EVENTS = st.one_of(
-    st.builds(Due, DRAWS),
+    st.builds(PollDue, DRAWS),
     st.builds(
-        Answered,
+        PollAnswered,
         st.sampled_from((200, 200, 204, 301, 304, 403, 503)),
         st.dictionaries(st.sampled_from(("etag", "last-modified", "retry-after")), st.text(max_size=20)),
         st.sampled_from(("d1", "d2")),
@@ -277,7 +277,7 @@ def test_in_any_history_validators_never_outrun_what_was_taken_and_a_timer_is_al
     settled: set[str] = set()
     for number, event in enumerate(history):
         now_us = T0 + number * S
-        if isinstance(event, Answered) and event.status == 200:
+        if isinstance(event, PollAnswered) and event.status == 200:
             event = replace(event, digest=f"{number}")
             shown[event.digest] = frozenset(entry.token for entry in event.entries)
         poll, done = decide(poll, event, now_us)

@@ -12,11 +12,11 @@ from services.dispatcher.domain.effects import EndSilence, RaiseSilence, Record,
 from services.dispatcher.domain.rhythm import (
     GRACE_US,
     USELESS_AFTER_US,
-    Due,
-    Expected,
     Heard,
     Listening,
     RhythmEvent,
+    RhythmExpected,
+    SilenceDue,
     SourceKind,
     Spoke,
     decide,
@@ -39,20 +39,23 @@ def wake(due_us: int) -> WakeAt:
 
 def test_a_source_of_which_a_rhythm_is_expected_is_watched_from_now_on() -> None:
     new = Heard("panel/p-1")
-    assert decide(new, Expected(HOUR_S), T0) == (replace(new, rhythm_s=HOUR_S, from_us=T0), [wake(DUE_US)])
+    assert decide(new, RhythmExpected(HOUR_S), T0) == (replace(new, rhythm_s=HOUR_S, from_us=T0), [wake(DUE_US)])
 
 
 def test_the_same_rhythm_again_changes_nothing() -> None:
-    assert decide(HEARD, Expected(HOUR_S), T0 + S) == (HEARD, [])
+    assert decide(HEARD, RhythmExpected(HOUR_S), T0 + S) == (HEARD, [])
 
 
 def test_another_rhythm_counts_from_when_it_was_last_heard() -> None:
     quicker = replace(HEARD, rhythm_s=60)
-    assert decide(HEARD, Expected(60), T0 + S) == (quicker, [wake(T0 + 60 * S + GRACE_US)])
+    assert decide(HEARD, RhythmExpected(60), T0 + S) == (quicker, [wake(T0 + 60 * S + GRACE_US)])
 
 
 def test_of_which_nothing_is_expected_any_more_the_timer_sleeps() -> None:
-    assert decide(HEARD, Expected(0), T0) == (replace(HEARD, rhythm_s=0), [Sleep(Timer.SOURCE_SILENT, "panel/p-1")])
+    assert decide(HEARD, RhythmExpected(0), T0) == (
+        replace(HEARD, rhythm_s=0),
+        [Sleep(Timer.SOURCE_SILENT, "panel/p-1")],
+    )
 
 
 def test_speaking_moves_no_timer() -> None:
@@ -65,20 +68,20 @@ def test_what_comes_late_never_makes_it_older() -> None:
 
 def test_a_timer_that_finds_a_word_since_is_set_anew() -> None:
     spoke = replace(HEARD, heard_us=T0 + 30 * 60 * S)
-    assert decide(spoke, Due(), DUE_US) == (spoke, [wake(DUE_US + 30 * 60 * S)])
+    assert decide(spoke, SilenceDue(), DUE_US) == (spoke, [wake(DUE_US + 30 * 60 * S)])
 
 
 def test_silence_beyond_rhythm_and_grace_is_raised() -> None:
-    assert decide(HEARD, Due(), DUE_US) == (HEARD, [RaiseSilence(HEARD.id)])
+    assert decide(HEARD, SilenceDue(), DUE_US) == (HEARD, [RaiseSilence(HEARD.id)])
 
 
 def test_a_source_that_never_spoke_is_raised_as_that() -> None:
     never = replace(HEARD, heard_us=0)
-    assert decide(never, Due(), DUE_US) == (never, [RaiseSilence(HEARD.id)])
+    assert decide(never, SilenceDue(), DUE_US) == (never, [RaiseSilence(HEARD.id)])
 
 
 def test_a_case_that_is_open_is_not_raised_again() -> None:
-    assert decide(CASE, Due(), DUE_US) == (CASE, [])
+    assert decide(CASE, SilenceDue(), DUE_US) == (CASE, [])
 
 
 def test_a_source_that_speaks_again_is_done_with_its_case_and_watched_anew() -> None:
@@ -97,21 +100,21 @@ def test_a_source_that_speaks_again_is_done_with_its_case_and_watched_anew() -> 
 
 
 def test_silence_under_maintenance_is_excused_and_a_whole_rhythm_given_after_it() -> None:
-    excused, effects = decide(HEARD, Due(excuse="it is under maintenance"), DUE_US)
+    excused, effects = decide(HEARD, SilenceDue(excuse="it is under maintenance"), DUE_US)
     assert (excused, effects) == (
         replace(HEARD, excused=True, from_us=DUE_US),
         [wake(DUE_US + HOUR_S * S + GRACE_US)],
     )
     later_us = DUE_US + HOUR_S * S + GRACE_US
-    back, effects = decide(excused, Due(), later_us)
+    back, effects = decide(excused, SilenceDue(), later_us)
     assert (back.excused, effects) == (False, [wake(later_us + HOUR_S * S + GRACE_US)])
-    assert decide(back, Due(), later_us + HOUR_S * S + GRACE_US)[1] == [RaiseSilence(HEARD.id)]
+    assert decide(back, SilenceDue(), later_us + HOUR_S * S + GRACE_US)[1] == [RaiseSilence(HEARD.id)]
 
 
 def test_silence_counts_from_when_this_system_began_to_listen() -> None:
     later = replace(HEARD, from_us=T0 + 600 * S)
-    assert decide(HEARD, Due(listening_us=T0 + 600 * S), DUE_US) == (later, [wake(DUE_US + 600 * S)])
-    assert decide(later, Due(listening_us=T0 + 600 * S), DUE_US + 600 * S) == (later, [RaiseSilence(HEARD.id)])
+    assert decide(HEARD, SilenceDue(listening_us=T0 + 600 * S), DUE_US) == (later, [wake(DUE_US + 600 * S)])
+    assert decide(later, SilenceDue(listening_us=T0 + 600 * S), DUE_US + 600 * S) == (later, [RaiseSilence(HEARD.id)])
 
 
 def test_a_wire_listens_anew_after_it_was_deaf() -> None:
@@ -124,7 +127,7 @@ def test_a_wire_listens_anew_after_it_was_deaf() -> None:
 
 
 def test_nobody_is_silent_while_this_system_was_away() -> None:
-    anew, effects = decide(HEARD, Due(missed="the timer came 3600 s late"), DUE_US + HOUR_S * S)
+    anew, effects = decide(HEARD, SilenceDue(missed="the timer came 3600 s late"), DUE_US + HOUR_S * S)
     assert anew == replace(HEARD, from_us=DUE_US + HOUR_S * S)
     assert effects == [wake(anew.due_us)]
 
@@ -150,8 +153,8 @@ def test_a_source_has_its_kind_in_its_name() -> None:
 
 EVENTS = st.one_of(
     st.builds(Spoke, st.integers(0, 10**6).map(lambda s: T0 + s * S), st.sampled_from(("", "alarm", "normal"))),
-    st.builds(Expected, st.sampled_from((0, 60, HOUR_S))),
-    st.builds(Due, st.sampled_from(("", "", "off")), st.sampled_from(("", "", "late"))),
+    st.builds(RhythmExpected, st.sampled_from((0, 60, HOUR_S))),
+    st.builds(SilenceDue, st.sampled_from(("", "", "off")), st.sampled_from(("", "", "late"))),
 )
 
 
@@ -159,7 +162,7 @@ EVENTS = st.one_of(
 def test_in_any_history_what_is_watched_has_a_timer_or_a_case(history: list[RhythmEvent]) -> None:
     heard, timer_us = Heard("panel/p-1"), None
     for number, event in enumerate(history):
-        if isinstance(event, Due):
+        if isinstance(event, SilenceDue):
             if timer_us is None:
                 continue
             timer_us = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import KeyDocument, LinkKey, Manifest, Use
+from devices.protocols.documents import KeyDocument, KeyUse, LinkKey, Manifest
 from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.refusals import NoKey
 from services.dispatcher.engine.air import streams
@@ -19,9 +19,9 @@ FAR_US = NOON_US * 2
 class Keys:
     """One key per use, both of the city, and the version of the key document that lists them."""
 
-    uses: tuple[Use, ...] = (Use.ACTUAL, Use.EXERCISE)
+    uses: tuple[KeyUse, ...] = (KeyUse.ACTUAL, KeyUse.EXERCISE)
     version: int = 1
-    private: dict[Use, SigningKey] = field(default_factory=dict)
+    private: dict[KeyUse, SigningKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.private = {use: SigningKey.generate(f"{use}-city-1") for use in self.uses}
@@ -30,14 +30,14 @@ class Keys:
     def document(self) -> KeyDocument:
         return KeyDocument(self.version, NOON_US, tuple(self._public(use) for use in self.uses))
 
-    def _public(self, use: Use) -> LinkKey:
+    def _public(self, use: KeyUse) -> LinkKey:
         return self.private[use].public_link_key(use, "city", CITY, (1, 2, 3, 4), FAR_US)
 
     def signs(self, use: str, area_chain: tuple[str, ...]) -> bool:
-        return Use(use) in self.private and CITY in area_chain
+        return KeyUse(use) in self.private and CITY in area_chain
 
     def sign_manifest(self, manifest: Manifest, area_chain: tuple[str, ...]) -> bytes:
-        use = Use(speaker_link.parse_manifest_topic(manifest.stream).use)
+        use = KeyUse(speaker_link.parse_manifest_topic(manifest.stream).use)
         if not self.signs(use, area_chain):
             raise NoKey(use)
         return speaker_link.sign(manifest, self.private[use])

@@ -12,11 +12,11 @@ import pytest
 
 from services.dispatcher.domain.refusals import NotFound
 from services.dispatcher.engine.events import Event, Outcome, SignalArrived
-from services.dispatcher.engine.groups import GroupCommit, Lot, Taken
+from services.dispatcher.engine.groups import GroupCommit, Lot, LotTaken
 from services.dispatcher.engine.ports import StoreUnavailable
 from tests import builders
 
-Answered = Taken | NotFound | StoreUnavailable | SystemExit
+Answered = LotTaken | NotFound | StoreUnavailable | SystemExit
 
 
 class HeldEngine:
@@ -61,8 +61,8 @@ def arrived(*keys: str) -> list[SignalArrived]:
     return [SignalArrived(builders.storm_signal(key)) for key in keys]
 
 
-def new(*keys: str) -> Taken:
-    return Taken(frozenset(keys))
+def new(*keys: str) -> LotTaken:
+    return LotTaken(frozenset(keys))
 
 
 def all_at_once(engine: HeldEngine, lots: list[list[str]]) -> list[Answered]:
@@ -158,12 +158,12 @@ def test_of_two_requests_under_one_key_each_is_told_of_its_own() -> None:
     town = builders.town()
     group: GroupCommit[Lot] = GroupCommit(town.engine.handle)
 
-    def accept(**changes: Any) -> Taken:
+    def accept(**changes: Any) -> LotTaken:
         return group.accept([SignalArrived(builders.storm_signal(**changes))])
 
     assert [accept(), accept(), accept(headline="other"), accept()] == [
         new("cap/weather/1"),
         new(),
-        Taken(reused=frozenset({"cap/weather/1"})),
+        LotTaken(reused=frozenset({"cap/weather/1"})),
         new(),
     ]

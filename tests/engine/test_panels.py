@@ -14,7 +14,7 @@ from services.dispatcher.domain.panels import (
     PanelRequest,
     RequestKind,
     RequestState,
-    Taken,
+    RequestTaken,
     Unheard,
 )
 from services.dispatcher.domain.playbook import Corroboration, OnUnanswered
@@ -76,7 +76,7 @@ def newest(town: Town) -> PanelRequest:
 
 def confirmed(town: Town) -> PanelRequest:
     request = ask(town)
-    town.engine.handle([PanelReplied(request.id, Taken("gw-0")), PanelReplied(request.id, Confirmed())])
+    town.engine.handle([PanelReplied(request.id, RequestTaken("gw-0")), PanelReplied(request.id, Confirmed())])
     return newest(town)
 
 
@@ -166,8 +166,8 @@ def test_an_answer_that_nobody_asked_for_is_kept_as_information(town: Town) -> N
 
 def test_a_request_that_its_gateway_lost_is_taken_again(town: Town) -> None:
     request = ask(town)
-    town.engine.handle([PanelReplied(request.id, Taken("gw-0")), PanelReplied(request.id, Unheard("gw-0"))])
-    town.engine.handle([PanelReplied(request.id, Taken("gw-1"))])
+    town.engine.handle([PanelReplied(request.id, RequestTaken("gw-0")), PanelReplied(request.id, Unheard("gw-0"))])
+    town.engine.handle([PanelReplied(request.id, RequestTaken("gw-1"))])
     assert (newest(town).gateway, newest(town).state) == ("gw-1", RequestState.SENT)
 
 
@@ -178,7 +178,7 @@ def test_a_clock_that_is_off_is_set_once_a_day_and_never_twice_at_once(town: Tow
     with town.store.read() as read:
         (request,) = read.find(PanelRequest)
     assert (request.kind, request.person, request.why) == (RequestKind.SET_CLOCK, "", "its clock is off by 90 s")
-    town.engine.handle([PanelReplied(request.id, Taken("gw-0")), PanelReplied(request.id, Confirmed())])
+    town.engine.handle([PanelReplied(request.id, RequestTaken("gw-0")), PanelReplied(request.id, Confirmed())])
     town.clock.advance(DAY_S - 1)
     town.engine.handle([off])
     with town.store.read() as read:

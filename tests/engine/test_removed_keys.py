@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devices.protocols import speaker_link
-from devices.protocols.documents import Manifest, OrderState, SpeakerState, Use
+from devices.protocols.documents import KeyUse, Manifest, OrderState, SpeakerState
 from devices.protocols.jws import SigningKey
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState, Stopped, wire_order
 from services.dispatcher.domain.effects import Carry
@@ -42,7 +42,7 @@ def town() -> Town:
 def successor(version: int) -> Keys:
     """A signer with the key that stays, and this version of the key document."""
     keys = Keys(version=version)
-    keys.private[Use.ACTUAL] = SigningKey.generate(HELD.id)
+    keys.private[KeyUse.ACTUAL] = SigningKey.generate(HELD.id)
     return keys
 
 

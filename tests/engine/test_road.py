@@ -27,7 +27,7 @@ from services.dispatcher.engine.air.proving import VENUES_A_PIECE, VENUES_NAMED_
 from services.dispatcher.engine.events import (
     AudioRendered,
     IncidentClosed,
-    NotBroadcast,
+    NothingBroadcast,
     ServiceChanged,
     SignalArrived,
     TimerDue,
@@ -231,17 +231,17 @@ def test_deciding_not_to_broadcast_is_in_the_log_and_in_a_row(town: Town) -> Non
 
 def test_deciding_not_to_broadcast_is_recorded_where_nothing_was_drafted(town: Town) -> None:
     incident = town.signal(fire_signal(hazard="smog"))
-    town.engine.handle([NotBroadcast(incident, "li", DUTY, "harmless")])
+    town.engine.handle([NothingBroadcast(incident, "li", DUTY, "harmless")])
     assert town.incident(incident).alert == ""
     assert town.whys(incident, "incident.not_broadcast") == ["harmless"]
 
 
 def test_deciding_not_to_broadcast_an_incident_declines_its_draft(town: Town) -> None:
     incident = town.signal(storm_signal())
-    town.engine.handle([NotBroadcast(incident, "li", DUTY, "only drizzle")])
+    town.engine.handle([NothingBroadcast(incident, "li", DUTY, "only drizzle")])
     assert town.alert(incident).state is DECLINED
     with pytest.raises(NotAllowed):
-        town.engine.handle([NotBroadcast(incident, "eve", frozenset(), "no")])
+        town.engine.handle([NothingBroadcast(incident, "eve", frozenset(), "no")])
 
 
 def test_a_declined_alert_comes_back_only_with_something_new(town: Town) -> None:

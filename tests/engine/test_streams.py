@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devices.protocols import document_json, speaker_link
-from devices.protocols.documents import Manifest, Phase, Receipt, Step, StepKind, Use
+from devices.protocols.documents import KeyUse, Manifest, Phase, Receipt, Step, StepKind
 from devices.protocols.selector import Polygon
 from services.dispatcher.domain.broadcasts import (
     Act,
@@ -146,17 +146,17 @@ def test_a_stream_with_a_long_past_still_carries_a_new_order(town: Town, keys: K
 def test_without_a_key_of_that_use_nothing_is_signed(town: Town) -> None:
     alert = town.on_air()
     with pytest.raises(NoKey):
-        sign(town, alert.stream, Keys((Use.EXERCISE,)))
+        sign(town, alert.stream, Keys((KeyUse.EXERCISE,)))
 
 
 def test_actual_and_exercise_are_signed_by_different_keys(town: Town, keys: Keys) -> None:
     actual = town.on_air()
     drill = town.on_air(storm_signal("cap/drill/1", use=SignalUse.EXERCISE))
-    for alert, use in ((actual, Use.ACTUAL), (drill, Use.EXERCISE)):
+    for alert, use in ((actual, KeyUse.ACTUAL), (drill, KeyUse.EXERCISE)):
         signed = sign(town, alert.stream, keys)
         assert read(signed, keys).orders[0].status == use
         only_the_other = replace(keys.document, keys=tuple(k for k in keys.document.keys if k.use is not use))
-        with pytest.raises(speaker_link.Refused):
+        with pytest.raises(speaker_link.LinkRefused):
             speaker_link.read_manifest(signed.raw, signed.topic, only_the_other, None, None)
 
 
@@ -519,7 +519,7 @@ def test_an_all_clear_given_in_a_lost_time_and_withdrawn_by_people_can_be_given_
 def test_a_manifest_sweeps_nothing_that_began_after_it_was_made(town: Town, keys: Keys) -> None:
     alert = town.on_air()
     made = replace(read(sign(town, alert.stream, keys), keys), orders=(), issued=NOON_US - 1, swept=NOON_US - 1)
-    with pytest.raises(speaker_link.Refused):
+    with pytest.raises(speaker_link.LinkRefused):
         document_json.decode_manifest(document_json.encode(replace(made, swept=NOON_US)))
     assert found(town, replace(made, version=made.version + 60), b"newer") == "newer number"
     assert town.get(Broadcast, alert.id).state is ON_AIR

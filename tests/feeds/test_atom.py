@@ -18,8 +18,8 @@ from services.dispatcher.feeds.atom import (
     LIST_BYTES_MAX,
     PROBLEMS_MAX,
     SIGNALS_MAX,
+    AtomEntries,
     ListEntry,
-    Listing,
     read_list,
     reading,
 )
@@ -60,7 +60,7 @@ def alert_numbered(number: int) -> str:
 
 
 def test_an_atom_list_gives_its_entries_with_absolute_links_and_cap_fields() -> None:
-    assert read_list(LINKS.encode()) == Listing(
+    assert read_list(LINKS.encode()) == AtomEntries(
         (
             ListEntry(
                 "urn:example:rain-0001",
@@ -83,7 +83,7 @@ def test_an_atom_list_gives_its_entries_with_absolute_links_and_cap_fields() -> 
 
 
 def test_an_rss_list_gives_its_items_and_names_what_they_lack() -> None:
-    assert read_list(RSS.encode(), "https://alerts.example.cn/rss") == Listing(
+    assert read_list(RSS.encode(), "https://alerts.example.cn/rss") == AtomEntries(
         (
             ListEntry("rain-0001", "暴雨橙色预警", AT_8_US, "https://alerts.example.cn/cap/rain-0001.xml", None),
             ListEntry(

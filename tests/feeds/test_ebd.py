@@ -12,7 +12,7 @@ from services.dispatcher.domain.signals import Evidence, Place, Signal, SignalKi
 from services.dispatcher.feeds import FEEDS
 from services.dispatcher.feeds.ebd import answer, read, reading
 from services.dispatcher.feeds.ebd_message import Response
-from services.dispatcher.feeds.ebd_signature import EbdSignature, SignatureState, write_signature
+from services.dispatcher.feeds.ebd_signature import EbdSignature, EbdSignatureState, write_signature
 from services.dispatcher.feeds.ebd_tar import Member, write_package
 from tests.feeds.ebd_packets import (
     CANCEL,
@@ -171,12 +171,12 @@ def test_a_heartbeat_reports_nothing_and_says_so() -> None:
 
 
 def test_what_is_known_of_a_signature_is_said_and_no_more() -> None:
-    assert (read(ORDER.encode()).signature, read(package(BODY)).signature) == (SignatureState.ABSENT,) * 2
+    assert (read(ORDER.encode()).signature, read(package(BODY)).signature) == (EbdSignatureState.ABSENT,) * 2
     found = read(package(BODY, SIGNATURE))
-    assert (found.signature, found.signed) == (SignatureState.NOT_VERIFIED, SIGNED)
+    assert (found.signature, found.signed) == (EbdSignatureState.NOT_VERIFIED, SIGNED)
     assert str(found.signature) == "read, not verified"
     unreadable = read(package(BODY, replace(SIGNATURE, content=b"<Signature/>")))
-    assert (unreadable.signature, unreadable.packet is None) == (SignatureState.UNREADABLE, False)
+    assert (unreadable.signature, unreadable.packet is None) == (EbdSignatureState.UNREADABLE, False)
 
 
 def test_with_a_door_to_check_signatures_only_one_that_holds_lets_a_packet_in() -> None:
@@ -186,13 +186,13 @@ def test_with_a_door_to_check_signatures_only_one_that_holds_lets_a_packet_in() 
         asked.append((body, signature))
         return body == BODY.content
 
-    assert read(package(BODY, SIGNATURE), holds).signature is SignatureState.VERIFIED
+    assert read(package(BODY, SIGNATURE), holds).signature is EbdSignatureState.VERIFIED
     assert asked == [(BODY.content, SIGNED)]
     changed = replace(BODY, content=with_(ORDER, ("<Severity>2", "<Severity>1")))
     for members, state in (
-        ((changed, SIGNATURE), SignatureState.WRONG),
-        ((BODY,), SignatureState.ABSENT),
-        ((BODY, replace(SIGNATURE, content=b"x")), SignatureState.UNREADABLE),
+        ((changed, SIGNATURE), EbdSignatureState.WRONG),
+        ((BODY,), EbdSignatureState.ABSENT),
+        ((BODY, replace(SIGNATURE, content=b"x")), EbdSignatureState.UNREADABLE),
     ):
         found = read(package(*members), holds)
         assert (found.packet, found.signature) == (None, state)

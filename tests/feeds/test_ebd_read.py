@@ -16,14 +16,14 @@ from services.dispatcher.feeds.ebd_message import (
     BroadcastLog,
     ConnectionCheck,
     Content,
-    Coverage,
     DataRequest,
     Dispatch,
+    EbdCoverage,
+    EbdOrder,
     EbdType,
     Head,
     LogItem,
     MsgType,
-    Order,
     Packet,
     Recognised,
     ResourceBroadcast,
@@ -62,7 +62,7 @@ def test_an_order_of_the_newer_generation_is_read_whole() -> None:
     assert (found.problems, found.id) == ((), EBDID)
     assert found.packet == Packet(
         Head(EBDID, EbdType.EBM, PLATFORM, SENT_US + 5_000_000, OURS, "http://platform.example.cn/ebd", "", "1.0"),
-        Order(
+        EbdOrder(
             id=EBMID,
             msg_type=MsgType.REQUEST,
             sender_name="示例市应急广播平台",
@@ -89,7 +89,7 @@ def test_an_order_of_the_newer_generation_is_read_whole() -> None:
 
 def test_old_names_and_forms_are_read_and_every_one_of_them_is_named() -> None:
     order = body_of(OLD_FORMS.encode())
-    assert isinstance(order, Order)
+    assert isinstance(order, EbdOrder)
     assert accepted(OLD_FORMS.encode()).head.source == "010233110000000001"
     assert order.related == ("010233110000000001202606300009",)
     assert (order.sent_us, order.start_us, order.end_us) == (SENT_US, SENT_US, SENT_US + HOUR_US)
@@ -109,7 +109,7 @@ def test_old_names_and_forms_are_read_and_every_one_of_them_is_named() -> None:
 
 def test_a_cancelling_order_needs_no_content() -> None:
     order = body_of(CANCEL.encode())
-    assert isinstance(order, Order)
+    assert isinstance(order, EbdOrder)
     assert (order.msg_type, order.related, order.content) == (MsgType.CANCEL, (EBMID,), None)
     assert warned(CANCEL.encode()) == []
 
@@ -117,7 +117,7 @@ def test_a_cancelling_order_needs_no_content() -> None:
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the sample files are not here")
 def test_a_real_order_is_read_with_what_its_vendor_added_named() -> None:
     order = body_of(SAMPLE.read_bytes())
-    assert isinstance(order, Order)
+    assert isinstance(order, EbdOrder)
     assert (order.id, order.severity, order.event_type) == ("42102000000000101010101202611200001", 4, "11000")
     assert [where.rsplit("/", 1)[1] for code, where in warned(SAMPLE.read_bytes()) if code == "element_unknown"] == [
         "SysTask",
@@ -128,7 +128,7 @@ def test_a_real_order_is_read_with_what_its_vendor_added_named() -> None:
 
 @pytest.mark.parametrize("name", ["DEST", "EBDTime", "SRC", "EBDVersion", "Dispatch", "RelatedInfo", "AreaCode"])
 def test_a_missing_part_that_an_order_can_do_without_does_not_lose_it(name: str) -> None:
-    assert isinstance(body_of(cut(ORDER, name)), Order)
+    assert isinstance(body_of(cut(ORDER, name)), EbdOrder)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_the_present_name_counts_where_the_old_one_stands_beside_it() -> None:
 def test_severities_that_are_none_are_left_out() -> None:
     for written, read in (("0", 0), ("15", 15), ("7", None), ("红", None), ("-1", None)):
         order = body_of(with_(ORDER, ("<Severity>2", f"<Severity>{written}")))
-        assert isinstance(order, Order)
+        assert isinstance(order, EbdOrder)
         assert order.severity == read
 
 
 def test_area_codes_that_are_none_are_left_out_and_the_rest_kept() -> None:
     raw = with_(ORDER, ("210203000000</AreaCode>", "abc,， 210204,1,99999999999999</AreaCode>"))
     order = body_of(raw)
-    assert isinstance(order, Order) and order.content is not None
+    assert isinstance(order, EbdOrder) and order.content is not None
     assert order.content.areas == ("210202000000", "210204000000")
     assert {code for code, _ in warned(raw)} == {"area_malformed", "area_length"}
 
@@ -186,7 +186,7 @@ def test_area_codes_are_capped() -> None:
     many = ",".join(f"{210000000000 + n}" for n in range(AREAS_MAX + 5))
     raw = with_(ORDER, ("210202000000,210203000000", many))
     order = body_of(raw)
-    assert isinstance(order, Order) and order.content is not None
+    assert isinstance(order, EbdOrder) and order.content is not None
     assert len(order.content.areas) == AREAS_MAX
     assert [code for code, _ in warned(raw)] == ["too_many"]
 
@@ -198,7 +198,7 @@ def test_an_id_that_could_not_stand_in_a_key_is_refused(id: str) -> None:
 
 def test_an_odd_id_is_kept_as_it_is() -> None:
     order = body_of(with_(ORDER, (f"<EBMID>{EBMID}", "<EBMID>EBM-7_a")))
-    assert isinstance(order, Order)
+    assert isinstance(order, EbdOrder)
     assert order.id == "EBM-7_a"
 
 
@@ -232,7 +232,7 @@ def test_an_odd_id_is_kept_as_it_is() -> None:
             "EBMBrdLog",
             f"<EBMBrdItem><EBM><EBMID>{EBMID}</EBMID></EBM><BrdStateCode>3</BrdStateCode><BrdStateDesc>成功"
             "</BrdStateDesc><Coverage><CoverageRate>1</CoverageRate></Coverage></EBMBrdItem>",
-            BroadcastLog((LogItem(EBMID, 3, "成功", Coverage(1_000_000)),)),
+            BroadcastLog((LogItem(EBMID, 3, "成功", EbdCoverage(1_000_000)),)),
         ),
         (
             "EBMStateResponse",
@@ -246,7 +246,7 @@ def test_an_odd_id_is_kept_as_it_is() -> None:
                 SENT_US,
                 4,
                 "部分",
-                Coverage(250_000, ("210202000000",), (1, 4, 4, 118)),
+                EbdCoverage(250_000, ("210202000000",), (1, 4, 4, 118)),
                 (ResourceBroadcast(OURS, (SystemBroadcast(None, "(1,2,3)", None, None, "", 2, ""),)),),
             ),
         ),
@@ -287,7 +287,7 @@ def test_a_coverage_is_read_in_every_form_and_never_as_more_than_it_says(
     )
     read = body_of(packet_of("EBMBrdLog", body))
     assert isinstance(read, BroadcastLog)
-    assert read.items[0].coverage == Coverage(ppm)
+    assert read.items[0].coverage == EbdCoverage(ppm)
     assert (code in {each for each, _ in warned(packet_of("EBMBrdLog", body))}) == (code is not None)
 
 

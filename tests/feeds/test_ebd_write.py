@@ -14,7 +14,7 @@ from services.dispatcher.feeds.ebd_message import (
     Body,
     BrdState,
     ConnectionCheck,
-    Coverage,
+    EbdCoverage,
     EbdType,
     Head,
     Packet,
@@ -42,7 +42,7 @@ STATE = StateResponse(
     SENT_US,
     BrdState.FAILED,
     "部分终端未播发",
-    Coverage(985_000, ("210202000000", "210203000000"), (1, 4, 4, 118)),
+    EbdCoverage(985_000, ("210202000000", "210203000000"), (1, 4, 4, 118)),
     (
         ResourceBroadcast(
             OURS,
@@ -118,7 +118,7 @@ def test_a_state_that_is_written_is_read_back(
 ) -> None:
     targeted, played = counts
     state = brd_state(targeted=targeted, played=played, start_us=time_us, now_us=time_us, over=True)
-    coverage = Coverage(coverage_rate(targeted, played), tuple(areas))
+    coverage = EbdCoverage(coverage_rate(targeted, played), tuple(areas))
     body = replace(STATE, report_us=time_us, state=int(state), state_words=words, coverage=coverage)
     packet = Packet(replace(HEAD, type=EbdType.EBM_STATE_RESPONSE), body)
     assert written(packet) == packet
@@ -151,9 +151,9 @@ def test_success_for_less_than_everybody_is_not_written() -> None:
     "change",
     [
         {"coverage": None},
-        {"coverage": Coverage(None, ("210202000000",))},
-        {"coverage": Coverage(1_000_001, ("210202000000",))},
-        {"coverage": Coverage(1_000, ())},
+        {"coverage": EbdCoverage(None, ("210202000000",))},
+        {"coverage": EbdCoverage(1_000_001, ("210202000000",))},
+        {"coverage": EbdCoverage(1_000, ())},
         {"state": 6},
         {"state": None},
         {"resources": ()},

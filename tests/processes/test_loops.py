@@ -8,7 +8,7 @@ import time
 import structlog.testing
 
 from services.dispatcher.engine.ports import Conflict, StoreUnavailable
-from services.dispatcher.processes.wiring import STORE_AWAY_S, Loop
+from services.dispatcher.processes.wiring import STORE_AWAY_S, LoopThread
 
 WITHIN_S = 30
 
@@ -23,7 +23,7 @@ def _run(*failures: Exception) -> tuple[float, list[str]]:
         done.set()
 
     with structlog.testing.capture_logs() as logged:
-        loop, began = Loop("copies", step, 60.0), time.monotonic()
+        loop, began = LoopThread("copies", step, 60.0), time.monotonic()
         loop.start()
         assert done.wait(WITHIN_S)
         took_s = time.monotonic() - began

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from devices.protocols.gb26875 import Command, Frame, TimeTag
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
-from services.dispatcher.adapters.gb26875_server import Limits, PanelServer
+from services.dispatcher.adapters.gb26875_server import PanelServer, StrangerLimits
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.panels import PanelRequest, RequestKind, RequestState
 from services.dispatcher.domain.rhythm import Heard
@@ -67,7 +67,7 @@ def play(town: Town, story: Callable[[Gateway, Gateway], Awaitable[None]]) -> No
                     commit=town.engine.handle,
                     now_us=town.clock.now_us,
                     metrics=PanelMetrics(CollectorRegistry()),
-                    limits=Limits(resend_s=0.05, resends=1),
+                    limits=StrangerLimits(resend_s=0.05, resends=1),
                 )
                 desk = PanelDesk(town.store, town.engine, name, lambda: None)
                 port = await server.start("127.0.0.1", 0)

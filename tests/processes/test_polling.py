@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.dispatcher.adapters.celery_app import make_celery
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.adapters.tasks import WorkerTasks
 from services.dispatcher.domain.effects import Carry, Timer, WakeAt
 from services.dispatcher.domain.incidents import Incident
@@ -118,8 +118,8 @@ def system(tmp_path: Path, publisher: Publisher) -> Iterator[System]:
         (tmp_path / "secrets.json").write_text(json.dumps({"redis_url": redis.url}))
         engine = builders.engine(store)
         carriers: dict[str, Carrier] = {Carry.POLL_FEED: WorkerTasks(store, make_celery(redis.url), soon).poll}
-        relay = Relay(store, engine, carriers, "test", SystemClock(), soon)
-        running = System(tmp_path, store, redis, relay, TimerPass(engine, store, SystemClock()), start_worker(tmp_path))
+        relay = Relay(store, engine, carriers, "test", HostClock(), soon)
+        running = System(tmp_path, store, redis, relay, TimerPass(engine, store, HostClock()), start_worker(tmp_path))
         try:
             yield running
         finally:

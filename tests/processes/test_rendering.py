@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from services.dispatcher.adapters.celery_app import make_celery
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import HostClock, SqlStore
 from services.dispatcher.adapters.tasks import WorkerTasks
 from services.dispatcher.domain.broadcasts import Broadcast, BroadcastState
 from services.dispatcher.domain.effects import Carry, Save
@@ -71,7 +71,7 @@ class System:
                 raise
 
         carriers: dict[str, Carrier] = {Carry.RENDER_AUDIO: render, Carry.RENDER_AHEAD: tasks.render_ahead}
-        return Relay(self.store, self.engine, carriers, "test", SystemClock(), SOON)
+        return Relay(self.store, self.engine, carriers, "test", HostClock(), SOON)
 
     def until(self, done: Callable[[], object]) -> None:
         """Let the relay go on until this is so; a worker that ended is started again, as its supervisor would."""

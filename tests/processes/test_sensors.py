@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from devices.protocols.sensor_mqtt import SensorKind, SensorState
-from devices.protocols.speaker_link import Use as KeyUse
+from devices.protocols.speaker_link import KeyUse as KeyUse
 from services.dispatcher.adapters.keystore import KeyFolder, Scope
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.domain.effects import Carry

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatcher.adapters.celery_app import Task, enqueue, make_celery
+from services.dispatcher.adapters.celery_app import WorkerTask, enqueue, make_celery
 from services.dispatcher.adapters.store import SqlStore
 from services.dispatcher.engine.cities import import_city
 from services.dispatcher.processes.children import Child, Redis, free_port
@@ -80,7 +80,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_children_do_the_tasks_and_one_scrape_counts_them_all(worker: Running) -> None:
     app = make_celery(worker.redis.url)
     for _ in range(8):
-        enqueue(app, Task.CANARY, {"asked_us": 0}, expires_s=60)
+        enqueue(app, WorkerTask.CANARY, {"asked_us": 0}, expires_s=60)
     worker.child.wait_until(lambda: worker.canaries_back() == 8, within_s=ANSWER_S_MAX)
     worker.child.wait_until(lambda: worker.metrics().get("tocsin_worker_canaries_total") == 8, within_s=ANSWER_S_MAX)
 

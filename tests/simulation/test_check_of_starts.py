@@ -10,8 +10,8 @@ import pytest
 from devices.protocols.documents import Manifest, Order
 from devices.protocols.jws import SigningKey
 from devices.protocols.speaker_link import digest, manifest_topic, sign
-from devices.speaker.claims import Claim, Held
-from devices.speaker.events import Plan
+from devices.speaker.claims import Claim, HeldManifest
+from devices.speaker.events import SoundPlan
 from simulators.checks import Ears
 from simulators.city import CITY, ISSUER, Genuine
 from simulators.endpoint import Heard, SimulatedSpeaker
@@ -38,13 +38,13 @@ class Street:
         raw = sign(manifest, by or self.keys.private["actual"])
         self.keys.genuine[raw] = Genuine(raw, manifest)
         before = self.speaker.state
-        held = Held(Claim(""), self.version, digest(raw))
+        held = HeldManifest(Claim(""), self.version, digest(raw))
         papers = replace(before.papers, keys=self.keys.document, streams={TOPIC: held})
         self.speaker.state = replace(before, papers=papers)
         self.ears.took(self.speaker, TOPIC, raw, before, whole)
 
     def plays(self, order: Order, after_s: int) -> None:
-        plan = Plan(f"actual/{order.id}", "actual", order.rev, 1, (), 60, 8_000, order.level, "alert", "11B03")
+        plan = SoundPlan(f"actual/{order.id}", "actual", order.rev, 1, (), 60, 8_000, order.level, "alert", "11B03")
         heard = Heard(self.speaker.disk.journal, plan, self.now_us + after_s * S, 8_000)
         self.speaker.heard.append(heard)
         self.ears.began(self.speaker, heard)

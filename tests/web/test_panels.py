@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.dispatcher.domain.panels import Confirmed, Taken
+from services.dispatcher.domain.panels import Confirmed, RequestTaken
 from services.dispatcher.engine.events import PanelReplied
 from services.dispatcher.engine.rows import PanelLive
 from services.dispatcher.engine.sources.panels import StrangerHeard, note_heard, note_strangers
@@ -70,7 +70,9 @@ def test_a_duty_check_shows_who_asked_and_what_came_of_it(api: Api) -> None:
         "operator": None,
     }
     assert refusal(api.post("chief", f"/api/panels/{PANEL}/duty-check", {})) == (409, "still_asking")
-    api.town.engine.handle([PanelReplied(request["id"], Taken("gw-0")), PanelReplied(request["id"], Confirmed())])
+    api.town.engine.handle(
+        [PanelReplied(request["id"], RequestTaken("gw-0")), PanelReplied(request["id"], Confirmed())]
+    )
     api.town.clock.advance(3 * 60 + 30)
     api.town.pass_timers()
     story = api.get("duty", f"/api/panels/{PANEL}").json()

@@ -15,7 +15,7 @@ from functools import lru_cache
 from devices.protocols import chime, wav
 from devices.protocols.chime import Pattern
 from devices.protocols.documents import Phase
-from devices.protocols.wav import Sound
+from devices.protocols.wav import WavSound
 
 from ..domain.signals import Problem, Use
 from .child import ChildFailed
@@ -61,7 +61,7 @@ class Rendered:
 class _Voice:
     """What is said: clips in order and the pause between them. No clips: nothing could be said."""
 
-    clips: tuple[Sound, ...]
+    clips: tuple[WavSound, ...]
     pause_ms: int
     spoken: bool
     problems: tuple[Problem, ...]
@@ -149,11 +149,11 @@ def _chime(ffmpeg: Ffmpeg, pattern: Pattern, level: int) -> AudioSegment:
     return _levelled(ffmpeg, chime.attention(pattern, RATE, level))
 
 
-def _levelled(ffmpeg: Ffmpeg, sound: Sound) -> AudioSegment:
-    return _segment(Sound(RATE, ffmpeg.levelled(wav.write(sound))))
+def _levelled(ffmpeg: Ffmpeg, sound: WavSound) -> AudioSegment:
+    return _segment(WavSound(RATE, ffmpeg.levelled(wav.write(sound))))
 
 
-def _plain(sound: Sound) -> AudioSegment:
+def _plain(sound: WavSound) -> AudioSegment:
     """Loudness as near as RMS comes to it, when nothing is there that measures loudness."""
     segment = _segment(sound).set_frame_rate(FALLBACK_RATE)
     return segment.apply_gain(min(TARGET_LUFS - segment.dBFS, PEAK_DBTP_MAX - _BETWEEN_SAMPLES_DB - segment.max_dBFS))
@@ -175,7 +175,7 @@ def _loudness_problems(ffmpeg: Ffmpeg, data: bytes) -> list[Problem]:
     return [_warning("loudness_off", message)]
 
 
-def _segment(sound: Sound) -> AudioSegment:
+def _segment(sound: WavSound) -> AudioSegment:
     return AudioSegment(data=sound.pcm, sample_width=2, frame_rate=sound.rate, channels=1)
 
 
@@ -184,7 +184,7 @@ def _rest(ms: int, rate: int) -> AudioSegment:
 
 
 def _wav(segment: AudioSegment) -> bytes:
-    return wav.write(Sound(segment.frame_rate, segment.raw_data))
+    return wav.write(WavSound(segment.frame_rate, segment.raw_data))
 
 
 def _warning(code: str, message: str) -> Problem:

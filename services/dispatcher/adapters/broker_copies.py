@@ -95,7 +95,7 @@ class BrokerCopies:
         now_us = self._clock.now_us()
         try:
             manifest = speaker_link.read_manifest(stream.signed, stream.id, self._signer.document, None, now_us)
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             reason = str(refused.reason)
         else:
             if now_us <= manifest.fresh_until:

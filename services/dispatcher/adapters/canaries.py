@@ -206,7 +206,7 @@ class Canaries:
         flight = self._out.pop(mine) if mine is not None else None
         try:
             canary = read_canary(raw, topic, self._document(), now_us)
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             self._metrics.failures.labels(str(refused.reason)).inc()
             certain = flight is not None or refused.reason is speaker_link.Refusal.KEY_EXPIRED
             return certain and self._failed(kid, str(refused.reason))
@@ -242,7 +242,7 @@ class Canaries:
         """The key document as the broker holds it. Raises the link's Refused."""
         raw = self._broker_keys()
         if raw is None:
-            raise speaker_link.Refused(speaker_link.Refusal.NO_KEYS)
+            raise speaker_link.LinkRefused(speaker_link.Refusal.NO_KEYS)
         return _read_keys(raw, self._signer.root)
 
     def _broker_keys(self) -> bytes | None:

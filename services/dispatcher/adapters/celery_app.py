@@ -34,7 +34,7 @@ Payload: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[dict[str, Any]], None]
 
 
-class Task(StrEnum):
+class WorkerTask(StrEnum):
     """The tasks there are; what each payload holds is between the relay and the worker process."""
 
     RENDER = "tocsin.render"
@@ -97,11 +97,11 @@ def register_tasks(app: Celery, *, render: Work, canary: Work, poll: Work) -> No
 
     A callable that raises is logged by Celery and its task is acknowledged: without a row the relay asks again."""
     app.steps["consumer"].add(_FirmAcknowledgement)
-    for name, work in ((Task.RENDER, render), (Task.CANARY, canary), (Task.POLL, poll)):
+    for name, work in ((WorkerTask.RENDER, render), (WorkerTask.CANARY, canary), (WorkerTask.POLL, poll)):
         app.task(_one_payload(work), name=name.value, shared=False)
 
 
-def enqueue(app: Celery, task: Task, payload: Payload, *, expires_s: float, idle: bool = False) -> None:
+def enqueue(app: Celery, task: WorkerTask, payload: Payload, *, expires_s: float, idle: bool = False) -> None:
     """Hand a payload to whichever worker is free; one that finds it older than `expires_s` drops it. What is for `idle`
     workers waits until the rest of the queue is empty.
 

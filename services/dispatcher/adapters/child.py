@@ -18,7 +18,7 @@ _COMPLAINT_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ChildEnded:
     """A program that ended by itself with status 0. `complaint` is the end of what it wrote to standard error."""
 
     output: bytes
@@ -34,7 +34,7 @@ class ChildFailed(Exception):
         super().__init__(f"{code}: {complaint}" if complaint else code)
 
 
-def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max: int) -> Ended:
+def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max: int) -> ChildEnded:
     """Run a program to its end with `given` as its standard input. Raises ChildFailed."""
     with tempfile.TemporaryFile() as complaints:
         try:
@@ -66,7 +66,7 @@ def run(argv: Sequence[str], given: bytes, *, timeout_s: float, output_bytes_max
         raise ChildFailed("too_slow", f"{argv[0]} did not finish within {timeout_s:g} seconds.")
     if status != 0:
         raise ChildFailed("refused", f"{argv[0]} ended with status {status}: {complaint[-300:].strip()}")
-    return Ended(output, complaint)
+    return ChildEnded(output, complaint)
 
 
 def _feed(child: subprocess.Popen[bytes], given: bytes) -> None:

@@ -27,11 +27,11 @@ from services.dispatcher.domain.places import (
 from . import city_pack_departments
 from .city_pack_departments import Department, FeedWords, department
 from .city_pack_rows import Columns, PackProblem, Problems, Row, read_table, shown
-from .city_pack_settings import CitySettings, read_settings
+from .city_pack_settings import PackSettings, read_settings
 
 __all__ = [
     "CityPack",
-    "CitySettings",
+    "PackSettings",
     "Department",
     "FeedWords",
     "PackProblem",
@@ -73,7 +73,7 @@ class CityPack:
     Departments are no rows of the city: they are enrolled as feeds, each with a key of its own.
     """
 
-    settings: CitySettings
+    settings: PackSettings
     areas: tuple[Area, ...]
     venues: tuple[Venue, ...]
     offices: tuple[Office, ...]
@@ -100,7 +100,7 @@ class PackRefused:
 class _Ground:
     """What rows are checked against; `settings` and `tree` are None while their files do not hold."""
 
-    settings: CitySettings | None
+    settings: PackSettings | None
     areas: Mapping[str, Area]
     tree: AreaTree | None
     on: date
@@ -172,7 +172,7 @@ def _by_id(rows: Iterable[Row], column: str, make: Callable[[Row, str], Thing | 
     return made
 
 
-def _area(row: Row, code: str, settings: CitySettings | None) -> Area:
+def _area(row: Row, code: str, settings: PackSettings | None) -> Area:
     kind = row.cells["kind"]
     if settings and kind not in settings.kinds:
         row.refuse("unknown_kind", f"The kind {shown(kind)} is not one that city.yaml names.")
@@ -216,7 +216,7 @@ def _circle(row: Row) -> tuple[int | None, int | None, int | None]:
 
 
 def _tree(
-    rows: Sequence[Row], areas: Mapping[str, Area], settings: CitySettings | None, problems: Problems
+    rows: Sequence[Row], areas: Mapping[str, Area], settings: PackSettings | None, problems: Problems
 ) -> AreaTree | None:
     if not areas:
         problems.add("areas.csv", 0, "no_areas", "This file holds no readable area.")
@@ -350,7 +350,7 @@ def _standing(row: Row, ground: _Ground, *, zones: bool) -> Area | None:
     return None
 
 
-def _source(row: Row, settings: CitySettings | None) -> str:
+def _source(row: Row, settings: PackSettings | None) -> str:
     source = row.cells["source"]
     if settings and source not in settings.sources:
         row.refuse("unknown_source", f"The source {shown(source)} is not one that city.yaml lists.")

@@ -248,14 +248,14 @@ def _header_fits(file: str, line: int, names: Sequence[str], columns: Columns, p
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """One value of a YAML mapping with its line: a scalar's text, a list of texts, or a mapping of text to text."""
 
     line: int
     value: str | tuple[str, ...] | dict[str, str]
 
 
-def read_mapping(path: Path, problems: Problems) -> dict[str, Entry] | None:
+def read_mapping(path: Path, problems: Problems) -> dict[str, YamlEntry] | None:
     """A YAML mapping two levels deep at most, every scalar as its text. None after reporting why not."""
     text = read_text(path, YAML_BYTES_MAX, problems)
     if text is None:
@@ -272,11 +272,11 @@ def read_mapping(path: Path, problems: Problems) -> dict[str, Entry] | None:
     if not isinstance(root, yaml.MappingNode):
         problems.add(path.name, 1, "broken_yaml", "This file is not a mapping of names to values.")
         return None
-    entries: dict[str, Entry] = {}
+    entries: dict[str, YamlEntry] = {}
     for name, node in _pairs(path.name, root, problems):
         value = _value(path.name, name, node, problems)
         if value is not None:
-            entries[name] = Entry(node.start_mark.line + 1, value)
+            entries[name] = YamlEntry(node.start_mark.line + 1, value)
     return entries
 
 

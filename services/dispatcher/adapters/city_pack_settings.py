@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .city_pack_rows import CODE_PATTERN, ID_PATTERN, NAME_CHARS_MAX, Entry, Problems, read_mapping, shown
+from .city_pack_rows import CODE_PATTERN, ID_PATTERN, NAME_CHARS_MAX, Problems, YamlEntry, read_mapping, shown
 
 SENTENCE_CHARS_MAX = 200
 DEPTH_LABELS_MAX = 8
@@ -15,7 +15,7 @@ NAMES = ("code", "name", "names", "timezone", "issuer", "depth_labels", "kinds",
 
 
 @dataclass(frozen=True, slots=True)
-class CitySettings:
+class PackSettings:
     """What the city is called and how it speaks of its levels.
 
     `issuer` names the city in the streams it signs. `depth_labels` names the visible levels from the city down;
@@ -32,7 +32,7 @@ class CitySettings:
     sources: Mapping[str, str]
 
 
-def read_settings(path: Path, problems: Problems) -> CitySettings | None:
+def read_settings(path: Path, problems: Problems) -> PackSettings | None:
     """Read and check the settings; None after reporting why there are none."""
     entries = read_mapping(path, problems)
     if entries is None:
@@ -41,7 +41,7 @@ def read_settings(path: Path, problems: Problems) -> CitySettings | None:
     if not page.has_just(NAMES):
         return None
     before = len(problems.found) + problems.left_out
-    settings = CitySettings(
+    settings = PackSettings(
         code=page.text("code", 12),
         name=page.text("name", NAME_CHARS_MAX),
         names=page.table("names", NAME_CHARS_MAX),
@@ -66,7 +66,7 @@ class _Page:
     """The entries of the file; each reader gives an empty value after reporting why."""
 
     file: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, YamlEntry]
     problems: Problems
 
     def refuse(self, name: str, code: str, message: str) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .child import ChildFailed, Ended, run
+from .child import ChildEnded, ChildFailed, run
 
 TARGET_LUFS = -16.0
 PEAK_DBTP_MAX = -1.5
@@ -67,6 +67,6 @@ class Ffmpeg:
         codec = ("-c:a", "libopus", "-b:a", str(OPUS_BITS_PER_S), "-vbr", "on", "-application", "audio")
         return self._run((*_EXACT, *codec, "-ac", "1", "-ar", str(RATE), "-f", "ogg", "-"), sound).output
 
-    def _run(self, options: Sequence[str], sound: bytes, log: str = "error") -> Ended:
+    def _run(self, options: Sequence[str], sound: bytes, log: str = "error") -> ChildEnded:
         argv = (self.program, "-hide_banner", "-nostats", "-loglevel", log, "-i", "pipe:0", *options)
         return run(argv, sound, timeout_s=self.timeout_s, output_bytes_max=OUTPUT_BYTES_MAX)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from devices.protocols.gb26875 import USER_COMMAND_MIN, Command, Damaged, Frame, TimeTag, confirm, deny, encode
-from services.dispatcher.adapters.gb26875_heard import Heard
+from services.dispatcher.adapters.gb26875_heard import HeardPanels
 from services.dispatcher.adapters.gb26875_line import ADDRESS_UNSET, Line
 from services.dispatcher.adapters.gb26875_metrics import PanelMetrics
 from services.dispatcher.domain.signals import Panel, Reading, Signal, Unread
@@ -51,7 +51,7 @@ class PanelCentre:
     def __init__(self, panel_of: PanelOf, read: Read, now_us: NowUs, metrics: PanelMetrics) -> None:
         self._panel_of, self._read, self._now_us, self._metrics = panel_of, read, now_us, metrics
         self._line_of: dict[str, Line] = {}
-        self.heard = Heard()
+        self.heard = HeardPanels()
 
     def line_of(self, panel: str) -> Line | None:
         """The line that is open here on which this panel was last heard."""

@@ -37,7 +37,7 @@ class StrangerFrames:
     last_us: int
 
 
-class Heard:
+class HeardPanels:
     """Collects on the event loop; `take` hands over and forgets."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StrangerLimits:
     """What one stranger may cost. The standard's line check comes at least every two hours, hence `idle_s`."""
 
     connections_max: int = 2_000
@@ -49,11 +49,11 @@ class PanelServer:
         commit: Commit,
         now_us: NowUs,
         metrics: PanelMetrics,
-        limits: Limits | None = None,
+        limits: StrangerLimits | None = None,
     ) -> None:
         self._centre = PanelCentre(panel_of, read, now_us, metrics)
         self._now_us, self._metrics = now_us, metrics
-        self._limits = limits or Limits()
+        self._limits = limits or StrangerLimits()
         self._committer = PanelCommit(commit, metrics)
         self._server: asyncio.Server | None = None
         self._lines: dict[asyncio.Task[None], tuple[Line, asyncio.StreamWriter]] = {}

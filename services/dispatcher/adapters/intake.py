@@ -26,7 +26,7 @@ from ..engine.air.sighted import SETTLED_US, UNSETTLED_US
 from ..engine.leases import DutyLost
 from ..engine.ports import Conflict, Store, StoreUnavailable
 from ..engine.relay import CarryFailed
-from .mqtt_wire import Message
+from .mqtt_wire import Published
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +46,8 @@ TOPICS = (speaker_link.ALL_RECEIPTS, speaker_link.ALL_STATES, speaker_link.ALL_H
 class Inlet(Protocol):
     """Where messages come from: `mqtt_inlet.MqttInlet`, driven by the intake's own thread."""
 
-    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]: ...
-    def acknowledge(self, taken: Sequence[Message]) -> None: ...
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Published]: ...
+    def acknowledge(self, taken: Sequence[Published]) -> None: ...
     def rest(self, wait_s: float) -> None: ...
 
 
@@ -113,7 +113,7 @@ class SpeakerIntake:
             self._pause(PAUSE_S)
         return len(batch)
 
-    def _commit(self, batch: Sequence[Message]) -> None:
+    def _commit(self, batch: Sequence[Published]) -> None:
         arrived: list[Arrived] = []
         states: list[Said] = []
         answers: list[tuple[str, SpeakerAnswer]] = []
@@ -135,7 +135,7 @@ class SpeakerIntake:
 
     def _read(
         self,
-        message: Message,
+        message: Published,
         speakers: Mapping[str, Speaker],
         arrived: list[Arrived],
         states: list[Said],
@@ -159,7 +159,7 @@ class SpeakerIntake:
                     self._answer_hello(id, speaker_link.decode_hello(message.payload))
                 case _:
                     return "not_expected_here"
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             return str(refused.reason)
         except (CarryFailed, Refused, StoreUnavailable) as failed:
             # The speaker says hello again until it is answered.

@@ -22,11 +22,11 @@ from devices.protocols.canary import Canary, canary_topic, read_canary, sign_can
 from devices.protocols.speaker_link import (
     HelloAnswer,
     KeyDocument,
+    KeyUse,
     LinkKey,
     Manifest,
     SigningKey,
     SpeakerConfig,
-    Use,
 )
 
 from ..domain.refusals import NoKey, Refused
@@ -81,7 +81,7 @@ class LastKey(Refused):
 class Scope:
     """What a new key may do, and for how long."""
 
-    use: Use
+    use: KeyUse
     issuer: str
     area: str
     days: int
@@ -101,10 +101,10 @@ class KeyFolder:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         root = SigningKey.generate(f"root-{now_us // DAY_US}")
         self._keep(ROOT_PRIVATE, root)
-        public = root.public_link_key(Use.ROOT, issuer, area, LEVELS, now_us + 20 * 365 * DAY_US)
+        public = root.public_link_key(KeyUse.ROOT, issuer, area, LEVELS, now_us + 20 * 365 * DAY_US)
         _write(self.folder / ROOT_PUBLIC, json.dumps(asdict(public), indent=1).encode(), 0o644)
         self._publish(KeyDocument(now_us // 1_000, now_us, ()), root)
-        for use in (Use.CONFIG, Use.CLOCK):
+        for use in (KeyUse.CONFIG, KeyUse.CLOCK):
             self.make(Scope(use, issuer, area, days), now_us)
 
     def make(self, scope: Scope, now_us: int) -> LinkKey:
@@ -150,7 +150,7 @@ class KeyFolder:
         """The public root, as speakers hold it."""
         try:
             fields = json.loads((self.folder / ROOT_PUBLIC).read_bytes())
-            return LinkKey(**{**fields, "use": Use(fields["use"]), "levels": tuple(fields["levels"])})
+            return LinkKey(**{**fields, "use": KeyUse(fields["use"]), "levels": tuple(fields["levels"])})
         except (OSError, ValueError, TypeError, KeyError) as broken:
             raise KeysMissing(str(self.folder)) from broken
 
@@ -165,7 +165,7 @@ class KeyFolder:
         """The key document, verified against the root."""
         try:
             return speaker_link.read_keys(self.signed_document(), self.root())
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             raise KeysMissing(f"{self.folder}: {refused}") from refused
 
     def private(self, listed: LinkKey) -> SigningKey | None:
@@ -274,7 +274,7 @@ class KeySigner:
         """Whether these bytes are a newer key document of the same root."""
         try:
             return speaker_link.read_keys(raw, self.root).version > self.document.version
-        except speaker_link.Refused:
+        except speaker_link.LinkRefused:
             return False
 
     def changed(self) -> bool:
@@ -333,7 +333,7 @@ class KeySigner:
     def config_kids(self) -> tuple[str, ...]:
         """The keys that may sign configs now."""
         now_us = self._now_us()
-        return tuple(x.kid for x, _ in self._keys if x.use is Use.CONFIG and now_us <= x.not_after)
+        return tuple(x.kid for x, _ in self._keys if x.use is KeyUse.CONFIG and now_us <= x.not_after)
 
     def sign_config(self, config: SpeakerConfig) -> bytes:
         """Raises NoKey."""
@@ -370,7 +370,7 @@ def _signs(own: SigningKey, listed: LinkKey) -> bool:
     try:
         raw = sign_canary(canary, own)
         return read_canary(raw, canary_topic(listed.kid), KeyDocument(0, 0, (listed,)), None) == canary
-    except speaker_link.Refused:
+    except speaker_link.LinkRefused:
         return False
 
 

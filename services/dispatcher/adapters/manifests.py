@@ -151,7 +151,7 @@ class SpeakerSide:
             raise Conflict(older.sentence) from older
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             raise CarryFailed(f"speakers would refuse it: {refused.reason}") from refused
         for order in signed.refused:
             log.critical("not signed: no valid release shows for it", order=order, stream=topic)
@@ -169,7 +169,7 @@ class SpeakerSide:
             raw = self._signer.sign_config(self._config(speaker, city, self._config_version(speaker, city)))
         except Refused as refused:
             raise CarryFailed(refused.sentence) from refused
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             raise CarryFailed(f"the speaker would refuse it: {refused.reason}", again=False) from refused
         return self._link.publish_soon(speaker_link.config_topic(speaker.id), raw, retain=True)
 
@@ -350,7 +350,7 @@ class SpeakerSide:
             return
         try:
             manifest = speaker_link.read_manifest(raw, topic, document, None, None)
-        except speaker_link.Refused as refused:
+        except speaker_link.LinkRefused as refused:
             log.warning("the broker holds a manifest that is not ours", stream=topic, reason=str(refused.reason))
             if stream is not None and stream.signed:
                 self.say_again(stream)

@@ -15,7 +15,7 @@ import structlog
 
 from . import mqtt_wire
 from .mqtt import KEEPALIVE_S, RECEIVE_MAXIMUM, RECONNECT_MAX_S, SESSION_EXPIRY_S, SESSION_TAKEN_OVER
-from .mqtt_wire import Connected, Incoming, Message, Packet, Pong, Refusal, Subscribed, WireFault
+from .mqtt_wire import ConnAck, Incoming, Packet, Pong, Published, Subscribed, WireFault, WireRefusal
 
 log = structlog.get_logger(__name__)
 
@@ -67,15 +67,15 @@ class MqttInlet:
         """Whether messages can come: connected and subscribed. May be asked by any thread."""
         return self._subscribed
 
-    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Message]:
+    def take(self, messages_max: int, wait_s: float, gather_s: float) -> list[Published]:
         """Wait `wait_s` for a first message and `gather_s` more for others; none while the broker is away."""
         if self._socket is None and not self._connect(wait_s):
             return []
-        taken: list[Message] = []
+        taken: list[Published] = []
         until_s = time.monotonic() + wait_s
         while self._socket is not None and len(taken) < messages_max:
             packet = self._next_packet()
-            if isinstance(packet, Message):
+            if isinstance(packet, Published):
                 if not taken:
                     until_s = time.monotonic() + gather_s
                 taken.append(packet)
@@ -85,7 +85,7 @@ class MqttInlet:
                 break
         return taken
 
-    def acknowledge(self, taken: Sequence[Message]) -> None:
+    def acknowledge(self, taken: Sequence[Published]) -> None:
         """Tell the broker that these are committed. Call it after each `take`, before the next."""
         self._send(mqtt_wire.pubacks(message.packet_id for message in taken if message.packet_id))
 
@@ -136,9 +136,9 @@ class MqttInlet:
             self._lost(f"it sent {fault}")
             return None
 
-    def _told(self, packet: Connected | Subscribed | Pong | Refusal) -> None:
+    def _told(self, packet: ConnAck | Subscribed | Pong | WireRefusal) -> None:
         match packet:
-            case Connected(keepalive_s):
+            case ConnAck(keepalive_s):
                 # 0 asks for no sign of life; it is given all the same, because a dead broker shows by it too.
                 self._keepalive_s = keepalive_s or KEEPALIVE_S
                 self._send(mqtt_wire.subscribe(self._topics, retained=self._retained))
@@ -152,7 +152,7 @@ class MqttInlet:
             case Pong():
                 # That it was heard at all is what counts, and every byte says so.
                 return
-            case Refusal(kind, code):
+            case WireRefusal(kind, code):
                 self._lost(f"it refuses: {kind} with reason 0x{code:02x}")
                 if (kind, code) == ("DISCONNECT", SESSION_TAKEN_OVER):
                     self._on_taken(True)

@@ -33,7 +33,7 @@ class WireFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Published:
     """One PUBLISH (3.3). `packet_id` is what its PUBACK names; 0 with QoS 0, which nobody acknowledges. `retained` is
     what the broker kept, and sends because we have subscribed (3.3.1.3): nobody says it now."""
 
@@ -44,7 +44,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
+class ConnAck:
     """CONNACK with success (3.2); `keepalive_s` when the broker sets one of its own, which then holds."""
 
     keepalive_s: int | None
@@ -61,14 +61,14 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class WireRefusal:
     """CONNACK, SUBACK or DISCONNECT with a reason code that ends the connection."""
 
     packet: str
     code: int
 
 
-Packet = Message | Connected | Subscribed | Pong | Refusal
+Packet = Published | ConnAck | Subscribed | Pong | WireRefusal
 
 
 class Incoming:
@@ -136,12 +136,12 @@ def _packet(first: int, body: bytes) -> Packet:
         case 13:
             return Pong()
         case 14:
-            return Refusal("DISCONNECT", body[0] if body else 0)
+            return WireRefusal("DISCONNECT", body[0] if body else 0)
         case kind:
             raise WireFault(f"a packet of type {kind}")
 
 
-def _message(first: int, body: bytes) -> Message:
+def _message(first: int, body: bytes) -> Published:
     at = 2 + int.from_bytes(body[:2])
     topic = body[2:at]
     if at > len(body) or not topic:
@@ -158,16 +158,16 @@ def _message(first: int, body: bytes) -> Message:
         case qos:
             raise WireFault(f"a PUBLISH with QoS {qos}, subscribed with QoS 1")
     _, payload = _properties(body, at)
-    return Message(topic.decode(errors="replace"), body[payload:], packet_id, bool(first & 0x01))
+    return Published(topic.decode(errors="replace"), body[payload:], packet_id, bool(first & 0x01))
 
 
 def _connected(body: bytes) -> Packet:
     if len(body) < 2:
         raise WireFault("a CONNACK that is cut short")
     if body[1] >= _REFUSED:
-        return Refusal("CONNACK", body[1])
+        return WireRefusal("CONNACK", body[1])
     properties, end = _properties(body, 2)
-    return Connected(_server_keep_alive(body[properties:end]))
+    return ConnAck(_server_keep_alive(body[properties:end]))
 
 
 def _subscribed(body: bytes) -> Packet:
@@ -176,7 +176,7 @@ def _subscribed(body: bytes) -> Packet:
     if not codes:
         raise WireFault("a SUBACK without reason codes")
     worst = max(codes)
-    return Refusal("SUBACK", worst) if worst >= _REFUSED else Subscribed()
+    return WireRefusal("SUBACK", worst) if worst >= _REFUSED else Subscribed()
 
 
 def _properties(body: bytes, at: int) -> tuple[int, int]:

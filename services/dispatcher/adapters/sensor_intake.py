@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.sensor_mqtt import SensorMessage, SensorState, decode, parse_sensor_topic
 from devices.protocols.topics import ROOT
 
@@ -27,7 +27,7 @@ from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, SignalArrived, SourceHeard, UnreadArrived
 from ..engine.ports import Page, Store
 from .intake import Inlet, UntilDone
-from .mqtt_wire import Message
+from .mqtt_wire import Published
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ class SensorIntake:
             self._drained_us = now_us
         return len(batch)
 
-    def _commit(self, batch: Sequence[Message], now_us: int) -> None:
+    def _commit(self, batch: Sequence[Published], now_us: int) -> None:
         events: list[Event] = []
         said: dict[str, SensorState | None] = {}
         for message in batch:
@@ -127,10 +127,10 @@ class SensorIntake:
         # Only what is committed is known: a batch that comes again meets the states from before it.
         self._states.update(said)
 
-    def _events(self, message: Message, said: dict[str, SensorState | None], now_us: int) -> list[Event]:
+    def _events(self, message: Published, said: dict[str, SensorState | None], now_us: int) -> list[Event]:
         try:
             gateway, device = parse_sensor_topic(message.topic)
-        except Refused:
+        except LinkRefused:
             return self._unread(message, "topic_unknown", now_us)
         sensor = self._sensors.of(gateway, device)
         if sensor is None or not sensor.enabled:
@@ -138,7 +138,7 @@ class SensorIntake:
         source = source_id(SourceKind.SENSOR, sensor.id)
         try:
             spoken = decode(message.payload)
-        except Refused as refused:
+        except LinkRefused as refused:
             # It can't be understood, but silent it is not.
             return [SourceHeard(source, now_us), *self._unread(message, str(refused.reason), now_us)]
         before = said[sensor.id] if sensor.id in said else self._state(sensor.id)
@@ -164,7 +164,7 @@ class SensorIntake:
             self._states[sensor] = SensorState(heard.state) if heard is not None and known else None
         return self._states[sensor]
 
-    def _unread(self, message: Message, reason: str, now_us: int) -> list[Event]:
+    def _unread(self, message: Published, reason: str, now_us: int) -> list[Event]:
         self._counted(reason)
         topic = message.topic[:TOPIC_CHARS_MAX]
         gateway = "/".join(topic.split("/")[:_GATEWAY_LEVELS])

@@ -27,7 +27,7 @@ from .store_changes import Changes, PostgresChanges, SqliteChanges
 from .store_read import SqlRead
 from .store_write import SqlTx
 
-__all__ = ["Conflict", "SqlStore", "SystemClock", "open_engine", "translated", "writing"]
+__all__ = ["Conflict", "SqlStore", "HostClock", "open_engine", "translated", "writing"]
 
 CONNECTIONS_MAX = 10
 WAIT_S = 5.0
@@ -41,7 +41,7 @@ _POSTGRES_OPTIONS = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=3
 _SAME_KEY = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
-class SystemClock:
+class HostClock:
     """The machine's own clocks, in µs. The monotonic one goes on while the machine is suspended, where there is such a
     clock: having slept is no jump."""
 
@@ -78,7 +78,7 @@ class SqlStore:
         self, url: str, clock: Clock | None = None, wait_s: float = WAIT_S, *, elsewhere: bool = False
     ) -> None:
         boot = machine_boot() if clock is None else ""
-        self.clock = GuardedClock(clock or SystemClock(), boot, elsewhere=elsewhere)
+        self.clock = GuardedClock(clock or HostClock(), boot, elsewhere=elsewhere)
         self._wait_s = wait_s
         self._engine = open_engine(url, wait_s)
         self._postgres = self._engine.dialect.name == "postgresql"

@@ -17,7 +17,7 @@ from ..domain.wordings import unfilled
 from ..engine.ports import Store
 from ..engine.relay import CarryFailed, NotYet
 from ..engine.rows import Asset, EffectRow, Wording
-from .celery_app import QueueAway, Task, enqueue
+from .celery_app import QueueAway, WorkerTask, enqueue
 
 CANARY_S = 50.0
 
@@ -46,13 +46,13 @@ class WorkerTasks:
             return
         if left := unfilled(wording.text):
             raise CarryFailed(PlaceholderLeft(left).sentence, again=False)
-        self._hand_on(carry, Task.RENDER, asdict(wording), idle=carry is Carry.RENDER_AHEAD)
+        self._hand_on(carry, WorkerTask.RENDER, asdict(wording), idle=carry is Carry.RENDER_AHEAD)
 
     def canary(self, effect: EffectRow) -> None:
         """Send the canary; its coming back is a log line, its staying away an alert on that line's age."""
         with self._store.read() as read:
             now_us = read.now_us()
-        self._enqueue(Task.CANARY, {"asked_us": now_us}, CANARY_S)
+        self._enqueue(WorkerTask.CANARY, {"asked_us": now_us}, CANARY_S)
 
     def poll(self, effect: EffectRow) -> None:
         """Ask for a feed to be polled, again and again until its row says that the answer is settled."""
@@ -60,16 +60,16 @@ class WorkerTasks:
             poll, feed = read.get(Poll, effect.subject), read.get(Feed, effect.subject)
         if poll is None or feed is None or not poll.asked or not feed.enabled:
             return
-        self._hand_on(Carry.POLL_FEED, Task.POLL, {"feed": poll.id})
+        self._hand_on(Carry.POLL_FEED, WorkerTask.POLL, {"feed": poll.id})
 
-    def _hand_on(self, carry: Carry, task: Task, payload: dict[str, object], *, idle: bool = False) -> NoReturn:
+    def _hand_on(self, carry: Carry, task: WorkerTask, payload: dict[str, object], *, idle: bool = False) -> NoReturn:
         """Enqueue for as long as the relay waits before it asks anew, so that copies don't pile up."""
         waits_us = self._retries[carry].handed_on_us
         assert waits_us is not None
         self._enqueue(task, payload, waits_us / 1e6, idle=idle)
         raise NotYet
 
-    def _enqueue(self, task: Task, payload: dict[str, object], expires_s: float, *, idle: bool = False) -> None:
+    def _enqueue(self, task: WorkerTask, payload: dict[str, object], expires_s: float, *, idle: bool = False) -> None:
         try:
             enqueue(self._app, task, payload, expires_s=expires_s, idle=idle)
         except QueueAway as away:

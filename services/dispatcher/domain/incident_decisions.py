@@ -116,7 +116,7 @@ def decide(
 
 
 @dataclass(frozen=True, slots=True)
-class _Count:
+class _Counters:
     """An incident's counters with one signal more. `storm` says that more come than anybody could read one by one."""
 
     signal_count: int
@@ -136,10 +136,10 @@ class _Count:
         }
 
 
-def _counted(incident: Incident, signal: Signal, now_us: int, around: Circumstances) -> _Count:
+def _counted(incident: Incident, signal: Signal, now_us: int, around: Circumstances) -> _Counters:
     same_minute = 0 <= now_us - incident.minute_us < MINUTE_US
     count = incident.minute_count + 1 if same_minute else 1
-    return _Count(
+    return _Counters(
         incident.signal_count + 1,
         max(incident.last_signal_us, signal.received_us),
         incident.minute_us if same_minute else now_us,
@@ -148,7 +148,7 @@ def _counted(incident: Incident, signal: Signal, now_us: int, around: Circumstan
     )
 
 
-def _shared_line(incident: Incident, count: _Count) -> list[Effect]:
+def _shared_line(incident: Incident, count: _Counters) -> list[Effect]:
     """The signal is stored and counted; its line in the log is shared with the others of its minute."""
     if incident.unlogged:
         return []

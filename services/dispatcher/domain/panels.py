@@ -77,12 +77,12 @@ class PanelRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestAsked:
     """The first moment of a request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RequestTaken:
     """A gateway that has the panel on a line sends it now."""
 
     gateway: str
@@ -117,7 +117,7 @@ class DeadlinePassed:
     """The timer of the request is due."""
 
 
-RequestEvent = Asked | Taken | Confirmed | Denied | Unheard | DutyAnswered | DeadlinePassed
+RequestEvent = RequestAsked | RequestTaken | Confirmed | Denied | Unheard | DutyAnswered | DeadlinePassed
 
 
 def may_take(request: PanelRequest, now_us: int) -> bool:
@@ -128,14 +128,14 @@ def may_take(request: PanelRequest, now_us: int) -> bool:
 def decide(request: PanelRequest, event: RequestEvent, now_us: int) -> tuple[PanelRequest, list[Effect]]:
     """What an event makes of a request. Late and repeated events are ordinary."""
     match event:
-        case Asked():
+        case RequestAsked():
             facts: dict[str, object] = {"minutes": request.minutes}
             return request, [_record(request, "asked", request.why, facts), _due(request, now_us + REACH_WITHIN_US)]
-        case Taken() if may_take(request, now_us):
+        case RequestTaken() if may_take(request, now_us):
             taken = replace(request, state=RequestState.SENT, gateway=event.gateway, sent_us=now_us)
             taken = replace(taken, taken_until_us=now_us + TAKEN_FOR_US)
             return taken, [_record(request, "sent", f"by {event.gateway}")]
-        case Taken():
+        case RequestTaken():
             return request, []
         case Confirmed() if request.state in TO_SEND and request.kind is RequestKind.DUTY_CHECK:
             due_us = now_us + request.minutes * 60_000_000 + ANSWER_GRACE_US

@@ -32,7 +32,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PolledEntry:
     """One entry of a list: the token of this version of it, and where it lies. An empty url means that its content
     came with the answer itself; a feed that is one document has one such entry, its token the digest."""
 
@@ -77,14 +77,14 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class PollDue:
     """The timer is due. `draw` is a random number from 0 to 1, here and in the events below."""
 
     draw: float
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class PollAnswered:
     """The server answered; `headers` have lower-case names. `digest` is of the body and `entries` are what its list
     holds; where the digest is that of the poll the list need not be read again, and there are none."""
 
@@ -92,7 +92,7 @@ class Answered:
     headers: Mapping[str, str]
     digest: str
     draw: float
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[PolledEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Settled:
     failed: tuple[tuple[str, str], ...] = ()
 
 
-PollEvent: TypeAlias = Due | Answered | Failed | Settled
+PollEvent: TypeAlias = PollDue | PollAnswered | Failed | Settled
 
 
 PollEffect: TypeAlias = Save | WakeAt | Record
@@ -121,15 +121,15 @@ PollEffect: TypeAlias = Save | WakeAt | Record
 def decide(poll: Poll, event: PollEvent, now_us: int) -> tuple[Poll, list[PollEffect]]:
     """What an event makes of a polled feed. Late and repeated events are ordinary."""
     match event:
-        case Due():
+        case PollDue():
             # A round that is still open was cut off, or is slow; its tokens are settled whenever that is said.
             asked, wake = _wait(replace(poll, round=None, asked=True), event.draw, now_us)
             return asked, [wake, Save(Carry.POLL_FEED, poll.id)]
-        case Answered(status=200):
+        case PollAnswered(status=200):
             return _list(poll, event, now_us)
-        case Answered(status=304) if poll.etag or poll.last_modified:
+        case PollAnswered(status=304) if poll.etag or poll.last_modified:
             return _well(replace(poll, asked=False), event.draw, now_us)
-        case Answered():
+        case PollAnswered():
             return _ill(poll, f"http_{event.status}", event.draw, now_us, _retry_after_s(event.headers, now_us))
         case Failed():
             return _ill(poll, event.reason[:REASON_CHARS_MAX], event.draw, now_us)
@@ -145,7 +145,7 @@ def conditions(poll: Poll) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _list(poll: Poll, event: Answered, now_us: int) -> tuple[Poll, list[PollEffect]]:
+def _list(poll: Poll, event: PollAnswered, now_us: int) -> tuple[Poll, list[PollEffect]]:
     """A list came: what is new of it is to be delivered (`Round.left`), at most one round's worth."""
     well, effects = _well(poll, event.draw, now_us)
     etag, last_modified = (_kept(event.headers.get(name, "")) for name in ("etag", "last-modified"))

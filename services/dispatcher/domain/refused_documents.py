@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from devices.protocols.documents import Use
+from devices.protocols.documents import KeyUse
 from devices.protocols.refusals import SENTENCES, Refusal
 
 DOCUMENTS_REFUSED = "documents_refused"
@@ -137,7 +137,7 @@ def kind_of(reason: str) -> str:
 
 def use_of(topic: str) -> str:
     """Which use of the service suffers: of keys and configs the actual one."""
-    return str(Use.EXERCISE) if f"/manifest/{Use.EXERCISE}/" in topic else str(Use.ACTUAL)
+    return str(KeyUse.EXERCISE) if f"/manifest/{KeyUse.EXERCISE}/" in topic else str(KeyUse.ACTUAL)
 
 
 _KEYS = (

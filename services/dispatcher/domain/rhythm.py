@@ -72,14 +72,14 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class RhythmExpected:
     """How often it is expected to speak, 0 when nothing is."""
 
     rhythm_s: int
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class SilenceDue:
     """Its timer is due. `excuse` says why its silence is nobody's business now, `missed` that this system was away or
     is deaf; it has been listening since `listening_us`."""
 
@@ -93,7 +93,7 @@ class CaseClosed:
     """People closed the case of its silence."""
 
 
-RhythmEvent: TypeAlias = Spoke | Listening | Expected | Due | CaseClosed
+RhythmEvent: TypeAlias = Spoke | Listening | RhythmExpected | SilenceDue | CaseClosed
 
 
 RhythmEffect: TypeAlias = RaiseSilence | EndSilence | WakeAt | Sleep | Record
@@ -107,11 +107,11 @@ def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[R
         case Listening(at_us):
             since_us = at_us if at_us - heard.heard_us > DEAF_US else heard.from_us
             return replace(heard, heard_us=max(heard.heard_us, at_us), from_us=since_us), []
-        case Expected(rhythm_s) if rhythm_s == heard.rhythm_s:
+        case RhythmExpected(rhythm_s) if rhythm_s == heard.rhythm_s:
             return heard, []
-        case Expected(0):
+        case RhythmExpected(0):
             return replace(heard, rhythm_s=0), [Sleep(Timer.SOURCE_SILENT, heard.id)]
-        case Expected(rhythm_s):
+        case RhythmExpected(rhythm_s):
             counted = replace(heard, rhythm_s=rhythm_s, from_us=heard.from_us if heard.rhythm_s else now_us)
             # Whose silence is a case already is waited for, and for nothing else.
             return counted, [] if heard.incident else [_wake(counted)]
@@ -119,16 +119,16 @@ def decide(heard: Heard, event: RhythmEvent, now_us: int) -> tuple[Heard, list[R
             # It has a whole rhythm to speak again; whoever does not want to be told switches it off.
             anew = replace(heard, incident="", from_us=now_us)
             return anew, [_wake(anew)] if anew.rhythm_s else []
-        case Due() if heard.incident or not heard.rhythm_s:
+        case SilenceDue() if heard.incident or not heard.rhythm_s:
             return heard, []
-        case Due(excuse=excuse) if excuse:
+        case SilenceDue(excuse=excuse) if excuse:
             excused = replace(heard, excused=True, from_us=now_us)
             return excused, [_wake(excused)]
-        case Due(missed=missed) if missed or heard.excused:
+        case SilenceDue(missed=missed) if missed or heard.excused:
             # A whole rhythm for everybody who may have spoken in vain.
             anew = replace(heard, excused=False, from_us=now_us)
             return anew, [_wake(anew)]
-        case Due(listening_us=listening_us):
+        case SilenceDue(listening_us=listening_us):
             counted = replace(heard, from_us=max(heard.from_us, listening_us))
             return counted, [_wake(counted) if counted.due_us > now_us else RaiseSilence(heard.id)]
         case _:

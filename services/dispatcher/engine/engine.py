@@ -32,7 +32,7 @@ from .events import (
     Event,
     IncidentClosed,
     MaintenanceChanged,
-    NotBroadcast,
+    NothingBroadcast,
     Outcome,
     PanelAsked,
     PanelClockOff,
@@ -178,7 +178,7 @@ class Engine:
             case IncidentClosed():
                 dead_man.closed(work, event.incident)
                 incidents.tell(work, event.incident, Close(event.person, event.why))
-            case NotBroadcast():
+            case NothingBroadcast():
                 _not_broadcast(work, event)
             case TimerDue():
                 due.due(work, event)
@@ -257,7 +257,7 @@ def _act(work: Work, event: BroadcastAct) -> None:
     acts.tell(work, event.broadcast, event.act)
 
 
-def _not_broadcast(work: Work, event: NotBroadcast) -> None:
+def _not_broadcast(work: Work, event: NothingBroadcast) -> None:
     broadcasts.may_release(event.roles)
     incidents.tell(work, event.incident, incident_events.NotBroadcast(event.person, event.why))
     incident = work.tx.get_locked(Incident, event.incident)

@@ -48,7 +48,7 @@ class IncidentClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBroadcast:
+class NothingBroadcast:
     """A person decides not to broadcast for an incident; a draft that waits is declined with it."""
 
     incident: str
@@ -187,7 +187,7 @@ Event = (
     | TaskAnswered
     | BroadcastAct
     | IncidentClosed
-    | NotBroadcast
+    | NothingBroadcast
     | TimerDue
     | AudioRendered
     | EffectGaveUp

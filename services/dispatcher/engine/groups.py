@@ -18,7 +18,7 @@ from .ports import Conflict, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LotTaken:
     """Keys of one caller's signals: those that were new, and those under which another report had come before."""
 
     created: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Lot:
     events: Sequence[Event]
     turn: threading.Event | None = None
     settled: bool = False
-    taken: Taken | None = None
+    taken: LotTaken | None = None
     error: Exception | None = None
 
     def wake(self) -> None:
@@ -60,7 +60,7 @@ class GroupCommit(Generic[L]):
         self._waiting: deque[L] = deque()
         self._committing = False
 
-    def accept(self: GroupCommit[Lot], events: Sequence[Event]) -> Taken:
+    def accept(self: GroupCommit[Lot], events: Sequence[Event]) -> LotTaken:
         """Commit these events; what became of them. Blocks meanwhile, and raises what the engine raises for them."""
         lot = Lot(events, turn := threading.Event())
         if not self.add(lot):
@@ -124,7 +124,7 @@ class GroupCommit(Generic[L]):
             created -= lot.taken.created
 
 
-def _share(lot: Lot, created: set[str], done: Outcome) -> Taken:
+def _share(lot: Lot, created: set[str], done: Outcome) -> LotTaken:
     """What of a group's outcome is this lot's; two callers may have a key in common and not the words."""
     signals = [event.signal for event in lot.events if isinstance(event, SignalArrived)]
     own = frozenset(created & {signal.key for signal in signals})
@@ -133,4 +133,4 @@ def _share(lot: Lot, created: set[str], done: Outcome) -> Taken:
         for other in done.reused
         if any(s.key == other.key and s.says_the_same(other) for s in signals) and other.key not in own
     )
-    return Taken(own, others)
+    return LotTaken(own, others)

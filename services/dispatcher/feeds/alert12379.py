@@ -78,18 +78,18 @@ _SHOWN_IF_MISSING = {
 _Element = etree._Element
 
 
-class _Refused(Exception):
+class _AlertUnreadable(Exception):
     """Reading cannot go on; the problem is recorded."""
 
 
 def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
     """The signal of a message of at most 1 MB; never raises. With any error there is none."""
-    reader = _Reader(feed)
+    reader = _AlertReader(feed)
     try:
         report, shapes = reader.report(open_root(raw, RAW_BYTES_MAX))
     except BadXml as bad:
         return Reading((), (Problem("error", bad.code, bad.where, bad.sentence),))
-    except _Refused:
+    except _AlertUnreadable:
         return Reading((), tuple(reader.problems))
     if any(problem.severity == "error" for problem in reader.problems):
         return Reading((), tuple(reader.problems))
@@ -106,7 +106,7 @@ def belongs(root: _Element) -> bool:
     return name.namespace == NAMESPACE or (name.namespace is None and root.find("senderCode") is not None)
 
 
-class _Reader:
+class _AlertReader:
     """One reading: the problems so far."""
 
     def __init__(self, feed: Feed) -> None:
@@ -122,9 +122,9 @@ class _Reader:
         if len(self.problems) < PROBLEMS_MAX:
             self.problems.append(Problem("warning", code, where, message))
 
-    def refuse(self, code: str, where: str, message: str) -> _Refused:
+    def refuse(self, code: str, where: str, message: str) -> _AlertUnreadable:
         self.error(code, where, message)
-        return _Refused()
+        return _AlertUnreadable()
 
     def report(self, root: _Element) -> tuple[Report, tuple[Shape, ...]]:
         if not belongs(root):

@@ -75,27 +75,27 @@ class ListEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class AtomEntries:
     """The entries of a list. With a problem of severity "error" and no entries it was no list that could be read."""
 
     entries: tuple[ListEntry, ...]
     problems: tuple[Problem, ...]
 
 
-class _Refused(Exception):
+class _AtomUnreadable(Exception):
     """Reading cannot go on; the problem is recorded."""
 
 
-def read_list(raw: bytes, base_url: str = "") -> Listing:
+def read_list(raw: bytes, base_url: str = "") -> AtomEntries:
     """The entries of an Atom or RSS list of at most 4 MB, got from `base_url`; never raises."""
-    reader = _Reader(base_url)
+    reader = _AtomReader(base_url)
     try:
         entries = tuple(reader.entries(open_root(raw, LIST_BYTES_MAX)))
     except BadXml as bad:
-        return Listing((), (Problem("error", bad.code, bad.where, bad.sentence),))
-    except _Refused:
+        return AtomEntries((), (Problem("error", bad.code, bad.where, bad.sentence),))
+    except _AtomUnreadable:
         entries = ()
-    return Listing(entries, tuple(reader.problems))
+    return AtomEntries(entries, tuple(reader.problems))
 
 
 def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
@@ -127,7 +127,7 @@ def list_kind(root: _Element) -> str:
     return "rss" if name.localname == "rss" and not name.namespace else ""
 
 
-class _Reader:
+class _AtomReader:
     """One reading: the problems so far, and how much has been taken out of the list."""
 
     def __init__(self, base_url: str) -> None:
@@ -142,9 +142,9 @@ class _Reader:
     def error(self, code: str, where: str, message: str) -> None:
         self.problems.insert(0, Problem("error", code, where, message))
 
-    def refuse(self, code: str, where: str, message: str) -> _Refused:
+    def refuse(self, code: str, where: str, message: str) -> _AtomUnreadable:
         self.error(code, where, message)
-        return _Refused()
+        return _AtomUnreadable()
 
     def entries(self, root: _Element) -> Iterator[ListEntry]:
         if len(root.nsmap) > NAMESPACES_MAX:
@@ -171,7 +171,7 @@ class _Reader:
             seen.add(entry.token)
             yield entry
 
-    def _not_a_list(self, root: _Element) -> _Refused:
+    def _not_a_list(self, root: _Element) -> _AtomUnreadable:
         name = etree.QName(root)
         if name.localname == "alert":
             sentence = "This is one alert, not a list of alerts: its feed has to be enrolled as the alert's own format."

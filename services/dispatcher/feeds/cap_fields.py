@@ -28,7 +28,7 @@ _NEVER_CUT = ("polygon", "derefUri")
 _Element = etree._Element
 
 
-class Refused(Exception):
+class CapUnreadable(Exception):
     """Reading cannot go on; the problem is recorded."""
 
 
@@ -49,7 +49,7 @@ class Elements:
             self.problems.append(Problem("error", code, where, message))
             return
         self.problems[-1] = Problem("error", code, where, message)
-        raise Refused
+        raise CapUnreadable
 
     def warn(self, code: str, where: str, message: str) -> None:
         if len(self.problems) < PROBLEMS_MAX:
@@ -57,7 +57,7 @@ class Elements:
 
     def refuse(self, code: str, where: str, message: str) -> Any:
         self.error(code, where, message)
-        raise Refused
+        raise CapUnreadable
 
     def fields(self, element: _Element, kind: str, where: str) -> dict[str, Any]:
         """The element's children by name: texts for leaves, lists where many may stand, elements where they nest.

@@ -15,7 +15,7 @@ from lxml import etree
 from devices.protocols.selector import Circle, Polygon
 from services.dispatcher.domain.signals import Problem
 from services.dispatcher.feeds.cap_faultless import NUMBER, WHOLE_NUMBER, faultless_alert
-from services.dispatcher.feeds.cap_fields import Elements, Refused
+from services.dispatcher.feeds.cap_fields import CapUnreadable, Elements
 from services.dispatcher.feeds.cap_message import (
     AREAS_MAX,
     INFOS_MAX,
@@ -52,11 +52,11 @@ def read_alert(root: _Element) -> CapReading:
 
 def thorough_alert(root: _Element, version: str) -> CapReading:
     """Read one alert element of a version, fault by fault; never raises."""
-    reader = _Reader(version)
+    reader = _CapReader(version)
     message: CapMessage | None
     try:
         message = reader.alert(root)
-    except Refused:
+    except CapUnreadable:
         message = None
     return CapReading(None if reader.failed else message, tuple(reader.problems))
 
@@ -70,7 +70,7 @@ def _no_alert(root: _Element) -> Problem:
     return Problem("error", "namespace_unknown", name.localname[:80], sentence)
 
 
-class _Reader(Elements):
+class _CapReader(Elements):
     """One reading: what it has cost so far, and the times and shapes that languages repeat."""
 
     def __init__(self, version: str) -> None:

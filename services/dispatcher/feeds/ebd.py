@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from services.dispatcher.domain.signals import Evidence, Feed, Problem, Reading, SignalKind
-from services.dispatcher.feeds.ebd_message import Content, Head, MsgType, Order, Packet, Response, Result
+from services.dispatcher.feeds.ebd_message import Content, EbdOrder, Head, MsgType, Packet, Response, Result
 from services.dispatcher.feeds.ebd_read import read_packet
-from services.dispatcher.feeds.ebd_signature import EbdSignature, SignatureState, Verify, read_signature
+from services.dispatcher.feeds.ebd_signature import EbdSignature, EbdSignatureState, Verify, read_signature
 from services.dispatcher.feeds.ebd_tar import Member, looks_like_tar, open_package
 from services.dispatcher.feeds.report import Report, Status, clean, hazard_of, signal_of
 
@@ -32,7 +32,7 @@ class EbdReading:
     """What came: the packet or None, what is known of its signature, its resource files, every problem."""
 
     packet: Packet | None
-    signature: SignatureState
+    signature: EbdSignatureState
     signed: EbdSignature | None
     resources: tuple[Member, ...]
     problems: tuple[Problem, ...]
@@ -48,11 +48,11 @@ def read(raw: bytes, verify: Verify | None = None) -> EbdReading:
         return _judged(raw, None, (), (), verify)
     package = open_package(raw)
     if package.refused:
-        return EbdReading(None, SignatureState.ABSENT, None, (), package.problems)
+        return EbdReading(None, EbdSignatureState.ABSENT, None, (), package.problems)
     notes: list[Problem] = list(package.problems)
     body = _body(package.members, notes)
     if body is None:
-        return EbdReading(None, SignatureState.ABSENT, None, (), tuple(notes))
+        return EbdReading(None, EbdSignatureState.ABSENT, None, (), tuple(notes))
     name = f"{SIGNATURE}{body.name}"
     signature = next((member for member in package.members if member.name == name), None)
     others = tuple(member for member in package.members if member is not body and member is not signature)
@@ -85,7 +85,7 @@ def _judged(
     found = read_packet(body)
     state, signed, said = _signature(body, signature, found.id, verify)
     # Where signatures are checked, leaving one out must not be the way round the check.
-    proved = verify is None or state is SignatureState.VERIFIED
+    proved = verify is None or state is EbdSignatureState.VERIFIED
     return EbdReading(
         found.packet if proved else None, state, signed, others, (*found.problems, *said, *notes), found.id
     )
@@ -93,26 +93,26 @@ def _judged(
 
 def _signature(
     body: bytes, file: Member | None, id: str, verify: Verify | None
-) -> tuple[SignatureState, EbdSignature | None, tuple[Problem, ...]]:
+) -> tuple[EbdSignatureState, EbdSignature | None, tuple[Problem, ...]]:
     where = "signature"
     unproved = "warning" if verify is None else "error"
     if file is None:
         said = Problem(unproved, "signature_absent", where, "The packet is not signed.")
-        return SignatureState.ABSENT, None, (said,)
+        return EbdSignatureState.ABSENT, None, (said,)
     found = read_signature(file.content)
     problems = tuple(_warning(p.code, f"{where}/{p.where}", p.message) for p in found.problems)
     if found.signature is None:
         unread = Problem(unproved, "signature_unreadable", where, "The signature file can't be read.")
-        return SignatureState.UNREADABLE, None, (*problems, unread)
+        return EbdSignatureState.UNREADABLE, None, (*problems, unread)
     if found.signature.related and id and found.signature.related != id:
         problems += (_warning("signature_other", where, "The signature names another packet."),)
     if verify is None:
         unchecked = _warning("signature_not_verified", where, "The signature was read, not verified.")
-        return SignatureState.NOT_VERIFIED, found.signature, (*problems, unchecked)
+        return EbdSignatureState.NOT_VERIFIED, found.signature, (*problems, unchecked)
     if not verify(body, found.signature):
         wrong = Problem("error", "signature_wrong", where, "The signature does not hold for this packet.")
-        return SignatureState.WRONG, found.signature, (*problems, wrong)
-    return SignatureState.VERIFIED, found.signature, problems
+        return EbdSignatureState.WRONG, found.signature, (*problems, wrong)
+    return EbdSignatureState.VERIFIED, found.signature, problems
 
 
 def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
@@ -127,7 +127,7 @@ def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
 def signals(packet: Packet, feed: Feed, received_us: int) -> Reading:
     """The signal of a packet that is an order; any other packet makes none. `received_us` is µs UTC."""
     order = packet.body
-    if not isinstance(order, Order):
+    if not isinstance(order, EbdOrder):
         return Reading((), (_warning("not_an_order", "EBD/EBDType", f"{packet.head.type} reports nothing."),))
     signal = signal_of(_report(order, packet.head, feed, received_us), FORMAT, feed, received_us)
     # The packet's own evidence that nothing may come of a test by itself.
@@ -135,7 +135,7 @@ def signals(packet: Packet, feed: Feed, received_us: int) -> Reading:
     return Reading((tested,), tested.problems)
 
 
-def _report(order: Order, head: Head, feed: Feed, received_us: int) -> Report:
+def _report(order: EbdOrder, head: Head, feed: Feed, received_us: int) -> Report:
     hazard, event_code = hazard_of(order.event_type, feed)
     content = order.content or _NOTHING
     cancels = order.msg_type is MsgType.CANCEL
@@ -164,13 +164,13 @@ def _report(order: Order, head: Head, feed: Feed, received_us: int) -> Report:
 _NOTHING = Content("", "", "", ())
 
 
-def _earlier(order: Order) -> tuple[str, ...]:
+def _earlier(order: EbdOrder) -> tuple[str, ...]:
     """The earlier orders it names; some senders name the order itself, which says nothing unless it cancels."""
     cancels = order.msg_type is MsgType.CANCEL
     return tuple(id for id in order.related if cancels or id != order.id)
 
 
-def _findings(order: Order, received_us: int) -> Iterator[Problem]:
+def _findings(order: EbdOrder, received_us: int) -> Iterator[Problem]:
     where = "EBM/MsgBasicInfo"
     if order.msg_type is MsgType.CANCEL:
         if not order.related:

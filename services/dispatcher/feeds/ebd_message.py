@@ -120,7 +120,7 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class EbdOrder:
     """EBM: a broadcast order or its cancelling. `severity` is 0 unknown, 1 to 4, 15 test, None where not readable.
 
     `related` are earlier orders, `origin` the id of the emergency information behind it (EBIID).
@@ -152,7 +152,7 @@ class StateRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class EbdCoverage:
     """How much of an order's area was reached, in parts per million; `counters` are ResBrdStat as written."""
 
     rate_ppm: int | None
@@ -191,7 +191,7 @@ class StateResponse:
     report_us: int | None
     state: int | None
     state_words: str
-    coverage: Coverage | None
+    coverage: EbdCoverage | None
     resources: tuple[ResourceBroadcast, ...] = ()
 
 
@@ -252,7 +252,7 @@ class LogItem:
     ebm: str
     state: int | None
     state_words: str
-    coverage: Coverage | None
+    coverage: EbdCoverage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ class Recognised:
 
 
 Body: TypeAlias = (
-    Order
+    EbdOrder
     | StateRequest
     | StateResponse
     | DataRequest

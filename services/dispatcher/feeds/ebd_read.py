@@ -19,14 +19,14 @@ from services.dispatcher.feeds.ebd_message import (
     BroadcastLog,
     ConnectionCheck,
     Content,
-    Coverage,
     DataRequest,
     Dispatch,
+    EbdCoverage,
+    EbdOrder,
     EbdType,
     Head,
     LogItem,
     MsgType,
-    Order,
     Packet,
     PacketReading,
     Recognised,
@@ -38,7 +38,7 @@ from services.dispatcher.feeds.ebd_message import (
     StateResponse,
     SystemBroadcast,
 )
-from services.dispatcher.feeds.ebd_xml import Findings, Node, Refused, is_id
+from services.dispatcher.feeds.ebd_xml import EbdUnreadable, Findings, Node, is_id
 from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 SEVERITIES = (0, 1, 2, 3, 4, 15)
@@ -61,7 +61,7 @@ def read_packet(raw: bytes) -> PacketReading:
         node = _root(root, findings)
         id = node.id("EBDID", required=True)
         packet = _packet(node, id)
-    except Refused:
+    except EbdUnreadable:
         packet = None
     return PacketReading(None if findings.failed else packet, findings.problems, id)
 
@@ -71,7 +71,7 @@ def _root(root: etree._Element, findings: Findings) -> Node:
     if name.localname != "EBD":
         what = _OTHER_ROOTS.get(name.localname, f"The root element is {name.localname[:40]}, not EBD.")
         findings.error("not_an_ebd", name.localname[:40], what)
-        raise Refused
+        raise EbdUnreadable
     if name.namespace:
         findings.warn("namespace_unknown", "EBD", "The packet is in a namespace, which EBD does not have.")
     return Node(root, "EBD", findings)
@@ -95,7 +95,7 @@ def _packet(node: Node, id: str) -> Packet:
                 node.findings.error("body_differs", f"EBD/{other}", f"The packet says {type_} and carries {other}.")
         if type_ not in bodies:
             node.missing(type_)
-            raise Refused
+            raise EbdUnreadable
     source, destination = node.child("SRC"), node.child("DEST")
     if source is None:
         node.missing("SRC", fatal=False)
@@ -123,7 +123,7 @@ def _type(node: Node) -> EbdType:
         return _TYPES[value]
     if value:
         node.findings.error("type_unknown", "EBD/EBDType", f"{value[:40]!r} is no type of packet.")
-    raise Refused
+    raise EbdUnreadable
 
 
 def _resource(node: Node | None) -> str:
@@ -135,19 +135,19 @@ def _resource(node: Node | None) -> str:
     return value
 
 
-def _order(node: Node) -> Order:
+def _order(node: Node) -> EbdOrder:
     findings = node.findings
     node.only("EBMVersion", "EBMID", "RelatedInfo", "TestType", "MsgBasicInfo", "MsgContent", "Dispatch")
     basic = node.child("MsgBasicInfo", required=True)
     if basic is None:
-        raise Refused
+        raise EbdUnreadable
     known = ("MsgType", "SenderName", "SenderCode", "SendTime", "EventType", "Severity", "StartTime", "EndTime")
     basic.only(*known)
     number = basic.text("MsgType", required=True)
     if number not in ("1", "2"):
         if number:
             findings.error("value_unknown", f"{basic.where}/MsgType", f"{number[:40]!r} is neither 1 nor 2.")
-        raise Refused
+        raise EbdUnreadable
     msg_type = MsgType(int(number))
     asked = msg_type is MsgType.REQUEST
     content = node.child("MsgContent", required=asked)
@@ -155,7 +155,7 @@ def _order(node: Node) -> Order:
     test_type = node.text("TestType")
     if test_type:
         findings.warn("test_type", f"{node.where}/TestType", f"TestType {test_type!r} is shown and changes nothing.")
-    return Order(
+    return EbdOrder(
         id=node.id("EBMID", required=True),
         msg_type=msg_type,
         sender_name=basic.text("SenderName", wanted=True),
@@ -239,7 +239,7 @@ def _state_request(node: Node) -> StateRequest:
     return StateRequest(_ebm_id(node))
 
 
-def _coverage(node: Node) -> Coverage | None:
+def _coverage(node: Node) -> EbdCoverage | None:
     found = node.child("Coverage")
     if found is None:
         node.missing("Coverage", fatal=False)
@@ -248,13 +248,13 @@ def _coverage(node: Node) -> Coverage | None:
     counters = found.text("ResBrdStat")
     numbers = [part.strip() for part in counters.split(",")] if counters else []
     if not numbers:
-        return Coverage(rate, found.areas("AreaCode"))
+        return EbdCoverage(rate, found.areas("AreaCode"))
     if len(numbers) != 4 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in numbers):
         where = f"{found.where}/ResBrdStat"
         found.findings.warn("number_malformed", where, "ResBrdStat is not four whole numbers and was left out.")
-        return Coverage(rate, found.areas("AreaCode"))
+        return EbdCoverage(rate, found.areas("AreaCode"))
     one, two, three, four = (int(part) for part in numbers)
-    return Coverage(rate, found.areas("AreaCode"), (one, two, three, four))
+    return EbdCoverage(rate, found.areas("AreaCode"), (one, two, three, four))
 
 
 def _state_response(node: Node) -> StateResponse:
@@ -320,7 +320,7 @@ def _response(node: Node) -> Response:
     code = node.whole("ResultCode")
     if code is None:
         node.missing("ResultCode")
-        raise Refused
+        raise EbdUnreadable
     return Response(code, node.text("ResultDesc", 1_024, wanted=True))
 
 

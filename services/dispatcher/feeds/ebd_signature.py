@@ -17,7 +17,7 @@ from typing import TypeAlias
 from lxml import etree
 
 from services.dispatcher.domain.signals import Problem
-from services.dispatcher.feeds.ebd_xml import Findings, Node, Refused
+from services.dispatcher.feeds.ebd_xml import EbdUnreadable, Findings, Node
 from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
 SIGNATURE_BYTES_MAX = 65_536
@@ -29,7 +29,7 @@ _HEX_TIME = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _SERIAL = re.compile(r"\d{12}", re.ASCII)
 
 
-class SignatureState(StrEnum):
+class EbdSignatureState(StrEnum):
     """What is known of a packet's signature."""
 
     ABSENT = "absent"
@@ -93,11 +93,11 @@ def read_signature(raw: bytes) -> SignatureReading:
         root = open_root(raw, SIGNATURE_BYTES_MAX)
         if etree.QName(root).localname != "Signature":
             findings.error("not_a_signature", "Signature", "The root element is not Signature.")
-            raise Refused
+            raise EbdUnreadable
         signature = _signature(Node(root, "Signature", findings))
     except BadXml as bad:
         return SignatureReading(None, (Problem("error", bad.code, bad.where, bad.sentence),))
-    except Refused:
+    except EbdUnreadable:
         signature = None
     return SignatureReading(None if findings.failed else signature, findings.problems)
 
@@ -112,7 +112,7 @@ def _signature(node: Node) -> EbdSignature:
     if value is None:
         where = f"{node.where}/SignatureValue"
         findings.error("signature_malformed", where, "The value is not the Base64 of time, certificate number and SM2.")
-        raise Refused
+        raise EbdUnreadable
     certificate = node.child("SignatureCert")
     if certificate is None:
         node.missing("SignatureCert", fatal=False)

@@ -19,7 +19,7 @@ from services.dispatcher.feeds.ebd_message import (
     Body,
     BrdState,
     ConnectionCheck,
-    Coverage,
+    EbdCoverage,
     EbdType,
     Head,
     Packet,
@@ -119,7 +119,7 @@ def _write_state(into: _Parent, body: StateResponse) -> None:
         _write_resource(etree.SubElement(info, "ResBrdItem"), item)
 
 
-def _write_coverage(into: _Parent, coverage: Coverage) -> None:
+def _write_coverage(into: _Parent, coverage: EbdCoverage) -> None:
     assert coverage.rate_ppm is not None
     whole, part = divmod(coverage.rate_ppm, PPM)
     _text(into, "CoverageRate", f"{whole}.{part:06}".rstrip("0").removesuffix("."))

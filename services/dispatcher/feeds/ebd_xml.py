@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Refused(Exception):
+class EbdUnreadable(Exception):
     """Reading cannot go on; the problem is recorded."""
 
 
@@ -120,7 +120,7 @@ class Node:
         if len(found) > count_max:
             where = f"{self.where}/{name}"
             self.findings.error("too_many", where, f"There are more than {count_max} elements {name}.")
-            raise Refused
+            raise EbdUnreadable
         return [Node(each, f"{self.where}/{name}[{i}]", self.findings) for i, each in enumerate(found, 1)]
 
     def missing(self, name: str, *, fatal: bool = True) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.sensor_mqtt import SENSOR_SENTENCES, SensorKind, SensorMessage, SensorState, decode
 from services.dispatcher.domain.signals import Evidence, Place, Problem, Reading, Sensor, Signal, SignalKind
 from services.dispatcher.feeds.hazards import BY_NAME, OTHER
@@ -53,7 +53,7 @@ def signals(payload: bytes, sensor: Sensor, received_us: int, before: SensorStat
     """
     try:
         message = decode(payload)
-    except Refused as refused:
+    except LinkRefused as refused:
         said = f"The sensor's message can't be read: {refused}"
         return Reading((), (Problem("error", str(refused.reason), "", said),))
     return signals_of(message, sensor, received_us, before)

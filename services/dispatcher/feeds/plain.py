@@ -111,7 +111,7 @@ SCHEMA: Final[dict[str, object]] = {
 }
 
 
-class _Malformed(Exception):
+class _PlainMalformed(Exception):
     """A member that the schema does not admit."""
 
     def __init__(self, code: str, member: str, sentence: str) -> None:
@@ -137,7 +137,7 @@ def reading(raw: bytes, feed: Feed, received_us: int) -> Reading:
         where = f"report {number}"
         try:
             report = _report(each, where, feed)
-        except _Malformed as bad:
+        except _PlainMalformed as bad:
             at = f"{where}.{bad.member}" if bad.member else where
             problems.append(Problem("error", bad.code, at, bad.sentence))
             continue
@@ -199,11 +199,11 @@ class _Members:
     def __init__(self, value: object, known: tuple[str, ...], prefix: str = "") -> None:
         self._prefix = prefix
         if not isinstance(value, dict):
-            raise _Malformed("wrong_type", prefix.rstrip("."), "This is no JSON object.")
+            raise _PlainMalformed("wrong_type", prefix.rstrip("."), "This is no JSON object.")
         for name in value:
             if name not in known:
                 shown = clean(str(name))[:32]
-                raise _Malformed("member_unknown", prefix.rstrip("."), f"The member '{shown}' is not known here.")
+                raise _PlainMalformed("member_unknown", prefix.rstrip("."), f"The member '{shown}' is not known here.")
         self._values: dict[str, object] = value
 
     def __contains__(self, name: str) -> bool:
@@ -284,5 +284,5 @@ class _Members:
             raise self._wrong("wrong_type", name, f"This is no text of 1 to {chars_max} characters.")
         return clean(value)
 
-    def _wrong(self, code: str, name: str, sentence: str) -> _Malformed:
-        return _Malformed(code, self._prefix + name, sentence)
+    def _wrong(self, code: str, name: str, sentence: str) -> _PlainMalformed:
+        return _PlainMalformed(code, self._prefix + name, sentence)

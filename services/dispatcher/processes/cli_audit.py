@@ -71,7 +71,7 @@ def _witnessed(read: Read, folder: KeyFolder) -> tuple[str, ...]:
         if stream.signed:
             try:
                 manifest = speaker_link.read_manifest(stream.signed, stream.id, folder.document(), None, None)
-            except (speaker_link.Refused, Refused):
+            except (speaker_link.LinkRefused, Refused):
                 continue
             heads.append(manifest.chain_head)
     return tuple(heads)

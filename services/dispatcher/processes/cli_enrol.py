@@ -39,10 +39,10 @@ from .enrolment import (
     INTAKE_TOPICS,
     LIMIT_MAX,
     RHYTHM_S_MAX,
-    Broker,
+    BrokerAddress,
+    FeedShare,
+    FeedSignature,
     KeepOld,
-    Limits,
-    Signed,
     department_feeds,
     enrol_account,
     enrol_feed,
@@ -165,8 +165,8 @@ def feed(
             store, id, name, department, use, area, _me(),
             format=format, hazards=tuple(hazard) if hazard else None, areas=tuple(also or ()), datum=datum,
             rhythm_s=rhythm, evidence=evidence, aliases=_aliases(alias or []),
-            signed=Signed(_pem_files(certificate or []), signature_required, weak_signatures),
-            limits=Limits(requests_per_minute, signals_per_minute),
+            signed=FeedSignature(_pem_files(certificate or []), signature_required, weak_signatures),
+            limits=FeedShare(requests_per_minute, signals_per_minute),
         )  # fmt: skip
     _once("key", key)
 
@@ -316,7 +316,7 @@ def speaker(
 ) -> None:
     """Settings files with a secret each, printed once. 生成终端设置文件，每台密钥不同，只显示一次。"""
     settings = Settings()
-    broker = Broker(host or settings.mqtt_host, port or settings.mqtt_port)
+    broker = BrokerAddress(host or settings.mqtt_host, port or settings.mqtt_port)
     if folder is None and len(ids) > 1:
         raise typer.BadParameter("Several speakers need --folder.")
     with _store() as store:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from devices.protocols.speaker_link import LinkKey, Use
+from devices.protocols.speaker_link import KeyUse, LinkKey
 
 from ..adapters.keystore import DAY_US, KeyFolder, LastKey, Scope
 from ..domain.refusals import Refused
@@ -42,7 +42,7 @@ def init(
 
 @keys_app.command()
 def make(
-    use: Annotated[Use, typer.Argument(help="actual, exercise, config or clock. 用途。")],
+    use: Annotated[KeyUse, typer.Argument(help="actual, exercise, config or clock. 用途。")],
     area: Annotated[str, typer.Option(help="Top of the subtree that it may sign for. 管辖区划。")],
     issuer: Annotated[str, typer.Option(help="Issuer name of the city pack. 签发方。")],
     days: Annotated[int, typer.Option(min=1, max=3_650, help="How long it is valid. 有效天数。")] = 365,

@@ -10,7 +10,7 @@ from ..engine.engine import Engine
 from ..engine.events import Event, Maintained, MaintenanceChanged
 from ..engine.ports import Store
 from .commands import my_name, opened_store, when
-from .wiring import SystemClock, TimeOrderedIds
+from .wiring import HostClock, TimeOrderedIds
 
 HOURS_MAX = 24 * 366
 REASON_CHARS_MAX = 1_000
@@ -47,7 +47,7 @@ def add_maintenance(app: typer.Typer, kind: Maintained) -> None:
 def engine_handles(store: Store, event: Event) -> None:
     """Let an engine of this process handle it."""
     # Nothing here opens an incident, so no playbook is asked for.
-    Engine(store, TimeOrderedIds(SystemClock()), ()).handle([event])
+    Engine(store, TimeOrderedIds(HostClock()), ()).handle([event])
 
 
 def _reason(text: str) -> str:

@@ -13,7 +13,7 @@ from ..domain.places import Office, VenueKind, offices_above
 from ..domain.planning import City
 from ..domain.signals import Panel, Sensor, Use
 from ..engine.people import Role, create_person, fresh_secret
-from .enrolment import Broker, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
+from .enrolment import BrokerAddress, enrol_feed, enrol_panel, enrol_speakers, speaker_settings
 from .enrolment_sources import enrol_sensor, renew_gateway_device
 from .private import add_private, write_private
 from .settings import Settings
@@ -95,7 +95,7 @@ class Demo:
 
     def write_settings(self, broker_port: int) -> None:
         """A settings file for every speaker: ten for processes of their own, the others for the fleet."""
-        root, broker = KeyFolder(self._settings.keys).root(), Broker("127.0.0.1", broker_port)
+        root, broker = KeyFolder(self._settings.keys).root(), BrokerAddress("127.0.0.1", broker_port)
         own = set(self._own())
         for folder in ("fleet", "speakers"):
             target = self._settings.var / folder

@@ -44,7 +44,7 @@ has the duty connects by it, and finds there what the one before it has not ackn
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerAddress:
     """Where speakers find the broker."""
 
     host: str
@@ -72,7 +72,7 @@ def enrol_speakers(store: Store, names: list[str], by: str) -> dict[str, str]:
     return secrets
 
 
-def speaker_settings(name: str, secret: str, root: LinkKey, broker: Broker, folder: Path) -> dict[str, object]:
+def speaker_settings(name: str, secret: str, root: LinkKey, broker: BrokerAddress, folder: Path) -> dict[str, object]:
     """The settings file of one speaker agent."""
     return {
         "id": name,
@@ -110,7 +110,7 @@ def broker_logins(store: Store, city: City) -> list[BrokerLogin]:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class FeedSignature:
     """Whose XML signatures count on a feed, certificates in PEM, and how much they matter."""
 
     certificates: tuple[bytes, ...] = ()
@@ -119,7 +119,7 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FeedShare:
     """How much a feed may send to one web process."""
 
     requests_per_minute: int = REQUESTS_PER_MINUTE
@@ -149,8 +149,8 @@ def enrol_feed(
     rhythm_s: int = 0,
     evidence: Evidence = Evidence.AUTHORITY,
     aliases: Mapping[str, str] | None = None,
-    signed: Signed | None = None,
-    limits: Limits | None = None,
+    signed: FeedSignature | None = None,
+    limits: FeedShare | None = None,
 ) -> str:
     """A department feed with a new key; the key, which is not kept. An old one stops working.
 
@@ -162,13 +162,13 @@ def enrol_feed(
     feed = Feed(feed_id, name, department, format, use, Argon2Passwords().hash(key), area, hazards)
     own = tuple(sorted((aliases or {}).items()))
     feed = replace(feed, areas=areas, datum=datum, rhythm_s=rhythm_s, evidence=evidence, aliases=own)
-    feed = _limited(_certified(feed, signed or Signed()), limits or Limits())
+    feed = _limited(_certified(feed, signed or FeedSignature()), limits or FeedShare())
     _check_feed(feed)
     enrolment.enrol_feeds(store, [feed], by, areas)
     return key
 
 
-def _certified(feed: Feed, signed: Signed) -> Feed:
+def _certified(feed: Feed, signed: FeedSignature) -> Feed:
     if not signed.certificates and (signed.required or signed.weak_allowed):
         raise FeedRefused("a feed whose signatures count needs a certificate to check them with")
     if len(signed.certificates) > CERTIFICATES_MAX:
@@ -185,7 +185,7 @@ def _certified(feed: Feed, signed: Signed) -> Feed:
     )
 
 
-def _limited(feed: Feed, limits: Limits) -> Feed:
+def _limited(feed: Feed, limits: FeedShare) -> Feed:
     if not (0 < limits.requests_per_minute <= LIMIT_MAX and 0 < limits.signals_per_minute <= LIMIT_MAX):
         raise FeedRefused(f"a limit is 1 to {LIMIT_MAX} a minute")
     return replace(feed, requests_per_minute=limits.requests_per_minute, signals_per_minute=limits.signals_per_minute)

@@ -18,7 +18,7 @@ from services.dispatcher.feeds import FEEDS, alert12379, atom, cap, ebd
 from services.dispatcher.feeds.cap_message import CapArea, CapMessage
 from services.dispatcher.feeds.cap_rules import shape_warnings
 from services.dispatcher.feeds.detect import detect
-from services.dispatcher.feeds.ebd_message import MsgType, Order
+from services.dispatcher.feeds.ebd_message import EbdOrder, MsgType
 from services.dispatcher.feeds.ebd_tar import TAR_BYTES_MAX
 from services.dispatcher.feeds.xml_edge import BadXml, open_root
 
@@ -114,13 +114,13 @@ def _packet_rows(raw: bytes) -> Told:
     if found.packet is None:
         return [], found.problems
     head, order = found.packet.head, found.packet.body
-    received_us = order.sent_us if isinstance(order, Order) and order.sent_us is not None else head.time_us
+    received_us = order.sent_us if isinstance(order, EbdOrder) and order.sent_us is not None else head.time_us
     judged = ebd.signals(found.packet, replace(_ANY_FEED, format=ebd.FORMAT), received_us or 0)
-    rows = [_order_row(order, signal) for signal in judged.signals if isinstance(order, Order)]
+    rows = [_order_row(order, signal) for signal in judged.signals if isinstance(order, EbdOrder)]
     return rows, (*found.problems, *judged.problems)
 
 
-def _order_row(order: Order, signal: Signal) -> Row:
+def _order_row(order: EbdOrder, signal: Signal) -> Row:
     earlier = any(id != order.id for id in order.related)
     kind = SignalKind.CANCEL if order.msg_type is MsgType.CANCEL else SignalKind.UPDATE if earlier else SignalKind.ALERT
     return {

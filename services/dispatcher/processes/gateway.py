@@ -59,7 +59,7 @@ from .panel_desk import PanelDesk
 from .settings import Settings
 from .taken_accounts import TakenAccounts
 from .watch import WATCH_EVERY_S, Watch
-from .wiring import Loop, SystemClock, make_engine, make_store, start_logging
+from .wiring import HostClock, LoopThread, make_engine, make_store, start_logging
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ class Gateway:
         self.metrics = GatewayMetrics(self.registry)
         self.store = make_store(settings)
         jump_gauge(self.registry, self.store.clock)
-        self.loops: list[Loop] = []
+        self.loops: list[LoopThread] = []
         self.changes = self.store.changes()
         # Two machines may have one name, and a process may be given the number of one that has died.
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
@@ -131,7 +131,7 @@ class Gateway:
             lambda account: self.metrics.taken.labels(account).inc(), lambda: self.taken_loop.wake(),
             (self.client_id, *INTAKE_TOPICS),
         )  # fmt: skip
-        self.taken_loop = Loop("accounts", self.taken.step, 0.5)
+        self.taken_loop = LoopThread("accounts", self.taken.step, 0.5)
         # What speakers and sensors say comes by connections of their own, so that no herd of receipts holds a manifest
         # or an alarm up. A sensor's retained message is no news.
         self.inlet = self._make_inlet(RECEIPTS_ACCOUNT)
@@ -171,29 +171,29 @@ class Gateway:
         self.staging = Staging(self.store)
         self._stage_audio_at = self._compare_audio_at = 0.0
         self._compare_at = float("inf")
-        self.desk_loop = Loop("desk", self.desk.run, 0.5)
+        self.desk_loop = LoopThread("desk", self.desk.run, 0.5)
         self.loops += [
             *(
-                Loop(name, partial(self._carry, relay), 0.5)
+                LoopThread(name, partial(self._carry, relay), 0.5)
                 for name, relay in zip(("air", "relay", "work"), self.relays, strict=True)
             ),
-            Loop("receipts", self._take_receipts, 0.0),
-            Loop("sensors", self._take_sensors, 0.0),
-            Loop("rhythm", self._watch_sources, WATCH_EVERY_S),
-            Loop("timers", partial(self.duties.step, Duty.TIMERS, self._timers), 0.2),
-            Loop("clock", self._look_at_clocks, CLOCK_EVERY_S),
-            Loop("keys", self._look_at_keys, KEYS_EVERY_S),
-            Loop("chainer", partial(self.duties.step, Duty.CHAINING, self._chain), 1.0),
-            Loop("lease", self._renew, LEASE_EVERY_S),
-            Loop("panels", self.panels.load, PANELS_EVERY_S),
-            Loop("journal", self._replay_journal, PANELS_EVERY_S),
-            Loop("staging", partial(self.duties.step, Duty.STAGING, self._stage), STAGE_EVERY_S),
-            Loop("reconcile", self._look_at_copies, 0.05),
-            Loop("canaries", self.canaries.step, CANARY_LOOK_S),
-            Loop("copies", partial(self.duties.step, Duty.COMPARING, self.copies.step, self._may_speak), 0.2),
-            Loop("changes", self._watch, 0.0),
+            LoopThread("receipts", self._take_receipts, 0.0),
+            LoopThread("sensors", self._take_sensors, 0.0),
+            LoopThread("rhythm", self._watch_sources, WATCH_EVERY_S),
+            LoopThread("timers", partial(self.duties.step, Duty.TIMERS, self._timers), 0.2),
+            LoopThread("clock", self._look_at_clocks, CLOCK_EVERY_S),
+            LoopThread("keys", self._look_at_keys, KEYS_EVERY_S),
+            LoopThread("chainer", partial(self.duties.step, Duty.CHAINING, self._chain), 1.0),
+            LoopThread("lease", self._renew, LEASE_EVERY_S),
+            LoopThread("panels", self.panels.load, PANELS_EVERY_S),
+            LoopThread("journal", self._replay_journal, PANELS_EVERY_S),
+            LoopThread("staging", partial(self.duties.step, Duty.STAGING, self._stage), STAGE_EVERY_S),
+            LoopThread("reconcile", self._look_at_copies, 0.05),
+            LoopThread("canaries", self.canaries.step, CANARY_LOOK_S),
+            LoopThread("copies", partial(self.duties.step, Duty.COMPARING, self.copies.step, self._may_speak), 0.2),
+            LoopThread("changes", self._watch, 0.0),
             self.taken_loop,
-            Loop("refusing", self._count_refusing, COUNT_REFUSING_EVERY_S),
+            LoopThread("refusing", self._count_refusing, COUNT_REFUSING_EVERY_S),
             self.desk_loop,
         ]
 
@@ -518,7 +518,7 @@ def main(
     settings = Settings()
     if check:
         try:
-            typer.echo(",".join(KeySigner(KeyFolder(settings.keys), SystemClock().now_us).uses()))
+            typer.echo(",".join(KeySigner(KeyFolder(settings.keys), HostClock().now_us).uses()))
         except Refused as refused:
             raise _ended(refused.code, refused.sentence) from refused
         return

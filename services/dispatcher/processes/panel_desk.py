@@ -27,7 +27,7 @@ from ..domain.panels import (
     PanelRequest,
     RequestEvent,
     RequestKind,
-    Taken,
+    RequestTaken,
     Unheard,
     may_take,
 )
@@ -101,7 +101,7 @@ class PanelDesk:
         for request in waiting:
             if request.id in self._under_way or not may_take(request, now_us) or not self._server.holds(request.panel):
                 continue
-            self._engine.handle([PanelReplied(request.id, Taken(self._owner))])
+            self._engine.handle([PanelReplied(request.id, RequestTaken(self._owner))])
             with self._store.read() as read:
                 taken = read.get(PanelRequest, request.id)
             if taken is None or taken.gateway != self._owner or taken.state not in TO_SEND:

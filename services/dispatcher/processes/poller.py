@@ -20,7 +20,7 @@ import structlog
 
 from ..adapters.http_poll import Answer, HttpPoll, PollFailed
 from ..adapters.signatures import verify_for
-from ..domain.polling import Answered, Entry, Failed, Poll, PollEvent, Settled, conditions
+from ..domain.polling import Failed, Poll, PollAnswered, PolledEntry, PollEvent, Settled, conditions
 from ..domain.signals import Feed, Reading, Unread
 from ..engine.engine import EVENTS_MAX, Engine
 from ..engine.events import Event, PollTold, SignalArrived, UnreadArrived
@@ -41,7 +41,7 @@ TOKEN_CHARS = 32
 class _Content:
     """One entry of an answer, with its own bytes where they came along."""
 
-    entry: Entry
+    entry: PolledEntry
     raw: bytes | None
 
 
@@ -75,7 +75,7 @@ class Poller:
             return
         entries = tuple(content.entry for content in contents.values())
         digest = answer.digest if answer.status == 200 else ""
-        self._tell(id, Answered(answer.status, answer.headers, digest, random.random(), entries))
+        self._tell(id, PollAnswered(answer.status, answer.headers, digest, random.random(), entries))
         with self._store.read() as read:
             after = read.get(Poll, id)
         if after is not None and after.round is not None:
@@ -87,7 +87,7 @@ class Poller:
         if answer.status != 200 or answer.digest == poll.digest:
             return {}
         if feed.format != atom.FORMAT:
-            document = Entry(answer.digest[:TOKEN_CHARS])
+            document = PolledEntry(answer.digest[:TOKEN_CHARS])
             return {document.token: _Content(document, answer.body)}
         listing = atom.read_list(answer.body, answer.url)
         broken = next((p.code for p in listing.problems if p.severity == "error"), "")
@@ -98,7 +98,7 @@ class Poller:
             self._tell(feed.id, Failed(broken, random.random()))
             return None
         return {
-            each.token: _Content(Entry(each.token, "" if each.embedded else each.cap_url or ""), each.embedded)
+            each.token: _Content(PolledEntry(each.token, "" if each.embedded else each.cap_url or ""), each.embedded)
             for each in listing.entries
         }
 
@@ -129,7 +129,7 @@ class Poller:
             feed = read.get(Feed, id)
         return feed if feed is not None and feed.enabled else None
 
-    def _linked(self, poll: Poll, entry: Entry) -> bytes:
+    def _linked(self, poll: Poll, entry: PolledEntry) -> bytes:
         if not entry.url:
             raise PollFailed("no_alert_in_entry", again=False)
         answer = self._get(poll, entry.url, {})

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from devices.protocols.speaker_link import Use as KeyUse
+from devices.protocols.speaker_link import KeyUse as KeyUse
 
 from ..adapters.broker import BrokerLogin
 from ..adapters.city_pack import PackRefused, read_city_pack

@@ -14,7 +14,7 @@ import structlog
 
 from ..adapters.playbooks import read_playbooks
 from ..adapters.rules import read_rules
-from ..adapters.store import SqlStore, SystemClock
+from ..adapters.store import HostClock, SqlStore
 from ..adapters.store_changes import Changes
 from ..engine.clock import GuardedClock
 from ..engine.engine import Engine
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 STORE_AWAY_S = 0.5
 CONFLICT_PAUSE_S = 0.01
 
-__all__ = ["Loop", "OpenStore", "SystemClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
+__all__ = ["LoopThread", "OpenStore", "HostClock", "TimeOrderedIds", "make_engine", "make_store", "start_logging"]
 
 
 class TimeOrderedIds:
@@ -93,7 +93,7 @@ def start_logging(process: str) -> None:
     structlog.contextvars.bind_contextvars(process=process)
 
 
-class Loop:
+class LoopThread:
     """A thread that does one thing again and again. An error nobody foresaw ends the process: its supervisor starts a
     whole one, which is safer than a half one."""
 

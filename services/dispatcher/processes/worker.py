@@ -48,7 +48,7 @@ app = typer.Typer(
 )
 
 
-class Renderer:
+class WordingRenderer:
     """Turns wordings into audio in the blob store and tells the engine."""
 
     def __init__(self, settings: Settings, engine: Engine, metrics: WorkerMetrics, clock: GuardedClock) -> None:
@@ -94,7 +94,7 @@ class InChildren:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._mine: Renderer | None = None
+        self._mine: WordingRenderer | None = None
         self._poller: Poller | None = None
 
     def begin(self, **_: object) -> None:
@@ -103,7 +103,7 @@ class InChildren:
 
         store, metrics = make_store(self._settings), WorkerMetrics()
         engine = make_engine(self._settings, store)
-        self._mine = Renderer(self._settings, engine, metrics, store.clock)
+        self._mine = WordingRenderer(self._settings, engine, metrics, store.clock)
         http = HttpPoll(loopback=self._settings.poll_loopback)
         self._poller = Poller(store, engine, http, lambda result: metrics.polls.labels(result).inc())
 
@@ -123,7 +123,7 @@ class InChildren:
                 self._poller.poll(feed_of(payload))
 
     @property
-    def _here(self) -> Renderer:
+    def _here(self) -> WordingRenderer:
         assert self._mine is not None, "a child begins before its first task"
         return self._mine
 

@@ -24,7 +24,7 @@ _NOT_KEPT = {"Cache-Control": "no-store"}
 _FOREVER = "public, max-age=31536000, immutable"
 
 
-class Blobs(Protocol):
+class AudioFiles(Protocol):
     """Where audio lies. Both raise domain.refusals.NotFound for an unknown hash, another Refused for a sick disk."""
 
     def size(self, sha256: str) -> int: ...
@@ -32,7 +32,7 @@ class Blobs(Protocol):
     def open(self, sha256: str) -> BinaryIO: ...
 
 
-def audio_router(blobs: Blobs) -> APIRouter:
+def audio_router(blobs: AudioFiles) -> APIRouter:
     """GET and HEAD /audio/{sha256}: whole, one byte range (RFC 9110 section 14), or 304 by strong ETag."""
     router = APIRouter()
 
@@ -49,7 +49,7 @@ def audio_router(blobs: Blobs) -> APIRouter:
     return router
 
 
-def _answer(blobs: Blobs, sha256: str, request: Request) -> Response:
+def _answer(blobs: AudioFiles, sha256: str, request: Request) -> Response:
     if not _HASH.fullmatch(sha256):
         return _not_found("audio_not_found", "There is no audio under this hash.")
     try:
@@ -83,7 +83,7 @@ def _answer(blobs: Blobs, sha256: str, request: Request) -> Response:
     return StreamingResponse(_chunks(blobs, sha256, first, last), status_code=status, headers=headers)
 
 
-def _chunks(blobs: Blobs, sha256: str, first: int, last: int) -> Iterator[bytes]:
+def _chunks(blobs: AudioFiles, sha256: str, first: int, last: int) -> Iterator[bytes]:
     """Opened when the first chunk is asked for: a client that leaves before that leaves no file open."""
     left = last - first + 1
     with blobs.open(sha256) as file:

@@ -13,7 +13,18 @@ from ..domain.planning import Coverage
 from ..domain.signals import Use
 from ..engine.queries import BroadcastStory, IncidentStory
 from ..engine.rows import Expected
-from .schemas import Asked, CircleView, IncidentView, LogLine, Names, RingView, SignalView, TaskView, View, WitnessView
+from .schemas import (
+    CircleView,
+    IncidentView,
+    LogLine,
+    Names,
+    RequestBody,
+    RingView,
+    SignalView,
+    TaskView,
+    View,
+    WitnessView,
+)
 
 
 class AudioView(View):
@@ -179,7 +190,7 @@ class ExpectedPage(View):
         return cls(rows=[ExpectedView.model_validate(r) for r in rows], next=rows[-1].speaker if more else None)
 
 
-class ReleaseRequest(Asked):
+class ReleaseRequest(RequestBody):
     """What the person read: the content's hash and the sentence, in any of the languages shown."""
 
     content: Annotated[str, StringConstraints(min_length=1, max_length=64)]

@@ -10,7 +10,7 @@ from ..engine.people import Role
 from ..engine.rows import ClockState
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
-from .schemas import Asked, View, Why
+from .schemas import RequestBody, View, Why
 
 
 class ClockView(View):
@@ -25,7 +25,7 @@ class ClockView(View):
     words_zh: str
 
 
-class ConfirmRequest(Asked):
+class ConfirmRequest(RequestBody):
     serial: int = Field(ge=0, description="As it was shown.")
     why: Why
 

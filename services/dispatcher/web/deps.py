@@ -28,7 +28,7 @@ class WebSettings:
     room_kept_s: float = 10.0
 
 
-class Verdict(Protocol):
+class SignatureJudged(Protocol):
     """What the XML signature of a message proves, and one sentence about it."""
 
     @property
@@ -37,7 +37,7 @@ class Verdict(Protocol):
     def sentence(self) -> str: ...
 
 
-def _no_certificates(feed: Feed, raw: bytes, at: datetime) -> Verdict | None:
+def _no_certificates(feed: Feed, raw: bytes, at: datetime) -> SignatureJudged | None:
     assert not feed.certificates and not feed.signature_required, "who enrols certificates must pass what checks them"
     return None
 
@@ -60,7 +60,7 @@ class WebDeps:
     clock: Clock
     registry: CollectorRegistry
     audio: APIRouter | None = None
-    verify: Callable[[Feed, bytes, datetime], Verdict | None] = _no_certificates
+    verify: Callable[[Feed, bytes, datetime], SignatureJudged | None] = _no_certificates
     open_secret: Callable[[str, str], str] = _no_secrets
     settings: WebSettings = field(default_factory=WebSettings)
     counts: Counts = field(init=False)

@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 
-from devices.protocols.documents import Use
+from devices.protocols.documents import KeyUse
 
 from ..domain.refused_documents import RefusedTopic
 from ..domain.signing_keys import KeyProblem, KeyState, UseHealth, words
@@ -39,7 +39,7 @@ from .schemas import View
 SECOND_US = 1_000_000
 WORKER_SILENT_US = 180_000_000
 STREAMS_SAID_MAX = 3
-USES = (Use.ACTUAL, Use.EXERCISE)
+USES = (KeyUse.ACTUAL, KeyUse.EXERCISE)
 
 _WORDS = {
     "database": (

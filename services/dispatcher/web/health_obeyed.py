@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from devices.protocols.documents import Use
+from devices.protocols.documents import KeyUse
 
 from ..domain import taken_accounts
 from ..domain.refused_documents import RefusedTopic, headline, what_to_do
@@ -26,7 +26,7 @@ class Said:
     do_zh: str
 
 
-def refused(found: Sequence[RefusedTopic], use: Use) -> Said:
+def refused(found: Sequence[RefusedTopic], use: KeyUse) -> Said:
     """What speakers refuse of one use: many on one topic are red, a few are a warning. The worst topics are named."""
     mine = sorted((r for r in found if r.use == use), key=lambda r: (not r.many, -r.speakers, r.topic))
     named = mine[:TOPICS_SAID_MAX]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from ..domain.incidents import Incident, IncidentState
 from ..domain.signals import Use
 from ..engine import queries
-from ..engine.events import IncidentClosed, NotBroadcast
+from ..engine.events import IncidentClosed, NothingBroadcast
 from ..engine.people import Role
 from .auth import DESK, Caller, Gate
 from .broadcast_schemas import IncidentDetail
@@ -54,7 +54,7 @@ def incidents_router(deps: WebDeps, gate: Gate) -> APIRouter:
     def not_broadcast(id: str, wanted: WhyRequest, caller: Caller = officer) -> IncidentDetail:
         """Decide not to broadcast for it, whether or not anything is drafted: recorded with who and why, and a draft
         that waits is declined. Refused while its alert is on air."""
-        deps.engine.handle([NotBroadcast(id, caller.person.id, caller.roles, wanted.why)])
+        deps.engine.handle([NothingBroadcast(id, caller.person.id, caller.roles, wanted.why)])
         return _detail(deps, id)
 
     return router

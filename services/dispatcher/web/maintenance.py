@@ -7,12 +7,12 @@ from pydantic import Field
 from ..engine.events import Maintained, MaintenanceChanged
 from .deps import WebDeps
 from .problems import EndRefused
-from .schemas import Asked, Why, WhyRequest
+from .schemas import RequestBody, Why, WhyRequest
 
 MAINTENANCE_US_MAX = 366 * 86_400_000_000
 
 
-class MaintenanceRequest(Asked):
+class MaintenanceRequest(RequestBody):
     reason: Why
     until: int = Field(description="When it ends by itself, µs UTC.")
 

@@ -7,15 +7,15 @@ from pydantic import Field
 from ..domain.panels import MINUTES_MAX, RequestKind, RequestState
 from ..domain.signals import Use
 from ..engine.queries import PanelNow
-from .schemas import Asked, Names, View, Why
+from .schemas import Names, RequestBody, View, Why
 
 
-class DutyCheckRequest(Asked):
+class DutyCheckRequest(RequestBody):
     minutes: int = Field(default=5, ge=1, le=MINUTES_MAX, description="How long people have to answer.")
     why: Why = "duty check"
 
 
-class SetClockRequest(Asked):
+class SetClockRequest(RequestBody):
     why: Why = "by hand"
 
 

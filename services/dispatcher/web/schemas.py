@@ -31,7 +31,7 @@ Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_
 Names = dict[str, str]
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """A request body."""
 
     model_config = ConfigDict(extra="forbid")
@@ -43,7 +43,7 @@ class View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class LoginRequest(Asked):
+class LoginRequest(RequestBody):
     name: Name
     password: Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -224,12 +224,12 @@ class TaskPage(View):
     names: Names
 
 
-class TaskAnswer(Asked):
+class TaskAnswer(RequestBody):
     verdict: Verdict
     note: Note = ""
 
 
-class WhyRequest(Asked):
+class WhyRequest(RequestBody):
     why: Why
 
 
@@ -389,7 +389,7 @@ class SpeakerPage(View):
     names: Names
 
 
-class OutOfServiceRequest(Asked):
+class OutOfServiceRequest(RequestBody):
     reason: Why
     until: int = Field(description="When it counts again, µs UTC: in the future, at most a year away.")
 
@@ -481,7 +481,7 @@ class BehindPage(View):
     next: str | None = Field(description="Ask on with `after` at this speaker; null at the end.")
 
 
-class StreamRequest(Asked):
+class StreamRequest(RequestBody):
     topic: Annotated[str, StringConstraints(min_length=1, max_length=160)]
     version: int | None = Field(
         default=None, description="The `unknown_version` that was read; refused when it is another by now."

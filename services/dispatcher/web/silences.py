@@ -15,12 +15,12 @@ from ..engine.people import Role
 from ..feeds.hazards import BY_NAME, OTHER
 from .auth import DESK, Caller, Gate
 from .deps import WebDeps
-from .schemas import Asked, Names, View, Why, WhyRequest
+from .schemas import Names, RequestBody, View, Why, WhyRequest
 
 Matcher = Annotated[str, StringConstraints(strip_whitespace=True, max_length=256)]
 
 
-class SilenceRequest(Asked):
+class SilenceRequest(RequestBody):
     """Every matcher that is given must fit; at least one must be."""
 
     use: Use = Use.ACTUAL

@@ -9,7 +9,7 @@ import pytest
 
 from devices.protocols import wav
 from devices.protocols.documents import Phase
-from devices.protocols.wav import Sound
+from devices.protocols.wav import WavSound
 from services.dispatcher.adapters.speech import SpeechFailed
 from services.dispatcher.adapters.speech.espeak import Espeak
 from services.dispatcher.adapters.speech.phrases import (
@@ -106,9 +106,9 @@ def test_a_recording_dropped_in_is_heard_instead_at_once(tmp_path: Path) -> None
     ("recording", "code"),
     [
         (b"ID3 this is an MP3", "phrase_not_wav"),
-        (wav.write(Sound(8_000, bytes(16_000))), "phrase_silent"),
-        (wav.write(Sound(8_000, b"\x00\x20" * 8_000 * 61)), "phrase_too_long"),
-        (wav.write(Sound(8_000, b"")), "phrase_too_long"),
+        (wav.write(WavSound(8_000, bytes(16_000))), "phrase_silent"),
+        (wav.write(WavSound(8_000, b"\x00\x20" * 8_000 * 61)), "phrase_too_long"),
+        (wav.write(WavSound(8_000, b"")), "phrase_too_long"),
     ],
 )
 def test_a_recording_that_can_not_be_used_leaves_the_made_clip_and_a_problem(

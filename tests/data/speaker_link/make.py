@@ -18,7 +18,7 @@ from devices.protocols import document_json, jws, strict_json
 from devices.protocols import speaker_link as link
 from devices.protocols.jws import SigningKey, Typ
 from devices.protocols.selector import Selector
-from devices.protocols.speaker_link import Use
+from devices.protocols.speaker_link import KeyUse
 from tests.data.speaker_link import forms, removed, sounds
 
 HERE = Path(__file__).parent
@@ -41,17 +41,17 @@ def seed(kid: str) -> bytes:
     return hashlib.sha256(f"tocsin speaker link test key {kid}".encode()).digest()
 
 
-SCOPES: dict[str, tuple[Use, str, str, tuple[int, ...], int]] = {
-    "actual-city": (Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY),
-    "exercise-city": (Use.EXERCISE, "city", CITY, (1, 2, 3, 4), NOW + DAY),
-    "actual-district": (Use.ACTUAL, "district-202", DISTRICT, (3, 4), NOW + DAY),
-    "actual-other": (Use.ACTUAL, "district-203", OTHER_DISTRICT, (1, 2, 3, 4), NOW + DAY),
-    "actual-zone": (Use.ACTUAL, "port", ZONE, (1, 2, 3, 4), NOW + DAY),
-    "actual-city-2": (Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY),
-    "actual-old": (Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW - 1),
-    "config-city": (Use.CONFIG, "city", CITY, (), NOW + DAY),
-    "config-other": (Use.CONFIG, "district-203", OTHER_DISTRICT, (), NOW + DAY),
-    "clock-city": (Use.CLOCK, "city", CITY, (), NOW + DAY),
+SCOPES: dict[str, tuple[KeyUse, str, str, tuple[int, ...], int]] = {
+    "actual-city": (KeyUse.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY),
+    "exercise-city": (KeyUse.EXERCISE, "city", CITY, (1, 2, 3, 4), NOW + DAY),
+    "actual-district": (KeyUse.ACTUAL, "district-202", DISTRICT, (3, 4), NOW + DAY),
+    "actual-other": (KeyUse.ACTUAL, "district-203", OTHER_DISTRICT, (1, 2, 3, 4), NOW + DAY),
+    "actual-zone": (KeyUse.ACTUAL, "port", ZONE, (1, 2, 3, 4), NOW + DAY),
+    "actual-city-2": (KeyUse.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY),
+    "actual-old": (KeyUse.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW - 1),
+    "config-city": (KeyUse.CONFIG, "city", CITY, (), NOW + DAY),
+    "config-other": (KeyUse.CONFIG, "district-203", OTHER_DISTRICT, (), NOW + DAY),
+    "clock-city": (KeyUse.CLOCK, "city", CITY, (), NOW + DAY),
 }
 
 
@@ -60,11 +60,11 @@ def link_key(kid: str) -> link.LinkKey:
 
 
 def root_key(kid: str, not_after: int = NOW + 3650 * DAY) -> link.LinkKey:
-    return signing_key(kid).public_link_key(Use.ROOT, "city", CITY, (), not_after)
+    return signing_key(kid).public_link_key(KeyUse.ROOT, "city", CITY, (), not_after)
 
 
 ROOT, NEXT_ROOT = root_key("root-1"), root_key("root-2")
-FOREIGN = link.LinkKey("actual-foreign", "SM2-SM3-x", "AAEC", Use.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY)
+FOREIGN = link.LinkKey("actual-foreign", "SM2-SM3-x", "AAEC", KeyUse.ACTUAL, "city", CITY, (1, 2, 3, 4), NOW + DAY)
 KEYS = link.KeyDocument(7, NOW - DAY, (*(link_key(kid) for kid in SCOPES), FOREIGN))
 CONFIG = link.SpeakerConfig(
     speaker=SPEAKER,
@@ -99,7 +99,7 @@ ORDER = link.Order(
     expires=NOW + 10 * MINUTE,
     state=link.OrderState.IN_FORCE,
 )
-STREAM = link.manifest_topic(DISTRICT, Use.ACTUAL, "city")
+STREAM = link.manifest_topic(DISTRICT, KeyUse.ACTUAL, "city")
 MANIFEST = link.Manifest(
     STREAM, NOW // 1_000, NOW, NOW + 5 * MINUTE, "a1b2c3", (ORDER,), audio_base="http://127.0.0.1:8080/audio"
 )  # fmt: skip
@@ -256,7 +256,7 @@ def scopes() -> list[Case]:
         return _manifest_case(name, signed(members, kid), topic=topic, refused=refused, **options)
 
     area, own = link.manifest_topic, link.speaker_manifest_topic
-    exercise = area(DISTRICT, Use.EXERCISE, "city")
+    exercise = area(DISTRICT, KeyUse.EXERCISE, "city")
     return [
         made("exercise key, exercise stream", exercise, "exercise-city"),
         made("exercise key, actual stream", STREAM, "exercise-city", "key_use"),
@@ -265,42 +265,46 @@ def scopes() -> list[Case]:
         made("actual order, exercise stream", exercise, "exercise-city", "status_mismatch", status="actual"),
         made("exercise order, actual stream", STREAM, "actual-city", "status_mismatch", status="exercise"),
         made("another issuer's key", STREAM, "actual-district", "not_issuer"),
-        made("the district's key at its own height", area(DISTRICT, Use.ACTUAL, "district-202"), "actual-district"),
-        made("the district's key below itself", area(STREET, Use.ACTUAL, "district-202"), "actual-district"),
-        made("the district's key above itself", area(CITY, Use.ACTUAL, "district-202"), "actual-district", "key_area"),
-        made("another district's key", area(STREET, Use.ACTUAL, "district-203"), "actual-other", "key_area"),
+        made("the district's key at its own height", area(DISTRICT, KeyUse.ACTUAL, "district-202"), "actual-district"),
+        made("the district's key below itself", area(STREET, KeyUse.ACTUAL, "district-202"), "actual-district"),
+        made(
+            "the district's key above itself", area(CITY, KeyUse.ACTUAL, "district-202"), "actual-district", "key_area"
+        ),
+        made("another district's key", area(STREET, KeyUse.ACTUAL, "district-203"), "actual-other", "key_area"),
         made(
             "another district's key, areas not compared",
-            area(STREET, Use.ACTUAL, "district-203"),
+            area(STREET, KeyUse.ACTUAL, "district-203"),
             "actual-other",
             config=False,
         ),
         made(
             "another district's stream",
-            area(OTHER_DISTRICT, Use.ACTUAL, "district-203"),
+            area(OTHER_DISTRICT, KeyUse.ACTUAL, "district-203"),
             "actual-other",
             "area_not_mine",
         ),
         made(
             "level that the key lacks",
-            area(DISTRICT, Use.ACTUAL, "district-202"),
+            area(DISTRICT, KeyUse.ACTUAL, "district-202"),
             "actual-district",
             "key_level",
             level=2,
         ),
-        made("overlay zone, its own key", area(ZONE, Use.ACTUAL, "port"), "actual-zone"),
-        made("overlay zone, the key of the whole tree", area(ZONE, Use.ACTUAL, "city"), "actual-city"),
-        made("overlay zone, a district's key", area(ZONE, Use.ACTUAL, "district-202"), "actual-district", "key_area"),
-        made("a district, the overlay zone's key", area(DISTRICT, Use.ACTUAL, "port"), "actual-zone", "key_area"),
-        made("this speaker alone", own(SPEAKER, Use.ACTUAL, "city"), "actual-city"),
-        made("this speaker alone, its district's key", own(SPEAKER, Use.ACTUAL, "district-202"), "actual-district"),
+        made("overlay zone, its own key", area(ZONE, KeyUse.ACTUAL, "port"), "actual-zone"),
+        made("overlay zone, the key of the whole tree", area(ZONE, KeyUse.ACTUAL, "city"), "actual-city"),
+        made(
+            "overlay zone, a district's key", area(ZONE, KeyUse.ACTUAL, "district-202"), "actual-district", "key_area"
+        ),
+        made("a district, the overlay zone's key", area(DISTRICT, KeyUse.ACTUAL, "port"), "actual-zone", "key_area"),
+        made("this speaker alone", own(SPEAKER, KeyUse.ACTUAL, "city"), "actual-city"),
+        made("this speaker alone, its district's key", own(SPEAKER, KeyUse.ACTUAL, "district-202"), "actual-district"),
         made(
             "this speaker alone, another district's key",
-            own(SPEAKER, Use.ACTUAL, "district-203"),
+            own(SPEAKER, KeyUse.ACTUAL, "district-203"),
             "actual-other",
             "key_area",
         ),
-        made("another speaker alone", own("sp-0002", Use.ACTUAL, "city"), "actual-city", "area_not_mine"),
+        made("another speaker alone", own("sp-0002", KeyUse.ACTUAL, "city"), "actual-city", "area_not_mine"),
         made("key past its end", STREAM, "actual-old", "key_expired"),
         made("key past its end, no clock", STREAM, "actual-old", now=None),
         made("key in its last microsecond", STREAM, "actual-city", now=NOW + DAY),
@@ -414,7 +418,7 @@ def hello_answers() -> list[Case]:
         case: Case = {"name": name, "raw": signed(members, kid, Typ.HELLO)}
         return case | ({"accepted": True} if refused is None else {"refused": refused})
 
-    many = {link.manifest_topic(f"area-{n}", Use.ACTUAL, "city"): 1 for n in range(129)}
+    many = {link.manifest_topic(f"area-{n}", KeyUse.ACTUAL, "city"): 1 for n in range(129)}
     return [
         made("answer", base),
         made("another nonce", changed(base, "nonce", NONCE + "x"), refused="wrong_nonce"),

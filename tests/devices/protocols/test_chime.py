@@ -9,12 +9,12 @@ import pytest
 
 from devices.protocols import chime, wav
 from devices.protocols.chime import Pattern, attention, pattern_for
-from devices.protocols.wav import Sound
+from devices.protocols.wav import WavSound
 
 RATE = 16_000
 
 
-def share_at(sound: Sound, hz: float) -> float:
+def share_at(sound: WavSound, hz: float) -> float:
     """How much of the sound's energy a pure tone explains, 0 to 1, by whole windows of 50 ms (Goertzel)."""
     samples = struct.unpack(f"<{len(sound.pcm) // 2}h", sound.pcm)
     window = RATE // 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.protocols.refusals import Refusal, Refused
+from devices.protocols.refusals import LinkRefused, Refusal
 from devices.protocols.sensor_mqtt import (
     ALL_SENSORS,
     INTEGER_MAX,
@@ -119,7 +119,7 @@ def test_a_test_flag_in_doubt_counts_as_set(test: object, counts: bool) -> None:
     ],
 )
 def test_what_leaves_kind_or_state_in_doubt_is_refused(payload: bytes, reason: Refusal) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LinkRefused) as refused:
         decode(payload)
     assert refused.value.reason is reason
 
@@ -134,7 +134,7 @@ def test_what_leaves_kind_or_state_in_doubt_is_refused(payload: bytes, reason: R
 def test_no_payload_does_more_than_be_refused(payload: bytes) -> None:
     try:
         message = decode(payload)
-    except Refused as refused:
+    except LinkRefused as refused:
         assert refused.reason in (Refusal.MALFORMED, Refusal.EMPTY_PAYLOAD, Refusal.OVER_CAP)
     else:
         assert all(SENSOR_SENTENCES[deviation] for deviation in message.deviations)
@@ -150,5 +150,5 @@ def test_topics_are_built_and_taken_apart() -> None:
 def test_no_topic_carries_another_name(name: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
         sensor_topic("gw-1", name)
-    with pytest.raises(Refused):
+    with pytest.raises(LinkRefused):
         parse_sensor_topic(f"tocsin/v1/sensor/gw-1/{name}")

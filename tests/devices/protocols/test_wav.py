@@ -9,7 +9,7 @@ import wave
 import pytest
 
 from devices.protocols import wav
-from devices.protocols.wav import Sound, WavRefused
+from devices.protocols.wav import WavRefused, WavSound
 
 RAMP = wav.from_samples(range(-100, 100), 16_000)
 
@@ -75,7 +75,7 @@ def test_what_can_not_be_used_is_refused_with_a_code(data: bytes, code: str) -> 
 
 
 def test_joining_keeps_order_and_refuses_to_mix_rates() -> None:
-    assert wav.joined([RAMP, wav.silence(10, 16_000), RAMP]) == Sound(16_000, RAMP.pcm + bytes(320) + RAMP.pcm)
+    assert wav.joined([RAMP, wav.silence(10, 16_000), RAMP]) == WavSound(16_000, RAMP.pcm + bytes(320) + RAMP.pcm)
     with pytest.raises(WavRefused) as refused:
         wav.joined([RAMP, wav.silence(10, 8_000)])
     assert refused.value.code == "rates_differ"
@@ -85,5 +85,9 @@ def test_joining_keeps_order_and_refuses_to_mix_rates() -> None:
 
 
 def test_silence_is_not_audible_and_a_tone_is() -> None:
-    assert [wav.audible(sound) for sound in (wav.silence(100, 8_000), Sound(8_000, b""), RAMP)] == [False, False, False]
+    assert [wav.audible(sound) for sound in (wav.silence(100, 8_000), WavSound(8_000, b""), RAMP)] == [
+        False,
+        False,
+        False,
+    ]
     assert wav.audible(wav.from_samples([0, 2_000, -2_000], 8_000))

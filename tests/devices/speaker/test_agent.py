@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from devices.speaker.agent import Agent, make_agent
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer
-from devices.speaker.settings import PlayerKind, Settings
+from devices.speaker.settings import PlayerKind, SpeakerSettings
 from devices.speaker.store import AudioStore
 from tests.devices.speaker.conftest import SECRETS, Mosquitto
 from tests.devices.speaker.desk import ROUNDS_MAX, Desk
@@ -26,7 +26,7 @@ class Street:
     loop: Loop
     broker: Mosquitto
     desk: Desk
-    settings: Settings
+    settings: SpeakerSettings
     agent: Agent
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -45,8 +45,8 @@ class Street:
         self.agent.start()
 
 
-def settings_for(port: int, store: Path, **changes: object) -> Settings:
-    settings = Settings(
+def settings_for(port: int, store: Path, **changes: object) -> SpeakerSettings:
+    settings = SpeakerSettings(
         id="sp-1",
         secret=SECRETS["sp-1"],
         root_kid=ROOT_KEY.kid,
@@ -60,7 +60,7 @@ def settings_for(port: int, store: Path, **changes: object) -> Settings:
     return replace(settings, **changes)  # type: ignore[arg-type]
 
 
-def an_agent(loop: Loop, settings: Settings) -> Agent:
+def an_agent(loop: Loop, settings: SpeakerSettings) -> Agent:
     return Agent(settings, loop, NullPlayer(loop, mic_db=71, speed=100), AudioStore(settings.store))
 
 

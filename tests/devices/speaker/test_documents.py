@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from devices.protocols.documents import KeyDocument, Use
+from devices.protocols.documents import KeyDocument, KeyUse
 from devices.protocols.selector import Selector
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
@@ -69,7 +69,7 @@ def test_a_refused_manifest_is_accepted_when_its_key_arrives() -> None:
     new = key("new-actual")
     world = World().up().order(an_order(), signer=new).advance(5)
     assert [reason for _, _, reason in world.refusals] == ["unknown_key"]
-    keys = KeyDocument(2, T0, (*KEYS.keys, link_key(new, Use.ACTUAL)))
+    keys = KeyDocument(2, T0, (*KEYS.keys, link_key(new, KeyUse.ACTUAL)))
     world.publish(KEYS_TOPIC, sign(keys, ROOT)).advance(30)
     assert world.sounds() == ["o-1#1"]
 
@@ -161,7 +161,7 @@ def test_keys_that_go_back_or_are_signed_by_a_stranger_are_refused() -> None:
 
 def test_a_new_root_announced_by_the_old_one_is_followed_and_survives_a_restart() -> None:
     world = World().up()
-    world.publish(KEYS_TOPIC, sign(replace(KEYS, version=2, root=link_key(NEXT_ROOT, Use.ROOT)), ROOT))
+    world.publish(KEYS_TOPIC, sign(replace(KEYS, version=2, root=link_key(NEXT_ROOT, KeyUse.ROOT)), ROOT))
     world.crash().boot().connect()
     world.publish(KEYS_TOPIC, sign(replace(KEYS, version=3), NEXT_ROOT)).advance(1)
     world.crash().boot().connect()
@@ -182,7 +182,9 @@ def test_an_accepted_order_stands_when_its_key_is_removed_but_the_key_can_sign_n
 def test_an_order_above_the_levels_of_its_key_is_refused_with_its_manifest() -> None:
     weak = key("weak")
     world = World().up()
-    world.publish(KEYS_TOPIC, sign(KeyDocument(2, T0, (*KEYS.keys, link_key(weak, Use.ACTUAL, levels=(3, 4)))), ROOT))
+    world.publish(
+        KEYS_TOPIC, sign(KeyDocument(2, T0, (*KEYS.keys, link_key(weak, KeyUse.ACTUAL, levels=(3, 4)))), ROOT)
+    )
     world.order(an_order(level=1), signer=weak).advance(30)
     assert world.sounds() == []
     assert [reason for _, _, reason in world.refusals] == ["key_level"]

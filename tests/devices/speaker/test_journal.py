@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.speaker import journal as journal_module
-from devices.speaker.events import Entry
+from devices.speaker.events import JournalEntry
 from devices.speaker.journal import Journal, JournalInUse
 
 
@@ -26,8 +26,10 @@ def reopened(folder: Path) -> dict[tuple[str, str], str | None]:
 
 def test_what_was_appended_is_there_after_reopening_and_the_latest_word_counts(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.append([Entry("mark", "a", "1"), Entry("mark", "b", "2")])
-    journal.append([Entry("mark", "a", "3"), Entry("mark", "b", None), Entry("order", "a", "行\n")])
+    journal.append([JournalEntry("mark", "a", "1"), JournalEntry("mark", "b", "2")])
+    journal.append(
+        [JournalEntry("mark", "a", "3"), JournalEntry("mark", "b", None), JournalEntry("order", "a", "行\n")]
+    )
     journal.close()
     assert reopened(tmp_path) == {("mark", "a"): "3", ("order", "a"): "行\n"}
 
@@ -45,7 +47,7 @@ def test_a_new_store_has_a_new_random_id_and_an_old_one_keeps_its_own(tmp_path: 
 
 def test_a_crash_at_every_byte_leaves_each_group_whole_or_absent(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    groups = [[Entry("mark", "a", str(n)), Entry("mark", "b", str(n))] for n in range(4)]
+    groups = [[JournalEntry("mark", "a", str(n)), JournalEntry("mark", "b", str(n))] for n in range(4)]
     start = (tmp_path / "journal").stat().st_size
     for group in groups:
         journal.append(group)
@@ -63,14 +65,14 @@ def test_a_crash_at_every_byte_leaves_each_group_whole_or_absent(tmp_path: Path)
 
 def test_writing_goes_on_after_a_cut_tail(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.append([Entry("mark", "a", "1")])
-    journal.append([Entry("mark", "a", "2")])
+    journal.append([JournalEntry("mark", "a", "1")])
+    journal.append([JournalEntry("mark", "a", "2")])
     journal.close()
     path = tmp_path / "journal"
     path.write_bytes(path.read_bytes()[:-3])
     journal = Journal(tmp_path)
     assert journal.damaged_lines == 1
-    journal.append([Entry("mark", "b", "3")])
+    journal.append([JournalEntry("mark", "b", "3")])
     journal.close()
     assert reopened(tmp_path) == {("mark", "a"): "1", ("mark", "b"): "3"}
 
@@ -78,7 +80,7 @@ def test_writing_goes_on_after_a_cut_tail(tmp_path: Path) -> None:
 def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for name in "abc":
-        journal.append([Entry("mark", name, "1")])
+        journal.append([JournalEntry("mark", name, "1")])
     journal.close()
     path = tmp_path / "journal"
     path.write_bytes(path.read_bytes().replace(b'"b"', b'"x"'))
@@ -96,7 +98,7 @@ def test_a_file_of_noise_is_a_new_journal_and_no_error(tmp_path: Path) -> None:
 def test_a_long_life_is_compacted_and_keeps_every_fact(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(6_000):
-        journal.append([Entry("mark", f"k{number % 10}", f"{number:0100}")])
+        journal.append([JournalEntry("mark", f"k{number % 10}", f"{number:0100}")])
     journal.close()
     assert (tmp_path / "journal").stat().st_size < 2 * journal_module.COMPACT_BYTES_MIN
     assert reopened(tmp_path) == {("mark", f"k{n % 10}"): f"{n:0100}" for n in range(5_990, 6_000)}

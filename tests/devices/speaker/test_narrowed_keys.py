@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from devices.protocols.documents import KeyDocument, Use
+from devices.protocols.documents import KeyDocument, KeyUse
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic, sign
 from tests.devices.speaker.thief import (
     LIE,
@@ -25,7 +25,7 @@ from tests.devices.speaker.thief import (
 )
 from tests.devices.speaker.world import CITY, CONFIG, DISTRICT, KEYS, ROOT, SETUP, SPEAKER, T0, S, an_order, link_key
 
-LIMITS = [{"levels": (4,)}, {"area": DISTRICT}, {"use": Use.EXERCISE}, {"issuer": "district"}]
+LIMITS = [{"levels": (4,)}, {"area": DISTRICT}, {"use": KeyUse.EXERCISE}, {"issuer": "district"}]
 limits = pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: next(iter(limit)))
 
 
@@ -115,8 +115,8 @@ def test_a_config_of_a_key_that_was_moved_elsewhere_keeps_no_other_from_putting_
     world = two_keys().publish(KEYS_TOPIC, config_keys(3, CONFIG, OTHER_CONFIG)).advance(1)
     world.message(config_topic(SPEAKER), config(CONFIG, version=50, area_chain=(CITY, "elsewhere"))).advance(1)
     others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
-    district = link_key(OTHER_CONFIG, Use.CONFIG, area=DISTRICT)
-    moved = link_key(CONFIG, Use.CONFIG, area="another-city")
+    district = link_key(OTHER_CONFIG, KeyUse.CONFIG, area=DISTRICT)
+    moved = link_key(CONFIG, KeyUse.CONFIG, area="another-city")
     between(world).publish(KEYS_TOPIC, sign(KeyDocument(4, T0, (*others, district, moved)), ROOT)).advance(1)
     world.message(config_topic(SPEAKER), config(OTHER_CONFIG, version=6)).advance(1)
     assert world.state.papers.config == replace(SETUP, version=6)

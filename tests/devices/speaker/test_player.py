@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from devices.protocols import wav
-from devices.speaker.events import Plan, Segment, SegmentKind
+from devices.speaker.events import Segment, SegmentKind, SoundPlan
 from devices.speaker.loop import Loop
 from devices.speaker.player import NullPlayer, Player
-from devices.speaker.render import RATE, Renderer, RenderFailed, Spoken, Studio
+from devices.speaker.render import RATE, Renderer, RenderFailed, SpokenSegment, Studio
 from devices.speaker.sound_card import SoundCardPlayer
 from devices.speaker.store import AudioStore
 from devices.speaker.wav_player import WavPlayer
@@ -25,7 +25,7 @@ ROUNDS_MAX = 30_000
 CHIME = Segment(SegmentKind.CHIME)
 PREFACE = Segment(SegmentKind.PREFACE)
 SAY = Segment(SegmentKind.SAY, "暴雨，请立即离开低洼处。", "zh")
-ACTUAL = Plan("actual/o-1", "actual", 1, 1, (CHIME, SAY), 100, 8_000, 2, "alert", "11B03")
+ACTUAL = SoundPlan("actual/o-1", "actual", 1, 1, (CHIME, SAY), 100, 8_000, 2, "alert", "11B03")
 DRILL = replace(ACTUAL, order="exercise/d-1", use="exercise", segments=(PREFACE, CHIME, SAY))
 
 
@@ -68,12 +68,12 @@ def until(loop: Loop, ears: Ears, name: str) -> None:
     raise AssertionError(f"{name} was not reported: {ears.said}")
 
 
-def loudness(sound: wav.Sound, from_ms: int = 0, to_ms: int = 10**6) -> float:
+def loudness(sound: wav.WavSound, from_ms: int = 0, to_ms: int = 10**6) -> float:
     part = sound.pcm[from_ms * RATE // 1_000 * 2 : to_ms * RATE // 1_000 * 2]
-    return wav.peak(wav.Sound(RATE, part))
+    return wav.peak(wav.WavSound(RATE, part))
 
 
-def rendered(studio: Studio, plan: Plan, folder: Path) -> tuple[wav.Sound, Spoken]:
+def rendered(studio: Studio, plan: SoundPlan, folder: Path) -> tuple[wav.WavSound, SpokenSegment]:
     """Both parts of a plan as they would sound one after the other, and what the words are made of."""
     head_ms = studio.head(plan, folder / "head.wav")
     spoken = studio.speech(plan, folder / "words.wav")
@@ -139,7 +139,7 @@ def test_a_text_that_nobody_can_say_becomes_the_recorded_phrase_once(store: Audi
     dumb = Studio(store, espeak="no-such-speech-engine")
     english = Segment(SegmentKind.SAY, "Heavy rain. Leave low ground.", "en")
     _, spoken = rendered(dumb, replace(ACTUAL, segments=(CHIME, SAY, english)), tmp_path)
-    assert spoken == Spoken(1_000 + 2 * 400, "phrase", "speech_failed")
+    assert spoken == SpokenSegment(1_000 + 2 * 400, "phrase", "speech_failed")
 
 
 def test_a_language_without_a_voice_is_not_a_reason_to_lose_the_other(studio: Studio, tmp_path: Path) -> None:
@@ -237,10 +237,10 @@ class SlowWords:
         self._studio, self._failure = studio, failure
         self.go_on = threading.Event()
 
-    def head(self, plan: Plan, target: Path) -> int:
+    def head(self, plan: SoundPlan, target: Path) -> int:
         return self._studio.head(plan, target)
 
-    def speech(self, plan: Plan, target: Path) -> Spoken:
+    def speech(self, plan: SoundPlan, target: Path) -> SpokenSegment:
         assert self.go_on.wait(60)
         if self._failure:
             raise RenderFailed(self._failure)

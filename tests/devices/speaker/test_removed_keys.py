@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from devices.protocols import document_json, jws
-from devices.protocols.documents import HelloAnswer, KeyDocument, Manifest, OrderState, Use
+from devices.protocols.documents import HelloAnswer, KeyDocument, KeyUse, Manifest, OrderState
 from devices.protocols.jws import SigningKey
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import (
     KEYS_TOPIC,
     config_topic,
@@ -133,12 +133,12 @@ def test_a_recording_that_comes_to_the_same_words_makes_nothing_unheard(between:
 
 @either
 def test_an_expired_key_is_no_removed_one(between: Restart) -> None:
-    short = replace(link_key(SECOND, Use.ACTUAL), not_after=T0 + 20 * S)
+    short = replace(link_key(SECOND, KeyUse.ACTUAL), not_after=T0 + 20 * S)
     others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
     world = World().up().publish(KEYS_TOPIC, sign(KeyDocument(2, T0, (*others, short)), ROOT))
     world.order(an_order(start_at=T0 + 30 * S), signer=SECOND).advance(25)
     held = world.state.papers.streams[STREAM].version
-    listed = (*others, short, link_key(THIRD, Use.ACTUAL))
+    listed = (*others, short, link_key(THIRD, KeyUse.ACTUAL))
     world.retained.pop(STREAM)
     between(world).publish(KEYS_TOPIC, sign(KeyDocument(3, T0, listed), ROOT))
     world.message(STREAM, world.manifest(signer=THIRD, version=held - 1)).advance(30)
@@ -382,9 +382,9 @@ def test_what_a_key_began_counts_on_when_its_successor_lists_it_too() -> None:
 
 def test_a_key_document_that_lists_one_key_under_two_names_is_refused() -> None:
     world = World().up()
-    twin = replace(link_key(ACTUAL, Use.ACTUAL), kid="twin")
+    twin = replace(link_key(ACTUAL, KeyUse.ACTUAL), kid="twin")
     document = KeyDocument(2, T0, (*KEYS.keys, twin))
-    with pytest.raises(Refused):
+    with pytest.raises(LinkRefused):
         sign(document, ROOT)
     world.message(KEYS_TOPIC, jws.sign(document_json.encode(document), jws.Typ.KEYS, ROOT)).advance(1)
     assert (world.state.papers.keys, reasons(world)) == (KEYS, ["malformed"])
@@ -395,8 +395,8 @@ def test_a_stream_that_only_removed_keys_have_used_gives_way_to_another() -> Non
     issuers = [f"issuer-{number}" for number in range(STREAMS_MAX)]
     signers = {name: key(name) for name in issuers}
     others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    listed = tuple(link_key(signer, Use.ACTUAL, issuer=name) for name, signer in signers.items())
-    mine = link_key(SECOND, Use.ACTUAL)
+    listed = tuple(link_key(signer, KeyUse.ACTUAL, issuer=name) for name, signer in signers.items())
+    mine = link_key(SECOND, KeyUse.ACTUAL)
     for version, half in ((3, listed[: STREAMS_MAX // 2]), (4, listed[STREAMS_MAX // 2 :])):
         world.publish(KEYS_TOPIC, sign(KeyDocument(version, T0, (*others, *half, mine)), ROOT)).advance(1)
         for each in half:
@@ -443,7 +443,7 @@ def test_a_config_whose_key_is_removed_stays_in_force_until_another_comes(betwee
 def test_a_districts_config_key_moves_a_speaker_within_its_district_alone(between: Restart) -> None:
     thief = key("district-config")
     world = World().up()
-    two = KeyDocument(2, T0, (*KEYS.keys, link_key(thief, Use.CONFIG, area=DISTRICT)))
+    two = KeyDocument(2, T0, (*KEYS.keys, link_key(thief, KeyUse.CONFIG, area=DISTRICT)))
     world.publish(KEYS_TOPIC, sign(two, ROOT)).advance(1)
     at = SETUP.area_chain.index(DISTRICT)
     for chain in (SETUP.area_chain[at:], ("elsewhere", *SETUP.area_chain[at:])):
@@ -461,7 +461,7 @@ def test_a_config_whose_key_is_removed_keeps_no_other_from_putting_the_speaker_b
     away = (CITY, "elsewhere")
     world.message(config_topic(SPEAKER), config(CONFIG, version=50, area_chain=away)).advance(1)
     others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
-    district = link_key(OTHER_CONFIG, Use.CONFIG, area=DISTRICT)
+    district = link_key(OTHER_CONFIG, KeyUse.CONFIG, area=DISTRICT)
     between(world).publish(KEYS_TOPIC, sign(KeyDocument(3, T0, (*others, district)), ROOT)).advance(1)
     world.message(config_topic(SPEAKER), config(OTHER_CONFIG, version=60)).advance(1)
     assert world.state.papers.config == replace(SETUP, version=60)
@@ -479,7 +479,7 @@ VECTORS: list[dict[str, Any]] = json.loads((DATA / "removed_keys.json").read_tex
 def test_published_vector(case: dict[str, Any], between: Restart) -> None:
     events = 0
     state = blank(make.SPEAKER, make.ROOT)
-    facts: list[e.Entry] = []
+    facts: list[e.JournalEntry] = []
     said: list[str] = []
 
     def feed(event: e.Event) -> None:

@@ -17,7 +17,14 @@ import pytest
 
 from devices.speaker.loop import Loop
 from devices.speaker.reconnect import FLOOR_US_MAX, Dial, wait_us
-from devices.speaker.settings import REQUIRED, SETTINGS_TOLD, PlayerKind, Settings, SettingsRefused, read_settings
+from devices.speaker.settings import (
+    REQUIRED,
+    SETTINGS_TOLD,
+    PlayerKind,
+    SettingsRefused,
+    SpeakerSettings,
+    read_settings,
+)
 from tests.devices.speaker.conftest import SECRETS, Mosquitto
 from tests.devices.speaker.desk import ROUNDS_MAX, Desk
 from tests.devices.speaker.world import ROOT_KEY, an_order
@@ -110,7 +117,7 @@ def test_help_speaks_english_and_chinese() -> None:
 
 
 def test_every_setting_is_told_and_the_required_ones_have_no_default() -> None:
-    members = {each.name: each for each in fields(Settings)}
+    members = {each.name: each for each in fields(SpeakerSettings)}
     assert SETTINGS_TOLD.keys() == members.keys()
     assert {name for name, each in members.items() if each.default is MISSING} == set(REQUIRED)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devices.protocols.documents import KeyDocument, Manifest, Order, OrderState, Phase, Use
+from devices.protocols.documents import KeyDocument, KeyUse, Manifest, Order, OrderState, Phase
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic, sign
 from devices.speaker import events as e
 from devices.speaker.state import ORDERS_KEPT_MAX
@@ -262,11 +262,11 @@ def test_an_older_config_of_a_key_that_stays_is_refused_after_another_key_was_re
     others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
 
     def listing(version: int, *more: Any) -> bytes:
-        stays = link_key(district, Use.CONFIG, area=DISTRICT)
+        stays = link_key(district, KeyUse.CONFIG, area=DISTRICT)
         return sign(KeyDocument(version, T0, (*others, stays, *more)), ROOT)
 
     topic = config_topic(SPEAKER)
-    world = World().up().publish(KEYS_TOPIC, listing(2, link_key(CONFIG, Use.CONFIG))).advance(1)
+    world = World().up().publish(KEYS_TOPIC, listing(2, link_key(CONFIG, KeyUse.CONFIG))).advance(1)
     old = config(district, version=5, volume_max=3)
     world.publish(topic, old).advance(1).publish(topic, config(district, version=10)).advance(1)
     world.publish(topic, config(CONFIG, version=REV_MAX, area_chain=(CITY, "elsewhere"))).advance(1)

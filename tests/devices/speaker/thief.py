@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from devices.protocols.documents import KeyDocument, Order, Use
+from devices.protocols.documents import KeyDocument, KeyUse, Order
 from devices.protocols.jws import SigningKey
 from devices.protocols.speaker_link import KEYS_TOPIC, manifest_topic, sign
 from tests.devices.speaker.world import (
@@ -47,7 +47,7 @@ either = pytest.mark.parametrize("between", [stays_up, restarts])
 def keys(version: int, *signers: SigningKey) -> bytes:
     """The key document with these keys for the city's actual orders, oldest first."""
     others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    return sign(KeyDocument(version, T0, (*others, *(link_key(s, Use.ACTUAL) for s in signers))), ROOT)
+    return sign(KeyDocument(version, T0, (*others, *(link_key(s, KeyUse.ACTUAL) for s in signers))), ROOT)
 
 
 def stolen(*orders: Order, first: Order | None = None) -> World:
@@ -66,8 +66,8 @@ def stolen(*orders: Order, first: Order | None = None) -> World:
 def narrowed(version: int, **limit: Any) -> bytes:
     """The key document in which the stolen key may do less than before, and its successor everything."""
     others = tuple(k for k in KEYS.keys if k.kid != ACTUAL.kid)
-    less = replace(link_key(ACTUAL, Use.ACTUAL), **limit)
-    return sign(KeyDocument(version, T0, (*others, less, link_key(SECOND, Use.ACTUAL))), ROOT)
+    less = replace(link_key(ACTUAL, KeyUse.ACTUAL), **limit)
+    return sign(KeyDocument(version, T0, (*others, less, link_key(SECOND, KeyUse.ACTUAL))), ROOT)
 
 
 def two_keys() -> World:
@@ -96,7 +96,7 @@ OTHER_CONFIG = key("config-2")
 
 def config_keys(version: int, *signers: SigningKey) -> bytes:
     others = tuple(k for k in KEYS.keys if k.kid != CONFIG.kid)
-    return sign(KeyDocument(version, T0, (*others, *(link_key(s, Use.CONFIG) for s in signers))), ROOT)
+    return sign(KeyDocument(version, T0, (*others, *(link_key(s, KeyUse.CONFIG) for s in signers))), ROOT)
 
 
 def config(signer: SigningKey, **changes: Any) -> bytes:

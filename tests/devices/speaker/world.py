@@ -11,6 +11,7 @@ from devices.protocols.documents import (
     Audio,
     HelloAnswer,
     KeyDocument,
+    KeyUse,
     LinkKey,
     Manifest,
     Order,
@@ -20,7 +21,6 @@ from devices.protocols.documents import (
     Receipt,
     SpeakerConfig,
     Step,
-    Use,
 )
 from devices.protocols.jws import SigningKey
 from devices.protocols.selector import Selector
@@ -54,20 +54,20 @@ ACTUAL, EXERCISE, DISTRICT_ACTUAL = key("city-actual"), key("city-exercise"), ke
 CONFIG, CLOCK = key("config"), key("clock")
 
 
-def link_key(signer: SigningKey, use: Use, issuer: str = "city", area: str = CITY, levels: Any = _LEVELS) -> LinkKey:
+def link_key(signer: SigningKey, use: KeyUse, issuer: str = "city", area: str = CITY, levels: Any = _LEVELS) -> LinkKey:
     return signer.public_link_key(use, issuer, area, levels, T0 + 1_000 * HOUR)
 
 
-ROOT_KEY = link_key(ROOT, Use.ROOT)
+ROOT_KEY = link_key(ROOT, KeyUse.ROOT)
 KEYS = KeyDocument(
     version=1,
     issued=T0,
     keys=(
-        link_key(ACTUAL, Use.ACTUAL),
-        link_key(EXERCISE, Use.EXERCISE),
-        link_key(DISTRICT_ACTUAL, Use.ACTUAL, "district", DISTRICT),
-        link_key(CONFIG, Use.CONFIG),
-        link_key(CLOCK, Use.CLOCK),
+        link_key(ACTUAL, KeyUse.ACTUAL),
+        link_key(EXERCISE, KeyUse.EXERCISE),
+        link_key(DISTRICT_ACTUAL, KeyUse.ACTUAL, "district", DISTRICT),
+        link_key(CONFIG, KeyUse.CONFIG),
+        link_key(CLOCK, KeyUse.CLOCK),
     ),
 )
 SETUP = SpeakerConfig(
@@ -144,7 +144,7 @@ class World:
     utc: int = T0
     wall_error_us: int = 0
     journal: str = "journal-1"
-    disk: list[e.Entry] = field(default_factory=list)
+    disk: list[e.JournalEntry] = field(default_factory=list)
     sound_ms: int = 10_000
     load_us: int = 50_000
     measure_us: int | None = 0
@@ -162,8 +162,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.state = blank(SPEAKER, ROOT_KEY)
-        self.loaded: dict[int, e.Plan] = {}
-        self.playing: tuple[int, e.Plan, int] | None = None
+        self.loaded: dict[int, e.SoundPlan] = {}
+        self.playing: tuple[int, e.SoundPlan, int] | None = None
         self.queue: list[tuple[int, int, Callable[[], object]]] = []
         self.order_of_events = 0
         self.wake: int | None = None
@@ -194,7 +194,7 @@ class World:
                 self.loaded.pop(ticket, None)
                 if self.playing and self.playing[0] == ticket:
                     self._silence()
-            case e.WakeAt(mono_us):
+            case e.WakeSpeakerAt(mono_us):
                 self.wake = mono_us
             case e.Publish():
                 self.published.append(effect)
@@ -209,7 +209,7 @@ class World:
 
     # The loudspeaker
 
-    def _load(self, ticket: int, plan: e.Plan) -> None:
+    def _load(self, ticket: int, plan: e.SoundPlan) -> None:
         if ticket not in self.loaded:
             return
         reason = next((self.failures[s.kind] for s in plan.segments if s.kind in self.failures), None)
@@ -222,7 +222,7 @@ class World:
         if self.measure_us:
             self.later(self.measure_us, lambda: self.feed(e.SoundMeasured, ticket=ticket, ms=ms))
 
-    def _length_ms(self, plan: e.Plan) -> int:
+    def _length_ms(self, plan: e.SoundPlan) -> int:
         return self.lengths.get(plan.order.partition("/")[2], self.sound_ms)
 
     def _play(self, ticket: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from devices.protocols import wav
 from devices.protocols.documents import Phase
-from devices.protocols.wav import Sound, WavRefused
+from devices.protocols.wav import WavRefused, WavSound
 
 from ...domain.refusals import PlaceholderLeft
 from ...domain.signals import Problem
@@ -68,7 +68,7 @@ class Joined:
     """The clips for an order, one sound each at the rate it was recorded with, the pause between them, and what is
     wrong with the folder. `clips` is empty when nothing fits or a part is missing: half a phrase could mislead."""
 
-    clips: tuple[Sound, ...]
+    clips: tuple[WavSound, ...]
     text: str
     pause_ms: int = _PAUSE_MS
     problems: tuple[Problem, ...] = ()
@@ -100,7 +100,7 @@ class Phrases:
         if not fitting or not _LANG.fullmatch(lang):
             return Joined((), "", problems=(_warning("no_phrase", lang, "No recorded phrase fits this order."),))
         rule = max(fitting, key=lambda rule: len(rule.code))
-        sounds: list[Sound] = []
+        sounds: list[WavSound] = []
         problems: list[Problem] = []
         for clip in rule.clips:
             sound = self._clip(clip, lang, problems)
@@ -111,7 +111,7 @@ class Phrases:
         text = "".join(index.clips[clip].get(lang, "") for clip in rule.clips)
         return Joined(tuple(sounds), text, problems=tuple(problems))
 
-    def _clip(self, clip: str, lang: str, problems: list[Problem]) -> Sound | None:
+    def _clip(self, clip: str, lang: str, problems: list[Problem]) -> WavSound | None:
         """The person's recording, else the made clip, else None; a file that can't be used is a problem, not an end."""
         for shelf in ("recorded", "made"):
             name = f"{shelf}/{clip}.{lang}.wav"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from devices.protocols.refusals import Refused
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic
 from devices.protocols.topics import parse_manifest_topic
 
@@ -99,7 +99,7 @@ class GivenOut:
         settings = self._read.get(CitySettings, "city")
         try:
             where = parse_manifest_topic(topic)
-        except Refused:
+        except LinkRefused:
             return _OTHERS
         if settings is None or where.issuer != settings.issuer:
             return _OTHERS

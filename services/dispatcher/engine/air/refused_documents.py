@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from devices.protocols.documents import Receipt, Use
-from devices.protocols.refusals import Refused
+from devices.protocols.documents import KeyUse, Receipt
+from devices.protocols.refusals import LinkRefused
 from devices.protocols.speaker_link import KEYS_TOPIC, config_topic
 from devices.protocols.topics import StreamKind, parse_manifest_topic
 
@@ -181,7 +181,7 @@ def _is_for(topic: str, speaker: Speaker, city: City) -> bool:
         return True
     try:
         where = parse_manifest_topic(topic)
-    except Refused:
+    except LinkRefused:
         return False
     if where.kind is StreamKind.SPEAKER:
         return where.name == speaker.id
@@ -212,7 +212,7 @@ def look(work: Work) -> None:
     tx = work.tx
     now_us, refusing = tx.now_us(), _refusing_now(tx, work.city)
     for refused in _counted(refusing, work.city, now_us):
-        if refused.many and refused.use == Use.ACTUAL:
+        if refused.many and refused.use == KeyUse.ACTUAL:
             _tell(work, refused)
     if refusing:
         stand_us = (each.stands_us for live in refusing for each in live.refused.values())

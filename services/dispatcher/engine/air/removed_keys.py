@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from devices.protocols.documents import Use
+from devices.protocols.documents import KeyUse
 from devices.protocols.topics import parse_manifest_topic
 
 from ...domain.effects import Carry, Record, Save
@@ -35,7 +35,7 @@ def take_back(store: Store, limited: Sequence[KeyState], listed: Collection[KeyS
     """Have every known stream of the use and issuer of these keys signed anew, and every config where one was a config
     key, because they are gone or may sign less under a document with the keys that are `listed`. Done again from its
     beginning after a crash, because the caller forgets the keys only afterwards."""
-    if any(key.use == Use.CONFIG for key in limited):
+    if any(key.use == KeyUse.CONFIG for key in limited):
         _configs_again(store)
     scopes = {(key.use, key.issuer) for key in limited}
     # Another key under the same name vouches for nothing that this one signed.

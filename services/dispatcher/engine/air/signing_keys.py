@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from devices.protocols.documents import Phase, Use
-from devices.protocols.topics import Stream, parse_manifest_topic
+from devices.protocols.documents import KeyUse, Phase
+from devices.protocols.topics import StreamName, parse_manifest_topic
 
 from ...domain.broadcasts import Broadcast, BroadcastEvent, ReleaseGiven, Resumed, StandingGiven, Stopped
 from ...domain.effects import Record
@@ -136,13 +136,13 @@ def check_release(tx: Tx, b: Broadcast, event: BroadcastEvent, city: City) -> No
         tx.record(Record("broadcast.key_ends_early", b.id, f"taken, but its end may not be signed: {why}"))
 
 
-def _make(where: Stream, city: City) -> str:
+def _make(where: StreamName, city: City) -> str:
     return f"tocsin keys make {where.use} --area {city.code} --issuer {where.issuer}"
 
 
-def _mending(where: Stream, city: City) -> str:
+def _mending(where: StreamName, city: City) -> str:
     """What to do about a use that nobody can sign for."""
-    by_hand = ". Until then announce what is real by hand-held loudspeaker" if where.use is Use.ACTUAL else ""
+    by_hand = ". Until then announce what is real by hand-held loudspeaker" if where.use is KeyUse.ACTUAL else ""
     return (
         "Put the saved .pem file back into the gateway's folder of keys; or, without one, "
         f"`{_make(where, city)}`, wait until `tocsin keys list` says that it signs here, then `tocsin keys revoke` "
@@ -170,8 +170,8 @@ def health(read: Read) -> KeysHealth:
     if not listed and not alive:
         return KeysHealth((), ())
     mine = [key for key in listed if settings is None or key.issuer == settings.issuer]
-    needed = {str(Use.CONFIG), str(Use.CLOCK), *(key.use for key in mine)}
-    needed |= {use for use in (Use.ACTUAL, Use.EXERCISE) if on_air(read, use)}
+    needed = {str(KeyUse.CONFIG), str(KeyUse.CLOCK), *(key.use for key in mine)}
+    needed |= {use for use in (KeyUse.ACTUAL, KeyUse.EXERCISE) if on_air(read, use)}
     now_us = read.now_us()
     uses = tuple(judge_use(use, mine, alive, now_us) for use in sorted(needed))
     return KeysHealth(uses, tuple(_seen_by(key, alive) for key in listed))

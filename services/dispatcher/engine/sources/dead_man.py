@@ -14,7 +14,7 @@ from ...domain.effects import Record, Sleep, WakeAt
 from ...domain.incidents import Close, Incident, SignalJoined
 from ...domain.places import OfficeKind
 from ...domain.planning import City
-from ...domain.polling import Answered
+from ...domain.polling import PollAnswered
 from ...domain.rhythm import Heard, RhythmEvent, SourceKind, Spoke
 from ...domain.signals import Evidence, Feed, Panel, Place, Sensor, Signal, SignalKind, Use
 from ..clock import lately
@@ -63,7 +63,7 @@ def spoken(events: Iterable[Event]) -> dict[str, Spoke]:
             case SignalArrived(signal) if not signal.by_hand:
                 kind = _WIRES.get(signal.key.partition("/")[0], SourceKind.FEED)
                 id, spoke = rhythm.source_id(kind, signal.reporter), Spoke(signal.received_us)
-            case PollTold(poll, at_us, Answered(status=200 | 304)):
+            case PollTold(poll, at_us, PollAnswered(status=200 | 304)):
                 # It answers as it should, whether or not it has anything new to say.
                 id, spoke = rhythm.source_id(SourceKind.FEED, poll), Spoke(at_us)
             case UnreadArrived(unread) if unread.wire == "http" and unread.source.startswith(_FEED):
@@ -96,7 +96,7 @@ def watch(store: Store, rhythms: Mapping[str, int]) -> int:
             with write(store) as tx:
                 for id in new:
                     heard = tx.get_locked(Heard, id) or Heard(id)
-                    after, effects = rhythm.decide(heard, rhythm.Expected(rhythms[id]), tx.now_us())
+                    after, effects = rhythm.decide(heard, rhythm.RhythmExpected(rhythms[id]), tx.now_us())
                     tx.put(after)
                     for effect in effects:
                         if isinstance(effect, WakeAt):
@@ -116,7 +116,7 @@ def due(work: Work, timer: TimerRow, missed: str) -> None:
         work.tx.delete(Heard, heard.id)
         return
     listening_us, deaf = _listening(work, heard.id)
-    _decide(work, heard, rhythm.Due(source.excuse, missed or deaf, listening_us))
+    _decide(work, heard, rhythm.SilenceDue(source.excuse, missed or deaf, listening_us))
 
 
 def _listening(work: Work, id: str) -> tuple[int, str]:

@@ -70,7 +70,7 @@ def clock_off(work: Work, event: PanelClockOff) -> None:
 
 def _start(work: Work, kind: RequestKind, panel: Panel, person: str, why: str, minutes: int) -> None:
     request = PanelRequest(work.ids.new(), kind, panel.id, person, why, work.tx.now_us(), minutes=minutes)
-    _decide(work, request, panels.Asked())
+    _decide(work, request, panels.RequestAsked())
 
 
 def reply(work: Work, event: PanelReplied) -> None:

@@ -23,7 +23,7 @@ def due(work: Work, id: str) -> None:
     feed = work.tx.get(Feed, id)
     if poll is None or feed is None:
         return
-    after, effects = polling.decide(poll, polling.Due(draw(id, work.tx.now_us())), work.tx.now_us())
+    after, effects = polling.decide(poll, polling.PollDue(draw(id, work.tx.now_us())), work.tx.now_us())
     if not feed.enabled:
         after = replace(after, asked=False)
         effects = [effect for effect in effects if not isinstance(effect, Save)]

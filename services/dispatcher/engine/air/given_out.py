@@ -77,11 +77,13 @@ class GivenOut:
         ]
 
     def unknown(self, live: Live, city: City) -> set[str]:
-        """The streams of ours that a speaker names, that are for it, and of which the database knows nothing."""
+        """The streams of ours that a speaker names, that are for it, of which the database knows nothing, and on which
+        no version of a listed key counts for it. Where one does, what the broker holds is looked at, and people decide.
+        """
         speaker = city.speakers.get(live.id)
         if speaker is None or not speaker.enrolled:
             return set()
-        strange = {topic for topic in live.streams if topic not in self._remembered.highest}
+        strange = {t for t, version in live.streams.items() if not version and t not in self._remembered.highest}
         strange = {topic for topic in strange if self._signed(topic) is None}
         return {topic for topic in strange if parse_manifest_topic(topic).name in _names(speaker, city)}
 

@@ -33,10 +33,9 @@ from services.dispatcher.domain.signals import (
     Use,
 )
 from services.dispatcher.domain.verification import Task, TaskKind, TaskState
-from services.dispatcher.engine.ports import Page
+from services.dispatcher.engine.ports import Added, Page
 from services.dispatcher.engine.rows import (
     RECEIPT_GONE,
-    Added,
     Asset,
     BrokerAccount,
     CityChange,

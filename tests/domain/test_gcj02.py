@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.domain.gcj02 import LAT_RANGE, LON_RANGE, from_wgs84, in_china, to_wgs84
-from services.dispatcher.domain.places import distance_m
+from services.dispatcher.domain.nearness import distance_m
 
 # WGS-84 and the GCJ-02 position that maps show for it.
 KNOWN = [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.dispatcher.domain.nearness import distance_m
 from services.dispatcher.domain.places import (
     AREA_DEPTH_MAX,
     Area,
@@ -18,7 +19,6 @@ from services.dispatcher.domain.places import (
     OfficeKind,
     TreeFault,
     code_head,
-    distance_m,
     offices_above,
     tree_faults,
 )

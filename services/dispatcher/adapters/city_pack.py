@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
+from services.dispatcher.domain.nearness import distance_m
 from services.dispatcher.domain.places import (
     Area,
     AreaTree,
@@ -20,7 +21,6 @@ from services.dispatcher.domain.places import (
     Speaker,
     Venue,
     VenueKind,
-    distance_m,
     tree_faults,
 )
 

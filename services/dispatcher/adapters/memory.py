@@ -22,10 +22,9 @@ from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import ROW as CLOCK_ROW
 from ..engine.clock import SPEAKER_SILENT_US, ClockReading, GuardedClock, lately
-from ..engine.ports import Clock, Page, Read, Tx
+from ..engine.ports import Added, Clock, Page, Read, Tx
 from ..engine.rows import (
     RECEIPT_GONE,
-    Added,
     ClockState,
     EffectRow,
     Expected,

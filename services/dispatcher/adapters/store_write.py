@@ -23,8 +23,8 @@ from ..domain.judgement import Doubt
 from ..domain.retries import RETRIES
 from ..domain.signals import Signal, Unread, identity, witness_name
 from ..engine.clock import GuardedClock
-from ..engine.ports import Conflict, Page
-from ..engine.rows import RECEIPT_GONE, Added, EffectRow, Live, LogRow, ReceiptRow, TimerRow
+from ..engine.ports import Added, Conflict, Page
+from ..engine.rows import RECEIPT_GONE, EffectRow, Live, LogRow, ReceiptRow, TimerRow
 from .rows import column, columns_of, encode, names_of, readable, record_body
 from .store_read import EFFECT_COLUMNS, FIRST_PAGE, LOG_COLUMNS, VERSIONED, SqlRead
 from .tables import ENTITIES

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from math import cos, floor, radians
+from math import asin, cos, floor, radians, sin, sqrt
 
 from devices.protocols.selector import Circle, Polygon, Shape, inside
 
-from .places import distance_m
-
+EARTH_RADIUS_M = 6_371_008.8
 CORNERS_MAX = 48
 SHAPES_MAX = 16
 CELL_E7 = 90_000
@@ -31,6 +30,15 @@ Flat = tuple[float, float]
 
 
 @lru_cache(maxsize=4_096)
+def distance_m(lat_e7: int, lon_e7: int, other_lat_e7: int, other_lon_e7: int) -> float:
+    """Great-circle (haversine) distance in metres between two WGS-84 points in 1e-7 degree."""
+    lat, other_lat = radians(lat_e7 / 1e7), radians(other_lat_e7 / 1e7)
+    half_lat = (other_lat - lat) / 2
+    half_lon = radians((other_lon_e7 - lon_e7) / 1e7) / 2
+    chord = sin(half_lat) ** 2 + cos(lat) * cos(other_lat) * sin(half_lon) ** 2
+    return 2 * EARTH_RADIUS_M * asin(min(1.0, sqrt(chord)))
+
+
 def point_cells(lat_e7: int, lon_e7: int, distance_m: int) -> tuple[str, ...]:
     """The ~1 km cell of a point first, then all that lie within so many metres of it."""
     row = floor(lat_e7 / CELL_E7)

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from math import asin, cos, radians, sin, sqrt
 
 from devices.protocols.documents import Audio
 
 from .refusals import NotFound
 
 AREA_DEPTH_MAX = 8
-EARTH_RADIUS_M = 6_371_008.8
 
 
 class VenueKind(StrEnum):
@@ -320,15 +318,6 @@ _DOORS = (
     OfficeKind.DUTY,
     OfficeKind.DEPARTMENT,
 )
-
-
-def distance_m(lat_e7: int, lon_e7: int, other_lat_e7: int, other_lon_e7: int) -> float:
-    """Great-circle (haversine) distance in metres between two WGS-84 points in 1e-7 degree."""
-    lat, other_lat = radians(lat_e7 / 1e7), radians(other_lat_e7 / 1e7)
-    half_lat = (other_lat - lat) / 2
-    half_lon = radians((other_lon_e7 - lon_e7) / 1e7) / 2
-    chord = sin(half_lat) ** 2 + cos(lat) * cos(other_lat) * sin(half_lon) ** 2
-    return 2 * EARTH_RADIUS_M * asin(min(1.0, sqrt(chord)))
 
 
 def tree_faults(areas: Iterable[Area]) -> tuple[TreeFault, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from devices.protocols.speaker_link import KeyDocument, Manifest
@@ -12,7 +12,7 @@ from devices.protocols.speaker_link import KeyDocument, Manifest
 from ..domain.effects import Record, Save, Sleep, WakeAt
 from ..domain.planning import Coverage
 from ..domain.signals import Signal, Unread
-from .rows import Added, EffectRow, Expected, Live, LogRow, Moment, ReceiptRow, StoredSignal, TimerRow
+from .rows import EffectRow, Expected, Live, LogRow, Moment, ReceiptRow, StoredSignal, TimerRow
 
 T = TypeVar("T")
 
@@ -24,6 +24,15 @@ class Page:
     limit: int = 1_000
     order: str = "id"
     skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What of a batch of receipts needs a second look: strangers that are new here, and those under a number that is
+    stored with other bytes. A stranger may be both: nobody has judged what it says."""
+
+    strangers: list[ReceiptRow] = field(default_factory=list)
+    reused: list[ReceiptRow] = field(default_factory=list)
 
 
 class Read(Protocol):

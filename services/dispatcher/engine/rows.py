@@ -311,15 +311,6 @@ RECEIPT_GONE = b'{"gone":true,"steps":[]}'
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What of a batch of receipts needs a second look: strangers that are new here, and those under a number that is
-    stored with other bytes. A stranger may be both: nobody has judged what it says."""
-
-    strangers: list[ReceiptRow] = field(default_factory=list)
-    reused: list[ReceiptRow] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class Footprint:
     """Where an open incident is looked for: one row per cell; `id` is `<incident>/<cell>`."""
 

@@ -2,10 +2,11 @@
 # make drill   one drill from signal to proof, then the end
 # make test    everything that is checked before a change goes in
 # make campaign  the long tests
+# make machines  two machines share one city on PostgreSQL, and either gateway dies
 # make drills   a dozen drills in a row in one folder
 # make fuzz    bytes that break a reader are searched for, a minute a format; needs atheris in the environment
 
-.PHONY: help setup setup-test run drill test lint types imports pytest campaign drills fuzz
+.PHONY: help setup setup-test run drill test lint types imports pytest campaign machines drills fuzz
 
 BIN := .venv/bin
 CODE := services devices simulators tests
@@ -43,7 +44,10 @@ pytest: setup-test
 
 # TOCSIN_SEEDS is how many seeds the simulation plays; tests/conftest.py holds hypothesis's long search.
 campaign: setup-test
-	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q
+	TOCSIN_SEEDS=$${TOCSIN_SEEDS:-2000} TOCSIN_MACHINES=1 HYPOTHESIS_PROFILE=campaign $(BIN)/python -m pytest -q
+
+machines: setup-test
+	TOCSIN_MACHINES=1 $(BIN)/python -m pytest -q tests/acceptance/test_two_machines.py
 
 # The folder stays between them, so that each begins with what the ones before left behind.
 drills: setup

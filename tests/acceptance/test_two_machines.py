@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devices.protocols.sensor_mqtt import SensorKind, SensorState
@@ -28,6 +29,8 @@ from tests.acceptance.running import (
     storm_on_air,
 )
 from tests.postgres import started_postgres
+
+pytestmark = pytest.mark.skipif("TOCSIN_MACHINES" not in os.environ, reason="make machines runs it")
 
 GOES_ON_WITHIN_S = 10.0
 URGENT = [duty for duty in Duty if duty not in SLOW]

@@ -210,18 +210,18 @@ def test_a_proof_is_as_old_as_the_end_of_its_try() -> None:
 _FULL = """
 import resource, sys
 from services.dispatcher.adapters.memory import MemoryStore
-from services.dispatcher.adapters.store import SqlStore, SystemClock
+from services.dispatcher.adapters.store import SqlStore, HostClock
 from services.dispatcher.engine.rows import Lease
 from services.dispatcher.web.health_writes import WriteProof
 
 store = SqlStore(sys.argv[1])
-proof = WriteProof(store, SystemClock())
+proof = WriteProof(store, HostClock())
 assert proof.fault(committed=False) == ""
 # No file of this process grows any more, as on a disk that is full.
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 with store.read() as read:
     assert read.find(Lease)
-print(WriteProof(store, SystemClock()).fault(committed=False))
+print(WriteProof(store, HostClock()).fault(committed=False))
 """
 
 

@@ -114,22 +114,22 @@ def test_two_processes_cannot_share_a_store(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from devices.speaker.events import Entry
+from devices.speaker.events import JournalEntry
 from devices.speaker.journal import Journal, JournalFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(Path(sys.argv[1]))
-journal.append([Entry("mark", "before", "1")])
+journal.append([JournalEntry("mark", "before", "1")])
 resource.setrlimit(resource.RLIMIT_FSIZE, (5, resource.RLIM_INFINITY))
 try:
-    journal.append([Entry("mark", "during", "2")])
+    journal.append([JournalEntry("mark", "during", "2")])
 except JournalFailed as failed:
     print(failed.code)
 try:
-    journal.append([Entry("mark", "during", "3")])
+    journal.append([JournalEntry("mark", "during", "3")])
 except JournalFailed as failed:
     print(failed.code)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.append([Entry("mark", "after", "4")])
+journal.append([JournalEntry("mark", "after", "4")])
 print("written")
 """
 

@@ -30,7 +30,7 @@ from tests.acceptance.running import (
 )
 from tests.postgres import started_postgres
 
-pytestmark = pytest.mark.skipif("TOCSIN_MACHINES" not in os.environ, reason="make machines runs it")
+pytestmark = pytest.mark.skipif("TOCSIN_MACHINES" not in os.environ, reason="more than a minute: make machines runs it")
 
 GOES_ON_WITHIN_S = 10.0
 URGENT = [duty for duty in Duty if duty not in SLOW]

@@ -364,10 +364,6 @@ class MemoryTx:
         due = [t for t in self._table("timer").values() if t.due_us <= now_us]
         return sorted(due, key=lambda t: (t.due_us, t.timer, t.subject))[:limit]
 
-    def next_timer_us(self) -> int | None:
-        """When the next timer is due, for a clock that can jump there."""
-        return min((t.due_us for t in self._table("timer").values()), default=None)
-
     def save(self, effect: Save) -> None:
         table, now_us, lasts_us = self._table("effect"), self.now_us(), RETRIES[effect.carry].expires_us
         row = table.get(effect.lane)

@@ -22,33 +22,29 @@ LISTED_MAX = 5_000
 
 
 def look(work: Work, signals: Sequence[Signal]) -> None:
-    """Look up everything that this group will be asked."""
+    """Look up everything that this group, of at most `ASKED_MAX`, will be asked."""
     tx, found = work.tx, work.prefetched
-    for start in range(0, len(signals), ASKED_MAX):
-        some = signals[start : start + ASKED_MAX]
-        keys = {signal.key for signal in some}
-        ids = tuple({history_id(signal.use, signal.reporter) for signal in some})
-        histories = tx.asked(History, Page(limit=ASKED_MAX), id=ids)
-        spoke = tuple({signal.reporter for signal in some if of_panel(signal)})
-        panels = tx.asked(Panel, Page(limit=ASKED_MAX), id=spoke) if spoke else list
-        cells = tuple({venue_cell(signal.place.venue) for signal in some if signal.place.venue})
-        listed = tx.asked(Footprint, Page(limit=LISTED_MAX, order="-id"), cell=cells) if cells else list
-        names = _asked(tx, dict.fromkeys(name for signal in some for name in names_of(signal)))
-        if start == 0:
-            silences, words = silencing.asked(tx)
-        found.new |= keys - tx.stored_keys(tuple(keys))
-        found.histories.update(dict.fromkeys(ids))
-        found.histories.update((row.id, row) for row in histories())
-        found.panels.update(dict.fromkeys(spoke))
-        found.panels.update((row.id, row) for row in panels())
-        for asked, withdrawn in names:
-            if not withdrawn():
-                found.not_withdrawn.update(asked)
-        if cells:
-            _note_listed(work, cells, listed())
-        if start == 0:
-            work.note(silencing.held, silences())
-            work.note(silencing.any_word, bool(words()))
+    keys = {signal.key for signal in signals}
+    ids = tuple({history_id(signal.use, signal.reporter) for signal in signals})
+    histories = tx.asked(History, Page(limit=ASKED_MAX), id=ids)
+    spoke = tuple({signal.reporter for signal in signals if of_panel(signal)})
+    panels = tx.asked(Panel, Page(limit=ASKED_MAX), id=spoke) if spoke else list
+    cells = tuple({venue_cell(signal.place.venue) for signal in signals if signal.place.venue})
+    listed = tx.asked(Footprint, Page(limit=LISTED_MAX, order="-id"), cell=cells) if cells else list
+    names = _asked(tx, dict.fromkeys(name for signal in signals for name in names_of(signal)))
+    silences, words = silencing.asked(tx)
+    found.new |= keys - tx.stored_keys(tuple(keys))
+    found.histories.update(dict.fromkeys(ids))
+    found.histories.update((row.id, row) for row in histories())
+    found.panels.update(dict.fromkeys(spoke))
+    found.panels.update((row.id, row) for row in panels())
+    for asked, withdrawn in names:
+        if not withdrawn():
+            found.not_withdrawn.update(asked)
+    work.note(silencing.held, silences())
+    work.note(silencing.any_word, bool(words()))
+    if cells:
+        _note_listed(work, cells, listed())
 
 
 def _asked(tx: Tx, names: Iterable[str]) -> list[tuple[Sequence[str], Callable[[], list[Withdrawal]]]]:
